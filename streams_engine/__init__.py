@@ -1,0 +1,1 @@
+"""streams_engine: move a database, or keep two in step."""

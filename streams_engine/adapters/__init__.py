@@ -1,0 +1,1 @@
+"""Adapters: each a package that knows one kind of server or store."""

@@ -1,0 +1,44 @@
+"""Errors as a person and as a machine read them; neither ever sees a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from streams_engine.errors import StreamsError
+
+__all__ = ["complain", "error_line", "without_secrets"]
+
+# What users type by hand: a URL's password (which may itself hold an @), and
+# key=value pairs whose key is a secret's name.
+_SECRETS = (
+    (re.compile(r"(://[^:/@\s]*):[^\s'\"]*@"), r"\1:***@"),
+    (re.compile(r"(?i)(password|secret\w*|token)(['\"]?\s*[=:]\s*)[^\s&,'\"]+"), r"\1\2***"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with the passwords of URLs and of key=value pairs blotted out."""
+    for pattern, cover in _SECRETS:
+        text = pattern.sub(cover, text)
+    return text
+
+
+def error_line(code: str, message: str, remedy: str | None = None) -> str:
+    """One line: ``error [CODE]: message remedy``."""
+    sentence = " ".join(f"{message} {remedy or ''}".split())
+    return f"error [{code}]: {without_secrets(sentence)}"
+
+
+def complain(error: StreamsError | Mapping[str, Any], *, as_json: bool = False) -> None:
+    """Say what went wrong: a line on standard error, and with ``as_json`` a document too."""
+    document = error.to_dict() if isinstance(error, StreamsError) else dict(error)
+    print(
+        error_line(document["code"], document["message"], document.get("remedy")),
+        file=sys.stderr,
+    )
+    if as_json:
+        print(without_secrets(json.dumps({"error": document}, default=str)), flush=True)

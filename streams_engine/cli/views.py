@@ -1,0 +1,195 @@
+"""Four ways to watch a run: live on a terminal, line by line, as JSON, not at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from streams_engine.cli import human
+from streams_engine.cli.progress import progress, totals
+from streams_engine.cli.summary import report, summary
+from streams_engine.stats import Stats, TableStats
+
+__all__ = ["JsonView", "LineView", "LiveView", "QuietView", "View", "choose", "console"]
+
+
+class View(Protocol):
+    """What watches a run. All calls come from one thread, `finish` once and last."""
+
+    def __enter__(self) -> Self:
+        """Take the screen."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the screen back."""
+        ...
+
+    def tick(self, stats: Stats) -> None:
+        """Called about four times a second."""
+        ...
+
+    def reported(self, stats: Stats) -> None:
+        """The stream reported progress (each ``reportingInterval``)."""
+        ...
+
+    def note(self, sentence: str) -> None:
+        """Something that the user should know now."""
+        ...
+
+    def finish(self, stats: Stats) -> None:
+        """The run is over."""
+        ...
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, 100 columns where it is none."""
+    if sys.stdout.encoding.lower().replace("-", "") != "utf8" and hasattr(
+        sys.stdout, "reconfigure"
+    ):
+        # a log in plain ASCII shows ? for an arrow, and does not end the run
+        sys.stdout.reconfigure(errors="replace")
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+
+
+class QuietView:
+    """Says nothing; the base of the others."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def tick(self, stats: Stats) -> None:
+        """Nothing."""
+
+    def reported(self, stats: Stats) -> None:
+        """Nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Nothing."""
+
+    def finish(self, stats: Stats) -> None:
+        """Nothing."""
+
+
+class LiveView(QuietView):
+    """A display that redraws itself, and afterwards the summary and the report."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        # no refresh of its own: `tick` is the clock, and one thread draws
+        self._live = Live(console=out, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def tick(self, stats: Stats) -> None:
+        """Draw."""
+        width, height = self._out.size
+        self._live.update(progress(stats, width=width, height=height - 1), refresh=True)
+
+    def note(self, sentence: str) -> None:
+        """Print above the display."""
+        self._out.print(Text(sentence, "yellow"))
+
+    def finish(self, stats: Stats) -> None:
+        """Print what stays on the screen."""
+        self._live.stop()
+        self._out.print(summary(stats))
+        self._out.print(report(stats.findings, stats.left_behind))
+
+
+class LineView(QuietView):
+    """For logs and pipes: a line when a table is finished and one each reporting interval."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._done: set[str] = set()
+
+    def _line(self, text: str) -> None:
+        self._out.print(Text(text), soft_wrap=True)
+
+    def tick(self, stats: Stats) -> None:
+        """Name the tables that are finished since the last look."""
+        for table in stats.tables:
+            if table.phase == "done" and table.table not in self._done:
+                self._done.add(table.table)
+                self._line(f"finished {table.table}: {_amounts(table)}")
+
+    def reported(self, stats: Stats) -> None:
+        """The whole in one line."""
+        self.tick(stats)
+        done = f"{len(self._done)} of {len(stats.tables)} tables finished"
+        self._line(f"{stats.state} {stats.phase}: {_amounts(totals(stats))}; {done}")
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence."""
+        self._line(sentence)
+
+    def finish(self, stats: Stats) -> None:
+        """The tables that ended last, the summary and the report."""
+        self.tick(stats)
+        self._out.print(summary(stats))
+        self._out.print(report(stats.findings, stats.left_behind), soft_wrap=True)
+
+
+class JsonView(QuietView):
+    """For machines: the stats document in one line, for each report and at the end.
+
+    The last line is the final one: its ``status`` is a final state, and ``error``
+    is set where the run failed.
+    """
+
+    def reported(self, stats: Stats) -> None:
+        """One line."""
+        print(json.dumps(stats.to_dict(), default=str), flush=True)
+
+    def note(self, sentence: str) -> None:
+        """For the human who pressed the key; standard output belongs to the machine."""
+        print(sentence, file=sys.stderr)
+
+    def finish(self, stats: Stats) -> None:
+        """The last line."""
+        self.reported(stats)
+
+
+def _amounts(table: TableStats) -> str:
+    return (
+        f"{human.count(table.rows)} rows, {human.size(table.bytes)} "
+        f"in {human.duration(table.seconds)} ({human.rate(table.rows, table.seconds)})"
+    )
+
+
+def choose(out: Console, *, as_json: bool, quiet: bool) -> View:
+    """The view for this standard output and these options."""
+    if as_json:
+        return JsonView()
+    if quiet:
+        return QuietView()
+    return LiveView(out) if out.is_terminal else LineView(out)

@@ -1,0 +1,209 @@
+"""Every error that the library raises, each with a stable code.
+
+::
+
+    StreamsError
+    ├── ConfigError              INVALID_CONFIG           a document or a call is wrong; carries the JSON path
+    ├── StateConflict            STATE_CONFLICT           an illegal move between states; nothing was changed
+    ├── NotFound                 NOT_FOUND                a table, column, database or document does not exist
+    ├── ConnectionFailed         CONNECTION_FAILED        a server cannot be reached, or the connection broke
+    │   ├── AuthenticationFailed AUTHENTICATION_FAILED    the server refused the credentials
+    │   └── SnapshotLost         SNAPSHOT_LOST            a reader died and its consistent view with it
+    ├── PermissionDenied         PERMISSION_DENIED        the account lacks a right
+    ├── LockTimeout              LOCK_TIMEOUT             a lock was not had in time
+    ├── TargetConflict           TARGET_CONFLICT          schemaPolicy or writeMode forbids what is on the target
+    ├── UnsupportedType          UNSUPPORTED_TYPE         a type has no mapping
+    ├── LossyMapping             LOSSY_MAPPING            a mapping would lose values and was not allowed
+    ├── RowRejected              ROW_REJECTED             the target refused a row, or a value fits no target value
+    ├── CheckpointMismatch       CHECKPOINT_MISMATCH      the checkpoint belongs to another source or config
+    ├── SourceChanged            SOURCE_CHANGED           the source's structure changed under the running copy
+    ├── ServerError              SERVER_ERROR             any other error that a database reported
+    └── InternalError            INTERNAL_ERROR           a fault of this library
+
+A message names the object and what was expected; ``remedy`` says what to do. Neither
+ever holds a secret or a value of a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationFailed",
+    "CheckpointMismatch",
+    "ConfigError",
+    "ConnectionFailed",
+    "InternalError",
+    "LockTimeout",
+    "LossyMapping",
+    "NotFound",
+    "PermissionDenied",
+    "RowRejected",
+    "ServerError",
+    "SnapshotLost",
+    "SourceChanged",
+    "StateConflict",
+    "StreamsError",
+    "TargetConflict",
+    "UnsupportedType",
+]
+
+
+class StreamsError(Exception):
+    """Base of all errors: a sentence, a stable ``code``, and what to do about it.
+
+    ``details`` holds JSON-able facts (names, paths, codes of the server), never a
+    row's values or a secret. ``retryable`` says that the same call may succeed later
+    without anybody changing anything.
+    """
+
+    code: ClassVar[str] = "STREAMS_ERROR"
+    category: ClassVar[str] = "general"
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        retryable: bool | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details = details
+        if retryable is not None:
+            self.retryable = retryable
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as a JSON-able document."""
+        return {
+            "code": self.code,
+            "category": self.category,
+            "message": self.message,
+            "remedy": self.remedy,
+            "retryable": self.retryable,
+            "details": self.details,
+        }
+
+
+class ConfigError(StreamsError):
+    """A document or an argument is wrong; ``path`` is the JSON path of the fault."""
+
+    code = "INVALID_CONFIG"
+    category = "config"
+
+    def __init__(self, message: str, *, path: str = "$", remedy: str | None = None, **details: Any):
+        super().__init__(message, remedy=remedy, path=path, **details)
+        self.path = path
+
+
+class StateConflict(StreamsError):
+    """The state forbids the call; nothing was changed."""
+
+    code = "STATE_CONFLICT"
+    category = "state"
+
+
+class NotFound(StreamsError):
+    """A named object does not exist."""
+
+    code = "NOT_FOUND"
+    category = "config"
+
+
+class ConnectionFailed(StreamsError):
+    """A server cannot be reached, or a connection broke."""
+
+    code = "CONNECTION_FAILED"
+    category = "connection"
+    retryable = True
+
+
+class AuthenticationFailed(ConnectionFailed):
+    """The server refused the credentials."""
+
+    code = "AUTHENTICATION_FAILED"
+    retryable = False
+
+
+class SnapshotLost(ConnectionFailed):
+    """A reader was lost, and the consistent view with it: it cannot be rejoined."""
+
+    code = "SNAPSHOT_LOST"
+    retryable = False
+
+
+class PermissionDenied(StreamsError):
+    """The account lacks a right."""
+
+    code = "PERMISSION_DENIED"
+    category = "permission"
+
+
+class LockTimeout(StreamsError):
+    """A lock was not had within its timeout."""
+
+    code = "LOCK_TIMEOUT"
+    category = "database"
+    retryable = True
+
+
+class TargetConflict(StreamsError):
+    """What is on the target is forbidden by ``schemaPolicy`` or ``writeMode``."""
+
+    code = "TARGET_CONFLICT"
+    category = "target"
+
+
+class UnsupportedType(StreamsError):
+    """A column's type has no mapping to the target."""
+
+    code = "UNSUPPORTED_TYPE"
+    category = "types"
+
+
+class LossyMapping(StreamsError):
+    """A mapping would lose values, and ``allowLossy`` was not given."""
+
+    code = "LOSSY_MAPPING"
+    category = "types"
+
+
+class RowRejected(StreamsError):
+    """A row was refused by the target, or one of its values fits no target value."""
+
+    code = "ROW_REJECTED"
+    category = "data"
+
+
+class CheckpointMismatch(StreamsError):
+    """The checkpoint was written for another source or another config."""
+
+    code = "CHECKPOINT_MISMATCH"
+    category = "state"
+
+
+class SourceChanged(StreamsError):
+    """The source's structure changed while it was being copied."""
+
+    code = "SOURCE_CHANGED"
+    category = "source"
+
+
+class ServerError(StreamsError):
+    """A database reported an error that has no class of its own here."""
+
+    code = "SERVER_ERROR"
+    category = "database"
+
+
+class InternalError(StreamsError):
+    """A fault of this library; please report it."""
+
+    code = "INTERNAL_ERROR"
+    category = "internal"

@@ -1,0 +1,219 @@
+"""The seams between the runtime and the adapters. Small on purpose.
+
+A source need not be a database: abilities are separate protocols, and a source
+that has no log simply lacks `ChangeSource` (which arrives with cdc).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from streams_engine.model import (
+    Catalog,
+    Chunk,
+    Column,
+    Dialect,
+    Extract,
+    Finding,
+    Position,
+    TableId,
+    TableSchema,
+)
+
+__all__ = [
+    "Checkpoint",
+    "Load",
+    "Mark",
+    "Rejected",
+    "Scope",
+    "Sink",
+    "Snapshot",
+    "Source",
+    "Statement",
+    "StructureSink",
+    "Written",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which tables of a source are meant: names as the user wrote them, or all user tables.
+
+    A name is ``table`` or ``schema.table`` (PostgreSQL) / ``database.table`` (MySQL).
+    """
+
+    schema: str | None = None
+    """PostgreSQL: only this schema; MySQL: the database. None: every user schema."""
+    tables: tuple[str, ...] | None = None
+
+
+class Source(Protocol):
+    """Where rows come from. One instance serves one stream; safe to use from many threads."""
+
+    dialect: Dialect
+
+    def check(self) -> Sequence[Finding]:
+        """Connect and say what hinders a snapshot. Raises `ConnectionFailed` and its kin."""
+        ...
+
+    def catalog(self, scope: Scope) -> Catalog:
+        """Describe the tables in scope, without locks. Raises `NotFound` naming a missing table."""
+        ...
+
+    def snapshot(self, scope: Scope, readers: int) -> AbstractContextManager[Snapshot]:
+        """Open one consistent view for ``readers`` parallel readers.
+
+        Locks against DDL are taken on every table in scope before its catalog is
+        read. Raises `LockTimeout`, `PermissionDenied`, `NotFound`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release every connection. Idempotent."""
+        ...
+
+
+class Snapshot(Protocol):
+    """One consistent view of a source, alive until its context ends."""
+
+    catalog: Catalog
+    position: Position
+    """The log position that this view equals."""
+    findings: Sequence[Finding]
+    """What is not as good as promised, as a view that is only consistent per table."""
+
+    def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
+        """Cut a table into chunks of about ``rows`` rows; together they hold each row once."""
+        ...
+
+    def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the chunk as batches of exactly ``rows`` rows, the last one smaller.
+
+        Batches are slices of larger blocks, so a held batch pins its block. May be
+        called from several threads at once (up to the snapshot's ``readers``), each
+        call with a connection of its own into the same view; closing the generator
+        early frees the connection. Raises `SnapshotLost` where the connection died.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that was set aside: where it came from and why, and the row itself as text."""
+
+    table: TableId
+    reason: str
+    code: str
+    """SQLSTATE of the target, or the name of the policy that refused the value."""
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How rows enter one target table: columns in batch order, and what to do on a conflict."""
+
+    table: TableId
+    columns: tuple[Column, ...]
+    """The *target's* columns (target dialect types), parallel to the columns of each batch;
+    the Arrow types are those that the batches carry."""
+    key: tuple[str, ...] = ()
+    """The key that ``upsert`` matches on; empty: plain append."""
+    upsert: bool = False
+    freeze: bool = False
+    """The table was created or truncated by this run and is loaded by one writer alone."""
+    quarantine: bool = False
+    """False: a refused row fails the write; True: it is isolated, written aside in the same
+    transaction with its reason, and counted; the others go through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one `Sink.write_rows` made durable."""
+
+    rows: int
+    rejected: int
+    bytes: int
+    """Bytes that were sent to the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What becomes durable together with rows: a record by key, and the rows set aside."""
+
+    key: str
+    document: Mapping[str, Any]
+    rejected: tuple[Rejected, ...] = ()
+
+
+Mark = Callable[[], Checkpoint]
+"""Called when the rows are exhausted and before the commit."""
+
+
+class Sink(Protocol):
+    """Where rows go. Safe to use from many threads; each write has its own connection."""
+
+    dialect: Dialect | None
+    """None where the sink takes every Arrow type as it is (null)."""
+
+    def check(self) -> Sequence[Finding]:
+        """Connect, make what has to be there (database), and say what hinders a load."""
+        ...
+
+    def load_state(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
+        """The checkpoint records of a stream by key; empty where there are none."""
+        ...
+
+    def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Put records durably, or remove those that are None, in one transaction."""
+        ...
+
+    def write_rows(
+        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark
+    ) -> Written:
+        """Write all of ``rows`` and the record of ``mark`` in one transaction.
+
+        Nothing of it is visible before the commit; where ``rows`` or the target
+        raises, nothing of it stays. Raises `RowRejected` naming table, column and
+        constraint, never the value.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release every connection. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One piece of DDL or clean-up, with the object that it is about."""
+
+    sql: str
+    object: str
+    table: TableId | None = None
+    optional: bool = False
+    """A failure is a warning (a comment, a full-text equivalent), not the end of the run."""
+
+
+@runtime_checkable
+class StructureSink(Protocol):
+    """A sink that has tables of its own: it can say what is there, and run DDL."""
+
+    def inspect(self, tables: Sequence[TableId]) -> Catalog:
+        """Describe those of the tables that exist, with types that exist in their schemas."""
+        ...
+
+    def has_rows(self, table: TableId) -> bool:
+        """True where the table holds at least one row."""
+        ...
+
+    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+        """Run statements in one transaction where the target can; optional ones that fail
+        become warnings. Raises `PermissionDenied`, `ServerError` naming the object."""
+        ...
+
+

@@ -1,0 +1,1 @@
+"""The engine room: planning, copying and verifying, by protocols alone."""

@@ -1,0 +1,239 @@
+"""Copying chunks: read, convert, write, and record, on a pool of workers.
+
+A chunk is read by one worker and written in one transaction together with its
+checkpoint record. A pause, a stop or a limit cuts it at a bundle: what was read is
+committed, and the same reader goes on afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streams_engine.errors import ConnectionFailed, RowRejected, StreamsError
+from streams_engine.model import Chunk, Finding, Severity, TableId
+from streams_engine.protocols import Checkpoint, Load, Rejected, Sink, Snapshot
+from streams_engine.runtime.control import Control
+from streams_engine.runtime.resuming import chunk_key
+from streams_engine.schema.mapping import TableMapping
+from streams_engine.schema.values import BadRows, Converter
+from streams_engine.stats import Counters
+
+__all__ = ["ChunkTask", "Copier"]
+
+log = logging.getLogger("streams_engine.copying")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTask:
+    """A chunk, with all that its copy needs to know."""
+
+    mapping: TableMapping
+    chunk: Chunk
+    load: Load
+
+
+@dataclass
+class Copier:
+    """Copies the chunks of one run and remembers which tables failed."""
+
+    stream: str
+    snapshot: Snapshot
+    sink: Sink
+    control: Control
+    counters: Counters
+    bundle: int
+    zero_dates: str
+    quarantine: bool
+    failed: dict[TableId, StreamsError] = field(default_factory=dict)
+    replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
+    _left: dict[TableId, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def copy(self, tasks: Sequence[ChunkTask], executor: Executor) -> None:
+        """Copy all tasks, largest table first. A table's failure does not stop the others.
+
+        Raises the first error where a connection was lost, for then no table can go on.
+        """
+        for task in tasks:
+            table = task.mapping.source.id
+            self._left[table] = self._left.get(table, 0) + 1
+        futures = [executor.submit(self._work, task) for task in tasks]
+        try:
+            wait(futures)
+        except BaseException:
+            self._abandon(futures)
+            raise
+        for future in futures:
+            if not future.cancelled() and (error := future.exception()):
+                raise error
+
+    def _abandon(self, futures: Sequence[Future[None]]) -> None:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+    def _work(self, task: ChunkTask) -> None:
+        table = task.mapping.source.id
+        with self.control.working():
+            if table in self.failed or not self.control.hold():
+                return
+            self.counters.enter(table, "copying")
+            try:
+                finished = self._copy(task)
+            except ConnectionFailed:
+                if not self.control.forced.is_set():
+                    self.control.abort()
+                    raise
+                return
+            except StreamsError as error:
+                self._fail(table, error)
+                return
+            with self._lock:
+                self._left[table] -= finished
+                done = not self._left[table]
+            if done:
+                self.counters.enter(table, "copied")
+
+    def _fail(self, table: TableId, error: StreamsError) -> None:
+        self.failed.setdefault(table, error)
+        self.counters.enter(table, "failed")
+        self.counters.found(
+            [Finding(Severity.ERROR, error.code, str(table), error.message, error.remedy)]
+        )
+        log.error("table failed", extra={"table": str(table), "code": error.code})
+
+    def note_replaced(self, table: TableId, column: str, count: int) -> None:
+        """Count zero dates that became NULL; the report names each column with its count."""
+        with self._lock:
+            self.replaced[table, column] = self.replaced.get((table, column), 0) + count
+
+    def _copy(self, task: ChunkTask) -> bool:
+        """Copy one chunk, in as many portions as it is cut into. True where it is whole."""
+        reader = self.snapshot.read(task.mapping.extract(), task.chunk, self.bundle)
+        feed = _Feed(self, task, reader)
+        load = task.load
+        try:
+            while True:
+                feed.begin()
+                written = self.sink.write_rows(self.stream, load, feed, feed.mark)
+                rejected = written.rejected
+                self.control.give_back(feed.taken - written.rows)
+                self.counters.wrote(
+                    task.mapping.source.id, written.rows, rejected, written.bytes
+                )
+                if feed.ended:
+                    return True
+                if not self.control.hold():
+                    return False
+                # The next portion must not empty the table under the first one.
+                load = replace(load, freeze=False)
+        finally:
+            feed.close()
+
+
+class _Feed(Iterator[pa.RecordBatch]):
+    """The bundles of one chunk on their way to the sink, up to the next cut."""
+
+    def __init__(self, copier: Copier, task: ChunkTask, reader: Iterator[pa.RecordBatch]) -> None:
+        self._copier = copier
+        self._task = task
+        self._reader = reader
+        self._convert = Converter(task.mapping.columns, copier.zero_dates)
+        self._held: pa.RecordBatch | None = None
+        self._last: tuple[Any, ...] | None = None
+        self._rows = 0
+        self.ended = False
+        self.taken = 0
+        self.rejected: list[Rejected] = []
+
+    def begin(self) -> None:
+        """A new portion begins."""
+        self.taken = 0
+        self.rejected = []
+
+    def close(self) -> None:
+        """Free the reader's connection."""
+        close = getattr(self._reader, "close", None)
+        if close is not None:
+            close()
+
+    def __next__(self) -> pa.RecordBatch:
+        control = self._copier.control
+        if self.ended or control.cut() or control.out_of_rows:
+            raise StopIteration
+        batch = self._held if self._held is not None else self._pull()
+        granted = control.reserve(batch.num_rows)
+        self._held = batch.slice(granted) if granted < batch.num_rows else None
+        if not granted and batch.num_rows:
+            raise StopIteration
+        self.taken += granted
+        self._rows += granted
+        return self._checked(batch.slice(0, granted))
+
+    def _pull(self) -> pa.RecordBatch:
+        try:
+            batch = next(self._reader)
+        except StopIteration:
+            self.ended = True
+            raise
+        self._copier.counters.read(batch.num_rows, batch.nbytes)
+        return batch
+
+    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        converted, bad, replaced = self._convert(batch)
+        table = self._task.mapping.source.id
+        for column, count in replaced.items():
+            self._copier.note_replaced(table, column, count)
+        if bad:
+            converted = self._set_aside(batch, converted, bad)
+        if self._task.chunk.key and batch.num_rows:
+            self._remember(batch)
+        return converted
+
+    def _remember(self, batch: pa.RecordBatch) -> None:
+        last = batch.num_rows - 1
+        names = batch.schema.names
+        if all(name in names for name in self._task.chunk.key):
+            self._last = tuple(str(batch.column(n)[last].as_py()) for n in self._task.chunk.key)
+
+    def _set_aside(
+        self, batch: pa.RecordBatch, converted: pa.RecordBatch, bad: Sequence[BadRows]
+    ) -> pa.RecordBatch:
+        """Take out the rows that fit no target value, or fail naming table and column."""
+        table = self._task.mapping.source.id
+        if not self._copier.quarantine:
+            first = bad[0]
+            raise RowRejected(
+                f"A row of {table} cannot be moved: column {first.column}: {first.reason}.",
+                remedy="Choose another type (options.typeOverrides), another zeroDates policy, "
+                "or onError: quarantine.",
+                table=str(table),
+                column=first.column,
+            )
+        keep = np.ones(batch.num_rows, dtype=bool)
+        for rows in bad:
+            for index in np.flatnonzero(rows.mask & keep):
+                row = {name: _text(batch.column(name)[int(index)]) for name in batch.schema.names}
+                self.rejected.append(
+                    Rejected(table, f"column {rows.column}: {rows.reason}", "POLICY", row)
+                )
+            keep &= ~rows.mask
+        return converted.filter(pa.array(keep))
+
+    def mark(self) -> Checkpoint:
+        """The chunk's record: how far it is, to be durable with the rows."""
+        document = {"done": self.ended, "rows": self._rows, "last": self._last}
+        return Checkpoint(chunk_key(self._task.chunk), document, tuple(self.rejected))
+
+
+def _text(value: pa.Scalar) -> str | None:
+    plain = value.as_py()
+    return None if plain is None else str(plain)

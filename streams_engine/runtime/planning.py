@@ -1,0 +1,248 @@
+"""The plan of a convert: which table becomes what, with which DDL, and what is not carried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from streams_engine.errors import TargetConflict
+from streams_engine.model import (
+    Catalog,
+    Column,
+    Finding,
+    LeftBehind,
+    NativeType,
+    TableId,
+    TableSchema,
+)
+from streams_engine.protocols import Statement
+from streams_engine.schema import postgres_ddl as ddl
+from streams_engine.schema.from_postgres import WIRE
+from streams_engine.schema.mapping import ColumnMapping, MappedCatalog, TableMapping
+
+__all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column: source type, Arrow type in between, target type, and what to know of it."""
+
+    name: str
+    source_type: str
+    arrow_type: str
+    target_type: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """One table; ``rows`` is the source's own estimate."""
+
+    source: TableId
+    target: TableId
+    columns: tuple[ColumnPlan, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do. Making it touches no target."""
+
+    tables: tuple[TablePlan, ...]
+    statements: tuple[Statement, ...]
+    findings: tuple[Finding, ...]
+    left_behind: tuple[LeftBehind, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as a JSON-able document."""
+        return {
+            "tables": [
+                {
+                    "source": str(table.source),
+                    "target": str(table.target),
+                    "rows": table.rows,
+                    "columns": [
+                        {
+                            "name": c.name,
+                            "sourceType": c.source_type,
+                            "arrowType": c.arrow_type,
+                            "targetType": c.target_type,
+                            "notes": list(c.notes),
+                        }
+                        for c in table.columns
+                    ],
+                }
+                for table in self.tables
+            ],
+            "statements": [s.sql for s in self.statements],
+            "findings": [
+                {
+                    "severity": str(f.severity),
+                    "code": f.code,
+                    "object": f.object,
+                    "message": f.message,
+                    "remedy": f.remedy,
+                }
+                for f in self.findings
+            ],
+            "leftBehind": [{"kind": x.kind, "name": x.name} for x in self.left_behind],
+        }
+
+
+def describe(
+    mapped: MappedCatalog, wanted: ddl.Structure, findings: Sequence[Finding] = ()
+) -> Plan:
+    """The plan of a mapping onto an empty target."""
+    return Plan(
+        tuple(_table_plan(mapping) for mapping in mapped.tables),
+        tuple(all_statements(mapped.target, wanted)),
+        (*findings, *mapped.findings),
+        mapped.source.left_behind,
+    )
+
+
+def _table_plan(mapping: TableMapping) -> TablePlan:
+    carried = {c.target.name: c for c in mapping.columns}
+    columns = []
+    for source, target in zip(mapping.source.columns, mapping.target.columns, strict=True):
+        found = carried.get(target.name)
+        columns.append(
+            ColumnPlan(
+                target.name,
+                source.type.text,
+                str(found.source.arrow) if found else "",
+                target.type.text,
+                found.notes if found else ("generated on the target",),
+            )
+        )
+    return TablePlan(
+        mapping.source.id, mapping.target.id, tuple(columns), mapping.source.estimated_rows
+    )
+
+
+def all_statements(catalog: Catalog, wanted: ddl.Structure) -> list[Statement]:
+    """Every statement that builds a catalog from nothing, in order."""
+    statements: list[Statement] = []
+    if wanted.tables:
+        statements += ddl.objects(catalog)
+        for schema in creation_order(catalog.tables):
+            statements += ddl.table(schema, wanted)
+    for schema in catalog.tables:
+        statements += ddl.indexes(schema, wanted)
+    statements += ddl.sequence_values(catalog)
+    if wanted.foreign_keys:
+        for schema in catalog.tables:
+            statements += ddl.foreign_keys(schema)
+    return statements
+
+
+def creation_order(tables: Sequence[TableSchema]) -> list[TableSchema]:
+    """Tables with the parents of plain inheritance before their children."""
+    by_id = {table.id: table for table in tables}
+    ordered: dict[TableId, TableSchema] = {}
+
+    def visit(table: TableSchema) -> None:
+        for parent in table.inherits:
+            if parent in by_id and parent not in ordered:
+                visit(by_id[parent])
+        ordered.setdefault(table.id, table)
+
+    for table in tables:
+        visit(table)
+    return list(ordered.values())
+
+
+# Existing tables
+
+_WIDER: dict[str, frozenset[str]] = {
+    "int2": frozenset({"int4", "int8", "numeric"}),
+    "int4": frozenset({"int8", "numeric"}),
+    "int8": frozenset({"numeric"}),
+    "bool": frozenset({"int2", "int4", "int8"}),
+    "float4": frozenset({"float8"}),
+    "json": frozenset({"jsonb"}),
+    "date": frozenset({"timestamp"}),
+}
+"""Types that hold every value of the key's type. Any type also goes into text and varchar."""
+
+_TEXTS = {"text", "varchar", "bpchar", "citext"}
+
+
+def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
+    """The mapping onto a table that is already there. Raises `TargetConflict` naming columns."""
+    faults: list[str] = []
+    present = {column.name: column for column in existing.columns}
+    columns = []
+    for column in mapping.columns:
+        there = present.pop(column.target.name, None)
+        fault = _fault(column.target, there)
+        if fault:
+            faults.append(fault)
+        elif there is not None:
+            columns.append(_retyped(column, there))
+    faults += [
+        f"column {extra.name} is NOT NULL without a default and gets no value"
+        for extra in present.values()
+        if not extra.nullable
+        and extra.default is None
+        and extra.identity is None
+        and extra.generated is None
+    ]
+    if faults:
+        raise TargetConflict(
+            f"The table {existing.id} on the target does not fit {mapping.source.id}: "
+            f"{'; '.join(faults)}.",
+            remedy="Change the table, choose typeOverrides, or use schemaPolicy drop_and_recreate.",
+            table=str(existing.id),
+            faults=faults,
+        )
+    return TableMapping(mapping.source, existing, tuple(columns))
+
+
+def _fault(wanted: Column, there: Column | None) -> str | None:
+    if there is None:
+        return f"column {wanted.name} ({wanted.type}) is missing"
+    if there.generated is not None:
+        return f"column {wanted.name} is generated there and holds values here"
+    if not _holds(wanted.type, there.type):
+        return f"column {wanted.name} is {there.type} there, and {wanted.type} is needed"
+    return None
+
+
+def _holds(wanted: NativeType, there: NativeType) -> bool:
+    if there.name in _TEXTS:
+        return not there.args or (
+            wanted.name in _TEXTS and bool(wanted.args) and wanted.args[0] <= there.args[0]
+        )
+    if wanted.name != there.name or wanted.kind is not there.kind:
+        return there.name in _WIDER.get(wanted.name, ()) and not there.args
+    if wanted.labels:
+        return set(wanted.labels) <= set(there.labels)
+    if wanted.name == "numeric" and there.args:
+        return bool(wanted.args) and _digits(wanted) <= _digits(there) and _scale(
+            wanted
+        ) <= _scale(there)
+    # Without arguments there: the widest of its kind (timestamp is timestamp(6)).
+    return not there.args or (bool(wanted.args) and wanted.args[0] <= there.args[0])
+
+
+def _scale(native: NativeType) -> int:
+    return native.args[1] if len(native.args) > 1 else 0
+
+
+def _digits(native: NativeType) -> int:
+    return native.args[0] - _scale(native)
+
+
+def _retyped(column: ColumnMapping, there: Column) -> ColumnMapping:
+    """The column with the type that is there; a wire form suits its own type alone."""
+    arrow = column.target.arrow
+    source = column.source
+    if arrow == WIRE and there.type.name != column.target.type.name:
+        arrow = pa.string()
+        source = replace(source, arrow=arrow)
+    target = replace(there, arrow=arrow)
+    return replace(column, source=source, target=target)

@@ -1,0 +1,192 @@
+"""What is on the target, held against schemaPolicy and writeMode, before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from streams_engine.errors import NotFound, TargetConflict
+from streams_engine.model import Catalog, TableId, TableSchema
+from streams_engine.protocols import Statement, StructureSink
+from streams_engine.runtime.planning import adapt, creation_order
+from streams_engine.runtime.resuming import Continuation
+from streams_engine.schema import postgres_ddl as ddl
+from streams_engine.schema.mapping import MappedCatalog, TableMapping
+
+__all__ = ["Preparation", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a run does before the rows: statements, and each table's final mapping."""
+
+    tables: tuple[TableMapping, ...]
+    before: tuple[Statement, ...]
+    created: frozenset[TableId]
+    """Target tables that ``before`` creates or empties."""
+    keys: Mapping[TableId, tuple[str, ...]]
+    """The upsert key of each target table."""
+    catalog: Catalog
+    """The target's tables that ``before`` creates: those get indexes and keys afterwards."""
+
+
+def prepare(
+    mapped: MappedCatalog,
+    sink: StructureSink,
+    *,
+    schema_policy: str,
+    write_mode: str,
+    wanted: ddl.Structure,
+    going_on: Continuation,
+) -> Preparation:
+    """Decide per table what to create, reuse or drop. Raises `TargetConflict`, `NotFound`.
+
+    Where ``going_on`` says that an earlier run of the same stream left the tables, their
+    presence and their rows are no conflict: they are kept, or emptied.
+    """
+    ours = going_on.ours
+    existing = sink.inspect([mapping.target.id for mapping in mapped.tables])
+    present = {table.id: table for table in existing.tables}
+    if schema_policy == "fail_if_exists" and present and not ours:
+        raise TargetConflict(
+            f"On the target there are already: {_names(present)}.",
+            remedy="schemaPolicy is fail_if_exists: drop them, or choose another policy.",
+            tables=sorted(map(str, present)),
+        )
+    if schema_policy == "validate_existing" or not wanted.tables:
+        missing = [m.target.id for m in mapped.tables if m.target.id not in present]
+        if missing:
+            raise NotFound(
+                f"On the target there is no {_names(missing)}.",
+                remedy="Create them, or use schemaPolicy create_missing_only.",
+                tables=sorted(map(str, missing)),
+            )
+    dropping = schema_policy == "drop_and_recreate" and wanted.tables and not ours
+    kept = {} if dropping else present
+    tables = tuple(
+        adapt(mapping, kept[mapping.target.id]) if mapping.target.id in kept else mapping
+        for mapping in mapped.tables
+    )
+    _check_rows(tables, kept, sink, write_mode, ours)
+    new = [m.target for m in tables if m.target.id not in kept]
+    made = _missing(mapped.target, new, existing, dropping)
+    before: list[Statement] = _drops(present, mapped.target, existing) if dropping else []
+    before += ddl.objects(made)
+    for schema in creation_order(made.tables):
+        before += ddl.table(schema, wanted)
+    emptied = _emptied(tables, kept, write_mode, going_on)
+    if emptied:
+        names = ", ".join(ddl.name_of(table_id) for table_id in emptied)
+        before.append(Statement(f"TRUNCATE {names}", f"tables {_names(emptied)}"))
+    return Preparation(
+        tables,
+        tuple(before),
+        frozenset((*(table.id for table in new), *emptied)),
+        {m.target.id: _key(m, write_mode) for m in tables},
+        # An earlier run may have been killed before it made all keys and indexes.
+        mapped.target if ours else made,
+    )
+
+
+def _emptied(
+    tables: Sequence[TableMapping],
+    kept: Mapping[TableId, TableSchema],
+    write_mode: str,
+    going_on: Continuation,
+) -> list[TableId]:
+    """The existing tables that lose their rows before the load."""
+    there = [m for m in tables if m.target.id in kept]
+    if going_on.kept:
+        return [m.target.id for m in there if m.source.id in going_on.reload]
+    own = going_on.ours and write_mode not in {"append", "upsert"}
+    return [m.target.id for m in there] if own or write_mode == "truncate_and_load" else []
+
+
+def _check_rows(
+    tables: Sequence[TableMapping],
+    kept: Mapping[TableId, TableSchema],
+    sink: StructureSink,
+    write_mode: str,
+    ours: bool,
+) -> None:
+    if write_mode != "fail_if_not_empty" or ours:
+        return
+    full = [m.target.id for m in tables if m.target.id in kept and sink.has_rows(m.target.id)]
+    if full:
+        raise TargetConflict(
+            f"On the target there are rows in: {_names(full)}.",
+            remedy="writeMode is fail_if_not_empty: empty them, or use append, upsert or "
+            "truncate_and_load.",
+            tables=sorted(map(str, full)),
+        )
+
+
+def _key(mapping: TableMapping, write_mode: str) -> tuple[str, ...]:
+    """The columns on which an upsert matches: the primary key, else a unique one of NOT NULLs."""
+    if write_mode != "upsert":
+        return ()
+    target = mapping.target
+    carried = {column.target.name for column in mapping.columns}
+    solid = {column.name for column in target.columns if not column.nullable}
+    for index in (target.primary_key, *target.indexes):
+        if index is None or not index.unique or index.where or index.deferrable:
+            continue
+        plain = all(part.column is not None for part in index.parts)
+        if plain and set(index.columns) <= carried and (
+            index.primary or set(index.columns) <= solid
+        ):
+            return index.columns
+    raise TargetConflict(
+        f"The table {target.id} has no primary key and no unique key without NULLs.",
+        remedy="writeMode upsert needs one: add it, or use append or truncate_and_load.",
+        table=str(target.id),
+    )
+
+
+def _missing(
+    target: Catalog, new: Sequence[TableSchema], existing: Catalog, dropping: bool
+) -> Catalog:
+    """What of the target's catalog is not there yet. Raises `TargetConflict` on another type."""
+    types = {t.id: t for t in existing.types} if not dropping else {}
+    for wanted in target.types:
+        there = types.get(wanted.id)
+        if there is not None and (there.kind, there.labels) != (wanted.kind, wanted.labels):
+            raise TargetConflict(
+                f"The type {wanted.id} is on the target with another definition.",
+                remedy="Rename or drop it, or use schemaPolicy drop_and_recreate.",
+                type=str(wanted.id),
+            )
+    sequences = {s.id for s in existing.sequences} if not dropping else set()
+    return replace(
+        target,
+        tables=tuple(new),
+        types=tuple(t for t in target.types if t.id not in types) if new else (),
+        sequences=tuple(s for s in target.sequences if s.id not in sequences) if new else (),
+        extensions=target.extensions if new else (),
+    )
+
+
+def _drops(
+    present: Mapping[TableId, TableSchema], target: Catalog, existing: Catalog
+) -> list[Statement]:
+    """Drop the tables in one statement, then their types and sequences; nothing by cascade."""
+    found: list[Statement] = []
+    if present:
+        names = ", ".join(ddl.name_of(table_id) for table_id in present)
+        found.append(Statement(f"DROP TABLE {names}", f"tables {_names(present)}"))
+    wanted_types = {t.id for t in target.types}
+    for user_type in reversed(existing.types):
+        if user_type.id in wanted_types:
+            kind = "DOMAIN" if user_type.kind == "domain" else "TYPE"
+            sql = f"DROP {kind} {ddl.name_of(user_type.id)}"
+            found.append(Statement(sql, f"type {user_type.id}"))
+    for sequence in target.sequences:
+        sql = f"DROP SEQUENCE IF EXISTS {ddl.name_of(sequence.id)}"
+        found.append(Statement(sql, f"sequence {sequence.id}"))
+    return found
+
+
+def _names(tables: Sequence[TableId] | Mapping[TableId, TableSchema]) -> str:
+    names = sorted(map(str, tables))
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

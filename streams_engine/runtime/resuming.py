@@ -1,0 +1,189 @@
+"""What an earlier, unfinished run of the same stream left, and what of it can be kept.
+
+The checkpoint lies in the sink: a record ``run`` (source, position, fingerprint), a
+record a table with its chunks, and a record a chunk that was committed with its rows.
+A killed run's view of the source is gone, so finished chunks are kept only where the
+source can be shown not to have changed since; see "What a restart can promise" in
+the documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from streams_engine.errors import CheckpointMismatch
+from streams_engine.model import Chunk, Finding, Position, Severity, TableId, TableSchema
+from streams_engine.protocols import Sink, Snapshot
+
+__all__ = ["Continuation", "Memory"]
+
+RUN = "run"
+IDENTITY = ("system", "server")
+"""The keys of a position that name the server itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What is kept of an earlier run. Empty for a run that begins anew."""
+
+    ours: bool = False
+    """The tables on the target are this stream's own work."""
+    kept: bool = False
+    """Rows that were copied stay; else the tables are emptied and loaded again."""
+    chunks: Mapping[TableId, Sequence[Chunk]] = field(default_factory=dict)
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reload: frozenset[TableId] = frozenset()
+    """Source tables that must be emptied although others are kept: a cut chunk without a key."""
+    findings: tuple[Finding, ...] = ()
+
+    def remaining(
+        self, table: TableId, chunks: Sequence[Chunk]
+    ) -> list[Chunk]:
+        """The chunks still to copy, cut ones from where they were cut."""
+        left = []
+        for chunk in chunks:
+            record = None if table in self.reload else self.records.get(chunk_key(chunk))
+            if record is None:
+                left.append(chunk)
+                continue
+            if not record["done"]:
+                left.append(replace(chunk, low=tuple(record["last"])) if record["last"] else chunk)
+        return left
+
+    def made(self, there: TableSchema | None) -> frozenset[str]:
+        """The objects of a table that an earlier run has made already, as statements name them."""
+        if there is None:
+            return frozenset()
+        keys = (there.primary_key, *there.indexes)
+        names = [("index", i.name) for i in keys if i is not None]
+        names += [("constraint", i.name) for i in keys if i is not None]
+        names += [("constraint", fk.name) for fk in there.foreign_keys]
+        names += [("constraint", check.name) for check in there.checks]
+        names += [("constraint", exclusion.name) for exclusion in there.exclusions]
+        return frozenset(f"{kind} {name} of {there.id}" for kind, name in names)
+
+
+def chunk_key(chunk: Chunk) -> str:
+    """The key of a chunk's checkpoint record."""
+    return f"chunk:{chunk.table}:{chunk.number}"
+
+
+class Memory:
+    """The checkpoint of one stream, in its sink."""
+
+    def __init__(self, sink: Sink, stream: str) -> None:
+        self._sink = sink
+        self._stream = stream
+        self._records: Mapping[str, Mapping[str, Any]] = {}
+
+    def recall(
+        self, fingerprint: str, snapshot: Snapshot, *, on_resume: str, fresh: bool
+    ) -> Continuation:
+        """What can be kept. Raises `CheckpointMismatch` naming what changed."""
+        self._records = self._sink.load_state(self._stream)
+        run = self._records.get(RUN)
+        if fresh or run is None:
+            return Continuation(ours=run is not None)
+        self._check(run, fingerprint, snapshot.position)
+        unchanged = _unchanged(run["position"], snapshot.position)
+        if not unchanged and on_resume != "mixed":
+            return Continuation(ours=True, findings=(_note(RELOADED),))
+        chunks, reload = self._plans()
+        notes = () if unchanged else (_note(MIXED),)
+        return Continuation(True, True, chunks, self._records, reload, notes)
+
+    def begin(
+        self, fingerprint: str, position: Position, plans: Mapping[TableId, Sequence[Chunk]]
+    ) -> None:
+        """Write down the run and the chunks of the tables that begin now."""
+        records: dict[str, Mapping[str, Any] | None] = {
+            key: None
+            for key in self._records
+            if any(key.startswith(f"chunk:{table}:") for table in plans)
+        }
+        records[RUN] = {"fingerprint": fingerprint, "position": dict(position)}
+        for table, chunks in plans.items():
+            records[f"table:{table}"] = {
+                "table": asdict(table),
+                "chunks": [asdict(chunk) for chunk in chunks],
+            }
+        self._sink.save_state(self._stream, records)
+
+    def forget(self) -> None:
+        """The run is finished: its checkpoint goes."""
+        records = self._sink.load_state(self._stream)
+        if records:
+            self._sink.save_state(self._stream, dict.fromkeys(records))
+
+    def _check(self, run: Mapping[str, Any], fingerprint: str, position: Position) -> None:
+        changed = []
+        if run["fingerprint"] != fingerprint:
+            changed.append("the stream's configuration (tables, types or selection)")
+        if any(run["position"].get(key) != position.get(key) for key in IDENTITY):
+            changed.append("the source server's identity")
+        if changed:
+            raise CheckpointMismatch(
+                f"The checkpoint of stream '{self._stream}' does not fit: {' and '.join(changed)} "
+                "changed since.",
+                remedy="Restore what changed, or forget the checkpoint with start(fresh=True).",
+                changed=changed,
+            )
+
+    def _plans(self) -> tuple[dict[TableId, list[Chunk]], frozenset[TableId]]:
+        chunks: dict[TableId, list[Chunk]] = {}
+        reload = set()
+        for key, record in self._records.items():
+            if key.startswith("table:"):
+                table = TableId(**record["table"])
+                chunks[table] = [_chunk(document) for document in record["chunks"]]
+                for chunk in chunks[table]:
+                    part = self._records.get(chunk_key(chunk))
+                    if part and not part["done"] and part["rows"] and not part["last"]:
+                        reload.add(table)
+        return chunks, frozenset(reload)
+
+
+def _chunk(document: Mapping[str, Any]) -> Chunk:
+    def bound(value: Any) -> tuple[Any, ...] | None:
+        return None if value is None else tuple(value)
+
+    relation = document["relation"]
+    return Chunk(
+        TableId(**document["table"]),
+        document["number"],
+        None if relation is None else TableId(**relation),
+        tuple(document["key"]),
+        bound(document["low"]),
+        bound(document["high"]),
+        document["estimated_rows"],
+    )
+
+
+def _unchanged(then: Position, now: Position) -> bool:
+    """True only where the positions prove that no captured table was written to since.
+
+    ``writes`` counts the writes to the captured tables where the log's position moves
+    without them (PostgreSQL).
+    """
+    if "writes" in then or "writes" in now:
+        return then.get("writes") is not None and then.get("writes") == now.get("writes")
+    marks = [key for key in ("gtid", "file", "pos") if then.get(key) or now.get(key)]
+    return bool(marks) and all(then.get(key) == now.get(key) for key in marks)
+
+
+RELOADED = (
+    "reloaded",
+    "The source may have changed since the earlier run's view, which is gone: every table is "
+    "loaded again (onResume: reload).",
+)
+MIXED = (
+    "mixed-views",
+    "The source changed since the earlier run's view: finished chunks are of that view, the "
+    "others of a newer one (onResume: mixed).",
+)
+
+
+def _note(text: tuple[str, str]) -> Finding:
+    return Finding(Severity.WARNING, text[0], "stream", text[1])

@@ -1,0 +1,1 @@
+"""Types and structure: what each dialect's types are, and how one becomes another."""

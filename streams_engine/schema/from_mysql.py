@@ -1,0 +1,353 @@
+"""MySQL and MariaDB tables, mapped to PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from streams_engine.errors import UnsupportedType
+from streams_engine.model import (
+    Catalog,
+    Check,
+    Column,
+    Dialect,
+    Expression,
+    ForeignKey,
+    Index,
+    IndexPart,
+    NativeType,
+    TableId,
+    TableSchema,
+    TypeKind,
+    UserType,
+)
+from streams_engine.schema.expressions import translate, translate_default
+from streams_engine.schema.mapping import (
+    ColumnMapping,
+    Findings,
+    MappedCatalog,
+    MappingOptions,
+    TableMapping,
+    override_for,
+)
+from streams_engine.schema.mysql_to_postgres import Rule, rule_for
+from streams_engine.schema.naming import MAX_BYTES, Names, shorten
+from streams_engine.schema.postgres_names import postgres_type
+
+__all__ = ["map_mysql"]
+
+_TEXTUAL = {"text", "varchar", "bpchar"}
+
+
+def map_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
+    """Map every table of a MySQL catalog to PostgreSQL. Raises `UnsupportedType`."""
+    return _Mapper(catalog, options).run()
+
+
+@dataclass
+class _Mapper:
+    catalog: Catalog
+    options: MappingOptions
+
+    def run(self) -> MappedCatalog:
+        self.findings = Findings()
+        self.names: dict[str, Names] = {}
+        self.types: list[UserType] = []
+        self.targets = {table.id: self._table_id(table.id) for table in self.catalog.tables}
+        # Column names first: foreign keys need those of other tables.
+        self.columns = {
+            table.id: {c.name: self._column_name(table, c.name) for c in table.columns}
+            for table in self.catalog.tables
+        }
+        tables = tuple(self._table(table) for table in self.catalog.tables)
+        target = Catalog(
+            Dialect.POSTGRES, tuple(t.target for t in tables), types=tuple(self.types)
+        )
+        return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
+
+    # Names
+
+    def _case(self, name: str) -> str:
+        return name.lower() if self.options.identifier_case == "lower" else name
+
+    def _namespace(self, schema: str) -> Names:
+        return self.names.setdefault(schema, Names())
+
+    def _table_id(self, source: TableId) -> TableId:
+        schema = self.options.target_schema or self._case(source.schema)
+        wanted = self._case(source.name)
+        name = self._namespace(schema).unique(wanted, f"{source.schema}_{wanted}")
+        if name != wanted:
+            self.findings.warn(
+                "renamed", source, f"The table is called '{name}' on the target: its own name is "
+                f"too long for PostgreSQL ({MAX_BYTES} bytes) or taken."
+            )
+        return TableId(schema, name)
+
+    def _column_name(self, table: TableSchema, name: str) -> str:
+        return shorten(self._case(name))
+
+    # Tables
+
+    def _table(self, source: TableSchema) -> TableMapping:
+        target_id = self.targets[source.id]
+        mappings = [self._column(source, column, target_id) for column in source.columns]
+        primary = source.primary_key and self._primary_key(source, source.primary_key, target_id)
+        for note in source.source_notes:
+            self.findings.warn("not-carried", source.id, note)
+        target = TableSchema(
+            id=target_id,
+            dialect=Dialect.POSTGRES,
+            columns=tuple(m.target for m in mappings),
+            primary_key=primary,
+            indexes=tuple(
+                index
+                for original in source.indexes
+                if (index := self._index(source, original, target_id)) is not None
+            ),
+            foreign_keys=tuple(
+                fk
+                for original in source.foreign_keys
+                if (fk := self._foreign_key(source, original)) is not None
+            ),
+            checks=tuple(
+                check
+                for original in source.checks
+                if (check := self._check(source, original)) is not None
+            ),
+            comment=source.comment or None,
+            estimated_rows=source.estimated_rows,
+            bytes=source.bytes,
+        )
+        carried = tuple(m for m in mappings if m.target.generated is None)
+        self._warn_case(source)
+        return TableMapping(source, target, carried)
+
+    # Columns
+
+    def _column(self, table: TableSchema, source: Column, target_id: TableId) -> ColumnMapping:
+        where = f"{table.id}.{source.name}"
+        rule = rule_for(source, boolean=(table.id, source.name) in self.options.booleans)
+        override = override_for(self.options.overrides, table.id, source)
+        if rule is None and override is None:
+            raise UnsupportedType(
+                f"Column {where} has type {source.type.text}, which has no mapping to PostgreSQL.",
+                remedy="Name a type for it in options.typeOverrides, or leave its table out.",
+                column=where,
+                type=source.type.text,
+            )
+        rule = rule or Rule("text")
+        native = override or self._native(source, rule, target_id, where)
+        read, arrives, convert = self._transport(source, native, rule, override is not None)
+        name = self.columns[table.id][source.name]
+        target = Column(
+            name=name,
+            type=native,
+            arrow=arrives,
+            nullable=source.nullable,
+            default=self._default(source, native, where),
+            identity=source.identity,
+            generated=self._generated(table, source, where),
+            comment=source.comment or None,
+        )
+        if source.on_update is not None:
+            self.findings.warn(
+                "on-update",
+                where,
+                "ON UPDATE CURRENT_TIMESTAMP has no equivalent on PostgreSQL and is left out.",
+                "Add a trigger where the application relies on it.",
+            )
+        notes = (rule.note,) if rule.note and override is None else ()
+        return ColumnMapping(replace(source, arrow=read), target, convert, notes)
+
+    def _native(self, source: Column, rule: Rule, table: TableId, where: str) -> NativeType:
+        text = rule.type_text(source.type)
+        return self._enum(source, table, where) if text == "enum" else postgres_type(text)
+
+    def _enum(self, source: Column, table: TableId, where: str) -> NativeType:
+        labels = source.type.labels
+        if any(len(label.encode()) > MAX_BYTES for label in labels):
+            self.findings.warn(
+                "enum-as-text", where, f"A label is longer than {MAX_BYTES} bytes: becomes text."
+            )
+            return postgres_type("text")
+        wanted = f"{table.name}_{self._case(source.name)}"
+        name = self._namespace(table.schema).unique(wanted, f"{wanted}_enum")
+        user = TableId(table.schema, name)
+        self.types.append(UserType(user, TypeKind.ENUM, labels))
+        return NativeType(
+            Dialect.POSTGRES, name, name, kind=TypeKind.ENUM, labels=labels, user=user
+        )
+
+    def _transport(
+        self, source: Column, native: NativeType, rule: Rule, overridden: bool
+    ) -> tuple[pa.DataType, pa.DataType, str | None]:
+        """(what is read, what arrives at the sink, the conversion in between)."""
+        is_moment = rule.convert == "date"
+        if is_moment and self.options.zero_dates == "text" and native.name in _TEXTUAL:
+            return pa.string(), pa.string(), None
+        if not overridden:
+            arrives = {"boolean": pa.bool_(), "labels": pa.list_(pa.string())}
+            return source.arrow, arrives.get(rule.convert or "", source.arrow), rule.convert
+        if native.name in _TEXTUAL and not pa.types.is_string(source.arrow):
+            return pa.string(), pa.string(), None
+        if native.name == "bool":
+            return source.arrow, pa.bool_(), "boolean"
+        return source.arrow, source.arrow, "date" if is_moment else None
+
+    def _default(self, source: Column, native: NativeType, where: str) -> Expression | None:
+        if source.default is None or source.generated is not None:
+            return None
+        default = translate_default(source.default, native)
+        if default is None and source.default.sql.strip().upper() != "NULL":
+            self.findings.warn(
+                "default", where, f"Its default ({source.default.sql}) has no sure equivalent on "
+                "PostgreSQL and is left out.", "Set it by hand after the run."
+            )
+        return default
+
+    def _generated(self, table: TableSchema, source: Column, where: str) -> Expression | None:
+        if source.generated is None:
+            return None
+        found = self._translate(table, source.generated)
+        if found is None:
+            self.findings.warn(
+                "generated-as-plain", where, f"It is generated as ({source.generated.sql}), which "
+                "has no sure equivalent on PostgreSQL: it becomes a plain column with its values."
+            )
+        return found
+
+    def _translate(self, table: TableSchema, expression: Expression) -> Expression | None:
+        types = {column.name: column.type for column in table.columns}
+        return translate(expression, types, self.columns[table.id])
+
+    # Keys, indexes, constraints
+
+    def _primary_key(self, table: TableSchema, key: Index, target: TableId) -> Index:
+        name = self._namespace(target.schema).unique(f"{target.name}_pkey")
+        parts = tuple(
+            IndexPart(column=self.columns[table.id][part.column])
+            for part in key.parts
+            if part.column is not None
+        )
+        if any(part.length for part in key.parts):
+            self.findings.warn(
+                "prefix-key", table.id, "Its primary key covers only the head of a column; on the "
+                "target it covers the whole value."
+            )
+        return Index(name, parts, unique=True, primary=True, constraint=True)
+
+    def _index(self, table: TableSchema, index: Index, target: TableId) -> Index | None:
+        where = f"{table.id}.{index.name}"
+        if index.method == "spatial":
+            self.findings.warn(
+                "spatial-index", where, "A spatial index needs PostGIS geometry; it is left out."
+            )
+            return None
+        wanted = self._case(index.name)
+        name = self._namespace(target.schema).unique(wanted, f"{target.name}_{wanted}")
+        if index.method == "fulltext":
+            return self._fulltext(table, index, name, where)
+        parts = [self._part(table, part, where) for part in index.parts]
+        if any(part is None for part in parts):
+            return None
+        plain = all(p is not None and p.column is not None and not p.descending for p in parts)
+        return Index(
+            name,
+            tuple(p for p in parts if p is not None),
+            unique=index.unique,
+            constraint=index.unique and plain,
+            comment=index.comment or None,
+        )
+
+    def _part(self, table: TableSchema, part: IndexPart, where: str) -> IndexPart | None:
+        if part.expression is not None:
+            found = self._translate(table, part.expression)
+            if found is None:
+                self.findings.warn(
+                    "expression-index", where, f"Its key part ({part.expression.sql}) has no sure "
+                    "equivalent on PostgreSQL: the index is left out."
+                )
+                return None
+            return IndexPart(expression=found, descending=part.descending)
+        assert part.column is not None
+        name = self.columns[table.id][part.column]
+        if part.length is None:
+            return IndexPart(column=name, descending=part.descending)
+        quoted = '"' + name.replace('"', '""') + '"'
+        binary = pa.types.is_binary(table.column(part.column).arrow)
+        head = (
+            f"substring({quoted} from 1 for {part.length})"
+            if binary
+            else f"left({quoted}, {part.length})"
+        )
+        return IndexPart(
+            expression=Expression(head, Dialect.POSTGRES), descending=part.descending
+        )
+
+    def _fulltext(self, table: TableSchema, index: Index, name: str, where: str) -> Index:
+        texts = [
+            "coalesce(\"" + self.columns[table.id][column].replace('"', '""') + "\", '')"
+            for column in index.columns
+        ]
+        self.findings.warn(
+            "fulltext-index", where, "The full-text index becomes a GIN index over to_tsvector('simple', "
+            "...): queries use @@ instead of MATCH."
+        )
+        vector = Expression(
+            "to_tsvector('simple'::regconfig, " + " || ' ' || ".join(texts) + ")",
+            Dialect.POSTGRES,
+        )
+        return Index(name, (IndexPart(expression=vector),), method="gin")
+
+    def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
+        where = f"{table.id}.{fk.name}"
+        referenced = self.catalog.table(fk.referenced)
+        if referenced is None:
+            self.findings.warn(
+                "foreign-key", where, f"The foreign key refers to {fk.referenced}, which is not "
+                "moved: it is left out."
+            )
+            return None
+        keys = [referenced.primary_key, *(i for i in referenced.indexes if i.unique)]
+        if not any(k is not None and set(k.columns) == set(fk.referenced_columns)
+                   and not any(p.length or p.expression for p in k.parts) for k in keys):
+            self.findings.warn(
+                "foreign-key", where, f"The foreign key refers to columns of {fk.referenced} that "
+                "are no unique key, which PostgreSQL does not allow: it is left out."
+            )
+            return None
+        return replace(
+            fk,
+            name=shorten(self._case(fk.name)),
+            columns=tuple(self.columns[table.id][c] for c in fk.columns),
+            referenced=self.targets[fk.referenced],
+            referenced_columns=tuple(self.columns[fk.referenced][c] for c in fk.referenced_columns),
+        )
+
+    def _check(self, table: TableSchema, check: Check) -> Check | None:
+        found = self._translate(table, check.expression)
+        if found is None:
+            self.findings.warn(
+                "check", f"{table.id}.{check.name}", f"The check ({check.expression.sql}) has no "
+                "sure equivalent on PostgreSQL and is left out.", "Add it by hand after the run."
+            )
+            return None
+        return replace(check, name=shorten(self._case(check.name)), expression=found)
+
+    def _warn_case(self, table: TableSchema) -> None:
+        keys = [i for i in (table.primary_key, *table.indexes) if i is not None and i.unique]
+        loose = sorted(
+            {
+                column
+                for key in keys
+                for column in key.columns
+                if (table.column(column).collation or "").endswith("_ci")
+            }
+        )
+        if loose:
+            self.findings.warn(
+                "case-sensitive-key", table.id, f"Key columns {', '.join(loose)} compare without "
+                "case on MySQL and with case on PostgreSQL: 'a' and 'A' become two keys."
+            )

@@ -1,0 +1,227 @@
+"""PostgreSQL tables, mapped to PostgreSQL: the same types, and a value's own wire form.
+
+Types whose values Arrow holds exactly travel as such; types of one fixed binary form
+travel in that form (``typsend`` to ``typreceive``); what carries object ids inside
+(composites, arrays of user types) or comes from extensions travels as the server's text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from streams_engine.model import (
+    Catalog,
+    Column,
+    Expression,
+    ForeignKey,
+    Identity,
+    NativeType,
+    Partitioning,
+    Sequence,
+    TableId,
+    TableSchema,
+    TypeKind,
+    UserType,
+)
+from streams_engine.schema.mapping import (
+    ColumnMapping,
+    Findings,
+    MappedCatalog,
+    MappingOptions,
+    TableMapping,
+    override_for,
+)
+
+__all__ = ["WIRE", "map_postgres"]
+
+WIRE = pa.large_binary()
+"""The Arrow type by which a PostgreSQL value in its own binary form is asked for."""
+
+_EXACT_IN_ARROW = {
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "text",
+    "varchar",
+    "bpchar",
+    "bytea",
+}
+_PORTABLE_WIRE = {
+    "date",
+    "timestamp",
+    "timestamptz",
+    "time",
+    "timetz",
+    "interval",
+    "numeric",
+    "uuid",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "bit",
+    "varbit",
+    "json",
+    "jsonb",
+    "point",
+    "line",
+    "lseg",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "oid",
+}
+
+
+def map_postgres(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
+    """Map every table of a PostgreSQL catalog to PostgreSQL."""
+    return _Mapper(catalog, options).run()
+
+
+def transport(native: NativeType, arrow: pa.DataType) -> pa.DataType:
+    """The Arrow type in which a column of this type is read and written."""
+    base = native
+    while base.kind is TypeKind.DOMAIN and base.element is not None:
+        base = base.element
+    if base.extension is not None or base.user is not None:
+        return pa.string()
+    if base.kind is TypeKind.ARRAY and base.element is not None:
+        inner = base.element
+        plain = inner.kind is TypeKind.BASE and inner.user is None and inner.extension is None
+        portable = plain and inner.name in _EXACT_IN_ARROW | _PORTABLE_WIRE
+        return WIRE if portable else pa.string()
+    if native.kind is TypeKind.BASE and base.name in _EXACT_IN_ARROW:
+        return arrow
+    return WIRE if base.name in _EXACT_IN_ARROW | _PORTABLE_WIRE else pa.string()
+
+
+@dataclass
+class _Mapper:
+    catalog: Catalog
+    options: MappingOptions
+
+    def run(self) -> MappedCatalog:
+        self.findings = Findings()
+        self.captured = {table.id for table in self.catalog.tables}
+        tables = tuple(self._table(table) for table in self.catalog.tables)
+        target = replace(
+            self.catalog,
+            tables=tuple(t.target for t in tables),
+            types=tuple(self._user_type(t) for t in self.catalog.types),
+            sequences=tuple(self._sequence(s) for s in self.catalog.sequences),
+            left_behind=(),
+        )
+        return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
+
+    def _id(self, source: TableId) -> TableId:
+        return replace(source, schema=self.options.target_schema or source.schema)
+
+    def _table(self, source: TableSchema) -> TableMapping:
+        columns = [self._column(source, column) for column in source.columns]
+        for note in source.source_notes:
+            self.findings.warn("not-carried", source.id, note)
+        target = replace(
+            source,
+            id=self._id(source.id),
+            columns=tuple(c.target for c in columns),
+            primary_key=source.primary_key,
+            foreign_keys=tuple(
+                fk for original in source.foreign_keys if (fk := self._foreign_key(source, original))
+            ),
+            checks=tuple(
+                check
+                for check in source.checks
+                if self._carried(check.expression, f"{source.id}.{check.name}", "check")
+            ),
+            indexes=tuple(
+                index
+                for index in source.indexes
+                if all(
+                    self._carried(e, f"{source.id}.{index.name}", "index")
+                    for e in (*(p.expression for p in index.parts), index.where)
+                )
+            ),
+            partitioning=source.partitioning and self._partitioning(source.partitioning),
+            inherits=tuple(self._id(parent) for parent in source.inherits),
+        )
+        return TableMapping(source, target, tuple(c for c in columns if c.target.generated is None))
+
+    def _column(self, table: TableSchema, source: Column) -> ColumnMapping:
+        where = f"{table.id}.{source.name}"
+        override = override_for(self.options.overrides, table.id, source)
+        native = override or self._native(source.type)
+        arrow = pa.string() if override else transport(source.type, source.arrow)
+        keeps_default = self._carried(source.default, where, "default")
+        keeps_rule = self._carried(source.generated, where, "generation expression")
+        target = replace(
+            source,
+            type=native,
+            arrow=arrow,
+            default=source.default if keeps_default else None,
+            generated=source.generated if keeps_rule else None,
+            identity=source.identity and self._identity(source.identity),
+        )
+        return ColumnMapping(replace(source, arrow=arrow), target)
+
+    def _carried(self, expression: Expression | None, where: str, what: str) -> bool:
+        """False (and a warning) where an expression calls functions that are not moved."""
+        if expression is None or not expression.functions:
+            return True
+        self.findings.warn(
+            "needs-function",
+            where,
+            f"Its {what} calls {', '.join(expression.functions)}, which is not moved: left out.",
+            "Create the function on the target and add it by hand.",
+        )
+        return False
+
+    def _identity(self, identity: Identity) -> Identity:
+        return replace(identity, sequence=identity.sequence and self._id(identity.sequence))
+
+    def _native(self, native: NativeType) -> NativeType:
+        return replace(
+            native,
+            user=native.user and self._id(native.user),
+            element=native.element and self._native(native.element),
+        )
+
+    def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
+        if fk.referenced not in self.captured:
+            self.findings.warn(
+                "foreign-key",
+                f"{table.id}.{fk.name}",
+                f"The foreign key refers to {fk.referenced}, which is not moved: it is left out.",
+            )
+            return None
+        return replace(fk, referenced=self._id(fk.referenced))
+
+    def _partitioning(self, tree: Partitioning) -> Partitioning:
+        return replace(
+            tree,
+            partitions=tuple(
+                replace(
+                    part,
+                    id=self._id(part.id),
+                    partitioning=part.partitioning and self._partitioning(part.partitioning),
+                )
+                for part in tree.partitions
+            ),
+        )
+
+    def _user_type(self, user: UserType) -> UserType:
+        return replace(
+            user,
+            id=self._id(user.id),
+            base=user.base and self._native(user.base),
+            attributes=tuple((name, self._native(native)) for name, native in user.attributes),
+        )
+
+    def _sequence(self, sequence: Sequence) -> Sequence:
+        owner = sequence.owner and (self._id(sequence.owner[0]), sequence.owner[1])
+        return replace(sequence, id=self._id(sequence.id), owner=owner)

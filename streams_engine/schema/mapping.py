@@ -1,0 +1,109 @@
+"""From a source's tables to the target's: columns, types, keys, names, and what is lost.
+
+Pure: no server is asked. The result is what `plan()` shows and what a run builds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from streams_engine.model import (
+    Catalog,
+    Column,
+    Dialect,
+    Extract,
+    Finding,
+    NativeType,
+    Severity,
+    TableId,
+    TableSchema,
+)
+
+__all__ = ["ColumnMapping", "MappedCatalog", "MappingOptions", "TableMapping", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingOptions:
+    """What the user asked of the mapping."""
+
+    target_schema: str | None = None
+    """Every table goes into this schema; None: each into one of its own name."""
+    overrides: tuple[tuple[str, NativeType], ...] = ()
+    """(``table.column``, ``schema.table.column`` or a source type's text, target type)."""
+    zero_dates: str = "null"
+    identifier_case: str = "preserve"
+    booleans: AbstractSet[tuple[TableId, str]] = frozenset()
+    """The TINYINT(1) columns that were seen to hold nothing but 0, 1 and NULL."""
+    allow_lossy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMapping:
+    """One column on its way: how it is read, what is done to it, what it becomes."""
+
+    source: Column
+    """With the Arrow type that the reader is asked for."""
+    target: Column
+    """With the Arrow type that arrives at the sink."""
+    convert: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TableMapping:
+    """One table on its way. ``columns`` are those that carry data: generated ones are not copied."""
+
+    source: TableSchema
+    target: TableSchema
+    columns: tuple[ColumnMapping, ...]
+
+    def extract(self) -> Extract:
+        """What is to be read."""
+        return Extract(self.source.id, tuple(c.source for c in self.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class MappedCatalog:
+    """A whole source on its way."""
+
+    source: Catalog
+    target: Catalog
+    tables: tuple[TableMapping, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def warning(code: str, what: object, message: str, remedy: str | None = None) -> Finding:
+    """A finding of severity warning."""
+    return Finding(Severity.WARNING, code, str(what), message, remedy)
+
+
+def override_for(
+    overrides: Sequence[tuple[str, NativeType]], table: TableId, column: Column
+) -> NativeType | None:
+    """The user's type for a column: by its name first, then by its source type."""
+    names = {f"{table.name}.{column.name}", f"{table.schema}.{table.name}.{column.name}"}
+    for pattern, native in overrides:
+        if pattern in names:
+            return native
+    native_text = column.type.text.lower()
+    for pattern, native in overrides:
+        if pattern.lower() in (native_text, column.type.name):
+            return native
+    return None
+
+
+@dataclass(slots=True)
+class Findings:
+    """A list of findings in the making."""
+
+    items: list[Finding] = field(default_factory=list)
+
+    def warn(self, code: str, what: object, message: str, remedy: str | None = None) -> None:
+        """Add a warning."""
+        self.items.append(warning(code, what, message, remedy))
+
+

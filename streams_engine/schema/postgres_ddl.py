@@ -1,0 +1,363 @@
+"""DDL for PostgreSQL from table schemas: what comes before the rows, and what after.
+
+Every name passes through `quote`, every text through `literal`; the only SQL taken as
+it is are expressions that a server rendered (or sqlglot, see `expressions`). sqlglot's
+own DDL tree knows no exclusion constraints, partition bounds or identity options, so
+statements are composed here (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from streams_engine.model import (
+    Catalog,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    IndexPart,
+    NativeType,
+    Partitioning,
+    Sequence,
+    TableId,
+    TableSchema,
+    TypeKind,
+    UserType,
+)
+from streams_engine.protocols import Statement
+
+__all__ = [
+    "Structure",
+    "foreign_keys",
+    "indexes",
+    "literal",
+    "name_of",
+    "objects",
+    "quote",
+    "sequence_values",
+    "table",
+    "type_text",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What of the structure is wanted (``structureOptions``)."""
+
+    tables: bool = True
+    indexes: bool = True
+    foreign_keys: bool = True
+    checks: bool = True
+
+
+def quote(name: str) -> str:
+    """A name as a quoted identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as a string literal, whatever standard_conforming_strings says."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
+
+
+def name_of(table_id: TableId) -> str:
+    """A qualified, quoted name."""
+    return f"{quote(table_id.schema)}.{quote(table_id.name)}"
+
+
+def columns_of(names: tuple[str, ...]) -> str:
+    """Column names, quoted, with commas."""
+    return ", ".join(quote(name) for name in names)
+
+
+def type_text(native: NativeType) -> str:
+    """A type as DDL writes it; user types by their own qualified name."""
+    if native.kind is TypeKind.ARRAY and native.element is not None and native.element.user:
+        return type_text(native.element) + "[]"
+    if native.user is not None and native.extension is None:
+        return name_of(native.user)
+    return native.text
+
+
+# Before the rows
+
+
+def objects(catalog: Catalog) -> Iterator[Statement]:
+    """Schemas, extensions, types and sequences, in an order in which they can be made."""
+    schemas = {t.id.schema for t in (*catalog.tables, *catalog.types, *catalog.sequences)}
+    schemas |= {extension.schema for extension in catalog.extensions} - {"pg_catalog"}
+    for table_schema in catalog.tables:
+        if table_schema.partitioning:
+            schemas |= {leaf.schema for leaf in table_schema.partitioning.leaves()}
+    for schema in sorted(schemas):
+        yield Statement(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}", f"schema {schema}")
+    for extension in catalog.extensions:
+        yield Statement(
+            f"CREATE EXTENSION IF NOT EXISTS {quote(extension.name)} "
+            f"SCHEMA {quote(extension.schema)}",
+            f"extension {extension.name}",
+        )
+    for user_type in catalog.types:
+        yield from _user_type(user_type)
+    for sequence in catalog.sequences:
+        yield Statement(_create_sequence(sequence), f"sequence {sequence.id}")
+
+
+def _user_type(user: UserType) -> Iterator[Statement]:
+    what = f"type {user.id}"
+    name = name_of(user.id)
+    match user.kind:
+        case TypeKind.ENUM:
+            labels = ", ".join(literal(label) for label in user.labels)
+            yield Statement(f"CREATE TYPE {name} AS ENUM ({labels})", what)
+        case TypeKind.DOMAIN:
+            assert user.base is not None
+            parts = [f"CREATE DOMAIN {name} AS {type_text(user.base)}"]
+            if user.collation:
+                parts.append(f"COLLATE {user.collation}")
+            if user.default is not None and not user.default.functions:
+                parts.append(f"DEFAULT {user.default.sql}")
+            if not user.nullable:
+                parts.append("NOT NULL")
+            parts += [
+                f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
+                for check in user.checks
+                if not check.expression.functions
+            ]
+            yield Statement(" ".join(parts), what)
+        case TypeKind.COMPOSITE:
+            fields = ", ".join(f"{quote(n)} {type_text(native)}" for n, native in user.attributes)
+            yield Statement(f"CREATE TYPE {name} AS ({fields})", what)
+        case TypeKind.RANGE:
+            assert user.base is not None
+            options = ", ".join((f"subtype = {type_text(user.base)}", *user.options))
+            yield Statement(f"CREATE TYPE {name} AS RANGE ({options})", what)
+        case _:
+            raise AssertionError(user.kind)
+    if user.comment:
+        kind = "DOMAIN" if user.kind is TypeKind.DOMAIN else "TYPE"
+        yield Statement(f"COMMENT ON {kind} {name} IS {literal(user.comment)}", what)
+
+
+def _create_sequence(sequence: Sequence) -> str:
+    return f"CREATE SEQUENCE {name_of(sequence.id)} AS {sequence.type} " + _counting(sequence)
+
+
+def _counting(counter: Sequence | Identity) -> str:
+    parts = [f"INCREMENT BY {counter.increment}"]
+    if counter.minimum is not None:
+        parts.append(f"MINVALUE {counter.minimum}")
+    if counter.maximum is not None:
+        parts.append(f"MAXVALUE {counter.maximum}")
+    parts += [f"START WITH {counter.start}", f"CACHE {counter.cache}"]
+    return " ".join((*parts, "CYCLE") if counter.cycle else parts)
+
+
+def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
+    """The table itself, without keys and indexes, and its partitions."""
+    what = f"table {schema.id}"
+    parts = [_column(column) for column in schema.columns]
+    if wanted.checks:
+        parts += [
+            f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
+            + ("" if check.inherit else " NO INHERIT")
+            for check in schema.checks
+            if check.validated
+        ]
+    sql = f"CREATE {'UNLOGGED ' if schema.unlogged else ''}TABLE {name_of(schema.id)} (\n  "
+    sql += ",\n  ".join(parts) + "\n)"
+    if schema.inherits:
+        sql += f" INHERITS ({', '.join(name_of(parent) for parent in schema.inherits)})"
+    if schema.partitioning:
+        sql += f" PARTITION BY {schema.partitioning.key}"
+    yield Statement(sql, what, schema.id)
+    if schema.partitioning:
+        yield from _partitions(schema.id, schema.id, schema.partitioning)
+
+
+def _partitions(root: TableId, parent: TableId, tree: Partitioning) -> Iterator[Statement]:
+    for part in tree.partitions:
+        sql = f"CREATE TABLE {name_of(part.id)} PARTITION OF {name_of(parent)} {part.bound}"
+        if part.partitioning:
+            sql += f" PARTITION BY {part.partitioning.key}"
+        yield Statement(sql, f"partition {part.id}", root)
+        if part.partitioning:
+            yield from _partitions(root, part.id, part.partitioning)
+
+
+def _column(column: Column) -> str:
+    parts = [quote(column.name), type_text(column.type)]
+    if column.collation:
+        parts.append(f"COLLATE {column.collation}")
+    if column.generated is not None:
+        kind = "STORED" if column.stored else "VIRTUAL"
+        parts.append(f"GENERATED ALWAYS AS ({column.generated.sql}) {kind}")
+    elif column.identity is not None:
+        parts.append(_identity(column.identity))
+    elif column.default is not None:
+        parts.append(f"DEFAULT {column.default.sql}")
+    if not column.nullable:
+        parts.append("NOT NULL")
+    return " ".join(parts)
+
+
+def _identity(identity: Identity) -> str:
+    name = f"SEQUENCE NAME {name_of(identity.sequence)} " if identity.sequence else ""
+    rule = "ALWAYS" if identity.always else "BY DEFAULT"
+    return f"GENERATED {rule} AS IDENTITY ({name}{_counting(identity)})"
+
+
+# After the rows
+
+
+def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
+    """Primary key, unique constraints, indexes, exclusion constraints and comments."""
+    keys = (schema.primary_key, *schema.indexes) if wanted.indexes else (schema.primary_key,)
+    for index in keys:
+        if index is not None:
+            yield from _index(schema, index)
+    if wanted.indexes:
+        for exclusion in schema.exclusions:
+            yield _constraint(schema.id, exclusion.name, exclusion.definition.sql)
+    if wanted.checks:
+        for check in schema.checks:
+            if not check.validated:
+                rule = "" if check.inherit else " NO INHERIT"
+                yield _constraint(
+                    schema.id, check.name, f"CHECK ({check.expression.sql}){rule} NOT VALID"
+                )
+    yield from _comments(schema, wanted)
+
+
+def _constraint(table_id: TableId, name: str, definition: str) -> Statement:
+    return Statement(
+        f"ALTER TABLE {name_of(table_id)} ADD CONSTRAINT {quote(name)} {definition}",
+        f"constraint {name} of {table_id}",
+        table_id,
+    )
+
+
+def _index(schema: TableSchema, index: Index) -> Iterator[Statement]:
+    plain = all(part.column and not part.opclass and not part.collation for part in index.parts)
+    if index.constraint and plain:
+        kind = "PRIMARY KEY" if index.primary else "UNIQUE"
+        sql = kind if index.nulls_distinct else "UNIQUE NULLS NOT DISTINCT"
+        sql += f" ({columns_of(index.columns)})"
+        if index.include:
+            sql += f" INCLUDE ({columns_of(index.include)})"
+        if index.options:
+            sql += f" WITH ({', '.join(index.options)})"
+        if index.deferrable:
+            sql += " DEFERRABLE" + (" INITIALLY DEFERRED" if index.deferred else "")
+        yield _constraint(schema.id, index.name, sql)
+    else:
+        yield Statement(
+            _create_index(schema.id, index), f"index {index.name} of {schema.id}", schema.id
+        )
+    if index.clustered:
+        sql = f"ALTER TABLE {name_of(schema.id)} CLUSTER ON {quote(index.name)}"
+        yield Statement(sql, f"index {index.name} of {schema.id}", schema.id)
+
+
+def _create_index(table_id: TableId, index: Index) -> str:
+    sql = f"CREATE {'UNIQUE ' if index.unique else ''}INDEX {quote(index.name)} "
+    sql += f"ON {name_of(table_id)} USING {index.method} ("
+    sql += ", ".join(_part(part) for part in index.parts) + ")"
+    if index.include:
+        sql += f" INCLUDE ({columns_of(index.include)})"
+    if not index.nulls_distinct:
+        sql += " NULLS NOT DISTINCT"
+    if index.options:
+        sql += f" WITH ({', '.join(index.options)})"
+    if index.where is not None:
+        sql += f" WHERE {index.where.sql}"
+    return sql
+
+
+def _part(part: IndexPart) -> str:
+    sql = quote(part.column) if part.column else f"({part.expression.sql})" if part.expression else ""
+    if part.collation:
+        sql += f" COLLATE {part.collation}"
+    if part.opclass:
+        sql += f" {part.opclass}"
+    if part.descending:
+        sql += " DESC"
+    if part.nulls_first is not None and part.nulls_first != part.descending:
+        sql += " NULLS FIRST" if part.nulls_first else " NULLS LAST"
+    return sql
+
+
+def _comments(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
+    own = name_of(schema.id)
+
+    def comment(what: str, text: str | None) -> Iterator[Statement]:
+        if text:
+            sql = f"COMMENT ON {what} IS {literal(text)}"
+            yield Statement(sql, f"comment on {schema.id}", schema.id)
+
+    yield from comment(f"TABLE {own}", schema.comment)
+    for column in schema.columns:
+        yield from comment(f"COLUMN {own}.{quote(column.name)}", column.comment)
+    if wanted.indexes:
+        for index in schema.indexes:
+            place = f"{quote(schema.id.schema)}.{quote(index.name)}"
+            yield from comment(f"INDEX {place}", index.comment)
+    if wanted.checks:
+        for check in schema.checks:
+            yield from comment(f"CONSTRAINT {quote(check.name)} ON {own}", check.comment)
+
+
+def foreign_keys(schema: TableSchema) -> Iterator[Statement]:
+    """The foreign keys of a table, validated as they are added."""
+    for fk in schema.foreign_keys:
+        yield _constraint(schema.id, fk.name, _foreign_key(fk))
+
+
+def _foreign_key(fk: ForeignKey) -> str:
+    sql = f"FOREIGN KEY ({columns_of(fk.columns)}) REFERENCES {name_of(fk.referenced)} "
+    sql += f"({columns_of(fk.referenced_columns)})"
+    if fk.match != "SIMPLE":
+        sql += f" MATCH {fk.match}"
+    sql += f" ON UPDATE {fk.on_update} ON DELETE {fk.on_delete}"
+    if fk.set_columns:
+        sql += f" ({columns_of(fk.set_columns)})"
+    if fk.deferrable:
+        sql += " DEFERRABLE" + (" INITIALLY DEFERRED" if fk.deferred else "")
+    return sql if fk.validated else sql + " NOT VALID"
+
+
+def sequence_values(catalog: Catalog) -> Iterator[Statement]:
+    """Owners of sequences, and every counter set to go on where the source would."""
+    for schema in catalog.tables:
+        for column in schema.columns:
+            if column.identity is not None:
+                yield _identity_value(schema.id, column, column.identity)
+    for sequence in catalog.sequences:
+        what = f"sequence {sequence.id}"
+        if sequence.owner:
+            owner, column_name = sequence.owner
+            sql = f"ALTER SEQUENCE {name_of(sequence.id)} OWNED BY "
+            yield Statement(sql + f"{name_of(owner)}.{quote(column_name)}", what, owner)
+        if sequence.last_value is not None:
+            place = literal(name_of(sequence.id))
+            yield Statement(f"SELECT pg_catalog.setval({place}, {sequence.last_value})", what)
+        if sequence.comment:
+            sql = f"COMMENT ON SEQUENCE {name_of(sequence.id)} IS {literal(sequence.comment)}"
+            yield Statement(sql, what)
+
+
+def _identity_value(table_id: TableId, column: Column, identity: Identity) -> Statement:
+    """PostgreSQL's counter exactly; MySQL's never behind the greatest value that was moved."""
+    next_value = str(identity.next_value if identity.next_value is not None else identity.start)
+    if identity.sequence is None:
+        top = f"SELECT max({quote(column.name)}) + 1 FROM {name_of(table_id)}"
+        next_value = f"GREATEST({next_value}, 1, ({top}))"
+    place = f"pg_catalog.pg_get_serial_sequence({literal(name_of(table_id))}, {literal(column.name)})"
+    return Statement(
+        f"SELECT pg_catalog.setval({place}, {next_value}, false)",
+        f"identity of {table_id}.{column.name}",
+        table_id,
+    )

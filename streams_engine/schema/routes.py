@@ -1,0 +1,63 @@
+"""Which mapping leads from one dialect to another: a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from streams_engine.errors import ConfigError
+from streams_engine.model import Catalog, Column, Dialect, NativeType
+from streams_engine.schema.from_mysql import map_mysql
+from streams_engine.schema.from_postgres import map_postgres
+from streams_engine.schema.mapping import (
+    ColumnMapping,
+    MappedCatalog,
+    MappingOptions,
+    TableMapping,
+)
+from streams_engine.schema.postgres_names import postgres_type
+
+__all__ = ["map_catalog", "parse_type"]
+
+_MAPPERS: Mapping[
+    tuple[Dialect, Dialect | None], Callable[[Catalog, MappingOptions], MappedCatalog]
+] = {
+    (Dialect.MYSQL, Dialect.POSTGRES): map_mysql,
+    (Dialect.POSTGRES, Dialect.POSTGRES): map_postgres,
+}
+
+_PARSERS: Mapping[Dialect, Callable[[str], NativeType]] = {Dialect.POSTGRES: postgres_type}
+
+
+def map_catalog(
+    catalog: Catalog, target: Dialect | None, options: MappingOptions
+) -> MappedCatalog:
+    """Map a source's catalog to a target dialect; None keeps everything as it is read.
+
+    Raises `ConfigError` where there is no such route, `UnsupportedType` naming a column.
+    """
+    if target is None:
+        return _as_it_is(catalog)
+    try:
+        mapper = _MAPPERS[catalog.dialect, target]
+    except KeyError:
+        raise ConfigError(
+            f"There is no route from {catalog.dialect} to {target} yet.",
+            path="$.target",
+            remedy="MySQL, MariaDB and PostgreSQL go to PostgreSQL.",
+        ) from None
+    return mapper(catalog, options)
+
+
+def parse_type(dialect: Dialect, text: str) -> NativeType:
+    """A type's text in a target's dialect. Raises `UnsupportedType`."""
+    return _PARSERS[dialect](text)
+
+
+def _as_it_is(catalog: Catalog) -> MappedCatalog:
+    def carried(column: Column) -> ColumnMapping:
+        return ColumnMapping(column, column)
+
+    tables = tuple(
+        TableMapping(table, table, tuple(map(carried, table.columns))) for table in catalog.tables
+    )
+    return MappedCatalog(catalog, catalog, tables)

@@ -1,0 +1,236 @@
+"""Counters of a run, and the frozen `Stats` that a caller sees."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from streams_engine.lifecycle import State
+from streams_engine.model import Finding, LeftBehind, TableId
+
+__all__ = ["Counters", "NodeStats", "Stats", "TableStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableStats:
+    """How far one table is. ``phase``: waiting, copying, copied, indexing, done."""
+
+    table: str
+    rows: int = 0
+    rejected: int = 0
+    bytes: int = 0
+    estimated_rows: int | None = None
+    phase: str = "waiting"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStats:
+    """One end of the stream, in the words of the stats document; sizes in bytes."""
+
+    type: str
+    counter: int = 0
+    failed_counter: int = 0
+    sum_data_size: int = 0
+    prev_data_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A frozen picture of a run."""
+
+    name: str
+    config_id: str
+    stream_id: str
+    state: State
+    phase: str
+    """checking, structure, copying, indexing, done: what a convert is busy with."""
+    source: NodeStats
+    target: NodeStats
+    tables: tuple[TableStats, ...] = ()
+    started: datetime | None = None
+    duration_ns: int = 0
+    """Nanoseconds of running; paused time does not count."""
+    reporting_interval: int = 3
+    findings: tuple[Finding, ...] = ()
+    left_behind: tuple[LeftBehind, ...] = ()
+    error: dict[str, Any] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that are durable on the target."""
+        return self.target.counter
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of running."""
+        return self.duration_ns / 1e9
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stats document (sizes in bytes, duration in nanoseconds, rate in bytes a second)."""
+        return {
+            "configID": self.config_id,
+            "streamID": self.stream_id,
+            "name": self.name,
+            "status": str(self.state),
+            "phase": self.phase,
+            "nodes": [self._node(self.source), self._node(self.target)],
+            "tables": [
+                {
+                    "name": t.table,
+                    "rows": t.rows,
+                    "failed": t.rejected,
+                    "bytes": t.bytes,
+                    "estimatedRows": t.estimated_rows,
+                    "phase": t.phase,
+                    "seconds": round(t.seconds, 3),
+                }
+                for t in self.tables
+            ],
+            "findings": [
+                {
+                    "severity": str(f.severity),
+                    "code": f.code,
+                    "object": f.object,
+                    "message": f.message,
+                    "remedy": f.remedy,
+                }
+                for f in self.findings
+            ],
+            "leftBehind": [{"kind": x.kind, "name": x.name} for x in self.left_behind],
+            "error": self.error,
+        }
+
+    def _node(self, node: NodeStats) -> dict[str, Any]:
+        return {
+            "id": f"node{node.type}_{self.stream_id.removeprefix('stream_')}",
+            "type": node.type,
+            "stat": {
+                "failedCounter": node.failed_counter,
+                "counter": node.counter,
+                "prevDataSize": node.prev_data_size,
+                "sumDataSize": node.sum_data_size,
+                "reportingInterval": self.reporting_interval,
+                "start": rfc3339(self.started),
+                "duration": self.duration_ns,
+                "avgRate": int(node.sum_data_size / self.seconds) if self.duration_ns else 0,
+                "status": str(self.state),
+            },
+        }
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC with nine fractional digits, as the stats document writes times."""
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
+@dataclass(slots=True)
+class Counters:
+    """The live counters of one run. Every method takes the one lock; cheap at bundle rate."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _tables: dict[TableId, TableStats] = field(default_factory=dict)
+    _begun: dict[TableId, float] = field(default_factory=dict)
+    _source: NodeStats = NodeStats("source")
+    _target: NodeStats = NodeStats("target")
+    _findings: dict[Finding, None] = field(default_factory=dict)
+    phase: str = "checking"
+    left_behind: tuple[LeftBehind, ...] = ()
+    started: datetime | None = None
+    _ran: int = 0
+    _since: int | None = None
+
+    def clock_on(self) -> None:
+        """The stream runs from now on."""
+        with self._lock:
+            if self.started is None:
+                self.started = datetime.now(UTC)
+            if self._since is None:
+                self._since = time.monotonic_ns()
+
+    def clock_off(self) -> None:
+        """The stream does not run any more (paused or ended)."""
+        with self._lock:
+            if self._since is not None:
+                self._ran += time.monotonic_ns() - self._since
+                self._since = None
+
+    @property
+    def duration_ns(self) -> int:
+        """Nanoseconds of running so far."""
+        since = self._since
+        return self._ran + (0 if since is None else time.monotonic_ns() - since)
+
+    def expect(self, table: TableId, estimated_rows: int | None) -> None:
+        """A table will be copied."""
+        with self._lock:
+            self._tables[table] = TableStats(str(table), estimated_rows=estimated_rows)
+
+    def enter(self, table: TableId, phase: str) -> None:
+        """A table moved on to ``phase``."""
+        with self._lock:
+            now = time.monotonic()
+            begun = self._begun.setdefault(table, now)
+            seen = self._tables[table]
+            self._tables[table] = replace(seen, phase=phase, seconds=now - begun)
+
+    def read(self, rows: int, size: int) -> None:
+        """A bundle left the source."""
+        with self._lock:
+            s = self._source
+            self._source = replace(
+                s,
+                counter=s.counter + rows,
+                prev_data_size=size,
+                sum_data_size=s.sum_data_size + size,
+            )
+
+    def wrote(self, table: TableId, rows: int, rejected: int, size: int) -> None:
+        """Rows became durable on the target, and ``rejected`` ones were set aside."""
+        with self._lock:
+            t = self._target
+            self._target = replace(
+                t,
+                counter=t.counter + rows,
+                failed_counter=t.failed_counter + rejected,
+                prev_data_size=size,
+                sum_data_size=t.sum_data_size + size,
+            )
+            seen = self._tables[table]
+            self._tables[table] = replace(
+                seen,
+                rows=seen.rows + rows,
+                rejected=seen.rejected + rejected,
+                bytes=seen.bytes + size,
+                seconds=time.monotonic() - self._begun.get(table, time.monotonic()),
+            )
+
+    def found(self, findings: Iterable[Finding]) -> None:
+        """Keep findings for the report, each once."""
+        with self._lock:
+            self._findings.update((finding, None) for finding in findings)
+
+    def freeze(self, *, name: str, config_id: str, stream_id: str, state: State,
+               reporting_interval: int, error: dict[str, Any] | None) -> Stats:
+        """A frozen copy."""
+        with self._lock:
+            return Stats(
+                name=name,
+                config_id=config_id,
+                stream_id=stream_id,
+                state=state,
+                phase=self.phase,
+                source=self._source,
+                target=self._target,
+                tables=tuple(self._tables.values()),
+                started=self.started,
+                duration_ns=self.duration_ns,
+                reporting_interval=reporting_interval,
+                findings=tuple(self._findings),
+                left_behind=self.left_behind,
+                error=error,
+            )
