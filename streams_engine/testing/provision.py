@@ -1,0 +1,221 @@
+"""Fetch server binaries as Debian packages and unpack them aside, never into the system.
+
+A private apt state (own lists, own cache, an empty dpkg status) gives a package with
+its whole dependency closure; ``dpkg -x`` unpacks it into a cache directory. The mirror
+is the one that the machine's own apt sources name, the signatures are checked with the
+machine's own keyring.
+
+``python -m streams_engine.testing.provision [--require NAME,...] [NAME ...]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["PACKAGES", "Package", "ProvisionError", "cache_directory", "main", "provision"]
+
+TIMEOUT = 600
+"""Seconds that one apt step may take."""
+
+
+class ProvisionError(Exception):
+    """A server's binaries could not be had; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A Debian package, and the suite it comes from (None: the machine's own)."""
+
+    name: str
+    suite: str | None
+    binary: str
+    """The server's executable inside the unpacked tree."""
+
+
+PACKAGES: Mapping[str, Package] = {
+    # Debian 12 carries no MySQL; unstable has the current innovation or LTS release.
+    "mysql9": Package("mysql-server-core", "sid", "usr/sbin/mysqld"),
+    "mariadb": Package("mariadb-server", None, "usr/sbin/mariadbd"),
+    "pg15": Package("postgresql-15", None, "usr/lib/postgresql/15/bin/postgres"),
+}
+
+
+def cache_directory() -> Path:
+    """Where unpacked servers lie: readable by the unprivileged user who runs them."""
+    chosen = os.environ.get("STREAMS_ENGINE_CACHE")
+    if chosen:
+        return Path(chosen)
+    home = Path("/var/cache") if os.geteuid() == 0 else Path.home() / ".cache"
+    return home / "streams-engine"
+
+
+def provision(name: str) -> Path:
+    """The directory of an unpacked server, fetched where it is missing.
+
+    Raises `ProvisionError`. Safe to call from several processes at once.
+    """
+    package = PACKAGES[name]
+    target = cache_directory() / name
+    with _lock(name):
+        if (target / package.binary).exists():
+            return target
+        _say(f"{name}: fetching {package.name} from Debian {package.suite or 'stable'} ...")
+        with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+            archives = _download(package, Path(scratch))
+            tree = Path(scratch) / "tree"
+            tree.mkdir()
+            for archive in archives:
+                _run(["dpkg", "-x", str(archive), str(tree)], f"unpacking {archive.name}")
+            if not (tree / package.binary).exists():
+                raise ProvisionError(f"{package.name} holds no {package.binary}.")
+            tree.chmod(0o755)
+            shutil.rmtree(target, ignore_errors=True)
+            tree.rename(target)
+        _say(f"{name}: {len(archives)} packages unpacked into {target}")
+        return target
+
+
+def _download(package: Package, scratch: Path) -> list[Path]:
+    """Download a package and everything that it depends on. Returns the archives."""
+    for directory in ("lists/partial", "cache/archives/partial"):
+        (scratch / directory).mkdir(parents=True)
+    (scratch / "status").touch()
+    sources = scratch / "sources.list"
+    sources.write_text("\n".join(_sources(package.suite)) + "\n")
+    options = {
+        "Dir::State": scratch,
+        "Dir::State::lists": scratch / "lists",
+        "Dir::State::status": scratch / "status",
+        "Dir::Cache": scratch / "cache",
+        "Dir::Cache::archives": scratch / "cache/archives",
+        "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "APT::Keep-Downloaded-Packages": "true",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+        # Hooks of the machine (docker-clean) would delete what was just fetched.
+        "Dir::Etc::parts": "/dev/null",
+    }
+    apt = ["apt-get", "-q", "-y"]
+    for key, value in options.items():
+        apt += ["-o", f"{key}={value}"]
+    apt += _proxies()
+    _run([*apt, "update"], "reading the package lists")
+    _run([*apt, "--download-only", "install", package.name], f"downloading {package.name}")
+    archives = sorted((scratch / "cache/archives").glob("*.deb"))
+    if not archives:
+        raise ProvisionError(f"apt fetched nothing for {package.name}.")
+    return archives
+
+
+def _proxies() -> list[str]:
+    """The machine's own network settings for apt, which the private state leaves out."""
+    try:
+        dump = _run(["apt-config", "dump"], "reading apt's settings")
+    except ProvisionError:
+        return []
+    found = re.findall(r'^(Acquire::(?:https?|[A-Za-z:]*Proxy)[^ ]*) "(.+)";$', dump, re.M)
+    return [part for key, value in found for part in ("-o", f"{key}={value}")]
+
+
+def _sources(suite: str | None) -> Iterator[str]:
+    """Source lines of the machine's own Debian mirror, with another suite where one is asked."""
+    seen = list(dict.fromkeys(_mirrors()))
+    if not seen:
+        raise ProvisionError("No Debian mirror is named in /etc/apt/sources.list*.")
+    if suite is None:
+        for uri, own, keyring in seen:
+            yield f"deb {keyring}{uri} {own} main"
+        return
+    uri, _, keyring = next((s for s in seen if "security" not in s[0]), seen[0])
+    yield f"deb {keyring}{uri} {suite} main"
+
+
+def _mirrors() -> Iterator[tuple[str, str, str]]:
+    """(URI, suite, option that names the keyring) of every Debian source of the machine."""
+    root = Path("/etc/apt")
+    for path in (root / "sources.list", *sorted((root / "sources.list.d").glob("*.list"))):
+        for line in path.read_text().splitlines() if path.exists() else ():
+            match = re.match(r"^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+(.*\bmain\b.*)$", line)
+            if match and "debian" in match[2]:
+                signed = re.search(r"signed-by=(\S+)", match[1] or "")
+                yield match[2], match[3], f"[signed-by={signed[1]}] " if signed else ""
+    for path in sorted((root / "sources.list.d").glob("*.sources")):
+        for block in re.split(r"\n\s*\n", path.read_text()):
+            fields = dict(re.findall(r"^([A-Za-z-]+):\s*(.+)$", block, re.M))
+            if "main" not in fields.get("Components", "") or "debian" not in fields.get("URIs", ""):
+                continue
+            signed = fields.get("Signed-By", "").strip()
+            option = f"[signed-by={signed}] " if signed.startswith("/") else ""
+            for uri in fields["URIs"].split():
+                for own in fields["Suites"].split():
+                    yield uri, own, option
+
+
+def _run(command: list[str], what: str) -> str:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
+        )
+    except FileNotFoundError:
+        raise ProvisionError(f"{what}: there is no {command[0]} on this machine.") from None
+    except subprocess.TimeoutExpired:
+        raise ProvisionError(f"{what}: no end after {TIMEOUT} seconds.") from None
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise ProvisionError(f"{what} failed: {' / '.join(last)}")
+    return done.stdout
+
+
+@contextmanager
+def _lock(name: str) -> Iterator[None]:
+    directory = cache_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch the named servers (default: all that are not on the machine); 1 where one is required."""
+    from streams_engine.testing.servers import available
+
+    parser = argparse.ArgumentParser(prog="provision", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=[])
+    parser.add_argument("--require", default=os.environ.get("STREAMS_ENGINE_REQUIRE", ""))
+    given = parser.parse_args(arguments)
+    required = {name for name in given.require.split(",") if name}
+    failed = set()
+    for name in given.names or PACKAGES:
+        if available(name) is None:
+            _say(f"{name}: on this machine")
+            continue
+        try:
+            provision(name)
+        except ProvisionError as error:
+            _say(f"!!! {name} cannot be had, its tests will be skipped: {error}")
+            failed.add(name)
+    return 1 if failed & required else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Fixtures: real private servers, started when first asked for and stopped at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams_engine.testing.servers import FLAVOURS, Server, ServerError, available, start
+
+USED: dict[str, str] = {}
+MISSING: dict[str, str] = {}
+
+
+def _server(name: str) -> Iterator[Server]:
+    reason = available(name)
+    server = None
+    if reason is None:
+        try:
+            server = start(name)
+        except ServerError as error:
+            reason = str(error)
+    if server is None:
+        MISSING[name] = str(reason)
+        if name in os.environ.get("STREAMS_ENGINE_REQUIRE", "").split(","):
+            pytest.fail(f"{name} is required and cannot be had: {reason}")
+        pytest.skip(f"{name} cannot be had: {reason}")
+    USED[name] = server.version
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql9() -> Iterator[Server]:
+    yield from _server("mysql9")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    yield from _server("mariadb")
+
+
+@pytest.fixture(scope="session")
+def pg15() -> Iterator[Server]:
+    yield from _server("pg15")
+
+
+@pytest.fixture(scope="session")
+def pg18() -> Iterator[Server]:
+    yield from _server("pg18")
+
+
+@pytest.fixture(scope="session", params=["mysql9", "mariadb"])
+def mysql_server(request: pytest.FixtureRequest) -> Server:
+    """Each server of MySQL's family in turn."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture(scope="session", params=["pg15", "pg18"])
+def pg_server(request: pytest.FixtureRequest) -> Server:
+    """Each PostgreSQL in turn."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+class Databases:
+    """Hands out fresh databases and drops them after the test."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Server, str]] = []
+
+    def __call__(self, server: Server) -> str:
+        name = server.create_database()
+        self._made.append((server, name))
+        return name
+
+    def adopt(self, server: Server, name: str) -> str:
+        """Drop this database, made elsewhere, as well."""
+        self._made.append((server, name))
+        return name
+
+    def drop(self) -> None:
+        for server, name in self._made:
+            server.drop_database(name)
+
+
+@pytest.fixture
+def database() -> Iterator[Databases]:
+    """``database(server)`` makes a database that is dropped after the test."""
+    databases = Databases()
+    yield databases
+    databases.drop()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of sample databases beside the project, which a checkout alone lacks."""
+    path = Path(__file__).parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("the sample data beside the project (../shared/data) is not here")
+    return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers the run used, loudly where one was missing."""
+    for name in FLAVOURS:
+        if name in USED:
+            terminalreporter.write_line(f"server {name}: {USED[name]}")
+        elif name in MISSING:
+            terminalreporter.write_line(f"!!! server {name} MISSING: {MISSING[name]}", red=True)
+        else:
+            terminalreporter.write_line(f"server {name}: not used by this run")
