@@ -8,16 +8,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from streams_engine import __version__
 from streams_engine.cli import documents, driving, exits, opening, views
 from streams_engine.cli.exits import Exit
-from streams_engine.cli.failures import complain
+from streams_engine.cli.failures import complain, listening
 from streams_engine.errors import InternalError, StreamsError
 from streams_engine.lifecycle import State
 
@@ -26,13 +26,15 @@ __all__ = ["app", "run"]
 # typer brings click along or inside itself, by version: this is its UsageError in both
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
+# what newer versions return for a KeyboardInterrupt; older ones raise Abort
+_INTERRUPTED = 130
+
 _CODES = "\n\n".join(["Exit codes:", *(f"{code.value}  {m}" for code, m in exits.MEANING.items())])
 
 app = typer.Typer(
     name="streams-engine",
     help="Move a whole database, exactly.",
     epilog=_CODES,
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -41,7 +43,7 @@ app = typer.Typer(
 What = Annotated[
     list[str],
     typer.Argument(
-        metavar="CONFIG.json | SOURCE_URL TARGET_URL",
+        metavar="CONFIG | SOURCE_URL TARGET_URL",
         help="A stream config (- for standard input), or two URLs; write a password as env:NAME.",
         show_default=False,
     ),
@@ -76,10 +78,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"streams-engine {version('streams-engine')}")
-        except PackageNotFoundError:
-            print("streams-engine (not installed)")
+        print(f"streams-engine {__version__}")
         raise typer.Exit
 
 
@@ -179,8 +178,11 @@ def _verify(
         tables=tuple(table or ()),
         settings=tuple(settings or ()),
     )
-    with opening.open_stream(request) as stream:
-        verdict = stream.verify()
+    with (
+        opening.open_stream(request) as stream,
+        views.verifying(views.console(), silent=quiet or as_json) as told,
+    ):
+        verdict = stream.verify(on_progress=told)
     if not quiet:
         _print(documents.verify_view(verdict), verdict.to_dict(), as_json)
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
@@ -194,7 +196,9 @@ def _demo(
     postgres: Annotated[
         bool, typer.Option("--postgres", help="The source is a second PostgreSQL database.")
     ] = False,
-    rows: Annotated[int, typer.Option(min=1000, help="About how many rows to make.")] = 300_000,
+    rows: Annotated[
+        int, typer.Option(min=1000, max=10_000_000, help="About how many rows to make.")
+    ] = 300_000,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -220,14 +224,18 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, and turn whatever happens into one line and an exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     as_json, debug = "--json" in given, "--debug" in given
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminated) if in_main else None
     try:
-        return int(app(given, standalone_mode=False) or 0)
+        with listening(debug=debug):
+            code = int(app(given, prog_name="streams-engine", standalone_mode=False) or 0)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        return code
     except _UsageError as fault:
-        message = fault.format_message()  # type: ignore[attr-defined]
+        message = fault.format_message().rstrip(".") + "."  # type: ignore[attr-defined]
         remedy = "See: streams-engine --help"
         complain({"code": "USAGE", "message": message, "remedy": remedy}, as_json=as_json)
         return Exit.USAGE
@@ -241,11 +249,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.STOPPED
     except Exception as fault:
         # its text is not ours and could hold anything, so it is shown on demand only
-        error = InternalError(
+        unexpected = InternalError(
             f"Unexpected {type(fault).__name__}.",
             remedy="Run it again with --debug for the traceback, and please report it.",
         )
-        complain(error, as_json=as_json)
+        complain(unexpected, as_json=as_json)
         if debug:
             traceback.print_exc()
         return Exit.FAILED
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)

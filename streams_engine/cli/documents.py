@@ -13,7 +13,8 @@ from streams_engine.cli import human
 from streams_engine.cli.summary import report
 
 if TYPE_CHECKING:
-    from streams_engine.stream import Plan, VerifyReport
+    from streams_engine.runtime.planning import Plan
+    from streams_engine.runtime.verifying import VerifyReport
 
 __all__ = ["ddl", "plan_view", "verify_view"]
 

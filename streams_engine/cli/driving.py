@@ -88,4 +88,6 @@ def drive(stream: Stream, view: View, *, fresh: bool = False) -> Stats:
 def _show(reports: SimpleQueue[Stats], view: View) -> None:
     with suppress(Empty):
         while True:
-            view.reported(reports.get_nowait())
+            stats = reports.get_nowait()
+            if not stats.state.final:  # the end is told once, by `finish`
+                view.reported(stats)

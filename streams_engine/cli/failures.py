@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from streams_engine.errors import StreamsError
 
-__all__ = ["complain", "error_line", "without_secrets"]
+__all__ = ["complain", "error_line", "listening", "without_secrets"]
 
 # What users type by hand: a URL's password (which may itself hold an @), and
 # key=value pairs whose key is a secret's name.
 _SECRETS = (
     (re.compile(r"(://[^:/@\s]*):[^\s'\"]*@"), r"\1:***@"),
-    (re.compile(r"(?i)(password|secret\w*|token)(['\"]?\s*[=:]\s*)[^\s&,'\"]+"), r"\1\2***"),
+    (re.compile(r"(?i)(password|secret\w*|token)(['\"]?\s*[=:]\s*['\"]?)[^\s&,'\"]+"), r"\1\2***"),
 )
 
 
@@ -42,3 +45,30 @@ def complain(error: StreamsError | Mapping[str, Any], *, as_json: bool = False) 
     )
     if as_json:
         print(without_secrets(json.dumps({"error": document}, default=str)), flush=True)
+
+
+class _Warnings(logging.Handler):
+    """The library's warnings as lines; its errors are told once, by `complain`."""
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning; standard error is looked up late, for a live display may hold it."""
+        if self._debug and record.exc_info:
+            traceback.print_exception(record.exc_info[1])
+        if record.levelno == logging.WARNING:
+            sentence = " ".join(record.getMessage().split())
+            print(f"warning: {without_secrets(sentence)}", file=sys.stderr)
+
+
+@contextmanager
+def listening(*, debug: bool) -> Iterator[None]:
+    """Show what the library logs, for as long as a command runs; tracebacks with ``debug``."""
+    logger, handler = logging.getLogger("streams_engine"), _Warnings(debug=debug)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -25,6 +25,7 @@ _STYLES = {
     "indexing": "magenta",
     "done": "green",
 }
+_COPIED = frozenset({"copied", "indexing", "done"})
 _BAR_WIDTH = 18
 
 
@@ -48,21 +49,30 @@ def seconds_left(table: TableStats) -> float | None:
 
 def totals(stats: Stats) -> TableStats:
     """All tables as if they were one; its phase is the run's."""
-    estimates = [table.estimated_rows for table in stats.tables]
-    known = [estimate for estimate in estimates if estimate is not None]
+    expected = [_expected(table) for table in stats.tables]
+    known = [rows for rows in expected if rows is not None]
     return TableStats(
         table="all tables",
         rows=stats.rows,
         rejected=stats.target.failed_counter,
         bytes=stats.target.sum_data_size,
-        estimated_rows=sum(known) if known and len(known) == len(estimates) else None,
+        estimated_rows=sum(known) if known and len(known) == len(expected) else None,
         phase=stats.phase,
         seconds=stats.seconds,
     )
 
 
+def _expected(table: TableStats) -> int | None:
+    """How many rows a table will have had: counted where it is copied, else estimated."""
+    if table.phase in _COPIED:
+        return table.rows
+    if table.estimated_rows is None:
+        return None
+    return max(table.rows, table.estimated_rows)
+
+
 def _bar(table: TableStats) -> RenderableType:
-    if table.phase in {"done", "copied", "indexing"}:
+    if table.phase in _COPIED:
         return ProgressBar(total=1, completed=1, width=_BAR_WIDTH)
     if not table.estimated_rows:
         return Text("")

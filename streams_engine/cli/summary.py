@@ -37,9 +37,9 @@ def summary(stats: Stats) -> RenderableType:
     return Group(grid, Text(), outcome(stats)) if stats.tables else outcome(stats)
 
 
-def _cells(table: TableStats, rejects: bool) -> list[str]:
+def _cells(table: TableStats, rejects: bool) -> list[RenderableType]:
     return [
-        table.table,
+        Text(table.table),
         human.count(table.rows),
         *([human.count(table.rejected)] if rejects else []),
         human.size(table.bytes),

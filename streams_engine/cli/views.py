@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -16,7 +18,16 @@ from streams_engine.cli.progress import progress, totals
 from streams_engine.cli.summary import report, summary
 from streams_engine.stats import Stats, TableStats
 
-__all__ = ["JsonView", "LineView", "LiveView", "QuietView", "View", "choose", "console"]
+__all__ = [
+    "JsonView",
+    "LineView",
+    "LiveView",
+    "QuietView",
+    "View",
+    "choose",
+    "console",
+    "verifying",
+]
 
 
 class View(Protocol):
@@ -59,7 +70,10 @@ def console() -> Console:
     ):
         # a log in plain ASCII shows ? for an arrow, and does not end the run
         sys.stdout.reconfigure(errors="replace")
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    # names of tables are text: [x] in one is no markup, :x: no emoji
+    return Console(
+        highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 100
+    )
 
 
 class QuietView:
@@ -193,3 +207,13 @@ def choose(out: Console, *, as_json: bool, quiet: bool) -> View:
     if quiet:
         return QuietView()
     return LiveView(out) if out.is_terminal else LineView(out)
+
+
+@contextmanager
+def verifying(out: Console, *, silent: bool) -> Iterator[Callable[[Any, int], None] | None]:
+    """A line that says how far `Stream.verify` is, where there is a terminal."""
+    if silent or not out.is_terminal:
+        yield None
+        return
+    with out.status("Comparing", refresh_per_second=4) as status:
+        yield lambda table, rows: status.update(f"Comparing {table}, {human.count(rows)} rows")

@@ -20,8 +20,9 @@ from streams_engine.model import (
 )
 from streams_engine.protocols import Statement
 from streams_engine.schema import postgres_ddl as ddl
-from streams_engine.schema.from_postgres import WIRE
+from streams_engine.schema.from_postgres import without_wire
 from streams_engine.schema.mapping import ColumnMapping, MappedCatalog, TableMapping
+from streams_engine.schema.postgres import WIRE
 
 __all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
 
@@ -199,7 +200,7 @@ def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
             table=str(existing.id),
             faults=faults,
         )
-    return TableMapping(mapping.source, existing, tuple(columns))
+    return TableMapping(mapping.source, existing, tuple(without_wire(columns)))
 
 
 def _fault(wanted: Column, there: Column | None) -> str | None:

@@ -33,11 +33,10 @@ from streams_engine.schema.mapping import (
     TableMapping,
     override_for,
 )
+from streams_engine.schema.postgres import WIRE, has_binary_form
 
-__all__ = ["WIRE", "map_postgres"]
+__all__ = ["map_postgres", "transport", "without_wire"]
 
-WIRE = pa.large_binary()
-"""The Arrow type by which a PostgreSQL value in its own binary form is asked for."""
 
 _EXACT_IN_ARROW = {
     "bool",
@@ -101,6 +100,22 @@ def transport(native: NativeType, arrow: pa.DataType) -> pa.DataType:
     return WIRE if base.name in _EXACT_IN_ARROW | _PORTABLE_WIRE else pa.string()
 
 
+def without_wire(columns: list[ColumnMapping]) -> list[ColumnMapping]:
+    """The columns as texts instead of wire forms, where one of them makes it a text COPY."""
+    if all(has_binary_form(c.target.type, c.target.arrow) for c in columns):
+        return columns
+    return [
+        replace(
+            c,
+            source=replace(c.source, arrow=pa.string()),
+            target=replace(c.target, arrow=pa.string()),
+        )
+        if c.source.arrow == WIRE
+        else c
+        for c in columns
+    ]
+
+
 @dataclass
 class _Mapper:
     catalog: Catalog
@@ -123,7 +138,7 @@ class _Mapper:
         return replace(source, schema=self.options.target_schema or source.schema)
 
     def _table(self, source: TableSchema) -> TableMapping:
-        columns = [self._column(source, column) for column in source.columns]
+        columns = without_wire([self._column(source, column) for column in source.columns])
         for note in source.source_notes:
             self.findings.warn("not-carried", source.id, note)
         target = replace(

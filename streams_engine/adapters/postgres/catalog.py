@@ -1,0 +1,364 @@
+"""A PostgreSQL database's structure, read from its catalogs, set by set."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from streams_engine.adapters.postgres import catalog_queries as queries
+from streams_engine.adapters.postgres.catalog_types import Types, check_condition
+from streams_engine.errors import NotFound
+from streams_engine.model import (
+    Catalog,
+    Check,
+    Column,
+    Dialect,
+    Exclusion,
+    Expression,
+    Extension,
+    ForeignKey,
+    Identity,
+    Index,
+    IndexPart,
+    LeftBehind,
+    Partition,
+    Partitioning,
+    TableId,
+    TableSchema,
+)
+from streams_engine.model import Sequence as SequenceSchema
+from streams_engine.protocols import Scope
+from streams_engine.schema.postgres import arrow_type
+
+__all__ = ["read_catalog", "tables_in_scope"]
+
+ACTIONS = {
+    "a": "NO ACTION",
+    "r": "RESTRICT",
+    "c": "CASCADE",
+    "n": "SET NULL",
+    "d": "SET DEFAULT",
+}
+MATCHES = {"s": "SIMPLE", "f": "FULL", "p": "PARTIAL"}
+
+
+def tables_in_scope(connection: psycopg.Connection, scope: Scope) -> list[TableId]:
+    """The names of the tables meant, partitions left out. Raises `NotFound` naming near ones."""
+    rows = [r for r in connection.execute(queries.TABLES).fetchall() if not r[7]]
+    return [TableId(row[1], row[2]) for row in _chosen(rows, scope)]
+
+
+def read_catalog(
+    connection: psycopg.Connection,
+    scope: Scope | None = None,
+    tables: Sequence[TableId] | None = None,
+) -> Catalog:
+    """Describe the tables of a scope, or those of ``tables`` that exist (with the user types
+    and sequences of their schemas). Expressions are rendered under the session's search_path.
+    """
+    return _Reader(connection).read(scope, tables)
+
+
+def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
+    if scope.tables is None:
+        return [r for r in rows if scope.schema is None or r[1] == scope.schema]
+    chosen = []
+    for name in scope.tables:
+        found = [r for r in rows if _meant(name, r, scope.schema)]
+        if not found:
+            known = sorted({r[2] for r in rows} | {f"{r[1]}.{r[2]}" for r in rows})
+            near = ", ".join(difflib.get_close_matches(name, known, 3)) or "none"
+            raise NotFound(
+                f"The source has no table '{name}'.",
+                remedy=f"Names that come near: {near}.",
+                table=name,
+            )
+        chosen += [r for r in found if r not in chosen]
+    return chosen
+
+
+def _meant(name: str, row: Any, schema: str | None) -> bool:
+    if name == f"{row[1]}.{row[2]}":
+        return True
+    return bool(row[2] == name and (schema is None or row[1] == schema))
+
+
+def _expression(sql: str | None, functions: Iterable[str] = ()) -> Expression | None:
+    return None if sql is None else Expression(sql, Dialect.POSTGRES, tuple(functions))
+
+
+class _Reader:
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        self._version = connection.info.server_version
+
+    def _all(self, query: str, **parameters: Any) -> list[Any]:
+        return self._connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+    def read(self, scope: Scope | None, tables: Sequence[TableId] | None) -> Catalog:
+        everything = self._all(queries.TABLES)
+        by_oid = {row[0]: row for row in everything}
+        self.ids = {row[0]: TableId(row[1], row[2]) for row in everything}
+        roots = [row for row in everything if not row[7]]
+        if tables is not None:
+            wanted = set(tables)
+            chosen = [row for row in everything if self.ids[row[0]] in wanted]
+        else:
+            chosen = _chosen(roots, scope or Scope())
+        self.oids = [row[0] for row in chosen]
+        self._read_parts(tables)
+        schemas = tuple(self._table(row, by_oid) for row in chosen)
+        return Catalog(
+            Dialect.POSTGRES,
+            schemas,
+            types=self.types.user_types(),
+            sequences=self._sequences(tables),
+            extensions=tuple(
+                Extension(*row)
+                for row in self._all(queries.EXTENSIONS, oids=self.oids, types=self.types.oids)
+            ),
+            left_behind=() if tables is not None else self._left_behind(scope or Scope()),
+        )
+
+    def _read_parts(self, tables: Sequence[TableId] | None) -> None:
+        """Everything about the chosen tables, grouped by table."""
+        newer = self._version >= 150000
+        columns = self._all(queries.COLUMNS, oids=self.oids)
+        needed = {row[2] for row in columns}
+        if tables is not None:
+            names = sorted({table.schema for table in tables})
+            needed |= {row[0] for row in self._all(queries.TYPES_IN_SCHEMAS, schemas=names)}
+        self.types = Types(self._connection, sorted(needed))
+        self.functions: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for class_name, oid, name in self._all(queries.FUNCTIONS_NEEDED):
+            self.functions[class_name, oid].append(name)
+        self.columns = _group(columns)
+        self.numbers = {(r[0], r[11]): r[1] for r in columns}
+        index_query = queries.INDEXES.format(
+            nulls_not_distinct="i.indnullsnotdistinct" if newer else "false"
+        )
+        self.indexes = _group(self._all(index_query, oids=self.oids))
+        constraint_query = queries.CONSTRAINTS.format(
+            set_columns="k.confdelsetcols" if newer else "NULL",
+            enforced="k.conenforced" if self._version >= 180000 else "true",
+        )
+        self.constraints = _group(self._all(constraint_query, oids=self.oids))
+        self.parents: dict[int, list[int]] = defaultdict(list)
+        self.children: dict[int, list[int]] = defaultdict(list)
+        for child, parent in self._all(queries.INHERITS):
+            self.parents[child].append(parent)
+            self.children[parent].append(child)
+        self.identities = {
+            (row[10], row[11]): row for row in self._all(queries.SEQUENCES) if row[12] == "i"
+        }
+
+    # Tables
+
+    def _table(self, row: Any, by_oid: dict[int, Any]) -> TableSchema:
+        oid, kind = row[0], row[3]
+        notes: list[str] = []
+        if row[11]:
+            notes.append("Row-level security is on: its policies are not moved.")
+        keys = [self._index(oid, index, notes) for index in self.indexes[oid] if index[17] != "x"]
+        found = [key for key in keys if key is not None]
+        plain_parents = [] if row[7] else [self.ids[p] for p in self.parents[oid] if p in self.ids]
+        return TableSchema(
+            id=self.ids[oid],
+            dialect=Dialect.POSTGRES,
+            columns=tuple(self._column(oid, column) for column in self.columns[oid]),
+            primary_key=next((key for key in found if key.primary), None),
+            indexes=tuple(key for key in found if not key.primary),
+            foreign_keys=tuple(
+                self._foreign_key(oid, k) for k in self.constraints[oid] if k[3] == "f"
+            ),
+            checks=tuple(
+                self._check(k, notes) for k in self.constraints[oid] if k[3] == "c" and k[20]
+            ),
+            exclusions=tuple(
+                Exclusion(k[2], Expression(k[15], Dialect.POSTGRES), k[16])
+                for k in self.constraints[oid]
+                if k[3] == "x"
+            ),
+            partitioning=self._partitioning(oid, by_oid) if kind == "p" else None,
+            inherits=tuple(plain_parents),
+            comment=row[10],
+            unlogged=row[4] == "u",
+            estimated_rows=self._rows(oid, by_oid),
+            bytes=sum(by_oid[leaf][6] for leaf in self._leaves(oid) if leaf in by_oid),
+            source_notes=tuple(notes),
+        )
+
+    def _leaves(self, oid: int) -> list[int]:
+        return [oid, *(leaf for child in self.children[oid] for leaf in self._leaves(child))]
+
+    def _rows(self, oid: int, by_oid: dict[int, Any]) -> int | None:
+        """The planner's estimate; -1 means that nobody has counted yet."""
+        whole = by_oid[oid][3] == "p"
+        oids = self._leaves(oid)[1:] if whole else [oid]
+        counts = [by_oid[leaf][5] for leaf in oids if leaf in by_oid]
+        return None if any(count < 0 for count in counts) else sum(counts)
+
+    def _partitioning(self, oid: int, by_oid: dict[int, Any]) -> Partitioning:
+        parts = []
+        for child in self.children[oid]:
+            row = by_oid.get(child)
+            if row is None:  # a foreign table: its rows are elsewhere
+                continue
+            inner = self._partitioning(child, by_oid) if row[3] == "p" else None
+            parts.append(Partition(self.ids[child], row[9], inner))
+        return Partitioning(by_oid[oid][8], Dialect.POSTGRES, tuple(parts))
+
+    def _column(self, oid: int, row: Any) -> Column:
+        native = self.types.native(row[2], row[3], row[4])
+        functions = self.functions.get(("pg_attrdef", row[12]), ())
+        value = _expression(row[6], functions)
+        return Column(
+            name=row[1],
+            type=native,
+            arrow=arrow_type(native),
+            nullable=not row[5],
+            default=None if row[8] else value,
+            identity=self._identity(oid, row[1], row[7]) if row[7] else None,
+            generated=value if row[8] else None,
+            stored=row[8] != "v",
+            collation=row[9],
+            comment=row[10],
+        )
+
+    def _identity(self, oid: int, column: str, rule: str) -> Identity:
+        row = self.identities[oid, column]
+        value, called = self._value(row)
+        return Identity(
+            always=rule == "a",
+            start=row[4],
+            increment=row[5],
+            minimum=row[6],
+            maximum=row[7],
+            cache=row[8],
+            cycle=row[9],
+            next_value=value + row[5] if called else value,
+            sequence=TableId(row[1], row[2]),
+        )
+
+    def _value(self, row: Any) -> tuple[int, bool]:
+        """(last_value, is_called) of a sequence; its start where it may not be read."""
+        if not row[14]:
+            return row[4], False
+        name = psycopg.sql.Identifier(row[1], row[2])
+        query = psycopg.sql.SQL("SELECT last_value, is_called FROM {}").format(name)
+        found = self._connection.execute(query).fetchone()
+        return (row[4], False) if found is None else (found[0], found[1])
+
+    # Keys and constraints
+
+    def _index(self, oid: int, row: Any, notes: list[str]) -> Index | None:
+        if not row[19]:
+            notes.append(f"The index {row[1]} is invalid on the source and is left out.")
+            return None
+        keys, total, numbers, options = row[7], row[8], row[9], row[10]
+        functions = self.functions.get(("pg_class", row[2]), ())
+        parts = []
+        for i in range(keys):
+            descending, nulls_first = bool(options[i] & 1), bool(options[i] & 2)
+            plain = numbers[i] > 0
+            parts.append(
+                IndexPart(
+                    column=self.numbers[oid, numbers[i]] if plain else None,
+                    expression=None if plain else _expression(row[20][i], functions),
+                    descending=descending,
+                    nulls_first=None if nulls_first == descending else nulls_first,
+                    opclass=row[21][i],
+                    collation=row[22][i],
+                )
+            )
+        return Index(
+            name=row[1],
+            parts=tuple(parts),
+            unique=row[3],
+            primary=row[4],
+            constraint=row[17] in ("p", "u"),
+            method=row[6],
+            include=tuple(self.numbers[oid, n] for n in numbers[keys:total]),
+            where=_expression(row[11], functions),
+            nulls_distinct=not row[18],
+            deferrable=bool(row[15]),
+            deferred=bool(row[16]),
+            options=tuple(row[12] or ()),
+            comment=row[13],
+            clustered=row[5],
+        )
+
+    def _foreign_key(self, oid: int, row: Any) -> ForeignKey:
+        return ForeignKey(
+            name=row[2],
+            columns=tuple(self.numbers[oid, n] for n in row[4]),
+            referenced=self.ids.get(row[5], TableId(row[17], row[18])),
+            referenced_columns=tuple(row[22]),
+            on_delete=ACTIONS[row[7]],
+            on_update=ACTIONS[row[8]],
+            set_columns=tuple(self.numbers[oid, n] for n in row[19] or ()),
+            match=MATCHES[row[9]],
+            deferrable=row[10],
+            deferred=row[11],
+            validated=row[12],
+            comment=row[16],
+        )
+
+    def _check(self, row: Any, notes: list[str]) -> Check:
+        if not row[21]:
+            notes.append(f"The check {row[2]} is not enforced on the source; it is not here either.")
+        functions = self.functions.get(("pg_constraint", row[1]), ())
+        sql = row[14] or check_condition(row[15])
+        return Check(
+            row[2],
+            Expression(sql, Dialect.POSTGRES, tuple(functions)),
+            validated=row[12],
+            inherit=not row[13],
+            comment=row[16],
+        )
+
+    # The rest
+
+    def _sequences(self, tables: Sequence[TableId] | None) -> tuple[SequenceSchema, ...]:
+        """Those that chosen columns own or call, and in a whole scope the unowned ones too."""
+        needed = {row[0] for row in self._all(queries.SEQUENCES_NEEDED, oids=self.oids)}
+        owners = set(self.oids)
+        schemas = {self.ids[oid].schema for oid in self.oids}
+        if tables is not None:
+            schemas |= {table.schema for table in tables}
+        found = []
+        for row in self._all(queries.SEQUENCES):
+            owned = row[10] in owners
+            free = row[10] is None and row[1] in schemas
+            if row[12] == "i" or not (owned or free or row[0] in needed):
+                continue
+            value, called = self._value(row)
+            found.append(
+                SequenceSchema(
+                    TableId(row[1], row[2]),
+                    *row[3:10],
+                    last_value=value if called else None,
+                    owner=(self.ids[row[10]], row[11]) if owned else None,
+                    comment=row[13],
+                )
+            )
+        return tuple(found)
+
+    def _left_behind(self, scope: Scope) -> tuple[LeftBehind, ...]:
+        return tuple(
+            LeftBehind(kind, f"{schema}.{name}")
+            for kind, schema, name in self._all(queries.LEFT_BEHIND)
+            if scope.schema is None or schema == scope.schema
+        )
+
+
+def _group(rows: list[Any]) -> dict[int, list[Any]]:
+    grouped: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        grouped[row[0]].append(row)
+    return grouped

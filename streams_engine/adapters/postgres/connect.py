@@ -1,0 +1,277 @@
+"""Connections to PostgreSQL with a pinned session, and its errors as ours.
+
+The server's messages can carry row values (``Key (id)=(5) already exists``) and are never
+passed on: a sentence is chosen by SQLSTATE and completed with the names that the
+diagnostics carry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import psycopg
+from psycopg import errors as pg
+
+from streams_engine.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    LockTimeout,
+    NotFound,
+    PermissionDenied,
+    RowRejected,
+    ServerError,
+    StreamsError,
+)
+
+__all__ = ["PostgresConnect", "translate", "translating"]
+
+SESSION: Mapping[str, str] = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "xmlbinary": "base64",
+    "xmloption": "content",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "client_min_messages": "warning",
+    # The planner may use other sessions' progress of a sequential scan: chunks want their order.
+    "synchronize_seqscans": "off",
+}
+"""What a session never inherits from server, database or role."""
+
+LOCK_TIMEOUT_MS = 10_000
+SSL_MODES = {"disabled": "disable"}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresConnect:
+    """How to reach a PostgreSQL server; frozen and picklable. PEM texts or paths for TLS."""
+
+    host: str
+    port: int
+    user: str
+    password: str | None = field(repr=False)
+    database: str
+    ssl_mode: str = "prefer"
+    ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = field(default=None, repr=False)
+
+    def open(
+        self,
+        *,
+        autocommit: bool = False,
+        database: str | None = None,
+        search_path: tuple[str, ...] = (),
+    ) -> psycopg.Connection:
+        """A connection with every setting pinned. Raises `ConnectionFailed` and its kin.
+
+        ``search_path`` empty: only ``pg_catalog``, so that every rendered name is qualified.
+        """
+        settings = {
+            **SESSION,
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "search_path": ", ".join(_quoted(name) for name in search_path) or '""',
+        }
+        with translating(f"{self.host}:{self.port}/{database or self.database}"), self._files() as tls:
+            connection = psycopg.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password,
+                dbname=database or self.database,
+                sslmode=SSL_MODES.get(self.ssl_mode, self.ssl_mode),
+                connect_timeout=15,
+                application_name="streams_engine",
+                client_encoding="utf8",
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=6,
+                autocommit=True,
+                **tls,
+            )
+            try:
+                pin(connection, settings)
+                connection.autocommit = autocommit
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def uri(self) -> str:
+        """A libpq URI, secret included, for drivers that take nothing else."""
+        who = quote(self.user, safe="")
+        if self.password is not None:
+            who += ":" + quote(self.password, safe="")
+        socket = self.host.startswith("/")
+        host = "" if socket else (f"[{self.host}]" if ":" in self.host else self.host)
+        query = f"?sslmode={SSL_MODES.get(self.ssl_mode, self.ssl_mode)}"
+        query += "&application_name=streams_engine&client_encoding=utf8&connect_timeout=15"
+        if socket:
+            query += f"&host={quote(self.host, safe='')}"
+        for key, value in (
+            ("sslrootcert", self.ssl_ca),
+            ("sslcert", self.ssl_cert),
+            ("sslkey", self.ssl_key),
+        ):
+            if value is not None:
+                query += f"&{key}={quote(value, safe='')}"
+        return f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}{query}"
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[dict[str, str]]:
+        """libpq takes certificates as files: PEM texts are lent one for the handshake."""
+        given = {"sslrootcert": self.ssl_ca, "sslcert": self.ssl_cert, "sslkey": self.ssl_key}
+        found: dict[str, str] = {}
+        with tempfile.TemporaryDirectory() as scratch:
+            for key, value in given.items():
+                if value is None:
+                    continue
+                if "-----BEGIN" in value:
+                    path = os.path.join(scratch, key)
+                    with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as handle:
+                        handle.write(value)
+                    value = path
+                found[key] = value
+            yield found
+
+
+def pin(connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
+    """Set a session's settings in one round trip; newer ones where the server has them."""
+    wanted = dict(settings)
+    if connection.info.server_version >= 170000:
+        wanted["transaction_timeout"] = "0"
+    calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in wanted)
+    values = [part for item in wanted.items() for part in item]
+    connection.execute(f"SELECT {calls}".encode(), values)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+# Errors
+
+Rule = tuple[type[StreamsError], str, str | None]
+
+BY_STATE: Mapping[str, Rule] = {
+    "28P01": (AuthenticationFailed, "the password is wrong", "Check user name and password."),
+    "28000": (AuthenticationFailed, "the account is refused", "Check pg_hba.conf and the user."),
+    "3D000": (NotFound, "the database does not exist", "Create it, or name another one."),
+    "42501": (PermissionDenied, "the account lacks the right", "Grant it, or use another one."),
+    "42P01": (NotFound, "the table does not exist", None),
+    "55P03": (
+        LockTimeout,
+        f"a lock was not had within {LOCK_TIMEOUT_MS // 1000} seconds",
+        "Another session holds the table: try again when it is done.",
+    ),
+    "40P01": (ServerError, "a deadlock with another session", None),
+    "40001": (ServerError, "a serialization failure", None),
+    "53300": (ConnectionFailed, "the server has no connection left", "Lower parallelism."),
+    "53100": (ServerError, "the server's disk is full", "Free space on it."),
+    "57P01": (ConnectionFailed, "the server shut the connection down", None),
+    "57014": (ServerError, "the statement was cancelled", None),
+    "42710": (ServerError, "an object of that name exists already", None),
+    "42P07": (ServerError, "a table or index of that name exists already", None),
+    "25006": (PermissionDenied, "the server is read-only", "Use the primary as target."),
+    "23505": (RowRejected, "a row repeats the key of another", "Remove the duplicate."),
+    "23503": (RowRejected, "a row refers to one that is not there", "Repair the reference."),
+    "23502": (RowRejected, "a NULL in a column that allows none", None),
+    "23514": (RowRejected, "a row breaks a check constraint", None),
+    "23P01": (RowRejected, "a row breaks an exclusion constraint", None),
+    "22001": (RowRejected, "a text is longer than its column", "Widen it with typeOverrides."),
+    "22003": (RowRejected, "a number is out of its column's range", "Use a wider type."),
+    "22021": (RowRejected, "a text holds bytes that PostgreSQL text cannot (NUL)", None),
+    "22P05": (RowRejected, "a text holds a character that PostgreSQL cannot store", None),
+    "22P02": (RowRejected, "a text is no value of its column's type", None),
+    "22007": (RowRejected, "a text is no valid date or time", None),
+    "22008": (RowRejected, "a date or time is out of range", None),
+    "54000": (ServerError, "a limit of PostgreSQL is exceeded (a key too long for an index?)", None),
+}
+BY_CLASS: Mapping[str, Rule] = {
+    "08": (ConnectionFailed, "the connection broke", None),
+    "22": (RowRejected, "a value does not fit its column", None),
+    "23": (RowRejected, "a row breaks a constraint", None),
+    "28": (AuthenticationFailed, "the account is refused", None),
+    "57": (ConnectionFailed, "the server ended the connection", None),
+}
+RETRYABLE = {"40P01", "40001"}
+SAFE_MESSAGE = {"42", "0A", "3F", "2B", "55", "58", "53", "54"}
+"""Classes whose primary message is about names and syntax, not about rows."""
+
+
+def translate(error: psycopg.Error, what: str) -> StreamsError:
+    """One of our errors for a driver's, about ``what``; no message that can carry a value."""
+    state = error.sqlstate
+    if state is None:
+        return _without_state(error, what)
+    rule = BY_STATE.get(state) or BY_CLASS.get(state[:2])
+    diag = error.diag
+    place = [
+        f"{kind} {name}"
+        for kind, name in (
+            ("table", diag.table_name),
+            ("column", diag.column_name or _copy_column(diag.context)),
+            ("constraint", diag.constraint_name),
+        )
+        if name
+    ]
+    where = f" ({', '.join(place)})" if place else ""
+    cls, sentence, remedy = rule or (ServerError, "the server reported an error", None)
+    if state[:2] in SAFE_MESSAGE and cls not in (LockTimeout,):
+        sentence += f": {diag.message_primary}"
+    return cls(
+        f"{what}{where}: {sentence}.",
+        remedy=remedy,
+        retryable=True if state in RETRYABLE else None,
+        sqlstate=state,
+    )
+
+
+def _copy_column(context: str | None) -> str | None:
+    """The column of ``COPY t, line 3, column price: ...``; what follows it may be a value."""
+    head, mark, tail = (context or "").partition(", column ")
+    return tail.split(":")[0].strip('"') if mark and head.startswith("COPY ") else None
+
+
+def _without_state(error: psycopg.Error, what: str) -> StreamsError:
+    text = str(error).lower()
+    if "password authentication failed" in text or "no password supplied" in text:
+        return AuthenticationFailed(f"{what}: the password is wrong or missing.")
+    if "does not exist" in text and "database" in text:
+        return NotFound(f"{what}: the database does not exist.")
+    if "no pg_hba.conf entry" in text:
+        return AuthenticationFailed(
+            f"{what}: the server's pg_hba.conf does not admit this account from here."
+        )
+    if isinstance(error, psycopg.OperationalError | pg.InterfaceError | psycopg.InterfaceError):
+        reasons = {
+            "connection refused": "nothing listens there",
+            "could not translate host name": "the host name is unknown",
+            "name or service not known": "the host name is unknown",
+            "failed to resolve": "the host name is unknown",
+            "timeout": "no answer in time",
+            "ssl": "the TLS handshake failed",
+        }
+        reason = next((r for t, r in reasons.items() if t in text), "the connection broke")
+        return ConnectionFailed(
+            f"{what}: {reason}.", remedy="Check host, port, TLS and that the server runs."
+        )
+    return ServerError(f"{what}: the driver reported {type(error).__name__}.")
+
+
+@contextlib.contextmanager
+def translating(what: str) -> Iterator[None]:
+    """Turn the driver's errors inside the block into ours, about ``what``."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, what) from None

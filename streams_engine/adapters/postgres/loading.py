@@ -1,0 +1,221 @@
+"""One portion of rows into one table: blocks by COPY, upserts through a temporary table,
+and the bad row isolated where it is to be set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from streams_engine.adapters.postgres import copy_binary, copy_text
+from streams_engine.adapters.postgres.connect import translate
+from streams_engine.errors import RowRejected
+from streams_engine.model import TableId
+from streams_engine.protocols import Load, Rejected
+
+__all__ = ["Loader"]
+
+BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 65_536
+"""How much is gathered from bundles before it is encoded: encoding small blocks costs triple."""
+
+PIECE = 1 << 20
+"""What is handed to libpq at once."""
+
+STAGE = "streams_engine_stage"
+
+
+class Loader:
+    """Loads the rows of one write within the caller's transaction. Used by one thread."""
+
+    def __init__(self, connection: psycopg.Connection, load: Load) -> None:
+        self._connection = connection
+        self._load = load
+        self._encoders = copy_binary.encoders_for(load.columns)
+        self.rows = 0
+        self.bytes = 0
+        self.rejected: list[Rejected] = []
+
+    def run(self, rows: Iterator[pa.RecordBatch]) -> None:
+        """Load all rows. Raises `RowRejected`, and psycopg's errors."""
+        load = self._load
+        into = _name(load.table)
+        if load.freeze:
+            self._connection.execute(sql.SQL("TRUNCATE ONLY {}").format(into))
+        if load.upsert:
+            into = self._stage()
+        if load.quarantine:
+            for block in blocks(rows):
+                self._load_or_isolate(into, block)
+        else:
+            self._copy(into, blocks(rows), freeze=load.freeze)
+        if load.upsert:
+            self._merge()
+
+    # COPY
+
+    def _copy(
+        self, into: sql.Composable, several: Iterator[pa.RecordBatch], *, freeze: bool = False
+    ) -> None:
+        load = self._load
+        binary = self._encoders is not None
+        options = [sql.SQL("FORMAT binary" if binary else "FORMAT text")]
+        if freeze:
+            options.append(sql.SQL("FREEZE true"))
+        names = sql.SQL(", ").join(sql.Identifier(column.name) for column in load.columns)
+        query = sql.SQL("COPY {}{} FROM STDIN ({})").format(
+            into,
+            sql.SQL(" ({})").format(names) if load.columns else sql.SQL(""),
+            sql.SQL(", ").join(options),
+        )
+        counted = 0
+        # The sequence of pulls matters: the source's error must end the COPY, not be lost in it.
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+            if binary:
+                copy.write(copy_binary.HEADER)
+            for block in several:
+                buffer = self._encode(block)
+                self.bytes += len(buffer)
+                counted += block.num_rows
+                for start in range(0, len(buffer), PIECE):
+                    copy.write(buffer[start : start + PIECE])
+            if binary:
+                copy.write(copy_binary.TRAILER)
+        self.rows += counted
+
+    def _encode(self, block: pa.RecordBatch) -> Any:
+        if self._encoders is None:
+            return copy_text.encode(block, self._load.columns)
+        return copy_binary.encode(block, self._encoders, self._load.columns)
+
+    # Bad rows
+
+    def _load_or_isolate(self, into: sql.Composable, block: pa.RecordBatch) -> None:
+        """Load a block; where a row is refused, halve until it stands alone."""
+        fault = self._try(into, block)
+        if fault is None:
+            return
+        if block.num_rows == 1:
+            self.rejected.append(self._rejected(block, fault))
+            return
+        middle = block.num_rows // 2
+        self._load_or_isolate(into, block.slice(0, middle))
+        self._load_or_isolate(into, block.slice(middle))
+
+    def _try(self, into: sql.Composable, block: pa.RecordBatch) -> RowRejected | None:
+        rows, size = self.rows, self.bytes
+        try:
+            with self._connection.transaction():
+                self._copy(into, iter((block,)))
+            return None
+        except psycopg.Error as error:
+            fault = translate(error, f"loading {self._load.table}")
+        except RowRejected as error:
+            fault = error
+        if not isinstance(fault, RowRejected):
+            raise fault
+        self.rows, self.bytes = rows, size
+        return fault
+
+    def _rejected(self, row: pa.RecordBatch, fault: RowRejected) -> Rejected:
+        values = {
+            name: None if (value := column[0].as_py()) is None else _shown(value)
+            for name, column in zip(row.schema.names, row.columns, strict=True)
+        }
+        code = str(fault.details.get("sqlstate", "RANGE"))
+        return Rejected(self._load.table, fault.message, code, values)
+
+    # Upsert
+
+    def _stage(self) -> sql.Composable:
+        """An empty temporary table with the load's columns, their types and nothing else."""
+        load = self._load
+        names = sql.SQL(", ").join(sql.Identifier(column.name) for column in load.columns)
+        stage = sql.Identifier("pg_temp", STAGE)
+        self._connection.execute(
+            sql.SQL(
+                "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
+            ).format(sql.Identifier(STAGE), names, _name(load.table))
+        )
+        self._connection.execute(
+            sql.SQL("ALTER TABLE {} ADD COLUMN {} bigint GENERATED ALWAYS AS IDENTITY").format(
+                stage, sql.Identifier(ORDER)
+            )
+        )
+        return stage
+
+    def _merge(self) -> None:
+        """From the stage into the table; of rows with one key the last one wins."""
+        load = self._load
+        names = [column.name for column in load.columns]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        key = sql.SQL(", ").join(map(sql.Identifier, load.key))
+        changes = sql.SQL(", ").join(
+            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))
+            for name in names
+            if name not in load.key
+        )
+        action = (
+            sql.SQL("UPDATE SET {}").format(changes)
+            if len(names) > len(load.key)
+            else sql.SQL("NOTHING")
+        )
+        self._connection.execute(
+            sql.SQL(
+                "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE"
+                " SELECT DISTINCT ON ({key}) {columns} FROM {stage} ORDER BY {key}, {order} DESC"
+                " ON CONFLICT ({key}) DO {action}"
+            ).format(
+                table=_name(load.table),
+                columns=columns,
+                key=key,
+                stage=sql.Identifier("pg_temp", STAGE),
+                order=sql.Identifier(ORDER),
+                action=action,
+            )
+        )
+        self._connection.execute(
+            sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", STAGE))
+        )
+
+
+ORDER = "streams_engine_order"
+
+
+def blocks(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Bundles gathered into blocks worth encoding."""
+    held: list[pa.RecordBatch] = []
+    size = count = 0
+    for batch in rows:
+        if not batch.num_rows:
+            continue
+        held.append(batch)
+        size += batch.nbytes
+        count += batch.num_rows
+        if size >= BLOCK_BYTES or count >= BLOCK_ROWS:
+            yield _gather(held)
+            held, size, count = [], 0, 0
+    if held:
+        yield _gather(held)
+
+
+def _gather(held: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(held) == 1:
+        return held[0]
+    if not held[0].num_columns:
+        total = sum(batch.num_rows for batch in held)
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * total, pa.struct([])))
+    return pa.concat_batches(held)
+
+
+def _name(table: TableId) -> sql.Identifier:
+    return sql.Identifier(table.schema, table.name)
+
+
+def _shown(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+

@@ -1,0 +1,240 @@
+"""PostgreSQL as a sink: COPY, one transaction a portion, rows and checkpoint together."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from streams_engine.adapters.postgres.catalog import read_catalog
+from streams_engine.adapters.postgres.connect import PostgresConnect, translate, translating
+from streams_engine.adapters.postgres.loading import Loader
+from streams_engine.adapters.postgres.state import StateTable
+from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
+from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
+from streams_engine.protocols import Checkpoint, Load, Mark, Statement, Written
+
+__all__ = ["PostgresSink"]
+
+MAINTENANCE = ("postgres", "template1")
+"""Databases through which a missing one is created."""
+
+
+class PostgresSink:
+    """A PostgreSQL database that is written to. Safe to use from many threads."""
+
+    dialect = Dialect.POSTGRES
+
+    def __init__(
+        self,
+        connect: PostgresConnect,
+        *,
+        state_schema: str | None = None,
+        search_path: tuple[str, ...] = (),
+    ) -> None:
+        self._connect = connect
+        self._state = StateTable(state_schema)
+        # Rendered names of one schema come unqualified; extensions often live in public.
+        self._path = (*search_path, "public") if search_path else ()
+        self._idle: list[psycopg.Connection] = []
+        self._busy: set[psycopg.Connection] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    # Connections
+
+    def _acquire(self) -> psycopg.Connection:
+        with self._lock:
+            if self._closed:
+                raise ConnectionFailed("The target was closed.", retryable=False)
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect.open(search_path=self._path)
+        with self._lock:
+            self._busy.add(connection)
+        return connection
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        """A connection whose transaction ends with the block: committed, or rolled back."""
+        connection = self._acquire()
+        try:
+            yield connection
+            with translating("committing on the target"):
+                connection.commit()
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+            raise
+        finally:
+            self._release(connection)
+
+    def _release(self, connection: psycopg.Connection) -> None:
+        with self._lock:
+            self._busy.discard(connection)
+            usable = not connection.broken and not connection.closed and not self._closed
+            if usable:
+                self._idle.append(connection)
+        if not usable:
+            connection.close()
+
+    def close(self) -> None:
+        """Release every connection; a write that is under way is aborted."""
+        with self._lock:
+            self._closed = True
+            busy, idle = list(self._busy), list(self._idle)
+            self._idle.clear()
+        for connection in busy:
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+        for connection in idle:
+            connection.close()
+
+    # Sink
+
+    def check(self) -> Sequence[Finding]:
+        """Connect, create the database where it is missing, and say what hinders a load."""
+        try:
+            connection = self._acquire()
+        except NotFound:
+            self._create_database()
+            connection = self._acquire()
+        with self._lock:
+            self._busy.discard(connection)
+            self._idle.append(connection)
+        findings = []
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            findings.append(
+                Finding(
+                    Severity.ERROR,
+                    "encoding",
+                    "target",
+                    f"The target database has the encoding {encoding}.",
+                    "Create it with ENCODING 'UTF8'.",
+                )
+            )
+        row = connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
+        connection.commit()
+        if row is not None and row[0]:
+            raise PermissionDenied("The target is a standby: it cannot be written to.")
+        return findings
+
+    def _create_database(self) -> None:
+        name = self._connect.database
+        last: StreamsError | None = None
+        for database in MAINTENANCE:
+            try:
+                admin = self._connect.open(autocommit=True, database=database)
+            except StreamsError as error:
+                last = error
+                continue
+            with contextlib.closing(admin), translating(f"creating the database {name}"):
+                query = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0")
+                with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+                    admin.execute(query.format(sql.Identifier(name)))
+                return
+        raise last or NotFound(f"The database {name} does not exist and cannot be created.")
+
+    def load_state(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
+        """The checkpoint records of a stream by key."""
+        with self._connection() as connection:
+            return self._state.load(connection, stream)
+
+    def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Put or remove records in one transaction."""
+        with self._connection() as connection:
+            self._state.make(connection)
+            self._state.save(connection, stream, records)
+
+    def write_rows(
+        self, stream: str, load: Load, rows: Iterator[Any], mark: Mark
+    ) -> Written:
+        """COPY all rows, and the record of ``mark``, in one transaction."""
+        connection = self._acquire()
+        loader = Loader(connection, load)
+        checkpoint: Checkpoint | None = None
+        try:
+            self._state.make(connection)
+            with translating(f"loading {load.table}"):
+                loader.run(rows)
+            checkpoint = mark()
+            rejected = (*checkpoint.rejected, *loader.rejected)
+            self._state.record(connection, stream, checkpoint, rejected)
+            self._commit(connection, stream, checkpoint, load)
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+            raise
+        finally:
+            self._release(connection)
+        return Written(loader.rows, len(rejected), loader.bytes)
+
+    def _commit(
+        self, connection: psycopg.Connection, stream: str, checkpoint: Checkpoint, load: Load
+    ) -> None:
+        """Commit; where the answer is lost, the record says whether it happened."""
+        try:
+            connection.commit()
+        except psycopg.OperationalError as error:
+            if not connection.broken:
+                raise translate(error, f"committing {load.table}") from None
+            found = self.load_state(stream).get(checkpoint.key)
+            if found is None or dict(found) != _as_stored(checkpoint.document):
+                raise translate(error, f"committing {load.table}") from None
+        except psycopg.Error as error:
+            raise translate(error, f"committing {load.table}") from None
+
+    # StructureSink
+
+    def inspect(self, tables: Sequence[TableId]) -> Catalog:
+        """Describe those tables that exist, with the types and sequences of their schemas."""
+        with self._connection() as connection, translating("reading the target's catalog"):
+            return read_catalog(connection, tables=tables)
+
+    def has_rows(self, table: TableId) -> bool:
+        """True where the table holds a row."""
+        query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(
+            sql.Identifier(table.schema, table.name)
+        )
+        with self._connection() as connection, translating(f"looking into {table}"):
+            row = connection.execute(query).fetchone()
+            return bool(row and row[0])
+
+    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+        """Run all in one transaction; an optional one that fails is undone and becomes a warning."""
+        findings = []
+        with self._connection() as connection:
+            for statement in statements:
+                try:
+                    with translating(statement.object), _savepoint(connection, statement.optional):
+                        connection.execute(statement.sql.encode())
+                except StreamsError as error:
+                    if not statement.optional:
+                        raise
+                    findings.append(
+                        Finding(
+                            Severity.WARNING, "left-out", statement.object, error.message,
+                            error.remedy,
+                        )
+                    )
+        return findings
+
+
+@contextlib.contextmanager
+def _savepoint(connection: psycopg.Connection, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    with connection.transaction():
+        yield
+
+
+def _as_stored(document: Mapping[str, Any]) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(json.dumps(document))
+    return loaded

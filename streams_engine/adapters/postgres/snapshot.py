@@ -1,0 +1,265 @@
+"""One exported snapshot of PostgreSQL, read by COPY BINARY into Arrow through ADBC."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import numpy as np
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from streams_engine.adapters.postgres.connect import (
+    SESSION,
+    PostgresConnect,
+    translating,
+)
+from streams_engine.adapters.postgres.selecting import name, select
+from streams_engine.bundles import bundles
+from streams_engine.errors import ConnectionFailed, InternalError, ServerError, SnapshotLost
+from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableSchema
+
+__all__ = ["PostgresSnapshot"]
+
+BLOCK_BYTES = 8 << 20
+"""What ADBC gathers before it hands a block over."""
+
+EPOCH_DAYS = 10957
+EPOCH_MICROSECONDS = 946_684_800_000_000
+"""2000-01-01, PostgreSQL's epoch, since 1970-01-01."""
+
+
+class PostgresSnapshot:
+    """A view that all readers share as long as its holder's transaction lives."""
+
+    def __init__(
+        self, connect: PostgresConnect, holder: psycopg.Connection, catalog: Catalog
+    ) -> None:
+        self._connect = connect
+        self._holder = holder
+        self._readers: set[Any] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self.catalog = catalog
+        self.findings: Sequence[Finding] = ()
+        with translating("exporting the snapshot"):
+            self._id = self._value("SELECT pg_catalog.pg_export_snapshot()")
+            self.position = self._position()
+
+    def _value(self, query: str) -> Any:
+        row = self._holder.execute(query).fetchone()  # type: ignore[arg-type]
+        return None if row is None else row[0]
+
+    def _position(self) -> Position:
+        lsn = self._value(
+            "SELECT CASE WHEN pg_catalog.pg_is_in_recovery()"
+            " THEN pg_catalog.pg_last_wal_replay_lsn()"
+            " ELSE pg_catalog.pg_current_wal_lsn() END::text"
+        )
+        oids = "', '".join(
+            f'"{t.id.schema}"."{t.id.name}"'.replace("'", "''") for t in self.catalog.tables
+        )
+        writes = None
+        if oids:
+            # Counts of writes as the cumulative statistics have them: equal means untouched.
+            writes = self._value(
+                "SELECT sum(pg_catalog.pg_stat_get_tuples_inserted(c)"
+                " + pg_catalog.pg_stat_get_tuples_updated(c)"
+                " + pg_catalog.pg_stat_get_tuples_deleted(c))::bigint"
+                f" FROM (SELECT unnest(ARRAY['{oids}']::regclass[]) UNION"
+                "  SELECT inhrelid FROM pg_catalog.pg_inherits) x(c)"
+            )
+        return {
+            "system": str(
+                self._value("SELECT system_identifier FROM pg_catalog.pg_control_system()")
+            ),
+            "timeline": self._value("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()"),
+            "lsn": lsn,
+            "writes": writes,
+        }
+
+    # Chunks
+
+    def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
+        """One chunk a leaf, large heaps in ctid ranges, the last of them open.
+
+        ctid ranges need no key and touch each page once; they cannot be continued in
+        their middle after the view is gone, which the checkpoint knows.
+        """
+        leaves = table.partitioning.leaves() if table.partitioning else (None,)
+        found: list[Chunk] = []
+        for leaf in leaves:
+            relation = leaf or table.id
+            for low, high, estimate in self._ranges(relation, rows):
+                key = ("ctid",) if low is not None or high is not None else ()
+                bounds = (low and (low,), high and (high,))
+                found.append(Chunk(table.id, len(found), leaf, key, *bounds, estimate))
+        return found
+
+    def _ranges(
+        self, relation: Any, rows: int
+    ) -> list[tuple[str | None, str | None, int | None]]:
+        query = sql.SQL(
+            "SELECT pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int,"
+            " c.reltuples::int8, am.amname = 'heap' FROM pg_catalog.pg_class c"
+            " LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam"
+            " WHERE c.oid = {}::regclass"
+        ).format(sql.Literal(f"{_q(relation.schema)}.{_q(relation.name)}"))
+        with self._lock, translating(f"measuring {relation}"):
+            row = self._holder.execute(query).fetchone()
+        pages, estimate, heap = row or (0, -1, False)
+        if estimate < 0:
+            estimate = pages * 50
+        parts = max(1, min(round(estimate / rows), pages // 64))
+        if not heap or parts < 2:
+            return [(None, None, max(estimate, 0))]
+        step = -(-pages // parts)
+        edges = [f"({step * i},0)" for i in range(1, parts)]
+        lows, highs = [None, *edges], [*edges, None]
+        share = estimate // parts
+        return [(low, high, share) for low, high in zip(lows, highs, strict=True)]
+
+    # Reading
+
+    def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
+        """The chunk in bundles, over a connection of its own into this snapshot."""
+        table = self.catalog.table(extract.table)
+        only = chunk.relation is None and not (table is not None and table.partitioning)
+        query = select(extract, chunk, only=only).as_string(self._holder)
+        return bundles(self._blocks(extract, query), rows)
+
+    def _blocks(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
+        wanted = extract.arrow_schema()
+        if not extract.columns:
+            yield from self._counted(query)
+            return
+        what = f"reading {extract.table}"
+        reader = self._join(what)
+        try:
+            with _translating(what, self), reader.cursor() as cursor:
+                cursor.adbc_statement.set_options(
+                    **{"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)}
+                )
+                cursor.execute(query)
+                for block in cursor.fetch_record_batch():
+                    yield _exact(block, wanted)
+        finally:
+            self._leave(reader)
+
+    def _counted(self, query: str) -> Iterator[pa.RecordBatch]:
+        """A table without columns still has rows."""
+        count = query.replace("SELECT  FROM", "SELECT count(*) FROM", 1)
+        with self._lock, translating("counting rows"):
+            rows = self._value(count)
+        yield pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+    def _join(self, what: str) -> Any:
+        """A connection inside the view, pinned like every other."""
+        with _translating(what, self), self._connect._files():
+            reader = adbc.connect(self._connect.uri(), autocommit=False)
+        with self._lock:
+            self._readers.add(reader)
+        try:
+            with _translating(what, self), reader.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'")
+                for key, value in {**SESSION, "search_path": ""}.items():
+                    cursor.execute(f"SET SESSION {key} = '{value}'")
+        except BaseException:
+            self._leave(reader)
+            raise
+        return reader
+
+    def _leave(self, reader: Any) -> None:
+        with self._lock:
+            self._readers.discard(reader)
+        with contextlib.suppress(Exception):
+            reader.adbc_cancel()
+        with contextlib.suppress(Exception):
+            reader.close()
+
+    @property
+    def alive(self) -> bool:
+        """False where the holder's session, and the view with it, is gone."""
+        if self._closed:
+            return False
+        try:
+            with self._lock:
+                self._holder.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the view and every reader in it. Idempotent."""
+        self._closed = True
+        with self._lock:
+            readers = list(self._readers)
+        for reader in readers:
+            with contextlib.suppress(Exception):
+                reader.adbc_cancel()
+        with contextlib.suppress(psycopg.Error):
+            self._holder.close()
+
+
+def _q(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _exact(block: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
+    """The block in exactly the wanted types, with what Arrow cannot hold marked."""
+    columns = []
+    for column, field in zip(block.columns, wanted, strict=True):
+        if pa.types.is_timestamp(field.type):
+            column = _marked(column, np.int64, EPOCH_MICROSECONDS)
+        elif pa.types.is_date32(field.type):
+            column = _marked(column, np.int32, EPOCH_DAYS)
+        if column.type != field.type:
+            column = column.cast(field.type)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+
+def _marked(column: pa.Array, storage: Any, epoch: int) -> pa.Array:
+    """Infinities and times beyond Arrow's range become the storage's minimum.
+
+    ADBC adds the epoch without a look at overflow; the sum wraps and can be undone.
+    """
+    limits = np.iinfo(storage)
+    bits = pa.int64() if storage is np.int64 else pa.int32()
+    shown = column.view(bits)
+    plain = shown.fill_null(0) if shown.null_count else shown
+    raw = plain.to_numpy(zero_copy_only=False) - storage(epoch)
+    beyond = (raw > limits.max - epoch) | (raw == limits.min)
+    if not beyond.any():
+        return column
+    valid = np.asarray(shown.is_valid())
+    values = np.where(beyond & valid, limits.min, plain.to_numpy(zero_copy_only=False))
+    return pa.array(values, bits, mask=~valid).view(column.type)
+
+
+@contextlib.contextmanager
+def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
+    """ADBC's errors as ours; a dead connection means that this reader lost the view."""
+    try:
+        yield
+    except adbc.Error as error:
+        state = getattr(error, "sqlstate", None)
+        if view._closed:
+            raise ConnectionFailed(f"{what}: the snapshot was closed.", retryable=False) from None
+        if isinstance(error, adbc.OperationalError) or state is None or state[:2] in ("08", "57"):
+            if not view.alive:
+                raise SnapshotLost(
+                    f"{what}: the session that holds the snapshot is gone, and the view with it.",
+                    remedy="Start the stream again: it continues from its checkpoint.",
+                ) from None
+            raise ConnectionFailed(f"{what}: the connection broke.", sqlstate=state) from None
+        raise ServerError(f"{what}: the server reported SQLSTATE {state}.", sqlstate=state) from None
+    except pa.ArrowInvalid as error:
+        raise InternalError(f"{what}: {type(error).__name__} while decoding.") from None
+    except OSError:
+        raise ConnectionFailed(f"{what}: the connection broke.") from None

@@ -1,0 +1,103 @@
+"""PostgreSQL as a source: its catalog, and one exported snapshot for all readers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import psycopg
+from psycopg import sql
+
+from streams_engine.adapters.postgres.catalog import read_catalog, tables_in_scope
+from streams_engine.adapters.postgres.connect import PostgresConnect, translating
+from streams_engine.adapters.postgres.selecting import name
+from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
+from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
+from streams_engine.protocols import Scope
+
+__all__ = ["PostgresSource"]
+
+OLDEST = 130000
+
+
+class PostgresSource:
+    """A PostgreSQL database that is read. Safe to use from many threads."""
+
+    dialect = Dialect.POSTGRES
+
+    def __init__(self, connect: PostgresConnect) -> None:
+        self._connect = connect
+        self._open: set[PostgresSnapshot] = set()
+
+    def check(self) -> Sequence[Finding]:
+        """Connect, and say what hinders a snapshot."""
+        with contextlib.closing(self._connect.open(autocommit=True)) as connection:
+            findings = []
+            if connection.info.server_version < OLDEST:
+                findings.append(
+                    Finding(
+                        Severity.ERROR,
+                        "server-version",
+                        "source",
+                        f"PostgreSQL {connection.info.server_version // 10000} is too old.",
+                        "PostgreSQL 13 and newer can be read.",
+                    )
+                )
+            encoding = connection.execute("SHOW server_encoding").fetchone()
+            if encoding is not None and encoding[0] == "SQL_ASCII":
+                findings.append(
+                    Finding(
+                        Severity.WARNING,
+                        "sql-ascii",
+                        "source",
+                        "The database is SQL_ASCII: texts that are not UTF-8 will be refused.",
+                        "Convert it to UTF8 first where it holds other encodings.",
+                    )
+                )
+            return findings
+
+    def catalog(self, scope: Scope) -> Catalog:
+        """Describe the tables in scope, in a view of its own and without locks."""
+        connection = self._connect.open(search_path=path(scope))
+        with contextlib.closing(connection), translating("reading the catalog"):
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return read_catalog(connection, scope)
+
+    @contextlib.contextmanager
+    def snapshot(self, scope: Scope, readers: int) -> Iterator[PostgresSnapshot]:
+        """One exported snapshot; ACCESS SHARE on every table before the catalog is read."""
+        holder = self._connect.open(search_path=path(scope))
+        with contextlib.closing(holder):
+            self._lock(holder, tables_in_scope(holder, scope))
+            with translating("opening the snapshot"):
+                holder.commit()
+                holder.execute(
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                    if holder.autocommit
+                    else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                )
+            # The locks must be in the transaction that holds the view.
+            self._lock(holder, tables_in_scope(holder, scope))
+            with translating("reading the catalog"):
+                view = PostgresSnapshot(self._connect, holder, read_catalog(holder, scope))
+            self._open.add(view)
+            try:
+                yield view
+            finally:
+                self._open.discard(view)
+                view.close()
+
+    def _lock(self, holder: psycopg.Connection, tables: Sequence[TableId]) -> None:
+        for table in tables:
+            with translating(f"locking {table} against DDL"):
+                holder.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name(table)))
+
+    def close(self) -> None:
+        """End every open view and its readers."""
+        for view in list(self._open):
+            view.close()
+
+
+def path(scope: Scope) -> tuple[str, ...]:
+    """The search_path to render names under: one schema's names come out unqualified."""
+    return () if scope.schema is None else (scope.schema,)

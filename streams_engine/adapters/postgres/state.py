@@ -1,0 +1,127 @@
+"""The checkpoint and the quarantine of streams, as two tables in the target database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from streams_engine.adapters.postgres.connect import translating
+from streams_engine.protocols import Checkpoint, Rejected
+
+__all__ = ["StateTable"]
+
+SCHEMA = "streams_engine"
+
+
+class StateTable:
+    """``state`` (stream, key, document) and ``quarantine`` in a schema of their own."""
+
+    def __init__(self, schema: str | None) -> None:
+        self._schema = schema or SCHEMA
+        self._state = sql.Identifier(self._schema, "state")
+        self._quarantine = sql.Identifier(self._schema, "quarantine")
+        self._made = False
+
+    def make(self, connection: psycopg.Connection) -> None:
+        """Create what is missing. Safe where several runs begin at once."""
+        if self._made:
+            return
+        with translating(f"creating the state table in schema {self._schema}"):
+            with connection.transaction():
+                # CREATE IF NOT EXISTS races with itself; an advisory lock does not.
+                connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7306090)")
+                if not self._there(connection):
+                    self._create(connection)
+        self._made = True
+
+    def _there(self, connection: psycopg.Connection) -> bool:
+        query = (
+            "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+            " ON n.oid = c.relnamespace WHERE n.nspname = %s"
+            " AND c.relname IN ('state', 'quarantine')"
+        )
+        row = connection.execute(query, (self._schema,)).fetchone()
+        return row is not None and row[0] == 2
+
+    def _create(self, connection: psycopg.Connection) -> None:
+        connection.execute(
+            sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema))
+        )
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} (stream text NOT NULL, key text NOT NULL,"
+                " document jsonb NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(),"
+                " PRIMARY KEY (stream, key))"
+            ).format(self._state)
+        )
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} (id bigint GENERATED ALWAYS AS IDENTITY,"
+                " stream text NOT NULL, source_table text NOT NULL, reason text NOT NULL,"
+                " code text NOT NULL, source_row jsonb NOT NULL,"
+                " at timestamptz NOT NULL DEFAULT now())"
+            ).format(self._quarantine)
+        )
+
+    def load(self, connection: psycopg.Connection, stream: str) -> dict[str, dict[str, Any]]:
+        """The records of a stream by key."""
+        with translating("reading the checkpoint"):
+            if not self._there(connection):
+                return {}
+            query = sql.SQL("SELECT key, document FROM {} WHERE stream = %s").format(self._state)
+            return dict(connection.execute(query, (stream,)).fetchall())
+
+    def save(
+        self,
+        connection: psycopg.Connection,
+        stream: str,
+        records: Mapping[str, Mapping[str, Any] | None],
+    ) -> None:
+        """Put records, or remove those that are None; the caller commits."""
+        put = sql.SQL(
+            "INSERT INTO {} (stream, key, document) VALUES (%s, %s, %s) ON CONFLICT (stream, key)"
+            " DO UPDATE SET document = excluded.document, updated_at = now()"
+        ).format(self._state)
+        drop = sql.SQL("DELETE FROM {} WHERE stream = %s AND key = ANY(%s)").format(self._state)
+        kept = [(stream, k, json.dumps(v)) for k, v in records.items() if v is not None]
+        gone = [key for key, document in records.items() if document is None]
+        with translating("writing the checkpoint"), connection.cursor() as cursor:
+            if kept:
+                cursor.executemany(put, kept)
+            if gone:
+                cursor.execute(drop, (stream, gone))
+
+    def record(
+        self,
+        connection: psycopg.Connection,
+        stream: str,
+        checkpoint: Checkpoint,
+        rejected: Sequence[Rejected],
+    ) -> None:
+        """A chunk's record and the rows set aside, in the caller's transaction."""
+        self.save(connection, stream, {checkpoint.key: checkpoint.document})
+        if rejected:
+            query = sql.SQL(
+                "INSERT INTO {} (stream, source_table, reason, code, source_row)"
+                " VALUES (%s, %s, %s, %s, %s)"
+            ).format(self._quarantine)
+            with translating("writing the quarantine"), connection.cursor() as cursor:
+                cursor.executemany(
+                    query,
+                    [
+                        # jsonb holds no NUL; the escape shows where one was.
+                        (stream, str(r.table), r.reason, r.code, _json(r.row))
+                        for r in rejected
+                    ],
+                )
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    return json.dumps(
+        {key: value.replace("\0", "\\0") if isinstance(value, str) else value
+         for key, value in row.items()}
+    )

@@ -1,0 +1,117 @@
+"""Which adapter serves which connection. Drivers are imported only when one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streams_engine.config import Connection, DatabaseConnection, NullConnection, Resolver
+from streams_engine.errors import ConfigError
+from streams_engine.protocols import Sink, Source
+
+__all__ = ["open_canonical", "open_sink", "open_source"]
+
+
+def open_source(
+    connection: Connection, database: str | None, resolvers: Mapping[str, Resolver]
+) -> Source:
+    """The source behind a connection; nothing is connected yet. Raises `ConfigError`."""
+    if isinstance(connection, DatabaseConnection):
+        if connection.kind == "postgresql":
+            from streams_engine.adapters.postgres.source import PostgresSource
+
+            return PostgresSource(_postgres(connection, database, resolvers))
+        from streams_engine.adapters.mysql.source import MysqlSource
+
+        return MysqlSource(_mysql(connection, database, resolvers))
+    raise _no(connection, "source", "$.source.connections[0]")
+
+
+def open_sink(
+    connection: Connection,
+    database: str | None,
+    resolvers: Mapping[str, Resolver],
+    *,
+    state_schema: str | None,
+    search_path: tuple[str, ...],
+) -> Sink:
+    """The sink behind a connection; nothing is connected yet. Raises `ConfigError`."""
+    if isinstance(connection, NullConnection):
+        from streams_engine.adapters.null import NullSink
+
+        return NullSink()
+    if isinstance(connection, DatabaseConnection) and connection.kind == "postgresql":
+        from streams_engine.adapters.postgres.sink import PostgresSink
+
+        return PostgresSink(
+            _postgres(connection, database, resolvers),
+            state_schema=state_schema,
+            search_path=search_path,
+        )
+    raise _no(connection, "target", "$.target")
+
+
+def open_canonical(
+    connection: Connection, database: str | None, resolvers: Mapping[str, Resolver]
+) -> Any:
+    """What `verify` reads a server's own texts through. Raises `ConfigError`."""
+    if isinstance(connection, DatabaseConnection):
+        if connection.kind == "postgresql":
+            from streams_engine.adapters.postgres.canonical import PostgresCanonical
+
+            return PostgresCanonical(_postgres(connection, database, resolvers))
+        from streams_engine.adapters.mysql.canonical import MysqlCanonical
+
+        return MysqlCanonical(_mysql(connection, database, resolvers))
+    raise _no(connection, "end of a verification", "$")
+
+
+def _password(connection: DatabaseConnection, resolvers: Mapping[str, Resolver]) -> str | None:
+    return None if connection.password is None else connection.password.reveal(resolvers)
+
+
+def _postgres(
+    connection: DatabaseConnection, database: str | None, resolvers: Mapping[str, Resolver]
+) -> Any:
+    from streams_engine.adapters.postgres.connect import PostgresConnect
+
+    return PostgresConnect(
+        host=connection.unix_socket or connection.host,
+        port=connection.port,
+        user=connection.username,
+        password=_password(connection, resolvers),
+        database=database or connection.database or "postgres",
+        ssl_mode=connection.ssl.mode,
+        ssl_ca=connection.ssl.ca,
+        ssl_cert=connection.ssl.client_cert,
+        ssl_key=connection.ssl.client_key,
+    )
+
+
+def _mysql(
+    connection: DatabaseConnection, database: str | None, resolvers: Mapping[str, Resolver]
+) -> Any:
+    from streams_engine.adapters.mysql.connect import MysqlConnect
+
+    return MysqlConnect(
+        kind=connection.kind,
+        host=connection.host,
+        port=connection.port,
+        user=connection.username,
+        password=_password(connection, resolvers),
+        database=database or connection.database,
+        ssl_mode=connection.ssl.mode,
+        ssl_ca=connection.ssl.ca,
+        ssl_cert=connection.ssl.client_cert,
+        ssl_key=connection.ssl.client_key,
+        unix_socket=connection.unix_socket,
+    )
+
+
+def _no(connection: Connection, role: str, path: str) -> ConfigError:
+    kind = connection.identity()["type"]
+    return ConfigError(
+        f"{path}: a connection of type {kind} cannot be a {role} yet.",
+        path=path,
+        remedy="Sources are MySQL, MariaDB and PostgreSQL; targets are PostgreSQL and null.",
+    )

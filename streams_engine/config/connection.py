@@ -1,0 +1,358 @@
+"""Connection documents and URLs, of every form, brought to one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import Field
+
+from streams_engine.config.secret import Secret
+from streams_engine.config.validation import IGNORED, Document, validate
+from streams_engine.errors import ConfigError
+
+__all__ = [
+    "Connection",
+    "DatabaseConnection",
+    "FilesConnection",
+    "NullConnection",
+    "S3Connection",
+    "Ssl",
+    "parse_connection",
+]
+
+Kind = Literal["mysql", "mariadb", "postgresql"]
+PORTS: Mapping[str, int] = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
+SCHEMES: Mapping[str, str] = {
+    "mysql": "mysql",
+    "mariadb": "mariadb",
+    "postgres": "postgresql",
+    "postgresql": "postgresql",
+}
+SslMode = Literal["disabled", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class Ssl(Document):
+    """TLS: the mode, and certificates as PEM text or as a path."""
+
+    mode: SslMode = "prefer"
+    ca: str | None = None
+    client_cert: str | None = Field(None, alias="client_cert")
+    client_key: str | None = Field(None, alias="client_key", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConnection:
+    """A MySQL, MariaDB or PostgreSQL server."""
+
+    kind: Kind
+    host: str
+    port: int
+    username: str
+    password: Secret | None = None
+    database: str | None = None
+    schema: str | None = None
+    ssl: Ssl = field(default_factory=Ssl)
+    unix_socket: str | None = None
+    name: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What names this connection, without secrets."""
+        return {
+            "type": self.kind,
+            "host": self.unix_socket or self.host,
+            "port": self.port,
+            "username": self.username,
+            "database": self.database,
+            "schema": self.schema,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FilesConnection:
+    """A local folder."""
+
+    base_path: str
+    file_format: str | None = None
+    name: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What names this connection."""
+        return {"type": "files", "basePath": self.base_path, "fileFormat": self.file_format}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Connection:
+    """A bucket of an S3-compatible store."""
+
+    bucket: str | None
+    prefix: str
+    region: str | None = None
+    endpoint: str | None = None
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
+    session_token: Secret | None = None
+    credentials_ref: str | None = None
+    file_format: str | None = None
+    name: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What names this connection, without secrets."""
+        return {
+            "type": "s3",
+            "bucket": self.bucket,
+            "prefix": self.prefix,
+            "endpoint": self.endpoint,
+            "fileFormat": self.file_format,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NullConnection:
+    """A target that counts and drops."""
+
+    name: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What names this connection."""
+        return {"type": "null"}
+
+
+Connection = DatabaseConnection | FilesConnection | S3Connection | NullConnection
+
+
+class _Server(Document):
+    host: str
+    port: int | None = Field(None, ge=1, le=65535)
+    username: str
+    password: str | None = Field(None, repr=False)
+    database: str | None = None
+    default_database: str | None = None
+    schema_: str | None = Field(None, alias="schema")
+    ssl: Ssl | None = None
+    name: str | None = None
+    type: str
+
+
+class _Credentials(Document):
+    access_key: str = Field(repr=False)
+    secret_key: str = Field(repr=False)
+    session_token: str | None = Field(None, repr=False)
+
+
+class _Scope(Document):
+    bucket: str | None = None
+    prefix: str = ""
+
+
+class _S3(Document):
+    region: str | None = None
+    endpoint: str | None = None
+    credentials: _Credentials | None = None
+    scope: _Scope | None = None
+
+
+class _Files(Document):
+    base_path: str
+
+
+class _FilesSpec(Document):
+    files: _Files | None = None
+    s3: _S3 | None = None
+
+
+class _Storage(Document):
+    provider: Literal["s3", "local"]
+    uri: str
+    region: str | None = None
+    endpoint: str | None = None
+    credentials_ref: str | None = Field(None, alias="credentials_ref")
+
+
+class _FilesDocument(Document):
+    type: str
+    name: str | None = None
+    spec: _FilesSpec | None = None
+    file_format: Literal["csv", "jsonl", "parquet"] | None = Field(None, alias="file_format")
+    storage_config: _Storage | None = Field(None, alias="storage_config")
+
+
+def parse_connection(document: Mapping[str, Any] | str, root: str = "$") -> Connection:
+    """A connection from its document or URL. Raises `ConfigError` with the JSON path."""
+    if isinstance(document, str):
+        return _from_url(document, root)
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{root}: a connection is a document or a URL.", path=root)
+    kept = {key: value for key, value in document.items() if key not in IGNORED}
+    kind = kept.get("type")
+    if not isinstance(kind, str):
+        raise ConfigError(
+            f"{root}.type: expected mysql, mariadb, postgresql or files.", path=f"{root}.type"
+        )
+    if kind.lower() in SCHEMES:
+        return _server(kept, SCHEMES[kind.lower()], root)
+    if kind.lower() == "files":
+        return _files(validate(_FilesDocument, kept, root), root)
+    raise ConfigError(
+        f"{root}.type: '{kind}' is none of mysql, mariadb, postgresql, postgres, files.",
+        path=f"{root}.type",
+    )
+
+
+def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnection:
+    spec = document.pop("spec", None)
+    if isinstance(spec, Mapping) and isinstance(spec.get("database"), Mapping):
+        document |= spec["database"]
+        root += ".spec.database"
+    elif spec is not None:
+        raise ConfigError(f"{root}.spec: expected {{'database': ...}}.", path=f"{root}.spec")
+    found = validate(_Server, document, root)
+    return DatabaseConnection(
+        kind=kind,  # type: ignore[arg-type]
+        host=found.host,
+        port=found.port or PORTS[kind],
+        username=found.username,
+        password=None if found.password is None else Secret(found.password),
+        database=found.database or found.default_database,
+        schema=found.schema_,
+        ssl=found.ssl or Ssl(),
+        name=found.name,
+    )
+
+
+def _files(found: _FilesDocument, root: str) -> Connection:
+    if found.storage_config is not None:
+        storage = found.storage_config
+        if storage.provider == "local":
+            return FilesConnection(storage.uri, found.file_format, found.name)
+        parts = urlsplit(storage.uri)
+        return S3Connection(
+            parts.netloc,
+            parts.path.strip("/"),
+            region=storage.region,
+            endpoint=storage.endpoint,
+            credentials_ref=storage.credentials_ref,
+            file_format=found.file_format,
+            name=found.name,
+        )
+    if found.spec is not None and found.spec.files is not None:
+        return FilesConnection(found.spec.files.base_path, found.file_format, found.name)
+    if found.spec is not None and found.spec.s3 is not None:
+        s3 = found.spec.s3
+        scope = s3.scope or _Scope()
+        keys = s3.credentials
+        return S3Connection(
+            scope.bucket,
+            scope.prefix,
+            region=s3.region,
+            endpoint=s3.endpoint,
+            access_key=Secret(keys.access_key) if keys else None,
+            secret_key=Secret(keys.secret_key) if keys else None,
+            session_token=Secret(keys.session_token) if keys and keys.session_token else None,
+            file_format=found.file_format,
+            name=found.name,
+        )
+    raise ConfigError(
+        f"{root}.spec: expected spec.files, spec.s3 or storage_config.", path=f"{root}.spec"
+    )
+
+
+# URLs
+
+_SSL_MODES: Mapping[str, str] = {
+    "disable": "disabled",
+    "disabled": "disabled",
+    "allow": "prefer",
+    "prefer": "prefer",
+    "preferred": "prefer",
+    "require": "require",
+    "required": "require",
+    "verify-ca": "verify-ca",
+    "verify_ca": "verify-ca",
+    "verify-full": "verify-full",
+    "verify_identity": "verify-full",
+}
+_SERVER_QUERY = {"sslmode", "ssl-mode", "sslrootcert", "sslca", "sslcert", "sslkey", "schema",
+                 "host", "unix_socket"}
+
+
+def _from_url(url: str, root: str) -> Connection:
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    if scheme in SCHEMES:
+        return _server_url(url, SCHEMES[scheme], root)
+    if scheme == "null":
+        return NullConnection()
+    if scheme in {"s3", "file", ""}:
+        return _store_url(url, scheme, root)
+    raise ConfigError(
+        f"{root}: '{scheme}://' is no known kind of URL.",
+        path=root,
+        remedy="Use mysql://, mariadb://, postgresql://, file://, s3://, null:// or a path.",
+    )
+
+
+def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = parts.hostname
+    except ValueError:
+        raise ConfigError(
+            f"{root}: the {kind} URL is malformed.",
+            path=root,
+            remedy="It reads kind://user:password@host:port/database, special characters "
+            "percent-encoded.",
+        ) from None
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    _known(query, _SERVER_QUERY, root)
+    mode = query.get("sslmode") or query.get("ssl-mode") or "prefer"
+    if mode.lower() not in _SSL_MODES:
+        raise ConfigError(
+            f"{root}: sslmode '{mode}' is none of {', '.join(sorted(set(_SSL_MODES)))}.", path=root
+        )
+    socket = query.get("unix_socket") or query.get("host")
+    return DatabaseConnection(
+        kind=kind,  # type: ignore[arg-type]
+        host=host or "127.0.0.1",
+        port=port or PORTS[kind],
+        username=unquote(parts.username or ("root" if kind != "postgresql" else "postgres")),
+        password=None if parts.password is None else Secret(unquote(parts.password)),
+        database=unquote(parts.path.lstrip("/")) or None,
+        schema=query.get("schema"),
+        ssl=Ssl(
+            mode=_SSL_MODES[mode.lower()],  # type: ignore[arg-type]
+            ca=query.get("sslrootcert") or query.get("sslca"),
+            client_cert=query.get("sslcert"),
+            client_key=query.get("sslkey"),
+        ),
+        unix_socket=socket,
+    )
+
+
+def _store_url(url: str, scheme: str, root: str) -> Connection:
+    parts = urlsplit(url) if scheme else None
+    query = dict(parse_qsl(parts.query)) if parts else {}
+    _known(query, {"format", "endpoint", "region"} if scheme == "s3" else {"format"}, root)
+    if parts is not None and scheme == "s3":
+        return S3Connection(
+            parts.netloc,
+            parts.path.strip("/"),
+            region=query.get("region"),
+            endpoint=query.get("endpoint"),
+            file_format=query.get("format"),
+        )
+    path = unquote(parts.path) if parts else str(Path(url))
+    return FilesConnection(path, query.get("format"))
+
+
+def _known(query: Mapping[str, str], known: set[str], root: str) -> None:
+    unknown = sorted(set(query) - known)
+    if unknown:
+        raise ConfigError(
+            f"{root}: unknown URL parameter {', '.join(unknown)}.",
+            path=root,
+            remedy=f"Known are: {', '.join(sorted(known))}.",
+        )

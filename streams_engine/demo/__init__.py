@@ -1,0 +1,1 @@
+"""The demo: a generated shop, moved and verified between private servers."""

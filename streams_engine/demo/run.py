@@ -1,0 +1,176 @@
+"""The demo from end to end: private servers, a filled shop, the move, the proof, the clean-up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from streams_engine.cli import documents, driving, exits, human, views
+from streams_engine.cli.exits import Exit
+from streams_engine.cli.failures import complain
+from streams_engine.demo import shop
+from streams_engine.errors import NotFound
+from streams_engine.model import Dialect
+from streams_engine.stats import Stats
+from streams_engine.stream import Stream
+from streams_engine.testing import servers
+
+if TYPE_CHECKING:
+    from streams_engine.runtime.planning import Plan
+    from streams_engine.testing.servers import Server
+
+__all__ = ["Choice", "demonstrate"]
+
+_SHOWN = "products"
+"""The table whose DDL is shown: it has the oddest types."""
+
+_MYSQLS = ("mysql9", "mariadb")
+"""The servers that serve as a source of their own, the first one that is here."""
+
+
+class Choice(StrEnum):
+    """Which server the shop is built on."""
+
+    BEST = "best"
+    """MySQL or MariaDB where one is installed, else PostgreSQL."""
+    MYSQL = "mysql"
+    POSTGRES = "postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """The private servers of one demo; both names may be one server."""
+
+    source: Server
+    target: Server
+    dialect: Dialect
+    database: str
+    copy: str
+
+    @property
+    def origin(self) -> str:
+        """The source in words."""
+        return f"{self.source.kind} {self.database}"
+
+    @property
+    def destination(self) -> str:
+        """The target in words."""
+        return f"{self.target.kind} {self.copy}"
+
+
+def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
+    """Run the demo and return the exit code; whatever happens, nothing is left behind."""
+    out = Console(quiet=True) if quiet else views.console()
+    with _stage(choice, out) as stage:
+        _say(out, f"Building a shop of about {human.count(rows)} rows in {stage.origin}.")
+        began = time.monotonic()
+        _fill(stage, rows)
+        _say(out, f"Built in {human.duration(time.monotonic() - began)}.")
+        return _move(stage, out, quiet=quiet)
+
+
+def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
+    source, target = stage.source.url(stage.database), stage.target.url(stage.copy)
+    view = views.choose(out, as_json=False, quiet=quiet)
+    with Stream(source, target) as stream:
+        plan = stream.plan()
+        _say(out, f"Planned {len(plan.tables)} tables, {len(plan.statements)} statements of DDL.")
+        _say(out, f"Moving it from {stage.origin} to {stage.destination}.")
+        stats = driving.drive(stream, view)
+        if stream.error is not None:
+            complain(stream.error)
+        if (code := exits.for_state(stats.state, stream.error)) is not Exit.FINISHED:
+            return code
+        _say(out, "Verifying: every row of both sides is read and compared.")
+        began = time.monotonic()
+        with views.verifying(out, silent=quiet) as told:
+            verdict = stream.verify(on_progress=told)
+        out.print(documents.verify_view(verdict))
+        _say(out, f"Verified in {human.duration(time.monotonic() - began)}.")
+    _show_ddl(plan, out)
+    _say_moved(stats, out)
+    return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+
+
+def _say(out: Console, sentence: str) -> None:
+    out.print(Text.assemble(("» ", "bold cyan"), sentence), soft_wrap=True)
+
+
+def _show_ddl(plan: Plan, out: Console) -> None:
+    made = next(
+        (s.sql for s in plan.statements if s.table is not None and s.table.name == _SHOWN), None
+    )
+    if made is not None:
+        _say(out, f"An example of the DDL that was made, {_SHOWN}:")
+        out.print(documents.ddl(made))
+
+
+def _say_moved(stats: Stats, out: Console) -> None:
+    tables = f"{len(stats.tables)} tables with {human.count(stats.rows)} rows"
+    _say(
+        out,
+        f"Moved {tables} in {human.duration(stats.seconds)}, "
+        f"{human.rate(stats.rows, stats.seconds)}.",
+    )
+
+
+# -- servers ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _stage(choice: Choice, out: Console) -> Iterator[_Stage]:
+    with ExitStack() as running:
+        target = running.enter_context(_running("pg18", out))
+        source = _mysql(choice, running, out) or target
+        dialect = Dialect.POSTGRES if source is target else Dialect.MYSQL
+        yield _Stage(source, target, dialect, source.create_database(), target.create_database())
+
+
+def _mysql(choice: Choice, running: ExitStack, out: Console) -> Server | None:
+    """The source's own server; None: it is a database of the PostgreSQL."""
+    here = [name for name in _MYSQLS if servers.available(name) is None]
+    if choice is Choice.POSTGRES or (choice is Choice.BEST and not here):
+        return None
+    try:
+        return running.enter_context(_running(here[0] if here else _MYSQLS[0], out))
+    except NotFound:
+        # an installed server may refuse to run privately (a confined mysqld, say)
+        if choice is Choice.MYSQL:
+            raise
+        _say(out, "It did not start, so the source is a database of the PostgreSQL.")
+        return None
+
+
+@contextmanager
+def _running(name: str, out: Console) -> Iterator[Server]:
+    try:
+        server = servers.start(name)
+    except servers.ServerError as fault:
+        raise NotFound(f"The demo needs a server of its own. {fault}") from fault
+    label = f"the private {server.kind} {server.version.removeprefix('PostgreSQL ')}"
+    try:
+        _say(out, f"Started {label} on port {server.port}, in {server.directory}.")
+        yield server
+    finally:
+        # an impatient second Ctrl-C must not leave a server behind
+        with driving.presses():
+            server.stop()
+        _say(out, f"Stopped {label} and removed {server.directory}.")
+
+
+def _fill(stage: _Stage, rows: int) -> None:
+    connection: Any = stage.source.connect(stage.database)
+    try:
+        with connection.cursor() as cursor:
+            for statement in shop.statements(stage.dialect, rows):
+                cursor.execute(statement)
+        connection.commit()
+    finally:
+        connection.close()

@@ -1,0 +1,408 @@
+"""`Stream`: the façade, and the one place where documents, adapters and runtime meet."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from streams_engine.adapters.registry import open_canonical, open_sink, open_source
+from streams_engine.config.secret import Resolver
+from streams_engine.config.stream import StreamConfig, TypeOverride, from_urls, parse_config
+from streams_engine.errors import ConfigError, InternalError, StreamsError
+from streams_engine.lifecycle import State
+from streams_engine.model import Dialect, NativeType
+from streams_engine.protocols import Scope, Sink, Source
+from streams_engine.runtime.control import Control
+from streams_engine.runtime.planning import Plan
+from streams_engine.runtime.runner import Convert, Job
+from streams_engine.runtime.verifying import VerifyReport, verify_mapped
+from streams_engine.schema.mapping import MappingOptions
+from streams_engine.schema.postgres_ddl import Structure
+from streams_engine.schema.routes import parse_type
+from streams_engine.stats import Counters, Stats
+
+__all__ = ["Stream"]
+
+log = logging.getLogger("streams_engine.stream")
+
+Progress = Callable[[Stats], None]
+Moved = Callable[[State, State], None]
+
+
+class Stream:
+    """One move of data from a source to a target, with its states, counters and checkpoint.
+
+    Built from two URLs (or connection documents), or by `from_config`. Thread-safe. Only
+    `run`, `wait`, `plan` and `verify` block. Callbacks run on a thread of the stream; their
+    exceptions are logged and harm nothing. No signal handler is set and no logging
+    configured.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        target: Any,
+        *,
+        mode: str = "convert",
+        tables: list[str] | None = None,
+        resolvers: Mapping[str, Resolver] | None = None,
+        **options: Any,
+    ) -> None:
+        """Raises `ConfigError` naming what is wrong. Connects to nothing yet.
+
+        ``options`` are the keys of the stream document in snake_case: ``write_mode``,
+        ``schema_policy``, ``data_bundle_size``, ``limits``, ``type_overrides``, ...
+        """
+        config = from_urls(source, target, mode=mode, tables=tables, options=options)
+        self._set_up(config, resolvers)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any] | str | Path,
+        connections: Mapping[str, Any] | None = None,
+        resolvers: Mapping[str, Resolver] | None = None,
+    ) -> Stream:
+        """A stream from a document (of either generation), a JSON text or a JSON file.
+
+        ``connections`` maps ids or names to connection documents or URLs. Raises
+        `ConfigError` with the JSON path of each fault.
+        """
+        stream = cls.__new__(cls)
+        stream._set_up(parse_config(config, connections), resolvers)
+        return stream
+
+    def _set_up(self, config: StreamConfig, resolvers: Mapping[str, Resolver] | None) -> None:
+        _refuse_unbuilt(config)
+        self._config = config
+        self._resolvers = resolvers or {}
+        limits = config.document.limits
+        self._control = Control(
+            max_rows=limits.number_of_events, max_seconds=limits.elapsed_time
+        )
+        self._counters = Counters()
+        self._job: Job | None = None
+        self._error: StreamsError | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._ends: list[Source | Sink] = []
+        self._on_progress: list[Progress] = []
+        self._on_state: list[Moved] = []
+        self._moves: queue.SimpleQueue[tuple[State, State] | None] = queue.SimpleQueue()
+        self._stream_id = f"stream_{uuid4().hex}"
+        self._control.listen(lambda old, new: self._moves.put((old, new)))
+        for text in config.warnings:
+            log.warning(text, extra={"stream": config.name})
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """The name under which its checkpoint is kept."""
+        return self._config.name
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self._control.state
+
+    @property
+    def error(self) -> StreamsError | None:
+        """What a FAILED stream failed of."""
+        return self._error
+
+    def stats(self) -> Stats:
+        """A frozen copy of the counters."""
+        return self._counters.freeze(
+            name=self.name,
+            config_id=f"config_{self._config.identity()[:27]}",
+            stream_id=self._stream_id,
+            state=self.state,
+            reporting_interval=self._config.document.reporting_interval,
+            error=None if self._error is None else self._error.to_dict(),
+        )
+
+    def on_progress(self, callback: Progress) -> None:
+        """Call with a `Stats` at every reporting interval and at the end."""
+        self._on_progress.append(callback)
+
+    def on_state(self, callback: Moved) -> None:
+        """Call with (old, new) at every move between states."""
+        self._on_state.append(callback)
+
+    # What it does
+
+    def plan(self) -> Plan:
+        """What a run would do: tables, types, DDL, warnings, what is left behind.
+
+        Asks the source only; the target is not touched.
+        """
+        with closing(self._source()) as source, closing(self._sink()) as sink:
+            job = self._as_job(sink.dialect)
+            return Convert(job, source, sink, Control(), Counters()).plan()
+
+    def run(self, *, fresh: bool = False) -> Stats:
+        """Start, wait for the end, and give the final stats.
+
+        Raises the stream's error where it FAILED. Ctrl-C stops it cleanly first.
+        """
+        self.start(fresh=fresh)
+        try:
+            self.wait()
+        except KeyboardInterrupt:
+            with suppress(StreamsError):
+                self.stop()
+            self.wait()
+            raise
+        finally:
+            self._join()
+        if self.state is State.FAILED and self._error is not None:
+            raise self._error
+        return self.stats()
+
+    def start(self, *, fresh: bool = False) -> None:
+        """Begin in the background; ``fresh`` forgets the checkpoint of an earlier run.
+
+        Raises `StateConflict` unless the stream is READY: a stream runs once.
+        """
+        with self._starting:
+            self._control.move(State.RUNNING)
+            self._counters.clock_on()
+            self._thread = threading.Thread(
+                target=self._main, args=(fresh,), name="streams-engine-run", daemon=True
+            )
+            threading.Thread(
+                target=self._report, name="streams-engine-report", daemon=True
+            ).start()
+            self._thread.start()
+
+    def pause(self) -> None:
+        """Hold after the bundle in hand is committed; `wait(State.PAUSED)` sees it come to hold."""
+        self._control.request_pause()
+
+    def resume(self) -> None:
+        """Go on from PAUSED, where it stood."""
+        self._control.resume()
+
+    def stop(self, *, force: bool = False) -> None:
+        """End after the bundle in hand is committed; ``force`` abandons it, and the target shows none.
+
+        Both leave a checkpoint from which the same stream, built again, continues.
+        """
+        self._control.request_stop(force=force)
+        if force:
+            for end in list(self._ends):
+                end.close()
+
+    def wait(self, *states: State, timeout: float | None = None) -> State:
+        """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`."""
+        reached = self._control.wait(frozenset(states), timeout)
+        if reached.final:
+            self._join()
+        return reached
+
+    def verify(self, on_progress: Callable[[Any, int], None] | None = None) -> VerifyReport:
+        """Compare source and target row by row, by text that the servers render themselves."""
+        with closing(self._source()) as source, closing(self._sink()) as sink:
+            job = self._as_job(sink.dialect)
+            convert = Convert(job, source, sink, Control(), Counters())
+            mapped = convert.mapped()
+            with (
+                open_canonical(self._config.sources[0], self._place(), self._resolvers) as one,
+                open_canonical(self._config.target, self._target_place(), self._resolvers) as two,
+            ):
+                return verify_mapped(
+                    mapped, sink, one, two, zero_dates=job.mapping.zero_dates, progress=on_progress
+                )
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.state.final and self.state is not State.READY:
+            with suppress(StreamsError):
+                self.stop()
+            self.wait()
+        self._join()
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.name} {self.state}>"
+
+    # The run's own thread
+
+    def _main(self, fresh: bool) -> None:
+        try:
+            with closing(self._keep(self._source())) as source:
+                with closing(self._keep(self._sink())) as sink:
+                    job = self._as_job(sink.dialect)
+                    Convert(job, source, sink, self._control, self._counters).run(fresh=fresh)
+            self._end(self._control.end_state())
+        except StreamsError as error:
+            self._fail(error)
+        except Exception as error:
+            log.exception("internal error", extra={"stream": self.name})
+            self._fail(
+                InternalError(
+                    f"A fault of streams_engine: {type(error).__name__}.",
+                    remedy="Please report it with the log of streams_engine.stream.",
+                )
+            )
+        finally:
+            self._ends.clear()
+
+    def _fail(self, error: StreamsError) -> None:
+        if self._control.forced.is_set():
+            self._end(State.STOPPED)
+            return
+        self._error = error
+        log.error("stream failed", extra={"stream": self.name, "code": error.code})
+        self._end(State.FAILED)
+
+    def _end(self, state: State) -> None:
+        self._counters.clock_off()
+        self._control.move(state)
+        self._moves.put(None)
+
+    def _keep(self, end: Any) -> Any:
+        self._ends.append(end)
+        return end
+
+    def _join(self) -> None:
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _report(self) -> None:
+        """Deliver moves as they come, and progress at every interval."""
+        interval = self._config.document.reporting_interval
+        while True:
+            try:
+                move = self._moves.get(timeout=interval)
+            except queue.Empty:
+                self._deliver(self._on_progress, self.stats())
+                continue
+            if move is None:
+                break
+            if move[1] is State.PAUSED:
+                self._counters.clock_off()
+            elif move[1] is State.RUNNING:
+                self._counters.clock_on()
+            self._deliver(self._on_state, *move)
+        self._deliver(self._on_progress, self.stats())
+
+    def _deliver(self, callbacks: list[Any], *arguments: Any) -> None:
+        for callback in list(callbacks):
+            try:
+                callback(*arguments)
+            except Exception:
+                log.exception("a callback raised", extra={"stream": self.name})
+
+    # Composition
+
+    def _source(self) -> Source:
+        return open_source(self._config.sources[0], self._place(), self._resolvers)
+
+    def _sink(self) -> Sink:
+        options = self._config.options
+        return open_sink(
+            self._config.target,
+            self._target_place(),
+            self._resolvers,
+            state_schema=options.state_schema,
+            search_path=() if self._schema() is None else (str(self._schema()),),
+        )
+
+    def _place(self) -> str | None:
+        return self._config.document.source.connections[0].database
+
+    def _target_place(self) -> str | None:
+        return self._config.db.database
+
+    def _schema(self) -> str | None:
+        """The one schema on the target; None: each of the source's under its own name."""
+        target = self._config.db.schema_ or getattr(self._config.target, "schema", None)
+        if target is not None:
+            return str(target)
+        source = self._config.sources[0]
+        return None if getattr(source, "kind", None) == "postgresql" else "public"
+
+    def _as_job(self, dialect: Dialect | None) -> Job:
+        config, options, db = self._config, self._config.options, self._config.db
+        first = config.document.source.connections[0]
+        wanted = db.structure_options
+        return Job(
+            name=config.name,
+            scope=Scope(
+                schema=_scope_schema(config),
+                tables=tuple(t.name for t in first.tables) or None,
+            ),
+            fingerprint=config.fingerprint(),
+            mapping=MappingOptions(
+                target_schema=self._schema(),
+                overrides=() if dialect is None else _overrides(options.type_overrides, dialect),
+                zero_dates=options.zero_dates,
+                identifier_case=options.identifier_case,
+                allow_lossy=options.allow_lossy,
+            ),
+            structure=Structure(
+                wanted.tables, wanted.indexes, wanted.foreign_keys, wanted.check_constraints
+            ),
+            schema_policy=db.schema_policy,
+            write_mode=config.write_mode,
+            skip_data=db.skip_data,
+            bundle=config.document.source.options.data_bundle_size,
+            parallelism=options.parallelism,
+            quarantine=options.on_error == "quarantine",
+            on_resume=options.on_resume,
+        )
+
+
+def _scope_schema(config: StreamConfig) -> str | None:
+    first, connection = config.document.source.connections[0], config.sources[0]
+    if getattr(connection, "kind", None) == "postgresql":
+        return first.schema_ or getattr(connection, "schema", None)
+    return first.database or getattr(connection, "database", None)
+
+
+def _overrides(
+    documents: list[TypeOverride], dialect: Dialect
+) -> tuple[tuple[str, NativeType], ...]:
+    return tuple(
+        (str(d.column or d.from_), parse_type(dialect, str(d.type or d.to))) for d in documents
+    )
+
+
+def _refuse_unbuilt(config: StreamConfig) -> None:
+    """Say by path what the documents allow and this version cannot do; never ignore it."""
+    document = config.document
+    first = document.source.connections[0]
+    plain = type(first.tables[0].selection)() if first.tables else None
+    options = document.options
+    unbuilt = {
+        "$.mode": document.mode == "cdc",
+        "$.source.connections[1]": len(document.source.connections) > 1,
+        "$.source.connections[0].queries": bool(first.queries),
+        "$.source.connections[0].files": first.files is not None,
+        "$.source.connections[0].s3": first.s3 is not None,
+        "$.target.spec.files": document.target.spec.files is not None,
+        "$.target.spec.s3": document.target.spec.s3 is not None,
+        "$.options.executor": options.executor is not None,
+    }
+    for i, table in enumerate(first.tables):
+        path = f"$.source.connections[0].tables[{i}]"
+        unbuilt[f"{path}.selection"] = table.selection != plain
+        unbuilt[f"{path}.query"] = table.query is not None
+    for path, present in unbuilt.items():
+        if present:
+            raise ConfigError(
+                f"{path}: this version does not have it yet.",
+                path=path,
+                remedy="It converts whole tables from one MySQL, MariaDB or PostgreSQL server "
+                "to PostgreSQL.",
+            )

@@ -1,0 +1,153 @@
+"""The display: pure rendering, asserted on what a recording console of fixed width shows."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from fake_stream import FINDINGS, LEFT, make_stats
+from rich.console import Console
+
+from streams_engine.cli import human
+from streams_engine.cli.progress import progress, seconds_left, totals
+from streams_engine.cli.summary import report, summary
+from streams_engine.cli.views import LiveView
+from streams_engine.lifecycle import State
+from streams_engine.model import Finding, Severity
+from streams_engine.stats import Stats, TableStats
+
+
+def text_of(renderable: object, width: int = 100) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), record=True, legacy_windows=False)
+    console.print(renderable)
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def table(number: int, phase: str, rows: int = 50, estimate: int | None = 100) -> TableStats:
+    return TableStats(f"shop.t{number}", rows, 0, rows * 100, estimate, phase, 2.0)
+
+
+def many(done: int, copying: int, waiting: int) -> Stats:
+    phases = ["done"] * done + ["copying"] * copying + ["waiting"] * waiting
+    rows = {"done": 1000, "copying": 50, "waiting": 0}
+    return make_stats(
+        State.RUNNING, *(table(n, phase, rows[phase]) for n, phase in enumerate(phases))
+    )
+
+
+def test_a_table_shows_rows_rate_size_bar_and_time_left() -> None:
+    lines = text_of(progress(make_stats(State.RUNNING, table(1, "copying"))))
+    assert lines[0].startswith("RUNNING  copying  2.0 s")
+    row = next(line for line in lines if "shop.t1" in line)
+    for piece in ("━", "50", "25/s", "5.00 kB", "2.0 s", "copying"):
+        assert piece in row
+    assert "all tables" in lines[-1]
+
+
+@pytest.mark.parametrize("height", [8, 12, 24, 60])
+@pytest.mark.parametrize("width", [30, 60, 100])
+@pytest.mark.parametrize("counts", [(0, 3, 0), (30, 4, 30), (0, 50, 0), (200, 0, 0), (1, 0, 90)])
+def test_it_never_needs_more_lines_than_there_are(
+    counts: tuple[int, int, int], width: int, height: int
+) -> None:
+    lines = text_of(progress(many(*counts), width=width, height=height), width)
+    assert len(lines) <= height
+    assert all(len(line) <= width for line in lines)
+
+
+def test_finished_tables_become_a_count_where_room_is_short() -> None:
+    text = "\n".join(text_of(progress(many(30, 4, 30), height=16)))
+    assert "30 finished (30,000 rows)" in text
+    assert "24 more waiting" in text
+    assert all(f"shop.t{n} " in text for n in (30, 31, 32, 33)), "those at work are all shown"
+    assert "shop.t1 " not in text
+
+
+def test_all_tables_stay_in_place_where_they_fit() -> None:
+    text = "\n".join(text_of(progress(many(3, 2, 3), height=24)))
+    assert all(f"shop.t{n} " in text for n in range(8)) and "finished" not in text
+
+
+def test_a_long_name_does_not_push_the_numbers_out() -> None:
+    wide = TableStats("shop." + "x" * 200, 50, 0, 5000, 100, "copying", 2.0)
+    row = next(line for line in text_of(progress(make_stats(State.RUNNING, wide))) if "xx" in line)
+    assert "…" in row and "25/s" in row
+
+
+def test_time_left_is_only_claimed_where_it_is_known() -> None:
+    assert seconds_left(table(1, "copying")) == 2.0
+    assert seconds_left(table(1, "copying", estimate=None)) is None
+    assert seconds_left(table(1, "copying", rows=200)) is None, "the estimate was too low"
+    assert seconds_left(table(1, "copying", rows=0)) is None
+    assert seconds_left(table(1, "indexing")) is None
+    unknown = make_stats(State.RUNNING, table(1, "copying"), table(2, "copying", estimate=None))
+    assert totals(unknown).estimated_rows is None
+    counted = make_stats(State.RUNNING, table(1, "done", 700), table(2, "copying", 50))
+    assert totals(counted).estimated_rows == 800, "a copied table is counted, not estimated"
+
+
+def test_nothing_is_there_yet() -> None:
+    assert text_of(progress(make_stats(State.RUNNING, phase="checking", duration_ns=0)))
+
+
+def test_names_are_text_and_never_markup() -> None:
+    odd = TableStats("shop.[bold]x[/nope]", 1, 0, 1, 1, "done", 1.0)
+    for view in (progress, summary):
+        assert "[bold]x[/nope]" in "\n".join(text_of(view(make_stats(State.RUNNING, odd))))
+
+
+def test_the_summary_lists_tables_durations_and_the_outcome() -> None:
+    lines = text_of(summary(make_stats(State.FINISHED, table(1, "done"), table(2, "done", 70))))
+    assert [line.split()[0] for line in lines[1:4]] == ["shop.t2", "shop.t1", "all"]
+    assert "set aside" not in lines[0]
+    assert lines[-1] == "FINISHED: 120 rows, 12.0 kB in 2.0 s (60/s)"
+
+
+def test_the_summary_names_what_was_set_aside() -> None:
+    rejected = TableStats("shop.t", 5, 2, 10, 7, "done", 1.0)
+    lines = text_of(summary(make_stats(State.FINISHED, rejected)))
+    assert "set aside" in lines[0] and lines[1].split()[:3] == ["shop.t", "5", "2"]
+
+
+def test_the_report_groups_warnings_and_names_what_is_left_behind() -> None:
+    more = tuple(
+        Finding(Severity.ERROR, "no-key", f"t{n}", "No key.", remedy="Add one.") for n in range(8)
+    )
+    lines = text_of(report(FINDINGS + more, LEFT))
+    assert lines[0] == "error no-key (8)", "the gravest come first"
+    assert "  and 3 more" in lines and lines.count("  → Add one.") == 1
+    assert "  shop.products.words: Becomes a GIN index." in lines
+    assert lines[-1] == "not moved: view (2) shop.revenue, shop.best"
+
+
+def test_the_live_display_is_wiped_and_the_summary_stays() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, height=20)
+    with LiveView(console) as view:
+        view.tick(make_stats(State.RUNNING, table(1, "copying")))
+        view.note("A note.")
+        view.finish(make_stats(State.FINISHED, table(1, "done", 100)))
+    shown = screen.getvalue()
+    assert "A note." in shown and shown.rindex("\x1b[2K") < shown.rindex("FINISHED")
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (human.count(1234567), "1,234,567"),
+        (human.size(0), "0 B"),
+        (human.size(999), "999 B"),
+        (human.size(1000), "1.00 kB"),
+        (human.size(99_950), "100 kB"),
+        (human.size(999_600), "1.00 MB"),
+        (human.size(12_345_678), "12.3 MB"),
+        (human.rate(100, 0), "-"),
+        (human.rate(123_456, 2), "61,728/s"),
+        (human.duration(0.04), "0.0 s"),
+        (human.duration(9.96), "10 s"),
+        (human.duration(59.6), "1:00"),
+        (human.duration(3723), "1:02:03"),
+    ],
+)
+def test_numbers_as_people_read_them(made: str, text: str) -> None:
+    assert made == text
