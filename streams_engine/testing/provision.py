@@ -23,7 +23,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PACKAGES", "Package", "ProvisionError", "cache_directory", "main", "provision"]
+__all__ = [
+    "PACKAGES",
+    "Package",
+    "ProvisionError",
+    "SuiteBroken",
+    "cache_directory",
+    "main",
+    "open_directory",
+    "provision",
+]
 
 TIMEOUT = 600
 """Seconds that one apt step may take."""
@@ -31,6 +40,10 @@ TIMEOUT = 600
 
 class ProvisionError(Exception):
     """A server's binaries could not be had; the text says why."""
+
+
+class SuiteBroken(ProvisionError):
+    """The mirror answers, but the suite has no installable version of the package just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +73,28 @@ def cache_directory() -> Path:
     return home / "streams-engine"
 
 
+def open_directory(path: Path) -> Path:
+    """Make a directory that every account may enter, whatever the umask of this process."""
+    for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):
+        missing.mkdir(exist_ok=True)
+        missing.chmod(0o755)
+    return path
+
+
 def provision(name: str) -> Path:
     """The directory of an unpacked server, fetched where it is missing.
 
     Raises `ProvisionError`. Safe to call from several processes at once.
     """
+    try:
+        return _provision(name)
+    except OSError as error:
+        raise ProvisionError(
+            f"{error}: STREAMS_ENGINE_CACHE must name a directory that can be written."
+        ) from error
+
+
+def _provision(name: str) -> Path:
     package = PACKAGES[name]
     target = cache_directory() / name
     with _lock(name):
@@ -87,7 +117,7 @@ def provision(name: str) -> Path:
 
 
 def _download(package: Package, scratch: Path) -> list[Path]:
-    """Download a package and everything that it depends on. Returns the archives."""
+    """Download a package and everything that it depends on. Returns the archives to unpack."""
     for directory in ("lists/partial", "cache/archives/partial"):
         (scratch / directory).mkdir(parents=True)
     (scratch / "status").touch()
@@ -101,35 +131,46 @@ def _download(package: Package, scratch: Path) -> list[Path]:
         "Dir::Cache::archives": scratch / "cache/archives",
         "Dir::Etc::sourcelist": sources,
         "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferences": "/dev/null",
         "Dir::Etc::preferencesparts": "/dev/null",
+        # Hooks of the machine (docker-clean) would work on the machine's own cache.
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": "/dev/null",
         "APT::Install-Recommends": "false",
         "APT::Sandbox::User": "root",
         "APT::Keep-Downloaded-Packages": "true",
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
-        # Hooks of the machine (docker-clean) would delete what was just fetched.
-        "Dir::Etc::parts": "/dev/null",
+        # Else an unreachable mirror is a warning, and looks like a suite without the package.
+        "APT::Update::Error-Mode": "any",
     }
+    # A file, not the command line: apt reads it before the machine's own settings, which it then
+    # leaves alone, and a proxy's password does not show in the process list.
+    settings = scratch / "apt.conf"
+    lines = [*_network_settings(), *(f'{key} "{value}";' for key, value in options.items())]
+    settings.write_text("\n".join(lines) + "\n")
     apt = ["apt-get", "-q", "-y"]
-    for key, value in options.items():
-        apt += ["-o", f"{key}={value}"]
-    apt += _proxies()
-    _run([*apt, "update"], "reading the package lists")
-    _run([*apt, "--download-only", "install", package.name], f"downloading {package.name}")
+    _run([*apt, "update"], "reading the package lists", settings)
+    install = [*apt, "install", package.name]
+    try:
+        _run([*install, "--simulate"], f"resolving {package.name}", settings)
+    except ProvisionError as error:
+        raise SuiteBroken(str(error)) from None
+    _run([*install, "--download-only"], f"downloading {package.name}", settings)
     archives = sorted((scratch / "cache/archives").glob("*.deb"))
     if not archives:
         raise ProvisionError(f"apt fetched nothing for {package.name}.")
+    if package.suite is None:
+        # Runs on the machine's own loader, which wants the C library that it belongs to.
+        return [a for a in archives if not a.name.startswith(("libc6_", "libc-bin_"))]
     return archives
 
 
-def _proxies() -> list[str]:
-    """The machine's own network settings for apt, which the private state leaves out."""
-    try:
-        dump = _run(["apt-config", "dump"], "reading apt's settings")
-    except ProvisionError:
-        return []
-    found = re.findall(r'^(Acquire::(?:https?|[A-Za-z:]*Proxy)[^ ]*) "(.+)";$', dump, re.M)
-    return [part for key, value in found for part in ("-o", f"{key}={value}")]
+def _network_settings() -> list[str]:
+    """How the machine's apt reaches its mirror (proxies, certificates, checks of dates)."""
+    dump = _run(["apt-config", "dump", "--no-empty"], "reading apt's settings")
+    kept = r"^Acquire::(?!IndexTargets|CompressionTypes|Languages|Changelogs|cdrom).*$"
+    return re.findall(kept, dump, re.MULTILINE)
 
 
 def _sources(suite: str | None) -> Iterator[str]:
@@ -141,7 +182,10 @@ def _sources(suite: str | None) -> Iterator[str]:
         for uri, own, keyring in seen:
             yield f"deb {keyring}{uri} {own} main"
         return
-    uri, _, keyring = next((s for s in seen if "security" not in s[0]), seen[0])
+    # The archive itself, not its security updates nor a third party's packages for Debian.
+    uri, _, keyring = min(
+        seen, key=lambda s: (not s[0].rstrip("/").endswith("/debian"), "security" in s[0])
+    )
     yield f"deb {keyring}{uri} {suite} main"
 
 
@@ -156,18 +200,22 @@ def _mirrors() -> Iterator[tuple[str, str, str]]:
                 yield match[2], match[3], f"[signed-by={signed[1]}] " if signed else ""
     for path in sorted((root / "sources.list.d").glob("*.sources")):
         for block in re.split(r"\n\s*\n", path.read_text()):
-            fields = dict(re.findall(r"^([A-Za-z-]+):\s*(.+)$", block, re.M))
+            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.+)$", block, re.M))
             if "main" not in fields.get("Components", "") or "debian" not in fields.get("URIs", ""):
+                continue
+            if fields.get("Enabled", "yes").strip() == "no" or "deb" not in fields["Types"].split():
                 continue
             signed = fields.get("Signed-By", "").strip()
             option = f"[signed-by={signed}] " if signed.startswith("/") else ""
             for uri in fields["URIs"].split():
-                for own in fields["Suites"].split():
+                for own in fields.get("Suites", "").split():
                     yield uri, own, option
 
 
-def _run(command: list[str], what: str) -> str:
+def _run(command: list[str], what: str, settings: Path | None = None) -> str:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    if settings:
+        environment["APT_CONFIG"] = str(settings)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
@@ -184,8 +232,7 @@ def _run(command: list[str], what: str) -> str:
 
 @contextmanager
 def _lock(name: str) -> Iterator[None]:
-    directory = cache_directory()
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = open_directory(cache_directory())
     with (directory / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -196,7 +243,7 @@ def _say(text: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch the named servers (default: all that are not on the machine); 1 where one is required."""
+    """Fetch the named servers (default: all that are missing); 1 where a required one fails."""
     from streams_engine.testing.servers import available
 
     parser = argparse.ArgumentParser(prog="provision", description=__doc__.splitlines()[0])

