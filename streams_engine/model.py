@@ -166,6 +166,8 @@ class Column:
     charset: str | None = None
     comment: str | None = None
     invisible: bool = False
+    local: bool = True
+    """False for a column that only comes from a parent of plain inheritance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,8 @@ class Check:
     validated: bool = True
     inherit: bool = True
     comment: str | None = None
+    local: bool = True
+    """False for a check that only comes from a parent of plain inheritance."""
 
 
 @dataclass(frozen=True, slots=True)

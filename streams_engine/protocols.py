@@ -81,6 +81,8 @@ class Source(Protocol):
 class Snapshot(Protocol):
     """One consistent view of a source, alive until its context ends."""
 
+    readers: int
+    """How many `read` may go on at once; fewer than asked for where the view allows no more."""
     catalog: Catalog
     position: Position
     """The log position that this view equals."""
@@ -170,6 +172,10 @@ class Sink(Protocol):
 
     def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Put records durably, or remove those that are None, in one transaction."""
+        ...
+
+    def forget(self, stream: str) -> None:
+        """Remove every record of a stream, and the state's own tables where nothing is left."""
         ...
 
     def write_rows(

@@ -42,6 +42,11 @@ class NullSink:
                 else:
                     kept[key] = document
 
+    def forget(self, stream: str) -> None:
+        """Drop the records."""
+        with self._lock:
+            self._records.pop(stream, None)
+
     def write_rows(
         self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark
     ) -> Written:

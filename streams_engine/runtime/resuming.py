@@ -113,9 +113,7 @@ class Memory:
 
     def forget(self) -> None:
         """The run is finished: its checkpoint goes."""
-        records = self._sink.load_state(self._stream)
-        if records:
-            self._sink.save_state(self._stream, dict.fromkeys(records))
+        self._sink.forget(self._stream)
 
     def _check(self, run: Mapping[str, Any], fingerprint: str, position: Position) -> None:
         changed = []

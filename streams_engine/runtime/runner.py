@@ -172,7 +172,7 @@ class Convert:
             if not remaining:
                 self.counters.enter(table, "copied")
         memory.begin(self.job.fingerprint, snapshot.position, plans)
-        workers = 1 if self.control.counts_rows else self.job.parallelism
+        workers = 1 if self.control.counts_rows else snapshot.readers
         with self._pool(workers) as executor, self.control.resting():
             copier.copy(tasks, executor)
         self._report_replaced(copier.replaced)

@@ -159,13 +159,14 @@ def _counting(counter: Sequence | Identity) -> str:
 def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     """The table itself, without keys and indexes, and its partitions."""
     what = f"table {schema.id}"
-    parts = [_column(column) for column in schema.columns]
+    own = [c for c in schema.columns if c.local or not schema.inherits]
+    parts = [_column(column) for column in own]
     if wanted.checks:
         parts += [
             f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
             + ("" if check.inherit else " NO INHERIT")
             for check in schema.checks
-            if check.validated
+            if check.validated and (check.local or not schema.inherits)
         ]
     sql = f"CREATE {'UNLOGGED ' if schema.unlogged else ''}TABLE {name_of(schema.id)} (\n  "
     sql += ",\n  ".join(parts) + "\n)"
@@ -174,6 +175,12 @@ def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     if schema.partitioning:
         sql += f" PARTITION BY {schema.partitioning.key}"
     yield Statement(sql, what, schema.id)
+    for column in schema.columns:
+        # A parent's default is inherited; the child's own may be another.
+        if column not in own and column.generated is None:
+            rule = f"SET DEFAULT {column.default.sql}" if column.default else "DROP DEFAULT"
+            sql = f"ALTER TABLE ONLY {name_of(schema.id)} ALTER COLUMN {quote(column.name)} {rule}"
+            yield Statement(sql, what, schema.id)
     if schema.partitioning:
         yield from _partitions(schema.id, schema.id, schema.partitioning)
 

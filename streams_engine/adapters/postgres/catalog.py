@@ -177,7 +177,7 @@ class _Reader:
                 self._foreign_key(oid, k) for k in self.constraints[oid] if k[3] == "f"
             ),
             checks=tuple(
-                self._check(k, notes) for k in self.constraints[oid] if k[3] == "c" and k[20]
+                self._check(k, notes) for k in self.constraints[oid] if k[3] == "c"
             ),
             exclusions=tuple(
                 Exclusion(k[2], Expression(k[15], Dialect.POSTGRES), k[16])
@@ -228,6 +228,7 @@ class _Reader:
             stored=row[8] != "v",
             collation=row[9],
             comment=row[10],
+            local=row[13],
         )
 
     def _identity(self, oid: int, column: str, rule: str) -> Identity:
@@ -320,6 +321,7 @@ class _Reader:
             validated=row[12],
             inherit=not row[13],
             comment=row[16],
+            local=row[20],
         )
 
     # The rest

@@ -32,7 +32,7 @@ SELECT a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.a
        CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation
             THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname)
        END,
-       pg_catalog.col_description(a.attrelid, a.attnum), a.attnum, d.oid
+       pg_catalog.col_description(a.attrelid, a.attnum), a.attnum, d.oid, a.attislocal
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

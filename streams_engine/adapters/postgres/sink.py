@@ -152,6 +152,11 @@ class PostgresSink:
             self._state.make(connection)
             self._state.save(connection, stream, records)
 
+    def forget(self, stream: str) -> None:
+        """Remove a stream's records; tables and schema of the state go where they are empty."""
+        with self._connection() as connection:
+            self._state.forget(connection, stream)
+
     def write_rows(
         self, stream: str, load: Load, rows: Iterator[Any], mark: Mark
     ) -> Written:

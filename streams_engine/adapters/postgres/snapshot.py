@@ -37,11 +37,16 @@ class PostgresSnapshot:
     """A view that all readers share as long as its holder's transaction lives."""
 
     def __init__(
-        self, connect: PostgresConnect, holder: psycopg.Connection, catalog: Catalog
+        self,
+        connect: PostgresConnect,
+        holder: psycopg.Connection,
+        catalog: Catalog,
+        readers: int,
     ) -> None:
         self._connect = connect
         self._holder = holder
         self._readers: set[Any] = set()
+        self.readers = readers
         self._lock = threading.Lock()
         self._closed = False
         self.catalog = catalog
@@ -60,27 +65,30 @@ class PostgresSnapshot:
             " THEN pg_catalog.pg_last_wal_replay_lsn()"
             " ELSE pg_catalog.pg_current_wal_lsn() END::text"
         )
-        oids = "', '".join(
-            f'"{t.id.schema}"."{t.id.name}"'.replace("'", "''") for t in self.catalog.tables
-        )
-        writes = None
-        if oids:
-            # Counts of writes as the cumulative statistics have them: equal means untouched.
-            writes = self._value(
-                "SELECT sum(pg_catalog.pg_stat_get_tuples_inserted(c)"
-                " + pg_catalog.pg_stat_get_tuples_updated(c)"
-                " + pg_catalog.pg_stat_get_tuples_deleted(c))::bigint"
-                f" FROM (SELECT unnest(ARRAY['{oids}']::regclass[]) UNION"
-                "  SELECT inhrelid FROM pg_catalog.pg_inherits) x(c)"
-            )
         return {
             "system": str(
                 self._value("SELECT system_identifier FROM pg_catalog.pg_control_system()")
             ),
             "timeline": self._value("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()"),
             "lsn": lsn,
-            "writes": writes,
+            "writes": self._writes(),
         }
+
+    def _writes(self) -> int | None:
+        """Writes to the captured tables as the cumulative statistics count them.
+
+        The same count twice means that the tables were not touched in between.
+        """
+        names = [f"{_q(t.id.schema)}.{_q(t.id.name)}" for t in self.catalog.tables]
+        query = (
+            "SELECT sum(pg_catalog.pg_stat_get_tuples_inserted(r.oid)"
+            " + pg_catalog.pg_stat_get_tuples_updated(r.oid)"
+            " + pg_catalog.pg_stat_get_tuples_deleted(r.oid))::bigint"
+            " FROM (SELECT unnest(%s::regclass[])::oid AS oid"
+            " UNION SELECT inhrelid FROM pg_catalog.pg_inherits) r"
+        )
+        row = self._holder.execute(query, (names,)).fetchone()
+        return None if row is None else row[0]
 
     # Chunks
 

@@ -68,24 +68,29 @@ class PostgresSource:
         """One exported snapshot; ACCESS SHARE on every table before the catalog is read."""
         holder = self._connect.open(search_path=path(scope))
         with contextlib.closing(holder):
-            self._lock(holder, tables_in_scope(holder, scope))
+            # The view begins with the first statement after the locks, in their transaction.
             with translating("opening the snapshot"):
-                holder.commit()
-                holder.execute(
-                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-                    if holder.autocommit
-                    else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-                )
-            # The locks must be in the transaction that holds the view.
-            self._lock(holder, tables_in_scope(holder, scope))
+                holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._lock(holder, self._wanted(scope))
             with translating("reading the catalog"):
-                view = PostgresSnapshot(self._connect, holder, read_catalog(holder, scope))
+                catalog = read_catalog(holder, scope)
+            view = PostgresSnapshot(self._connect, holder, catalog, readers)
             self._open.add(view)
             try:
                 yield view
             finally:
                 self._open.discard(view)
                 view.close()
+
+    def _wanted(self, scope: Scope) -> Sequence[TableId]:
+        """The tables in scope, asked for outside of the holder's transaction.
+
+        LOCK TABLE takes no snapshot of its own in REPEATABLE READ; a query before it would,
+        and the view would be older than the locks.
+        """
+        with contextlib.closing(self._connect.open(autocommit=True)) as connection:
+            with translating("listing the tables"):
+                return tables_in_scope(connection, scope)
 
     def _lock(self, holder: psycopg.Connection, tables: Sequence[TableId]) -> None:
         for table in tables:

@@ -15,6 +15,8 @@ from streams_engine.protocols import Checkpoint, Rejected
 __all__ = ["StateTable"]
 
 SCHEMA = "streams_engine"
+LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(7306090)"
+"""Held while the tables are made or dropped; the number is this library's own."""
 
 
 class StateTable:
@@ -22,6 +24,7 @@ class StateTable:
 
     def __init__(self, schema: str | None) -> None:
         self._schema = schema or SCHEMA
+        self._own_schema = schema is None
         self._state = sql.Identifier(self._schema, "state")
         self._quarantine = sql.Identifier(self._schema, "quarantine")
         self._made = False
@@ -33,7 +36,7 @@ class StateTable:
         with translating(f"creating the state table in schema {self._schema}"):
             with connection.transaction():
                 # CREATE IF NOT EXISTS races with itself; an advisory lock does not.
-                connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7306090)")
+                connection.execute(LOCK)
                 if not self._there(connection):
                     self._create(connection)
         self._made = True
@@ -94,6 +97,38 @@ class StateTable:
                 cursor.executemany(put, kept)
             if gone:
                 cursor.execute(drop, (stream, gone))
+
+    def forget(self, connection: psycopg.Connection, stream: str) -> None:
+        """Remove a stream's records, then what of the state is empty; the caller commits."""
+        with translating("removing the checkpoint"):
+            connection.execute(LOCK)
+            if not self._there(connection):
+                return
+            drop = sql.SQL("DELETE FROM {} WHERE stream = %s").format(self._state)
+            connection.execute(drop, (stream,))
+            used = sql.SQL(
+                "SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {})"
+            ).format(self._state, self._quarantine)
+            row = connection.execute(used).fetchone()
+            if row is None or row[0]:
+                return
+            connection.execute(
+                sql.SQL("DROP TABLE {}, {}").format(self._state, self._quarantine)
+            )
+            self._made = False
+            if self._own_schema and not self._schema_used(connection):
+                connection.execute(
+                    sql.SQL("DROP SCHEMA {}").format(sql.Identifier(self._schema))
+                )
+
+    def _schema_used(self, connection: psycopg.Connection) -> bool:
+        query = (
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n"
+            " ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid"
+            " WHERE n.nspname = %s)"
+        )
+        row = connection.execute(query, (self._schema,)).fetchone()
+        return row is None or bool(row[0])
 
     def record(
         self,

@@ -1,0 +1,282 @@
+"""A block of binary-protocol rows, decoded into Arrow columns: a table of small functions.
+
+Each takes the block and the place of its field in every row, and gives the column and the
+place of the next field. A NULL field has no bytes in its row.
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pymysql.constants import FIELD_TYPE
+
+from streams_engine.errors import RowRejected
+from streams_engine.schema.mysql import INVALID_DATE, INVALID_TIMESTAMP
+
+__all__ = ["Block", "decode"]
+
+Places = np.ndarray
+Decoded = tuple[pa.Array, Places]
+
+DAY_MICROSECONDS = 86_400_000_000
+MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0], np.int64)
+MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.uint32)
+INLINE = 12
+"""Bytes that a string view holds itself: length, then 12 bytes, or 4 and buffer and offset."""
+
+
+class Block:
+    """The bytes of a block with unaligned views over them, and where its rows begin."""
+
+    def __init__(self, buffer: bytearray, starts: Sequence[int], columns: int) -> None:
+        self.buffer = buffer
+        self.rows = len(starts)
+        self.starts = np.array(starts, np.int64)
+        # header byte, then the NULL bitmap with two bits of offset
+        self.first = self.starts + 1 + (columns + 9) // 8
+        self.u8 = np.frombuffer(buffer, np.uint8)
+        self._views: dict[str, np.ndarray] = {"u1": self.u8}
+
+    def view(self, dtype: str) -> np.ndarray:
+        """Every byte position of the buffer read as ``dtype``."""
+        found = self._views.get(dtype)
+        if found is None:
+            size = np.dtype(dtype).itemsize
+            found = np.ndarray(
+                (len(self.buffer) - size + 1,), dtype=dtype, buffer=self.buffer, strides=(1,)
+            )
+            self._views[dtype] = found
+        return found
+
+    def nulls(self, column: int) -> np.ndarray | None:
+        """Which rows have NULL in a column, None where none has."""
+        bit = column + 2
+        flags = (self.u8[self.starts + 1 + bit // 8] >> (bit % 8)) & 1
+        return flags.astype(bool) if flags.any() else None
+
+
+def decode(
+    block: Block, types: Sequence[int], schema: pa.Schema, what: str
+) -> pa.RecordBatch:
+    """The rows of a block in exactly ``schema``. Raises `RowRejected` naming the column."""
+    place = block.first
+    columns = []
+    for index, (code, field) in enumerate(zip(types, schema, strict=True)):
+        nulls = block.nulls(index)
+        try:
+            column, place = DECODERS.get(code, text)(block, place, nulls, field.type)
+            if column.type != field.type:
+                column = column.cast(field.type)
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            raise RowRejected(
+                f"{what}, column {field.name}: a value is not what its type {field.type} promises "
+                "(bytes that are no text?).",
+                remedy="Read it as another type with typeOverrides, as bytea.",
+                column=field.name,
+            ) from None
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _valid(nulls: np.ndarray | None) -> pa.Buffer | None:
+    return None if nulls is None else pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+
+
+def _step(size: int, nulls: np.ndarray | None) -> Any:
+    return size if nulls is None else size * (~nulls).astype(np.int64)
+
+
+def fixed(dtype: str, arrow: pa.DataType) -> Callable[..., Decoded]:
+    """Numbers of one width, little-endian; the sign comes from what is asked for."""
+    size = np.dtype(dtype).itemsize
+
+    def run(
+        block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+    ) -> Decoded:
+        unsigned = pa.types.is_unsigned_integer(wanted)
+        seen = dtype.replace("i", "u") if unsigned else dtype
+        values = block.view(seen)[place]
+        kind = pa.from_numpy_dtype(np.dtype(seen)) if unsigned else arrow
+        array = pa.Array.from_buffers(kind, block.rows, [_valid(nulls), pa.py_buffer(values)])
+        return array, place + _step(size, nulls)
+
+    return run
+
+
+def _civil(block: Block, place: Places, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(days since 1970, valid?) of the date at ``place + 1``; proleptic Gregorian."""
+    there = length >= 4
+    year = np.where(there, block.view("<u2")[place + 1], 0).astype(np.int64)
+    month = np.where(there, block.u8[place + 3], 0).astype(np.int64)
+    day = np.where(there, block.u8[place + 4], 0).astype(np.int64)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    last = MONTH_DAYS[month & 15] + (leap & (month == 2))
+    valid = (year > 0) & (month > 0) & (day > 0) & (day <= last)
+    shifted = year - (month <= 2)
+    era = shifted // 400
+    of_era = shifted - era * 400
+    of_year = (153 * (month + np.where(month > 2, -3, 9)) + 2) // 5 + day - 1
+    days = era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+    return days, valid
+
+
+def _lengths(block: Block, place: Places, nulls: np.ndarray | None) -> np.ndarray:
+    length = block.u8[place].astype(np.int64)
+    return length if nulls is None else np.where(nulls, 0, length)
+
+
+def date(
+    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+) -> Decoded:
+    """DATE: a length of 0 (the zero date) or 4."""
+    length = _lengths(block, place, nulls)
+    days, valid = _civil(block, place, length)
+    values = np.where(valid, days, INVALID_DATE).astype(np.int32)
+    array = pa.Array.from_buffers(
+        pa.date32(), block.rows, [_valid(nulls), pa.py_buffer(values)]
+    )
+    return array, place + length + _step(1, nulls)
+
+
+def moment(
+    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+) -> Decoded:
+    """DATETIME and TIMESTAMP: 0, 4 (midnight), 7 (seconds) or 11 bytes (microseconds)."""
+    length = _lengths(block, place, nulls)
+    days, valid = _civil(block, place, length)
+    u8 = block.u8
+    clock = (
+        u8[place + 5].astype(np.int64) * 3600 + u8[place + 6].astype(np.int64) * 60 + u8[place + 7]
+    ) * 1_000_000
+    micro = block.view("<u4")[place + 8].astype(np.int64)
+    values = days * DAY_MICROSECONDS + np.where(length >= 7, clock, 0)
+    values += np.where(length >= 11, micro, 0)
+    values = np.where(valid, values, INVALID_TIMESTAMP)
+    array = pa.Array.from_buffers(
+        wanted if pa.types.is_timestamp(wanted) else pa.timestamp("us"),
+        block.rows,
+        [_valid(nulls), pa.py_buffer(values)],
+    )
+    return array, place + length + _step(1, nulls)
+
+
+def time(
+    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+) -> Decoded:
+    """TIME: 0, 8 or 12 bytes: sign, days, clock, microseconds."""
+    length = _lengths(block, place, nulls)
+    u8 = block.u8
+    days = block.view("<u4")[place + 2].astype(np.int64)
+    clock = (
+        u8[place + 6].astype(np.int64) * 3600 + u8[place + 7].astype(np.int64) * 60 + u8[place + 8]
+    ) * 1_000_000
+    micro = block.view("<u4")[place + 9].astype(np.int64)
+    values = np.where(length >= 8, days * DAY_MICROSECONDS + clock, 0)
+    values += np.where(length >= 12, micro, 0)
+    values = np.where((length >= 8) & (u8[place + 1] == 1), -values, values)
+    array = pa.Array.from_buffers(
+        pa.duration("us"), block.rows, [_valid(nulls), pa.py_buffer(values)]
+    )
+    return array, place + length + _step(1, nulls)
+
+
+def _strings(
+    block: Block, place: Places, nulls: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(start, length) of length-encoded strings.
+
+    https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html:
+    0xFC: two bytes of length follow, 0xFD: three, 0xFE: eight.
+    """
+    first = block.u8[place].astype(np.int64)
+    if nulls is not None:
+        first = np.where(nulls, 0, first)
+    start = place + _step(1, nulls)
+    length = first
+    large = np.flatnonzero(first >= 0xFB)
+    if len(large):
+        length, start = first.copy(), start.copy()
+        at, mark = place[large] + 1, first[large]
+        length[large] = np.select(
+            [mark == 0xFC, mark == 0xFD],
+            [
+                block.view("<u2")[at].astype(np.int64),
+                (block.view("<u4")[at] & 0xFFFFFF).astype(np.int64),
+            ],
+            block.view("<u8")[at].astype(np.int64),
+        )
+        start[large] += np.select([mark == 0xFC, mark == 0xFD], [2, 3], 8)
+    return start, length
+
+
+def text(
+    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+) -> Decoded:
+    """Strings and bytes: views into the block, then one copy into the column."""
+    start, length = _strings(block, place, nulls)
+    views = np.zeros(
+        block.rows, dtype=[("length", "<i4"), ("a", "<u4"), ("b", "<u4"), ("c", "<u4")]
+    )
+    words = block.view("<u4")
+    short = length <= INLINE
+    views["length"] = length
+    views["a"] = words[start] & MASKS[np.minimum(length, 4)]
+    views["b"] = np.where(short, words[start + 4] & MASKS[np.clip(length - 4, 0, 4)], 0)
+    views["c"] = np.where(short, words[start + 8] & MASKS[np.clip(length - 8, 0, 4)], start)
+    array = pa.Array.from_buffers(
+        pa.binary_view(),
+        block.rows,
+        [_valid(nulls), pa.py_buffer(views), pa.py_buffer(block.buffer)],
+    ).cast(pa.binary())
+    if not pa.types.is_binary(wanted):
+        # Arrow checks here that the bytes are UTF-8.
+        array = array.cast(pa.string())
+    return array, start + length
+
+
+def decimal(
+    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+) -> Decoded:
+    """DECIMAL comes as digits; Arrow reads them exactly."""
+    array, after = text(block, place, nulls, pa.string())
+    return (array.cast(wanted) if pa.types.is_decimal(wanted) else array), after
+
+
+def bit(
+    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
+) -> Decoded:
+    """BIT comes as up to eight big-endian bytes."""
+    start, length = _strings(block, place, nulls)
+    values = np.zeros(block.rows, np.uint64)
+    for i in range(8):
+        byte = block.u8[start + i].astype(np.uint64)
+        values = np.where(i < length, (values << np.uint64(8)) | byte, values)
+    array = pa.Array.from_buffers(
+        pa.uint64(), block.rows, [_valid(nulls), pa.py_buffer(values)]
+    )
+    return array, start + length
+
+
+DECODERS: Mapping[int, Callable[..., Decoded]] = {
+    FIELD_TYPE.TINY: fixed("<i1", pa.int8()),
+    FIELD_TYPE.SHORT: fixed("<i2", pa.int16()),
+    FIELD_TYPE.YEAR: fixed("<i2", pa.int16()),
+    FIELD_TYPE.INT24: fixed("<i4", pa.int32()),
+    FIELD_TYPE.LONG: fixed("<i4", pa.int32()),
+    FIELD_TYPE.LONGLONG: fixed("<i8", pa.int64()),
+    FIELD_TYPE.FLOAT: fixed("<f4", pa.float32()),
+    FIELD_TYPE.DOUBLE: fixed("<f8", pa.float64()),
+    FIELD_TYPE.DATE: date,
+    FIELD_TYPE.NEWDATE: date,
+    FIELD_TYPE.DATETIME: moment,
+    FIELD_TYPE.TIMESTAMP: moment,
+    FIELD_TYPE.TIME: time,
+    FIELD_TYPE.NEWDECIMAL: decimal,
+    FIELD_TYPE.DECIMAL: decimal,
+    FIELD_TYPE.BIT: bit,
+}
+"""By type code; every other type is a length-encoded string."""

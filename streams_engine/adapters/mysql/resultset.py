@@ -1,0 +1,175 @@
+"""Result sets of the binary protocol, decoded column by column off the socket.
+
+PyMySQL connects, authenticates and reads the column definitions; the rows are taken from
+the socket in large reads. Finding the packets is the only loop over rows. The protocol:
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from pymysql import err
+from pymysql.protocol import FieldDescriptorPacket
+
+from streams_engine.adapters.mysql.decoding import Block, decode
+
+__all__ = ["PAD", "stream"]
+
+COM_STMT_PREPARE = 0x16
+COM_STMT_EXECUTE = 0x17
+COM_STMT_CLOSE = 0x19
+
+BLOCK_BYTES = 8 << 20
+"""How much is gathered before it is decoded; one row larger than that makes the block grow."""
+
+PAD = 64
+"""Bytes after the data, so that a view of eight bytes at the last field stays inside."""
+
+MAX_PACKET = 0xFFFFFF
+"""A payload of exactly this length is continued in the next packet."""
+
+_length = struct.Struct("<I").unpack_from
+
+
+def stream(
+    connection: Any, query: str, schema: pa.Schema, what: str
+) -> Iterator[pa.RecordBatch]:
+    """Run a query and yield its rows as blocks in exactly ``schema``.
+
+    Raises PyMySQL's errors, also those that arrive in the middle of the rows, and
+    `RowRejected` naming table (``what``) and column for bytes that are no text. A stream
+    that is not read to its end leaves the connection unusable.
+    """
+    statement = _prepare(connection, query)
+    types = _execute(connection, statement, schema)
+    for buffer, starts in _blocks(connection):
+        yield decode(Block(buffer, starts, len(types)), types, schema, what)
+    connection._execute_command(COM_STMT_CLOSE, struct.pack("<I", statement))
+    connection._result = None
+    connection._next_seq_id = 0
+
+
+def _prepare(connection: Any, query: str) -> int:
+    connection._execute_command(COM_STMT_PREPARE, query)
+    head = connection._read_packet().get_all_data()
+    statement, columns, parameters = struct.unpack_from("<IHH", head, 1)
+    for count in (parameters, columns):
+        for _ in range(count + 1 if count else 0):  # definitions, then EOF
+            connection._read_packet()
+    return int(statement)
+
+
+def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
+    """Start the execution. Returns the columns' type codes."""
+    # statement, no cursor, one iteration, no parameters
+    connection._execute_command(
+        COM_STMT_EXECUTE, struct.pack("<IBI", statement, 0, 1)
+    )
+    count = connection._read_packet().read_length_encoded_integer()
+    if count != len(schema):
+        raise err.InternalError(0, f"{count} columns came, {len(schema)} were asked for")
+    types = [connection._read_packet(FieldDescriptorPacket).type_code for _ in range(count)]
+    connection._read_packet()  # EOF
+    return types
+
+
+def _blocks(connection: Any) -> Iterator[tuple[bytearray, list[int]]]:
+    """(buffer, starts of the rows' payloads in it), until the EOF packet."""
+    sock = connection._sock
+    ahead = _read_ahead(connection)
+    buffer = bytearray(max(BLOCK_BYTES, len(ahead)) + PAD)
+    buffer[: len(ahead)] = ahead
+    fill, position = len(ahead), 0
+    starts: list[int] = []
+    while True:
+        position, last = _walk(buffer, position, fill, starts)
+        if last is not None:
+            if starts:
+                yield buffer, starts
+            _end(last)
+            return
+        room = len(buffer) - PAD - fill
+        if room < BLOCK_BYTES // 8 and starts:
+            yield buffer, starts
+            rest = buffer[position:fill]
+            buffer = bytearray(max(BLOCK_BYTES, len(rest) * 2) + PAD)
+            buffer[: len(rest)] = rest
+            fill, position, starts = len(rest), 0, []
+            continue
+        if not room:  # one row is larger than the block
+            buffer.extend(bytes(len(buffer)))
+            room = len(buffer) - PAD - fill
+        with memoryview(buffer) as view:
+            received = sock.recv_into(view[fill : fill + room])
+        if not received:
+            raise err.OperationalError(2013, "Lost connection during query")
+        fill += received
+
+
+def _read_ahead(connection: Any) -> bytes:
+    """What PyMySQL's buffered reader took from the socket beyond the column definitions."""
+    connection._sock.setblocking(False)
+    try:
+        # With a socket that does not block, peek gives what is there and never waits.
+        held = connection._rfile.peek()
+    finally:
+        connection._sock.settimeout(None)
+    return bytes(connection._rfile.read(len(held))) if held else b""
+
+
+def _walk(
+    buffer: bytearray, position: int, fill: int, starts: list[int]
+) -> tuple[int, bytes | None]:
+    """Find whole packets. Returns where the first incomplete one begins, and the last packet
+    of the result set (EOF or ERR) where it is there."""
+    add = starts.append
+    edge = fill - 4
+    while position <= edge:
+        length = _length(buffer, position)[0] & MAX_PACKET
+        after = position + 4 + length
+        if after > fill:
+            break
+        if length == MAX_PACKET:
+            whole = _joined(buffer, position, fill)
+            if whole is None:
+                break
+            add(position + 4)
+            position = whole
+            continue
+        if buffer[position + 4]:  # a row begins with 0x00
+            return after, bytes(buffer[position + 4 : after])
+        add(position + 4)
+        position = after
+    return position, None
+
+
+def _joined(buffer: bytearray, position: int, fill: int) -> int | None:
+    """Make the payload of a continued packet contiguous. Returns its end, None if incomplete."""
+    headers = []
+    at = position
+    while True:
+        if at + 4 > fill:
+            return None
+        length = _length(buffer, at)[0] & MAX_PACKET
+        if at + 4 + length > fill:
+            return None
+        headers.append((at, length))
+        at += 4 + length
+        if length < MAX_PACKET:
+            break
+    to = position + 4 + headers[0][1]
+    for start, length in headers[1:]:
+        buffer[to : to + length] = buffer[start + 4 : start + 4 + length]
+        to += length
+    return at
+
+
+def _end(packet: bytes) -> None:
+    """Raise the server's error where the result set ended with one."""
+    if packet[0] == 0xFF:
+        err.raise_mysql_exception(packet)
+

@@ -1,0 +1,202 @@
+"""MySQL and MariaDB as a source: the catalog, and one consistent view for all readers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pymysql
+
+from streams_engine.adapters.mysql.catalog import TRANSACTIONAL, read_catalog, tables_in_scope
+from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, translating
+from streams_engine.adapters.mysql.selecting import name
+from streams_engine.adapters.mysql.snapshot import MysqlSnapshot, boolean_columns
+from streams_engine.model import (
+    Catalog,
+    Dialect,
+    Finding,
+    Position,
+    Severity,
+    TableId,
+    TableSchema,
+)
+from streams_engine.protocols import Scope
+
+__all__ = ["MysqlSource"]
+
+LOCK_SECONDS = 5
+"""How long the global read lock may keep new writes waiting before we do without it."""
+
+BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+
+
+class MysqlSource:
+    """A MySQL or MariaDB server that is read. Safe to use from many threads."""
+
+    dialect = Dialect.MYSQL
+
+    def __init__(self, connect: MysqlConnect) -> None:
+        self._connect = connect
+        self._open: set[MysqlSnapshot] = set()
+
+    def check(self) -> Sequence[Finding]:
+        """Connect, and say what hinders a snapshot."""
+        with contextlib.closing(self._connect.open()) as connection:
+            major = int(str(connection.get_server_info()).split(".")[0])
+            if is_mariadb(connection) or major >= 8:
+                return ()
+            return (
+                Finding(
+                    Severity.ERROR,
+                    "server-version",
+                    "source",
+                    f"MySQL {connection.get_server_info()} is too old.",
+                    "MySQL 8.0 and newer and MariaDB 10.6 and newer can be read.",
+                ),
+            )
+
+    def _scope(self, scope: Scope) -> Scope:
+        return scope if scope.schema else replace(scope, schema=self._connect.database)
+
+    def catalog(self, scope: Scope) -> Catalog:
+        """Describe the tables in scope, without locks."""
+        with contextlib.closing(self._connect.open()) as connection:
+            return read_catalog(connection, self._scope(scope))
+
+    def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
+        """The TINYINT(1) columns that hold nothing but 0, 1 and NULL, by a scan."""
+        with contextlib.closing(self._connect.open()) as connection:
+            return boolean_columns(connection, tables)
+
+    @contextlib.contextmanager
+    def snapshot(self, scope: Scope, readers: int) -> Iterator[MysqlSnapshot]:
+        """One view on ``readers`` connections, begun together under a global read lock.
+
+        Where the rights or the lock are not to be had, one connection alone reads: its
+        view is just as consistent, and a finding says so.
+        """
+        with contextlib.ExitStack() as stack:
+            connections = []
+            for _ in range(readers):
+                connections.append(self._connect.open())
+                stack.callback(connections[-1].close)
+            locker = stack.enter_context(contextlib.closing(self._connect.open()))
+            findings: list[Finding] = []
+            position = self._begin(locker, connections, findings)
+            wanted = self._scope(scope)
+            tables = tables_in_scope(connections[0], wanted)
+            # Metadata locks last as long as the transaction: no DDL can spoil the view.
+            for connection in connections[:1]:
+                _touch(connection, tables)
+            catalog = read_catalog(connections[0], wanted)
+            findings += _not_transactional(catalog)
+            view = MysqlSnapshot(connections, catalog, position, findings)
+            stack.callback(view.close)
+            self._open.add(view)
+            try:
+                yield view
+            finally:
+                self._open.discard(view)
+
+    def _begin(
+        self, locker: Any, connections: list[Any], findings: list[Finding]
+    ) -> Position:
+        """Begin every transaction at one moment, and read the log's position at it."""
+        reason = _global_lock(locker)
+        try:
+            if reason is not None and len(connections) > 1:
+                for connection in connections[1:]:
+                    connection.close()
+                del connections[1:]
+                findings.append(
+                    Finding(
+                        Severity.WARNING,
+                        "one-reader",
+                        "source",
+                        f"A global read lock was not to be had ({reason}): one connection reads "
+                        "everything, in one consistent view.",
+                        "GRANT RELOAD to the account for parallel reading.",
+                    )
+                )
+            position = _position(locker)
+            with translating("opening the snapshot"):
+                for connection in connections:
+                    with connection.cursor() as cursor:
+                        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                        cursor.execute(BEGIN)
+            return position
+        finally:
+            with contextlib.suppress(pymysql.MySQLError), locker.cursor() as cursor:
+                cursor.execute("UNLOCK TABLES")
+
+    def close(self) -> None:
+        """End every open view and its readers."""
+        for view in list(self._open):
+            view.close()
+
+
+def _global_lock(locker: Any) -> str | None:
+    """Take the global read lock. Returns None, or why it was not had."""
+    try:
+        with locker.cursor() as cursor:
+            cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+            cursor.execute("FLUSH TABLES WITH READ LOCK")
+        return None
+    except pymysql.MySQLError as error:
+        number = error.args[0] if error.args else 0
+        return {
+            1227: "the account lacks the RELOAD right",
+            1045: "the account lacks the RELOAD right",
+            1205: f"another session kept it waiting for {LOCK_SECONDS} seconds",
+        }.get(number, f"error {number}")
+
+
+def _position(connection: Any) -> Position:
+    """Server identity, binlog file and position, and GTID set, as far as they are to be had."""
+    found: dict[str, Any] = {"server": _scalar(connection, "SELECT @@server_uuid")}
+    if found["server"] is None:
+        found["server"] = f"server_id {_scalar(connection, 'SELECT @@server_id')}"
+    for query in ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"):
+        row = _row(connection, query)
+        if row:
+            found |= {"file": row[0], "pos": row[1]}
+            break
+    if is_mariadb(connection):
+        found["gtid"] = _scalar(connection, "SELECT @@gtid_binlog_pos")
+    else:
+        found["gtid"] = _scalar(connection, "SELECT @@global.gtid_executed")
+    return found
+
+
+def _scalar(connection: Any, query: str) -> Any:
+    row = _row(connection, query)
+    return None if row is None else row[0]
+
+
+def _row(connection: Any, query: str) -> Any:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()
+    except pymysql.MySQLError:
+        return None
+
+
+def _touch(connection: Any, tables: Sequence[TableId]) -> None:
+    for table in tables:
+        with translating(f"locking {table} against DDL"), connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {name(table)} LIMIT 0")
+
+
+def _not_transactional(catalog: Catalog) -> Iterator[Finding]:
+    for table in catalog.tables:
+        if table.engine not in TRANSACTIONAL:
+            yield Finding(
+                Severity.WARNING,
+                "not-transactional",
+                str(table.id),
+                f"Its engine {table.engine} keeps no views: writes during the copy show in it.",
+                "Keep writers away while it is copied, or convert it to InnoDB.",
+            )
