@@ -264,6 +264,10 @@ class Partition:
     bound: str
     """``FOR VALUES FROM (...) TO (...)`` or ``DEFAULT``, as the server renders it."""
     partitioning: Partitioning | None = None
+    checks: tuple[Check, ...] = ()
+    """Checks of its own, which the whole table does not have."""
+    indexes: tuple[Index, ...] = ()
+    """Indexes of its own, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,8 @@ class TableSchema:
     unlogged: bool = False
     estimated_rows: int | None = None
     bytes: int | None = None
+    options: tuple[str, ...] = ()
+    """Storage options (PostgreSQL), as ``fillfactor=70``."""
     engine: str | None = None
     """MySQL's storage engine."""
     source_notes: tuple[str, ...] = ()

@@ -108,9 +108,18 @@ def translate_default(default: Expression, target: NativeType) -> Expression | N
         tree = tree.this
     if isinstance(tree, exp.Null):
         return None
+    if isinstance(tree, exp.CurrentDate):
+        return _postgres("CURRENT_DATE") if target.name in _MOMENTS else None
+    empty = _EMPTY_JSON.match(sql)
+    if empty and target.name in {"json", "jsonb"}:
+        return _postgres("'[]'" if empty[1].lower() == "array" else "'{}'")
     if isinstance(tree, exp.Anonymous | exp.Uuid) and "uuid" in sql.lower():
         return _postgres("gen_random_uuid()" + ("" if target.name == "uuid" else "::text"))
-    return _literal(tree, target)
+    found = _literal(tree, target)
+    if found is None and target.name in _NUMBERS:
+        computed = translate(Expression(sql, Dialect.MYSQL), {}, {})
+        found = computed and _postgres(f"({computed.sql})")
+    return found
 
 
 def _literal(tree: exp.Expression, target: NativeType) -> Expression | None:
@@ -121,6 +130,8 @@ def _literal(tree: exp.Expression, target: NativeType) -> Expression | None:
     if isinstance(tree, exp.Neg):
         sign, tree = "-", tree.this
     bits = None
+    if isinstance(tree, exp.HexString) and target.name == "bytea":
+        return _postgres(f"'\\x{tree.this}'::bytea")
     if isinstance(tree, exp.BitString):
         # sqlglot keeps a bit string's digits, or their value where the dialect has no such literal
         bits = int(str(tree.this), 2)
@@ -151,6 +162,7 @@ def _literal(tree: exp.Expression, target: NativeType) -> Expression | None:
     return _postgres(exp.Literal.string(sign + value).sql("postgres"))
 
 
+_EMPTY_JSON = re.compile(r"^\(?\s*json_(array|object)\(\s*\)\s*\)?$", re.I)
 _MOMENTS = {"timestamp", "timestamptz", "date"}
 _NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8"}
 

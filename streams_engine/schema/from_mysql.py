@@ -17,6 +17,7 @@ from streams_engine.model import (
     Index,
     IndexPart,
     NativeType,
+    Sequence,
     TableId,
     TableSchema,
     TypeKind,
@@ -33,6 +34,7 @@ from streams_engine.schema.mapping import (
 )
 from streams_engine.schema.mysql_to_postgres import Rule, rule_for
 from streams_engine.schema.naming import MAX_BYTES, Names, shorten
+from streams_engine.schema.postgres_ddl import literal, name_of
 from streams_engine.schema.postgres_names import postgres_type
 
 __all__ = ["map_mysql"]
@@ -54,6 +56,7 @@ class _Mapper:
         self.findings = Findings()
         self.names: dict[str, Names] = {}
         self.types: list[UserType] = []
+        self.sequences: list[Sequence] = []
         self.targets = {table.id: self._table_id(table.id) for table in self.catalog.tables}
         # Column names first: foreign keys need those of other tables.
         self.columns = {
@@ -62,7 +65,10 @@ class _Mapper:
         }
         tables = tuple(self._table(table) for table in self.catalog.tables)
         target = Catalog(
-            Dialect.POSTGRES, tuple(t.target for t in tables), types=tuple(self.types)
+            Dialect.POSTGRES,
+            tuple(t.target for t in tables),
+            types=tuple(self.types),
+            sequences=tuple(self.sequences),
         )
         return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
 
@@ -141,13 +147,16 @@ class _Mapper:
         native = override or self._native(source, rule, target_id, where)
         read, arrives, convert = self._transport(source, native, rule, override is not None)
         name = self.columns[table.id][source.name]
+        numbers = source.identity is not None
+        sequenced = numbers and native.name not in {"int2", "int4", "int8"}
+        default = self._default(source, native, where)
         target = Column(
             name=name,
             type=native,
             arrow=arrives,
             nullable=source.nullable,
-            default=self._default(source, native, where),
-            identity=source.identity,
+            default=self._sequence(source, target_id, name) if sequenced else default,
+            identity=None if sequenced else source.identity,
             generated=self._generated(table, source, where),
             comment=source.comment or None,
         )
@@ -206,6 +215,20 @@ class _Mapper:
                 "PostgreSQL and is left out.", "Set it by hand after the run."
             )
         return default
+
+    def _sequence(self, source: Column, table: TableId, column: str) -> Expression:
+        """AUTO_INCREMENT where PostgreSQL has no identity (NUMERIC): an owned sequence."""
+        name = self._namespace(table.schema).unique(f"{table.name}_{column}_seq")
+        following = (source.identity and source.identity.next_value) or 1
+        self.sequences.append(
+            Sequence(
+                TableId(table.schema, name),
+                last_value=following - 1 if following > 1 else None,
+                owner=(table, column),
+            )
+        )
+        qualified = literal(name_of(TableId(table.schema, name)))
+        return Expression(f"nextval({qualified}::regclass)", Dialect.POSTGRES)
 
     def _generated(self, table: TableSchema, source: Column, where: str) -> Expression | None:
         if source.generated is None:

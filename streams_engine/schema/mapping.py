@@ -5,16 +5,13 @@ Pure: no server is asked. The result is what `plan()` shows and what a run build
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-
-import pyarrow as pa
 
 from streams_engine.model import (
     Catalog,
     Column,
-    Dialect,
     Extract,
     Finding,
     NativeType,

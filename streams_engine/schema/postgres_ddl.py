@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from streams_engine.model import (
     Catalog,
+    Check,
     Column,
     ForeignKey,
     Identity,
@@ -174,6 +175,8 @@ def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
         sql += f" INHERITS ({', '.join(name_of(parent) for parent in schema.inherits)})"
     if schema.partitioning:
         sql += f" PARTITION BY {schema.partitioning.key}"
+    if schema.options:
+        sql += f" WITH ({', '.join(schema.options)})"
     yield Statement(sql, what, schema.id)
     for column in schema.columns:
         # A parent's default is inherited; the child's own may be another.
@@ -225,18 +228,34 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     keys = (schema.primary_key, *schema.indexes) if wanted.indexes else (schema.primary_key,)
     for index in keys:
         if index is not None:
-            yield from _index(schema, index)
+            yield from _index(schema.id, index)
+    if schema.partitioning:
+        yield from _parts_own(schema.partitioning, wanted)
     if wanted.indexes:
         for exclusion in schema.exclusions:
             yield _constraint(schema.id, exclusion.name, exclusion.definition.sql)
     if wanted.checks:
         for check in schema.checks:
-            if not check.validated:
-                rule = "" if check.inherit else " NO INHERIT"
-                yield _constraint(
-                    schema.id, check.name, f"CHECK ({check.expression.sql}){rule} NOT VALID"
-                )
+            if not check.validated and (check.local or not schema.inherits):
+                yield _check(schema.id, check)
     yield from _comments(schema, wanted)
+
+
+def _parts_own(tree: Partitioning, wanted: Structure) -> Iterator[Statement]:
+    """What partitions have beyond the whole table's keys and checks."""
+    for part in tree.partitions:
+        for check in part.checks if wanted.checks else ():
+            yield _check(part.id, check)
+        for index in part.indexes if wanted.indexes else ():
+            yield from _index(part.id, index)
+        if part.partitioning:
+            yield from _parts_own(part.partitioning, wanted)
+
+
+def _check(table_id: TableId, check: Check) -> Statement:
+    rule = "" if check.inherit else " NO INHERIT"
+    late = "" if check.validated else " NOT VALID"
+    return _constraint(table_id, check.name, f"CHECK ({check.expression.sql}){rule}{late}")
 
 
 def _constraint(table_id: TableId, name: str, definition: str) -> Statement:
@@ -247,7 +266,7 @@ def _constraint(table_id: TableId, name: str, definition: str) -> Statement:
     )
 
 
-def _index(schema: TableSchema, index: Index) -> Iterator[Statement]:
+def _index(table_id: TableId, index: Index) -> Iterator[Statement]:
     plain = all(part.column and not part.opclass and not part.collation for part in index.parts)
     if index.constraint and plain:
         kind = "PRIMARY KEY" if index.primary else "UNIQUE"
@@ -259,14 +278,14 @@ def _index(schema: TableSchema, index: Index) -> Iterator[Statement]:
             sql += f" WITH ({', '.join(index.options)})"
         if index.deferrable:
             sql += " DEFERRABLE" + (" INITIALLY DEFERRED" if index.deferred else "")
-        yield _constraint(schema.id, index.name, sql)
+        yield _constraint(table_id, index.name, sql)
     else:
         yield Statement(
-            _create_index(schema.id, index), f"index {index.name} of {schema.id}", schema.id
+            _create_index(table_id, index), f"index {index.name} of {table_id}", table_id
         )
     if index.clustered:
-        sql = f"ALTER TABLE {name_of(schema.id)} CLUSTER ON {quote(index.name)}"
-        yield Statement(sql, f"index {index.name} of {schema.id}", schema.id)
+        sql = f"ALTER TABLE {name_of(table_id)} CLUSTER ON {quote(index.name)}"
+        yield Statement(sql, f"index {index.name} of {table_id}", table_id)
 
 
 def _create_index(table_id: TableId, index: Index) -> str:
@@ -319,8 +338,12 @@ def _comments(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
 
 def foreign_keys(schema: TableSchema) -> Iterator[Statement]:
     """The foreign keys of a table, validated as they are added."""
+    own = name_of(schema.id)
     for fk in schema.foreign_keys:
         yield _constraint(schema.id, fk.name, _foreign_key(fk))
+        if fk.comment:
+            sql = f"COMMENT ON CONSTRAINT {quote(fk.name)} ON {own} IS {literal(fk.comment)}"
+            yield Statement(sql, f"comment on {schema.id}", schema.id)
 
 
 def _foreign_key(fk: ForeignKey) -> str:

@@ -57,7 +57,7 @@ def default_of(
         return None if raw.upper() == "NULL" else Expression(raw, Dialect.MYSQL)
     if "default_generated" in extra:
         return Expression(raw.replace("\\'", "'"), Dialect.MYSQL)
-    if native.name == "bit" or raw.startswith("0x") and native.name.endswith("binary"):
+    if native.name == "bit" or (raw.startswith("0x") and native.name.endswith("binary")):
         return Expression(raw, Dialect.MYSQL)
     numeric = native.name in {
         "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year",

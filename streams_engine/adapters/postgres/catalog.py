@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -111,6 +110,7 @@ class _Reader:
         else:
             chosen = _chosen(roots, scope or Scope())
         self.oids = [row[0] for row in chosen]
+        self._read_inheritance()
         self._read_parts(tables)
         schemas = tuple(self._table(row, by_oid) for row in chosen)
         return Catalog(
@@ -138,24 +138,32 @@ class _Reader:
         for class_name, oid, name in self._all(queries.FUNCTIONS_NEEDED):
             self.functions[class_name, oid].append(name)
         self.columns = _group(columns)
-        self.numbers = {(r[0], r[11]): r[1] for r in columns}
-        index_query = queries.INDEXES.format(
-            nulls_not_distinct="i.indnullsnotdistinct" if newer else "false"
-        )
-        self.indexes = _group(self._all(index_query, oids=self.oids))
-        constraint_query = queries.CONSTRAINTS.format(
-            set_columns="k.confdelsetcols" if newer else "NULL",
-            enforced="k.conenforced" if self._version >= 180000 else "true",
-        )
-        self.constraints = _group(self._all(constraint_query, oids=self.oids))
+        self._read_keys(newer)
+        self.identities = {
+            (row[10], row[11]): row for row in self._all(queries.SEQUENCES) if row[12] == "i"
+        }
+
+    def _read_inheritance(self) -> None:
         self.parents: dict[int, list[int]] = defaultdict(list)
         self.children: dict[int, list[int]] = defaultdict(list)
         for child, parent in self._all(queries.INHERITS):
             self.parents[child].append(parent)
             self.children[parent].append(child)
-        self.identities = {
-            (row[10], row[11]): row for row in self._all(queries.SEQUENCES) if row[12] == "i"
-        }
+
+    def _read_keys(self, newer: bool) -> None:
+        """Indexes and constraints, those that partitions have of their own among them."""
+        oids = sorted({leaf for oid in self.oids for leaf in self._leaves(oid)})
+        columns = self._all(queries.COLUMNS, oids=oids)
+        self.numbers = {(r[0], r[11]): r[1] for r in columns}
+        index_query = queries.INDEXES.format(
+            nulls_not_distinct="i.indnullsnotdistinct" if newer else "false"
+        )
+        self.indexes = _group(self._all(index_query, oids=oids))
+        constraint_query = queries.CONSTRAINTS.format(
+            set_columns="k.confdelsetcols" if newer else "NULL",
+            enforced="k.conenforced" if self._version >= 180000 else "true",
+        )
+        self.constraints = _group(self._all(constraint_query, oids=oids))
 
     # Tables
 
@@ -190,6 +198,7 @@ class _Reader:
             unlogged=row[4] == "u",
             estimated_rows=self._rows(oid, by_oid),
             bytes=sum(by_oid[leaf][6] for leaf in self._leaves(oid) if leaf in by_oid),
+            options=tuple(row[12] or ()),
             source_notes=tuple(notes),
         )
 
@@ -209,8 +218,23 @@ class _Reader:
             row = by_oid.get(child)
             if row is None:  # a foreign table: its rows are elsewhere
                 continue
-            inner = self._partitioning(child, by_oid) if row[3] == "p" else None
-            parts.append(Partition(self.ids[child], row[9], inner))
+            parts.append(
+                Partition(
+                    self.ids[child],
+                    row[9],
+                    self._partitioning(child, by_oid) if row[3] == "p" else None,
+                    checks=tuple(
+                        check
+                        for k in self.constraints[child]
+                        if k[3] == "c" and (check := self._check(k, [])).local
+                    ),
+                    indexes=tuple(
+                        index
+                        for row_ in self.indexes[child]
+                        if row_[17] != "x" and (index := self._index(child, row_, []))
+                    ),
+                )
+            )
         return Partitioning(by_oid[oid][8], Dialect.POSTGRES, tuple(parts))
 
     def _column(self, oid: int, row: Any) -> Column:

@@ -12,7 +12,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples::in
        CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
        pg_catalog.obj_description(c.oid, 'pg_class'),
-       c.relrowsecurity
+       c.relrowsecurity, c.reloptions
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
@@ -89,7 +89,7 @@ FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_am am ON am.oid = c.relam
 LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
-WHERE i.indrelid = ANY(%(oids)s)
+WHERE i.indrelid = ANY(%(oids)s) AND NOT c.relispartition
 ORDER BY i.indrelid, c.relname
 """
 

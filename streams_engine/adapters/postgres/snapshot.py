@@ -18,7 +18,7 @@ from streams_engine.adapters.postgres.connect import (
     PostgresConnect,
     translating,
 )
-from streams_engine.adapters.postgres.selecting import name, select
+from streams_engine.adapters.postgres.selecting import select
 from streams_engine.bundles import bundles
 from streams_engine.errors import ConnectionFailed, InternalError, ServerError, SnapshotLost
 from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableSchema
