@@ -3,21 +3,21 @@
 ::
 
     StreamsError
-    ├── ConfigError              INVALID_CONFIG           a document or a call is wrong; carries the JSON path
-    ├── StateConflict            STATE_CONFLICT           an illegal move between states; nothing was changed
-    ├── NotFound                 NOT_FOUND                a table, column, database or document does not exist
-    ├── ConnectionFailed         CONNECTION_FAILED        a server cannot be reached, or the connection broke
-    │   ├── AuthenticationFailed AUTHENTICATION_FAILED    the server refused the credentials
-    │   └── SnapshotLost         SNAPSHOT_LOST            a reader died and its consistent view with it
+    ├── ConfigError              INVALID_CONFIG           a document or a call is wrong
+    ├── StateConflict            STATE_CONFLICT           an illegal move between states
+    ├── NotFound                 NOT_FOUND                something named is not there
+    ├── ConnectionFailed         CONNECTION_FAILED        no way to a server
+    │   ├── AuthenticationFailed AUTHENTICATION_FAILED    credentials were refused
+    │   └── SnapshotLost         SNAPSHOT_LOST            a reader's view is gone
     ├── PermissionDenied         PERMISSION_DENIED        the account lacks a right
     ├── LockTimeout              LOCK_TIMEOUT             a lock was not had in time
-    ├── TargetConflict           TARGET_CONFLICT          schemaPolicy or writeMode forbids what is on the target
+    ├── TargetConflict           TARGET_CONFLICT          what is on the target forbids it
     ├── UnsupportedType          UNSUPPORTED_TYPE         a type has no mapping
-    ├── LossyMapping             LOSSY_MAPPING            a mapping would lose values and was not allowed
-    ├── RowRejected              ROW_REJECTED             the target refused a row, or a value fits no target value
-    ├── CheckpointMismatch       CHECKPOINT_MISMATCH      the checkpoint belongs to another source or config
-    ├── SourceChanged            SOURCE_CHANGED           the source's structure changed under the running copy
-    ├── ServerError              SERVER_ERROR             any other error that a database reported
+    ├── LossyMapping             LOSSY_MAPPING            a mapping would lose values
+    ├── RowRejected              ROW_REJECTED             a row cannot be stored
+    ├── CheckpointMismatch       CHECKPOINT_MISMATCH      of another source or config
+    ├── SourceChanged            SOURCE_CHANGED           its structure changed meanwhile
+    ├── ServerError              SERVER_ERROR             any other error of a database
     └── InternalError            INTERNAL_ERROR           a fault of this library
 
 A message names the object and what was expected; ``remedy`` says what to do. Neither

@@ -162,7 +162,7 @@ class Column:
     on_update: Expression | None = None
     """MySQL's ON UPDATE CURRENT_TIMESTAMP."""
     collation: str | None = None
-    """Set where it is not the default one of the column's type (PostgreSQL), always for MySQL text."""
+    """PostgreSQL: set where it is not the default of the column's type. MySQL: always for text."""
     charset: str | None = None
     comment: str | None = None
     invisible: bool = False

@@ -55,7 +55,10 @@ class Scope:
 class Source(Protocol):
     """Where rows come from. One instance serves one stream; safe to use from many threads."""
 
-    dialect: Dialect
+    @property
+    def dialect(self) -> Dialect:
+        """Whose types and SQL it speaks."""
+        ...
 
     def check(self) -> Sequence[Finding]:
         """Connect and say what hinders a snapshot. Raises `ConnectionFailed` and its kin."""
@@ -159,8 +162,10 @@ Mark = Callable[[], Checkpoint]
 class Sink(Protocol):
     """Where rows go. Safe to use from many threads; each write has its own connection."""
 
-    dialect: Dialect | None
-    """None where the sink takes every Arrow type as it is (null)."""
+    @property
+    def dialect(self) -> Dialect | None:
+        """Whose types and SQL it speaks; None where it takes every Arrow type as it is (null)."""
+        ...
 
     def check(self) -> Sequence[Finding]:
         """Connect, make what has to be there (database), and say what hinders a load."""
@@ -221,5 +226,3 @@ class StructureSink(Protocol):
         """Run statements in one transaction where the target can; optional ones that fail
         become warnings. Raises `PermissionDenied`, `ServerError` naming the object."""
         ...
-
-

@@ -214,8 +214,16 @@ class Counters:
         with self._lock:
             self._findings.update((finding, None) for finding in findings)
 
-    def freeze(self, *, name: str, config_id: str, stream_id: str, state: State,
-               reporting_interval: int, error: dict[str, Any] | None) -> Stats:
+    def freeze(
+        self,
+        *,
+        name: str,
+        config_id: str,
+        stream_id: str,
+        state: State,
+        reporting_interval: int,
+        error: dict[str, Any] | None,
+    ) -> Stats:
         """A frozen copy."""
         with self._lock:
             return Stats(

@@ -83,9 +83,7 @@ class Stream:
         self._config = config
         self._resolvers = resolvers or {}
         limits = config.document.limits
-        self._control = Control(
-            max_rows=limits.number_of_events, max_seconds=limits.elapsed_time
-        )
+        self._control = Control(max_rows=limits.number_of_events, max_seconds=limits.elapsed_time)
         self._counters = Counters()
         self._job: Job | None = None
         self._error: StreamsError | None = None
@@ -177,9 +175,7 @@ class Stream:
             self._thread = threading.Thread(
                 target=self._main, args=(fresh,), name="streams-engine-run", daemon=True
             )
-            threading.Thread(
-                target=self._report, name="streams-engine-report", daemon=True
-            ).start()
+            threading.Thread(target=self._report, name="streams-engine-report", daemon=True).start()
             self._thread.start()
 
     def pause(self) -> None:
@@ -191,7 +187,7 @@ class Stream:
         self._control.resume()
 
     def stop(self, *, force: bool = False) -> None:
-        """End after the bundle in hand is committed; ``force`` abandons it, and the target shows none.
+        """End after the bundle in hand is committed; ``force`` abandons it without a trace.
 
         Both leave a checkpoint from which the same stream, built again, continues.
         """
@@ -238,10 +234,12 @@ class Stream:
 
     def _main(self, fresh: bool) -> None:
         try:
-            with closing(self._keep(self._source())) as source:
-                with closing(self._keep(self._sink())) as sink:
-                    job = self._as_job(sink.dialect)
-                    Convert(job, source, sink, self._control, self._counters).run(fresh=fresh)
+            with (
+                closing(self._keep(self._source())) as source,
+                closing(self._keep(self._sink())) as sink,
+            ):
+                job = self._as_job(sink.dialect)
+                Convert(job, source, sink, self._control, self._counters).run(fresh=fresh)
             self._end(self._control.end_state())
         except StreamsError as error:
             self._fail(error)

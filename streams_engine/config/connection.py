@@ -55,7 +55,7 @@ class DatabaseConnection:
     password: Secret | None = None
     database: str | None = None
     schema: str | None = None
-    ssl: Ssl = field(default_factory=Ssl)
+    ssl: Ssl = field(default_factory=lambda: Ssl())
     unix_socket: str | None = None
     name: str | None = None
 
@@ -275,8 +275,17 @@ _SSL_MODES: Mapping[str, str] = {
     "verify-full": "verify-full",
     "verify_identity": "verify-full",
 }
-_SERVER_QUERY = {"sslmode", "ssl-mode", "sslrootcert", "sslca", "sslcert", "sslkey", "schema",
-                 "host", "unix_socket"}
+_SERVER_QUERY = {
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "sslca",
+    "sslcert",
+    "sslkey",
+    "schema",
+    "host",
+    "unix_socket",
+}
 
 
 def _from_url(url: str, root: str) -> Connection:

@@ -54,10 +54,10 @@ class SortDocument(Document):
 class Selection(Document):
     """Which columns and rows of a table."""
 
-    selected_columns: list[str] = []
-    filters: list[FilterDocument] = []
-    sorts: list[SortDocument] = []
-    limit: int | None = Field(None, ge=0)
+    selected_columns: list[str] = Field(default_factory=list)
+    filters: list[FilterDocument] = Field(default_factory=list)
+    sorts: list[SortDocument] = Field(default_factory=list)
+    limit: int | None = Field(default=None, ge=0)
 
 
 class TableDocument(Document):
@@ -80,14 +80,14 @@ class FilesSource(Document):
     """Files of a source."""
 
     base_path: str | None = None
-    paths: list[str] = []
+    paths: list[str] = Field(default_factory=list)
 
 
 class S3Source(Document):
     """Objects of a source."""
 
     bucket: str | None = None
-    prefixes: list[str] = []
+    prefixes: list[str] = Field(default_factory=list)
 
 
 class SourceConnection(Document):
@@ -98,8 +98,8 @@ class SourceConnection(Document):
     connection: Any = None
     database: str | None = None
     schema_: str | None = Field(None, alias="schema")
-    tables: list[TableDocument] = []
-    queries: list[QueryDocument] = []
+    tables: list[TableDocument] = Field(default_factory=list)
+    queries: list[QueryDocument] = Field(default_factory=list)
     files: FilesSource | None = None
     s3: S3Source | None = None
 
@@ -108,7 +108,9 @@ class SourceOptions(Document):
     """How the source is read."""
 
     data_bundle_size: int = Field(500, ge=10, le=1000)
-    operations: list[Literal["insert", "update", "delete"]] = ["insert", "update", "delete"]
+    operations: tuple[Literal["insert", "update", "delete"], ...] = Field(
+        default=("insert", "update", "delete"), strict=False
+    )
     replication_slot: str | None = None
     publication_name: str | None = None
     binlog_position: str | None = None
@@ -231,7 +233,7 @@ class TypeOverride(Document):
 class Options(Document):
     """This library's own settings, all optional."""
 
-    type_overrides: list[TypeOverride] = []
+    type_overrides: list[TypeOverride] = Field(default_factory=list)
     zero_dates: Literal["null", "error", "text"] = "null"
     identifier_case: Literal["preserve", "lower"] = "preserve"
     allow_lossy: bool = False
@@ -240,7 +242,7 @@ class Options(Document):
     schema_changes: Literal["apply", "ignore", "fail"] = "apply"
     parallelism: int = Field(4, ge=1, le=64)
     memory_budget: int = Field(256 << 20, ge=16 << 20)
-    max_retained_bytes: int = Field(0, ge=0)
+    max_retained_bytes: int = Field(default=0, ge=0)
     state_schema: str | None = None
     executor: Any = None
 
@@ -369,7 +371,7 @@ def parse_config(
     `ConfigError` with the JSON path of each fault.
     """
     raw = _read(document)
-    warnings: list[str] = []
+    warnings: list[str] = Field(default_factory=list)
     nested = _nested(raw, warnings) if _is_flat(raw) else raw
     cleaned = _without_ignored(nested, "$", warnings)
     found = validate(StreamDocument, cleaned)

@@ -126,9 +126,7 @@ class Copier:
                 written = self.sink.write_rows(self.stream, load, feed, feed.mark)
                 rejected = written.rejected
                 self.control.give_back(feed.taken - written.rows)
-                self.counters.wrote(
-                    task.mapping.source.id, written.rows, rejected, written.bytes
-                )
+                self.counters.wrote(task.mapping.source.id, written.rows, rejected, written.bytes)
                 if feed.ended:
                     return True
                 if not self.control.hold():

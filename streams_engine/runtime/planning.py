@@ -223,9 +223,11 @@ def _holds(wanted: NativeType, there: NativeType) -> bool:
     if wanted.labels:
         return set(wanted.labels) <= set(there.labels)
     if wanted.name == "numeric" and there.args:
-        return bool(wanted.args) and _digits(wanted) <= _digits(there) and _scale(
-            wanted
-        ) <= _scale(there)
+        return (
+            bool(wanted.args)
+            and _digits(wanted) <= _digits(there)
+            and _scale(wanted) <= _scale(there)
+        )
     # Without arguments there: the widest of its kind (timestamp is timestamp(6)).
     return not there.args or (bool(wanted.args) and wanted.args[0] <= there.args[0])
 

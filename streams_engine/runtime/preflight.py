@@ -132,8 +132,10 @@ def _key(mapping: TableMapping, write_mode: str) -> tuple[str, ...]:
         if index is None or not index.unique or index.where or index.deferrable:
             continue
         plain = all(part.column is not None for part in index.parts)
-        if plain and set(index.columns) <= carried and (
-            index.primary or set(index.columns) <= solid
+        if (
+            plain
+            and set(index.columns) <= carried
+            and (index.primary or set(index.columns) <= solid)
         ):
             return index.columns
     raise TargetConflict(

@@ -38,9 +38,7 @@ class Continuation:
     """Source tables that must be emptied although others are kept: a cut chunk without a key."""
     findings: tuple[Finding, ...] = ()
 
-    def remaining(
-        self, table: TableId, chunks: Sequence[Chunk]
-    ) -> list[Chunk]:
+    def remaining(self, table: TableId, chunks: Sequence[Chunk]) -> list[Chunk]:
         """The chunks still to copy, cut ones from where they were cut."""
         left = []
         for chunk in chunks:

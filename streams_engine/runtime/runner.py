@@ -193,9 +193,7 @@ class Convert:
             quarantine=self.job.quarantine,
         )
 
-    def _finish(
-        self, prepared: Preparation, copier: Copier | None, going_on: Continuation
-    ) -> None:
+    def _finish(self, prepared: Preparation, copier: Copier | None, going_on: Continuation) -> None:
         """Keys, indexes, counters, foreign keys: what is better made after the rows."""
         self.counters.phase = "indexing"
         failed = set(copier.failed) if copier else set()
@@ -207,15 +205,15 @@ class Convert:
             if schema.id in lost or not self.control.hold():
                 continue
             done = going_on.made(present.table(schema.id)) if going_on.kept else frozenset()
-            self._execute(s for s in ddl.indexes(schema, self.job.structure) if s.object not in done)
+            self._execute(
+                s for s in ddl.indexes(schema, self.job.structure) if s.object not in done
+            )
         self._execute(s for s in ddl.sequence_values(prepared.catalog) if s.table not in lost)
         if self.job.structure.foreign_keys:
             for schema in prepared.catalog.tables:
                 touched = {schema.id, *(fk.referenced for fk in schema.foreign_keys)}
                 if not touched & lost and self.control.hold():
-                    done = (
-                        going_on.made(present.table(schema.id)) if going_on.kept else frozenset()
-                    )
+                    done = going_on.made(present.table(schema.id)) if going_on.kept else frozenset()
                     self._execute(s for s in ddl.foreign_keys(schema) if s.object not in done)
         for mapping in prepared.tables:
             if mapping.source.id not in failed:

@@ -131,8 +131,7 @@ def verify_mapped(
 
 def _pair(mapping: TableMapping, types: dict[str, NativeType], zero_dates: str) -> Pair:
     columns = [
-        (c.source.name, c.source.type, c.target.name, types[c.target.name])
-        for c in mapping.columns
+        (c.source.name, c.source.type, c.target.name, types[c.target.name]) for c in mapping.columns
     ]
     forms = [form_for(source, target) for _, source, _, target in columns]
     names = [source for source, *_ in columns]
@@ -171,9 +170,7 @@ def verify_pair(
 
     one, two = ends(_summed)
     odd = frozenset(
-        i
-        for i in range(BUCKETS)
-        if (one.counts[i], one.sums[i]) != (two.counts[i], two.sums[i])
+        i for i in range(BUCKETS) if (one.counts[i], one.sums[i]) != (two.counts[i], two.sums[i])
     )
     rows = sum(one.counts), sum(two.counts)
     if not odd:

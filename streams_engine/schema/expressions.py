@@ -70,8 +70,8 @@ def translate(
 ) -> Expression | None:
     """The expression for PostgreSQL, or None where its meaning cannot be vouched for.
 
-    ``columns`` gives the *source* type of each column by name, ``names`` the target's
-    name of each column.
+    ``columns`` gives the *source* type of each column that may be named (one that became
+    a boolean is left out: it is no number any more), ``names`` the target's name of each.
     """
     try:
         tree = sqlglot.parse_one(expression.sql, dialect="mysql")
@@ -84,7 +84,7 @@ def translate(
             return None
         if isinstance(node, exp.Column):
             name = node.name
-            if name not in columns or columns[name].name in {"tinyint", "bit", "set", "json"}:
+            if name not in columns or columns[name].name in {"bit", "set", "json"}:
                 return None
             node.replace(exp.column(exp.to_identifier(names[name], quoted=True)))
     if _mixes_text(tree, columns):

@@ -60,9 +60,7 @@ def form_for(source: NativeType, target: NativeType) -> Form:
     """The form for a source and a target column."""
     if source.dialect is target.dialect:
         return Form.NATIVE if source.name == target.name else Form.TEXT
-    native, other = (
-        (source, target) if source.dialect is Dialect.MYSQL else (target, source)
-    )
+    native, other = (source, target) if source.dialect is Dialect.MYSQL else (target, source)
     form = BY_MYSQL_TYPE.get(native.name, Form.BYTES)
     if form is Form.BITS and other.name in {"int2", "int4", "int8"}:
         return Form.INTEGER

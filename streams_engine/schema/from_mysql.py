@@ -86,8 +86,10 @@ class _Mapper:
         name = self._namespace(schema).unique(wanted, f"{source.schema}_{wanted}")
         if name != wanted:
             self.findings.warn(
-                "renamed", source, f"The table is called '{name}' on the target: its own name is "
-                f"too long for PostgreSQL ({MAX_BYTES} bytes) or taken."
+                "renamed",
+                source,
+                f"The table is called '{name}' on the target: its own name is "
+                f"too long for PostgreSQL ({MAX_BYTES} bytes) or taken.",
             )
         return TableId(schema, name)
 
@@ -211,8 +213,11 @@ class _Mapper:
         default = translate_default(source.default, native)
         if default is None and source.default.sql.strip().upper() != "NULL":
             self.findings.warn(
-                "default", where, f"Its default ({source.default.sql}) has no sure equivalent on "
-                "PostgreSQL and is left out.", "Set it by hand after the run."
+                "default",
+                where,
+                f"Its default ({source.default.sql}) has no sure equivalent on "
+                "PostgreSQL and is left out.",
+                "Set it by hand after the run.",
             )
         return default
 
@@ -236,13 +241,19 @@ class _Mapper:
         found = self._translate(table, source.generated)
         if found is None:
             self.findings.warn(
-                "generated-as-plain", where, f"It is generated as ({source.generated.sql}), which "
-                "has no sure equivalent on PostgreSQL: it becomes a plain column with its values."
+                "generated-as-plain",
+                where,
+                f"It is generated as ({source.generated.sql}), which "
+                "has no sure equivalent on PostgreSQL: it becomes a plain column with its values.",
             )
         return found
 
     def _translate(self, table: TableSchema, expression: Expression) -> Expression | None:
-        types = {column.name: column.type for column in table.columns}
+        types = {
+            column.name: column.type
+            for column in table.columns
+            if (table.id, column.name) not in self.options.booleans
+        }
         return translate(expression, types, self.columns[table.id])
 
     # Keys, indexes, constraints
@@ -256,8 +267,10 @@ class _Mapper:
         )
         if any(part.length for part in key.parts):
             self.findings.warn(
-                "prefix-key", table.id, "Its primary key covers only the head of a column; on the "
-                "target it covers the whole value."
+                "prefix-key",
+                table.id,
+                "Its primary key covers only the head of a column; on the "
+                "target it covers the whole value.",
             )
         return Index(name, parts, unique=True, primary=True, constraint=True)
 
@@ -289,8 +302,10 @@ class _Mapper:
             found = self._translate(table, part.expression)
             if found is None:
                 self.findings.warn(
-                    "expression-index", where, f"Its key part ({part.expression.sql}) has no sure "
-                    "equivalent on PostgreSQL: the index is left out."
+                    "expression-index",
+                    where,
+                    f"Its key part ({part.expression.sql}) has no sure "
+                    "equivalent on PostgreSQL: the index is left out.",
                 )
                 return None
             return IndexPart(expression=found, descending=part.descending)
@@ -305,18 +320,18 @@ class _Mapper:
             if binary
             else f"left({quoted}, {part.length})"
         )
-        return IndexPart(
-            expression=Expression(head, Dialect.POSTGRES), descending=part.descending
-        )
+        return IndexPart(expression=Expression(head, Dialect.POSTGRES), descending=part.descending)
 
     def _fulltext(self, table: TableSchema, index: Index, name: str, where: str) -> Index:
         texts = [
-            "coalesce(\"" + self.columns[table.id][column].replace('"', '""') + "\", '')"
+            'coalesce("' + self.columns[table.id][column].replace('"', '""') + "\", '')"
             for column in index.columns
         ]
         self.findings.warn(
-            "fulltext-index", where, "The full-text index becomes a GIN index over to_tsvector('simple', "
-            "...): queries use @@ instead of MATCH."
+            "fulltext-index",
+            where,
+            "The full-text index becomes a GIN index over to_tsvector('simple', "
+            "...): queries use @@ instead of MATCH.",
         )
         vector = Expression(
             "to_tsvector('simple'::regconfig, " + " || ' ' || ".join(texts) + ")",
@@ -329,16 +344,23 @@ class _Mapper:
         referenced = self.catalog.table(fk.referenced)
         if referenced is None:
             self.findings.warn(
-                "foreign-key", where, f"The foreign key refers to {fk.referenced}, which is not "
-                "moved: it is left out."
+                "foreign-key",
+                where,
+                f"The foreign key refers to {fk.referenced}, which is not moved: it is left out.",
             )
             return None
         keys = [referenced.primary_key, *(i for i in referenced.indexes if i.unique)]
-        if not any(k is not None and set(k.columns) == set(fk.referenced_columns)
-                   and not any(p.length or p.expression for p in k.parts) for k in keys):
+        if not any(
+            k is not None
+            and set(k.columns) == set(fk.referenced_columns)
+            and not any(p.length or p.expression for p in k.parts)
+            for k in keys
+        ):
             self.findings.warn(
-                "foreign-key", where, f"The foreign key refers to columns of {fk.referenced} that "
-                "are no unique key, which PostgreSQL does not allow: it is left out."
+                "foreign-key",
+                where,
+                f"The foreign key refers to columns of {fk.referenced} that "
+                "are no unique key, which PostgreSQL does not allow: it is left out.",
             )
             return None
         return replace(
@@ -353,8 +375,11 @@ class _Mapper:
         found = self._translate(table, check.expression)
         if found is None:
             self.findings.warn(
-                "check", f"{table.id}.{check.name}", f"The check ({check.expression.sql}) has no "
-                "sure equivalent on PostgreSQL and is left out.", "Add it by hand after the run."
+                "check",
+                f"{table.id}.{check.name}",
+                f"The check ({check.expression.sql}) has no "
+                "sure equivalent on PostgreSQL and is left out.",
+                "Add it by hand after the run.",
             )
             return None
         return replace(check, name=shorten(self._case(check.name)), expression=found)
@@ -371,6 +396,8 @@ class _Mapper:
         )
         if loose:
             self.findings.warn(
-                "case-sensitive-key", table.id, f"Key columns {', '.join(loose)} compare without "
-                "case on MySQL and with case on PostgreSQL: 'a' and 'A' become two keys."
+                "case-sensitive-key",
+                table.id,
+                f"Key columns {', '.join(loose)} compare without "
+                "case on MySQL and with case on PostgreSQL: 'a' and 'A' become two keys.",
             )

@@ -147,7 +147,9 @@ class _Mapper:
             columns=tuple(c.target for c in columns),
             primary_key=source.primary_key,
             foreign_keys=tuple(
-                fk for original in source.foreign_keys if (fk := self._foreign_key(source, original))
+                fk
+                for original in source.foreign_keys
+                if (fk := self._foreign_key(source, original))
             ),
             checks=tuple(
                 check

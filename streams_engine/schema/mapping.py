@@ -52,7 +52,7 @@ class ColumnMapping:
 
 @dataclass(frozen=True, slots=True)
 class TableMapping:
-    """One table on its way. ``columns`` are those that carry data: generated ones are not copied."""
+    """One table on its way; ``columns`` are those that carry data, generated ones do not."""
 
     source: TableSchema
     target: TableSchema
@@ -102,5 +102,3 @@ class Findings:
     def warn(self, code: str, what: object, message: str, remedy: str | None = None) -> None:
         """Add a warning."""
         self.items.append(warning(code, what, message, remedy))
-
-

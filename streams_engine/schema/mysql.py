@@ -47,5 +47,7 @@ def arrow_type(native: NativeType) -> pa.DataType:
         return INTEGERS[native.name][native.unsigned]
     if native.name == "decimal":
         precision, scale = native.args if len(native.args) == 2 else (*native.args, 0)
-        return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+        return (
+            pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+        )
     return OTHERS.get(native.name, pa.binary())

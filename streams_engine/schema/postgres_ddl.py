@@ -88,7 +88,8 @@ def type_text(native: NativeType) -> str:
 
 def objects(catalog: Catalog) -> Iterator[Statement]:
     """Schemas, extensions, types and sequences, in an order in which they can be made."""
-    schemas = {t.id.schema for t in (*catalog.tables, *catalog.types, *catalog.sequences)}
+    schemas = {t.id.schema for t in catalog.tables}
+    schemas |= {t.id.schema for t in catalog.types} | {s.id.schema for s in catalog.sequences}
     schemas |= {extension.schema for extension in catalog.extensions} - {"pg_catalog"}
     for table_schema in catalog.tables:
         if table_schema.partitioning:
@@ -304,7 +305,9 @@ def _create_index(table_id: TableId, index: Index) -> str:
 
 
 def _part(part: IndexPart) -> str:
-    sql = quote(part.column) if part.column else f"({part.expression.sql})" if part.expression else ""
+    sql = (
+        quote(part.column) if part.column else f"({part.expression.sql})" if part.expression else ""
+    )
     if part.collation:
         sql += f" COLLATE {part.collation}"
     if part.opclass:
@@ -385,7 +388,9 @@ def _identity_value(table_id: TableId, column: Column, identity: Identity) -> St
     if identity.sequence is None:
         top = f"SELECT max({quote(column.name)}) + 1 FROM {name_of(table_id)}"
         next_value = f"GREATEST({next_value}, 1, ({top}))"
-    place = f"pg_catalog.pg_get_serial_sequence({literal(name_of(table_id))}, {literal(column.name)})"
+    place = (
+        f"pg_catalog.pg_get_serial_sequence({literal(name_of(table_id))}, {literal(column.name)})"
+    )
     return Statement(
         f"SELECT pg_catalog.setval({place}, {next_value}, false)",
         f"identity of {table_id}.{column.name}",

@@ -77,7 +77,9 @@ def postgres_type(text: str) -> NativeType:
             remedy=f"Use one of: {', '.join(sorted(TYPNAMES))}, with its length and [] if needed.",
         )
     args = tuple(int(arg) for arg in match["args"].split(",")) if match["args"] else ()
-    bare = match["name"] + (f"({', '.join(map(str, args))})" if args else "") + (match["zone"] or "")
+    bare = (
+        match["name"] + (f"({', '.join(map(str, args))})" if args else "") + (match["zone"] or "")
+    )
     scalar = NativeType(Dialect.POSTGRES, bare, name, args)
     if not match["array"]:
         return scalar

@@ -28,9 +28,7 @@ _MAPPERS: Mapping[
 _PARSERS: Mapping[Dialect, Callable[[str], NativeType]] = {Dialect.POSTGRES: postgres_type}
 
 
-def map_catalog(
-    catalog: Catalog, target: Dialect | None, options: MappingOptions
-) -> MappedCatalog:
+def map_catalog(catalog: Catalog, target: Dialect | None, options: MappingOptions) -> MappedCatalog:
     """Map a source's catalog to a target dialect; None keeps everything as it is read.
 
     Raises `ConfigError` where there is no such route, `UnsupportedType` naming a column.

@@ -115,7 +115,9 @@ class Converter:
         """The schema of what comes out."""
         return self._schema
 
-    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[BadRows], dict[str, int]]:
+    def __call__(
+        self, batch: pa.RecordBatch
+    ) -> tuple[pa.RecordBatch, list[BadRows], dict[str, int]]:
         """(converted batch, rows that do not fit, values replaced by NULL per column)."""
         columns = batch.columns
         bad: list[BadRows] = []

@@ -72,7 +72,8 @@ def expected_types(column: canonical.Column, *, key: bool, json_checked: bool) -
         case "decimal":
             return {"numeric" + args}
         case "varchar" | "char":
-            return {("character varying" if kind == "varchar" else "character") + args}
+            # CHAR too: MySQL gives it back without padding, PostgreSQL's char(n) would pad it.
+            return {"character varying" + args}
         case "datetime" | "timestamp" | "time":
             zone = "with" if kind == "timestamp" else "without"
             name = "time" if kind == "time" else "timestamp"

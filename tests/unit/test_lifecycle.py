@@ -16,7 +16,7 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.product(State, State))
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(State, State)))
 def test_every_pair(old: State, new: State) -> None:
     if new in ALLOWED.get(old, "").split():
         assert check_move(old, new) is new
@@ -27,7 +27,7 @@ def test_every_pair(old: State, new: State) -> None:
 
 
 def test_the_last_five_are_final() -> None:
-    assert FINAL == {state for state in State if state.value not in ALLOWED}
+    assert {state for state in State if state.value not in ALLOWED} == FINAL
     assert all(state.final == (state in FINAL) for state in State)
 
 

@@ -173,7 +173,9 @@ def translate(error: BaseException, what: str) -> StreamsError:
     """One of our errors for a driver's, about ``what``; no message that can carry a value."""
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     if isinstance(error, OSError) or (number in (0,) and isinstance(error, pymysql.InterfaceError)):
-        return ConnectionFailed(f"{what}: the connection broke.", remedy="Check that the server runs.")
+        return ConnectionFailed(
+            f"{what}: the connection broke.", remedy="Check that the server runs."
+        )
     cls, sentence, remedy = BY_NUMBER.get(
         number, (ServerError, f"the server reported error {number}", None)
     )

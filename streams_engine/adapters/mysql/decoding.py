@@ -59,16 +59,15 @@ class Block:
         return flags.astype(bool) if flags.any() else None
 
 
-def decode(
-    block: Block, types: Sequence[int], schema: pa.Schema, what: str
-) -> pa.RecordBatch:
+def decode(block: Block, types: Sequence[int], schema: pa.Schema, what: str) -> pa.RecordBatch:
     """The rows of a block in exactly ``schema``. Raises `RowRejected` naming the column."""
     place = block.first
     columns = []
     for index, (code, field) in enumerate(zip(types, schema, strict=True)):
         nulls = block.nulls(index)
         try:
-            column, place = DECODERS.get(code, text)(block, place, nulls, field.type)
+            decoder: Callable[..., Decoded] = DECODERS.get(code, text)
+            column, place = decoder(block, place, nulls, field.type)
             if column.type != field.type:
                 column = column.cast(field.type)
         except (pa.ArrowInvalid, UnicodeDecodeError):
@@ -94,9 +93,7 @@ def fixed(dtype: str, arrow: pa.DataType) -> Callable[..., Decoded]:
     """Numbers of one width, little-endian; the sign comes from what is asked for."""
     size = np.dtype(dtype).itemsize
 
-    def run(
-        block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-    ) -> Decoded:
+    def run(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
         unsigned = pa.types.is_unsigned_integer(wanted)
         seen = dtype.replace("i", "u") if unsigned else dtype
         values = block.view(seen)[place]
@@ -129,22 +126,16 @@ def _lengths(block: Block, place: Places, nulls: np.ndarray | None) -> np.ndarra
     return length if nulls is None else np.where(nulls, 0, length)
 
 
-def date(
-    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-) -> Decoded:
+def date(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """DATE: a length of 0 (the zero date) or 4."""
     length = _lengths(block, place, nulls)
     days, valid = _civil(block, place, length)
     values = np.where(valid, days, INVALID_DATE).astype(np.int32)
-    array = pa.Array.from_buffers(
-        pa.date32(), block.rows, [_valid(nulls), pa.py_buffer(values)]
-    )
+    array = pa.Array.from_buffers(pa.date32(), block.rows, [_valid(nulls), pa.py_buffer(values)])
     return array, place + length + _step(1, nulls)
 
 
-def moment(
-    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-) -> Decoded:
+def moment(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """DATETIME and TIMESTAMP: 0, 4 (midnight), 7 (seconds) or 11 bytes (microseconds)."""
     length = _lengths(block, place, nulls)
     days, valid = _civil(block, place, length)
@@ -164,9 +155,7 @@ def moment(
     return array, place + length + _step(1, nulls)
 
 
-def time(
-    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-) -> Decoded:
+def time(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """TIME: 0, 8 or 12 bytes: sign, days, clock, microseconds."""
     length = _lengths(block, place, nulls)
     u8 = block.u8
@@ -213,9 +202,7 @@ def _strings(
     return start, length
 
 
-def text(
-    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-) -> Decoded:
+def text(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """Strings and bytes: views into the block, then one copy into the column."""
     start, length = _strings(block, place, nulls)
     views = np.zeros(
@@ -238,26 +225,20 @@ def text(
     return array, start + length
 
 
-def decimal(
-    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-) -> Decoded:
+def decimal(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """DECIMAL comes as digits; Arrow reads them exactly."""
     array, after = text(block, place, nulls, pa.string())
     return (array.cast(wanted) if pa.types.is_decimal(wanted) else array), after
 
 
-def bit(
-    block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType
-) -> Decoded:
+def bit(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """BIT comes as up to eight big-endian bytes."""
     start, length = _strings(block, place, nulls)
     values = np.zeros(block.rows, np.uint64)
     for i in range(8):
         byte = block.u8[start + i].astype(np.uint64)
         values = np.where(i < length, (values << np.uint64(8)) | byte, values)
-    array = pa.Array.from_buffers(
-        pa.uint64(), block.rows, [_valid(nulls), pa.py_buffer(values)]
-    )
+    array = pa.Array.from_buffers(pa.uint64(), block.rows, [_valid(nulls), pa.py_buffer(values)])
     return array, start + length
 
 

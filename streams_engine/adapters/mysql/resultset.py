@@ -32,12 +32,10 @@ PAD = 64
 MAX_PACKET = 0xFFFFFF
 """A payload of exactly this length is continued in the next packet."""
 
-_length = struct.Struct("<I").unpack_from
+_length: Any = struct.Struct("<I").unpack_from
 
 
-def stream(
-    connection: Any, query: str, schema: pa.Schema, what: str
-) -> Iterator[pa.RecordBatch]:
+def stream(connection: Any, query: str, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:
     """Run a query and yield its rows as blocks in exactly ``schema``.
 
     Raises PyMySQL's errors, also those that arrive in the middle of the rows, and
@@ -66,9 +64,7 @@ def _prepare(connection: Any, query: str) -> int:
 def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
     """Start the execution. Returns the columns' type codes."""
     # statement, no cursor, one iteration, no parameters
-    connection._execute_command(
-        COM_STMT_EXECUTE, struct.pack("<IBI", statement, 0, 1)
-    )
+    connection._execute_command(COM_STMT_EXECUTE, struct.pack("<IBI", statement, 0, 1))
     count = connection._read_packet().read_length_encoded_integer()
     if count != len(schema):
         raise err.InternalError(0, f"{count} columns came, {len(schema)} were asked for")
@@ -149,12 +145,12 @@ def _walk(
 
 def _joined(buffer: bytearray, position: int, fill: int) -> int | None:
     """Make the payload of a continued packet contiguous. Returns its end, None if incomplete."""
-    headers = []
+    headers: list[tuple[int, int]] = []
     at = position
     while True:
         if at + 4 > fill:
             return None
-        length = _length(buffer, at)[0] & MAX_PACKET
+        length = int(_length(buffer, at)[0]) & MAX_PACKET
         if at + 4 + length > fill:
             return None
         headers.append((at, length))
@@ -172,4 +168,3 @@ def _end(packet: bytes) -> None:
     """Raise the server's error where the result set ended with one."""
     if packet[0] == 0xFF:
         err.raise_mysql_exception(packet)
-

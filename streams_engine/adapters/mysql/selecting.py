@@ -32,7 +32,7 @@ def literal(value: Any) -> str:
         return str(int(value))
     if isinstance(value, float):
         return repr(value)
-    return "'" + escape_string(str(value)) + "'"
+    return f"'{escape_string(str(value))}'"
 
 
 def select(extract: Extract, chunk: Chunk) -> str:

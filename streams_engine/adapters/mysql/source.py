@@ -100,9 +100,7 @@ class MysqlSource:
             finally:
                 self._open.discard(view)
 
-    def _begin(
-        self, locker: Any, connections: list[Any], findings: list[Finding]
-    ) -> Position:
+    def _begin(self, locker: Any, connections: list[Any], findings: list[Finding]) -> Position:
         """Begin every transaction at one moment, and read the log's position at it."""
         reason = _global_lock(locker)
         try:

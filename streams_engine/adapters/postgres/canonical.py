@@ -47,7 +47,7 @@ class PostgresCanonical:
     ) -> Iterator[tuple[str | None, ...]]:
         """Every row as texts, in no order. ``only``: without the children of inheritance."""
         assert self._connection is not None
-        rendered = [
+        rendered: list[sql.Composable] = [
             sql.SQL(_rendering(native, form)).format(sql.Identifier(name))
             for name, native, form in columns
         ]

@@ -97,7 +97,7 @@ class _Reader:
         self._version = connection.info.server_version
 
     def _all(self, query: str, **parameters: Any) -> list[Any]:
-        return self._connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+        return self._connection.execute(query, parameters).fetchall()
 
     def read(self, scope: Scope | None, tables: Sequence[TableId] | None) -> Catalog:
         everything = self._all(queries.TABLES)
@@ -184,9 +184,7 @@ class _Reader:
             foreign_keys=tuple(
                 self._foreign_key(oid, k) for k in self.constraints[oid] if k[3] == "f"
             ),
-            checks=tuple(
-                self._check(k, notes) for k in self.constraints[oid] if k[3] == "c"
-            ),
+            checks=tuple(self._check(k, notes) for k in self.constraints[oid] if k[3] == "c"),
             exclusions=tuple(
                 Exclusion(k[2], Expression(k[15], Dialect.POSTGRES), k[16])
                 for k in self.constraints[oid]
@@ -336,7 +334,9 @@ class _Reader:
 
     def _check(self, row: Any, notes: list[str]) -> Check:
         if not row[21]:
-            notes.append(f"The check {row[2]} is not enforced on the source; it is not here either.")
+            notes.append(
+                f"The check {row[2]} is not enforced on the source; it is not here either."
+            )
         functions = self.functions.get(("pg_constraint", row[1]), ())
         sql = row[14] or check_condition(row[15])
         return Check(
@@ -367,7 +367,13 @@ class _Reader:
             found.append(
                 SequenceSchema(
                     TableId(row[1], row[2]),
-                    *row[3:10],
+                    type=row[3],
+                    start=row[4],
+                    increment=row[5],
+                    minimum=row[6],
+                    maximum=row[7],
+                    cache=row[8],
+                    cycle=row[9],
                     last_value=value if called else None,
                     owner=(self.ids[row[10]], row[11]) if owned else None,
                     comment=row[13],

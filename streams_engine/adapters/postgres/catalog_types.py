@@ -103,13 +103,9 @@ class Types:
         if row.is_array:
             inner = text.removesuffix("[]")
             element = self.native(row.element, inner, modifier)
-            return replace(
-                found, kind=TypeKind.ARRAY, element=element, extension=element.extension
-            )
+            return replace(found, kind=TypeKind.ARRAY, element=element, extension=element.extension)
         if row.base:
-            return replace(
-                found, element=self.native(row.base, str(row.base_text), row.modifier)
-            )
+            return replace(found, element=self.native(row.base, str(row.base_text), row.modifier))
         if row.subtype:
             return replace(found, element=self.native(row.subtype, str(row.subtype_text), -1))
         return found
@@ -159,9 +155,7 @@ class Types:
         )
 
     def _attributes(self, row: _Row) -> tuple[tuple[str, NativeType], ...]:
-        parts: Any = zip(
-            row.attribute_names, row.attribute_types, row.attribute_texts, strict=True
-        )
+        parts: Any = zip(row.attribute_names, row.attribute_types, row.attribute_texts, strict=True)
         return tuple((name, self.native(oid, text, -1)) for name, oid, text in parts)
 
 

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -81,7 +82,10 @@ class PostgresConnect:
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "search_path": ", ".join(_quoted(name) for name in search_path) or '""',
         }
-        with translating(f"{self.host}:{self.port}/{database or self.database}"), self._files() as tls:
+        with (
+            translating(f"{self.host}:{self.port}/{database or self.database}"),
+            self._files() as tls,
+        ):
             connection = psycopg.connect(
                 host=self.host,
                 port=self.port,
@@ -127,10 +131,10 @@ class PostgresConnect:
         return f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}{query}"
 
     @contextlib.contextmanager
-    def _files(self) -> Iterator[dict[str, str]]:
+    def _files(self) -> Iterator[dict[str, Any]]:
         """libpq takes certificates as files: PEM texts are lent one for the handshake."""
         given = {"sslrootcert": self.ssl_ca, "sslcert": self.ssl_cert, "sslkey": self.ssl_key}
-        found: dict[str, str] = {}
+        found: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as scratch:
             for key, value in given.items():
                 if value is None:
@@ -194,7 +198,11 @@ BY_STATE: Mapping[str, Rule] = {
     "22P02": (RowRejected, "a text is no value of its column's type", None),
     "22007": (RowRejected, "a text is no valid date or time", None),
     "22008": (RowRejected, "a date or time is out of range", None),
-    "54000": (ServerError, "a limit of PostgreSQL is exceeded (a key too long for an index?)", None),
+    "54000": (
+        ServerError,
+        "a limit of PostgreSQL is exceeded (a key too long for an index?)",
+        None,
+    ),
 }
 BY_CLASS: Mapping[str, Rule] = {
     "08": (ConnectionFailed, "the connection broke", None),

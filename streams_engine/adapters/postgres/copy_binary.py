@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -46,8 +46,8 @@ class Fixed:
     keep: np.ndarray | None = None
 
 
-Part = Fixed | pa.Array
-Encoder = Callable[[pa.Array, NativeType], list[Part]]
+Part: TypeAlias = Fixed | pa.Array
+Encoder: TypeAlias = Callable[[pa.Array, NativeType], list[Part]]
 
 
 def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence[Column]) -> Any:
@@ -98,13 +98,13 @@ def _beside(run: Sequence[Fixed], rows: int) -> pa.Array:
     matrix = run[0].bytes if len(run) == 1 else np.hstack([part.bytes for part in run])
     width = matrix.shape[1]
     if all(part.keep is None for part in run):
-        offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32) if width else np.zeros(
-            rows + 1, np.int32
+        offsets = (
+            np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+            if width
+            else np.zeros(rows + 1, np.int32)
         )
         return _binary(offsets, np.ascontiguousarray(matrix), rows)
-    keep = np.hstack(
-        [np.ones(p.bytes.shape, bool) if p.keep is None else p.keep for p in run]
-    )
+    keep = np.hstack([np.ones(p.bytes.shape, bool) if p.keep is None else p.keep for p in run])
     offsets = np.zeros(rows + 1, np.int32)
     np.cumsum(keep.sum(axis=1), out=offsets[1:])
     return _binary(offsets, matrix[keep], rows)
@@ -329,7 +329,7 @@ def uuid(values: pa.Array, _: NativeType) -> list[Part]:
 
 
 def text_array(values: pa.Array, _: NativeType) -> list[Part]:
-    """text[] of one dimension: dimensions, NULL flag, element oid, length, lower bound, elements."""
+    """text[]: dimensions (1 or 0), NULL flag, element oid, length, lower bound, elements."""
     rows = len(values)
     nulls = _nulls(values)
     flat = values.flatten()
@@ -423,6 +423,7 @@ ENCODERS: Mapping[tuple[str, str], Encoder] = {
     ("int", "bit"): bits,
     ("texts", "_text"): text_array,
 }
+
 
 def encoders_for(columns: Sequence[Column]) -> list[Encoder] | None:
     """An encoder a column, or None where one of them has no binary form here."""

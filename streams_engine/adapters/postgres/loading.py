@@ -42,7 +42,7 @@ class Loader:
     def run(self, rows: Iterator[pa.RecordBatch]) -> None:
         """Load all rows. Raises `RowRejected`, and psycopg's errors."""
         load = self._load
-        into = _name(load.table)
+        into: sql.Composable = _name(load.table)
         if load.freeze:
             self._connection.execute(sql.SQL("TRUNCATE ONLY {}").format(into))
         if load.upsert:
@@ -177,9 +177,7 @@ class Loader:
                 action=action,
             )
         )
-        self._connection.execute(
-            sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", STAGE))
-        )
+        self._connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", STAGE)))
 
 
 ORDER = "streams_engine_order"
@@ -217,5 +215,3 @@ def _name(table: TableId) -> sql.Identifier:
 
 def _shown(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from psycopg import sql
 
@@ -44,15 +45,19 @@ def projection(column: Column) -> sql.Composed:
     while native.kind is TypeKind.DOMAIN and native.element is not None:
         native = native.element
     if column.arrow == WIRE:
-        send = "array_send" if native.kind is TypeKind.ARRAY else SEND.get(
-            native.name, f"{native.name}_send"
+        send = (
+            "array_send"
+            if native.kind is TypeKind.ARRAY
+            else SEND.get(native.name, f"{native.name}_send")
         )
         expression = sql.SQL("pg_catalog.{}({})").format(sql.Identifier(send), plain)
     elif native.kind is TypeKind.BASE and ARROW.get(native.name) == column.arrow:
         # A domain reads as its base type, which the driver knows.
-        expression = sql.SQL("{}").format(plain) if native is column.type else sql.SQL(
-            "{}::pg_catalog.{}"
-        ).format(plain, sql.Identifier(native.name))
+        expression = (
+            sql.SQL("{}").format(plain)
+            if native is column.type
+            else sql.SQL("{}::pg_catalog.{}").format(plain, sql.Identifier(native.name))
+        )
     elif native.kind is TypeKind.BASE and native.name in {"text", "varchar", "bpchar"}:
         expression = sql.SQL("{}::pg_catalog.{}").format(plain, sql.Identifier(native.name))
     else:
@@ -129,8 +134,8 @@ def _pattern(operator: str, before: str, after: str) -> Callable[..., sql.Compos
     return build
 
 
-def _between(column: sql.Identifier, value: object) -> sql.Composed:
-    low, high = value  # type: ignore[misc]
+def _between(column: sql.Identifier, value: Any) -> sql.Composed:
+    low, high = value
     return sql.SQL("{} BETWEEN {} AND {}").format(column, sql.Literal(low), sql.Literal(high))
 
 
@@ -147,5 +152,3 @@ CONDITIONS: Mapping[str, Callable[[sql.Identifier, object], sql.Composed]] = {
     "IS NULL": lambda column, _: sql.SQL("{} IS NULL").format(column),
     "IS NOT NULL": lambda column, _: sql.SQL("{} IS NOT NULL").format(column),
 }
-
-

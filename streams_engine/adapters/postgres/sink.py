@@ -157,9 +157,7 @@ class PostgresSink:
         with self._connection() as connection:
             self._state.forget(connection, stream)
 
-    def write_rows(
-        self, stream: str, load: Load, rows: Iterator[Any], mark: Mark
-    ) -> Written:
+    def write_rows(self, stream: str, load: Load, rows: Iterator[Any], mark: Mark) -> Written:
         """COPY all rows, and the record of ``mark``, in one transaction."""
         connection = self._acquire()
         loader = Loader(connection, load)
@@ -212,7 +210,7 @@ class PostgresSink:
             return bool(row and row[0])
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
-        """Run all in one transaction; an optional one that fails is undone and becomes a warning."""
+        """Run all in one transaction; an optional one that fails becomes a warning."""
         findings = []
         with self._connection() as connection:
             for statement in statements:
@@ -224,7 +222,10 @@ class PostgresSink:
                         raise
                     findings.append(
                         Finding(
-                            Severity.WARNING, "left-out", statement.object, error.message,
+                            Severity.WARNING,
+                            "left-out",
+                            statement.object,
+                            error.message,
                             error.remedy,
                         )
                     )

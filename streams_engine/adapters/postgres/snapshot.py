@@ -56,7 +56,7 @@ class PostgresSnapshot:
             self.position = self._position()
 
     def _value(self, query: str) -> Any:
-        row = self._holder.execute(query).fetchone()  # type: ignore[arg-type]
+        row = self._holder.execute(query).fetchone()
         return None if row is None else row[0]
 
     def _position(self) -> Position:
@@ -104,13 +104,20 @@ class PostgresSnapshot:
             relation = leaf or table.id
             for low, high, estimate in self._ranges(relation, rows):
                 key = ("ctid",) if low is not None or high is not None else ()
-                bounds = (low and (low,), high and (high,))
-                found.append(Chunk(table.id, len(found), leaf, key, *bounds, estimate))
+                found.append(
+                    Chunk(
+                        table.id,
+                        len(found),
+                        leaf,
+                        key,
+                        None if low is None else (low,),
+                        None if high is None else (high,),
+                        estimate,
+                    )
+                )
         return found
 
-    def _ranges(
-        self, relation: Any, rows: int
-    ) -> list[tuple[str | None, str | None, int | None]]:
+    def _ranges(self, relation: Any, rows: int) -> list[tuple[str | None, str | None, int | None]]:
         query = sql.SQL(
             "SELECT pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int,"
             " c.reltuples::int8, am.amname = 'heap' FROM pg_catalog.pg_class c"
@@ -266,7 +273,9 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
                     remedy="Start the stream again: it continues from its checkpoint.",
                 ) from None
             raise ConnectionFailed(f"{what}: the connection broke.", sqlstate=state) from None
-        raise ServerError(f"{what}: the server reported SQLSTATE {state}.", sqlstate=state) from None
+        raise ServerError(
+            f"{what}: the server reported SQLSTATE {state}.", sqlstate=state
+        ) from None
     except pa.ArrowInvalid as error:
         raise InternalError(f"{what}: {type(error).__name__} while decoding.") from None
     except OSError:

@@ -88,9 +88,9 @@ class PostgresSource:
         LOCK TABLE takes no snapshot of its own in REPEATABLE READ; a query before it would,
         and the view would be older than the locks.
         """
-        with contextlib.closing(self._connect.open(autocommit=True)) as connection:
-            with translating("listing the tables"):
-                return tables_in_scope(connection, scope)
+        connection = self._connect.open(autocommit=True)
+        with contextlib.closing(connection), translating("listing the tables"):
+            return tables_in_scope(connection, scope)
 
     def _lock(self, holder: psycopg.Connection, tables: Sequence[TableId]) -> None:
         for table in tables:

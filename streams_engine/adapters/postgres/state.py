@@ -33,12 +33,12 @@ class StateTable:
         """Create what is missing. Safe where several runs begin at once."""
         if self._made:
             return
-        with translating(f"creating the state table in schema {self._schema}"):
-            with connection.transaction():
-                # CREATE IF NOT EXISTS races with itself; an advisory lock does not.
-                connection.execute(LOCK)
-                if not self._there(connection):
-                    self._create(connection)
+        what = f"creating the state table in schema {self._schema}"
+        with translating(what), connection.transaction():
+            # CREATE IF NOT EXISTS races with itself; an advisory lock does not.
+            connection.execute(LOCK)
+            if not self._there(connection):
+                self._create(connection)
         self._made = True
 
     def _there(self, connection: psycopg.Connection) -> bool:
@@ -106,20 +106,16 @@ class StateTable:
                 return
             drop = sql.SQL("DELETE FROM {} WHERE stream = %s").format(self._state)
             connection.execute(drop, (stream,))
-            used = sql.SQL(
-                "SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {})"
-            ).format(self._state, self._quarantine)
+            used = sql.SQL("SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {})").format(
+                self._state, self._quarantine
+            )
             row = connection.execute(used).fetchone()
             if row is None or row[0]:
                 return
-            connection.execute(
-                sql.SQL("DROP TABLE {}, {}").format(self._state, self._quarantine)
-            )
+            connection.execute(sql.SQL("DROP TABLE {}, {}").format(self._state, self._quarantine))
             self._made = False
             if self._own_schema and not self._schema_used(connection):
-                connection.execute(
-                    sql.SQL("DROP SCHEMA {}").format(sql.Identifier(self._schema))
-                )
+                connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(self._schema)))
 
     def _schema_used(self, connection: psycopg.Connection) -> bool:
         query = (
@@ -157,6 +153,8 @@ class StateTable:
 
 def _json(row: Mapping[str, Any]) -> str:
     return json.dumps(
-        {key: value.replace("\0", "\\0") if isinstance(value, str) else value
-         for key, value in row.items()}
+        {
+            key: value.replace("\0", "\\0") if isinstance(value, str) else value
+            for key, value in row.items()
+        }
     )
