@@ -371,7 +371,7 @@ def parse_config(
     `ConfigError` with the JSON path of each fault.
     """
     raw = _read(document)
-    warnings: list[str] = Field(default_factory=list)
+    warnings: list[str] = []
     nested = _nested(raw, warnings) if _is_flat(raw) else raw
     cleaned = _without_ignored(nested, "$", warnings)
     found = validate(StreamDocument, cleaned)
