@@ -387,6 +387,8 @@ class Catalog:
     sequences: tuple[Sequence, ...] = ()
     extensions: tuple[Extension, ...] = ()
     left_behind: tuple[LeftBehind, ...] = ()
+    schemas: frozenset[str] = frozenset()
+    """Of a target: the schemas that exist already and need not be made."""
 
     def table(self, wanted: TableId) -> TableSchema | None:
         """The table of that id, or None."""

@@ -14,7 +14,7 @@ from uuid import uuid4
 from streams_engine.adapters.registry import open_canonical, open_sink, open_source
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride, from_urls, parse_config
-from streams_engine.errors import ConfigError, InternalError, StreamsError
+from streams_engine.errors import ConfigError, InternalError, StreamsError, UnsupportedType
 from streams_engine.lifecycle import State
 from streams_engine.model import Dialect, NativeType
 from streams_engine.protocols import Scope, Sink, Source
@@ -371,9 +371,17 @@ def _scope_schema(config: StreamConfig) -> str | None:
 def _overrides(
     documents: list[TypeOverride], dialect: Dialect
 ) -> tuple[tuple[str, NativeType], ...]:
-    return tuple(
-        (str(d.column or d.from_), parse_type(dialect, str(d.type or d.to))) for d in documents
-    )
+    found = []
+    for i, document in enumerate(documents):
+        try:
+            native = parse_type(dialect, str(document.type or document.to))
+        except UnsupportedType as error:
+            path = f"$.options.typeOverrides[{i}].{'type' if document.type else 'to'}"
+            raise UnsupportedType(
+                f"{path}: {error.message}", remedy=error.remedy, path=path
+            ) from None
+        found.append((str(document.column or document.from_), native))
+    return tuple(found)
 
 
 def _refuse_unbuilt(config: StreamConfig) -> None:

@@ -233,5 +233,8 @@ class _Feed(Iterator[pa.RecordBatch]):
 
 
 def _text(value: pa.Scalar) -> str | None:
-    plain = value.as_py()
+    try:
+        plain = value.as_py()
+    except (OverflowError, ValueError):
+        return "a zero or partial date"  # the storage's minimum, which Python's dates lack
     return None if plain is None else str(plain)

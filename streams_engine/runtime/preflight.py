@@ -165,6 +165,7 @@ def _missing(
         types=tuple(t for t in target.types if t.id not in types) if new else (),
         sequences=tuple(s for s in target.sequences if s.id not in sequences) if new else (),
         extensions=target.extensions if new else (),
+        schemas=existing.schemas,
     )
 
 

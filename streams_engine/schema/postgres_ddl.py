@@ -94,7 +94,8 @@ def objects(catalog: Catalog) -> Iterator[Statement]:
     for table_schema in catalog.tables:
         if table_schema.partitioning:
             schemas |= {leaf.schema for leaf in table_schema.partitioning.leaves()}
-    for schema in sorted(schemas):
+    # IF NOT EXISTS would ask for the right to create schemas even where there is nothing to do.
+    for schema in sorted(schemas - catalog.schemas):
         yield Statement(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}", f"schema {schema}")
     for extension in catalog.extensions:
         yield Statement(

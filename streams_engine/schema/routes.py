@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from streams_engine.errors import ConfigError
-from streams_engine.model import Catalog, Column, Dialect, NativeType
+from streams_engine.model import Catalog, Column, Dialect, Finding, NativeType
 from streams_engine.schema.from_mysql import map_mysql
 from streams_engine.schema.from_postgres import map_postgres
 from streams_engine.schema.mapping import (
@@ -13,6 +14,8 @@ from streams_engine.schema.mapping import (
     MappedCatalog,
     MappingOptions,
     TableMapping,
+    override_for,
+    warning,
 )
 from streams_engine.schema.postgres_names import postgres_type
 
@@ -43,12 +46,26 @@ def map_catalog(catalog: Catalog, target: Dialect | None, options: MappingOption
             path="$.target",
             remedy="MySQL, MariaDB and PostgreSQL go to PostgreSQL.",
         ) from None
-    return mapper(catalog, options)
+    mapped = mapper(catalog, options)
+    return replace(mapped, findings=(*mapped.findings, *_unused(catalog, options)))
 
 
 def parse_type(dialect: Dialect, text: str) -> NativeType:
     """A type's text in a target's dialect. Raises `UnsupportedType`."""
     return _PARSERS[dialect](text)
+
+
+def _unused(catalog: Catalog, options: MappingOptions) -> Iterator[Finding]:
+    """The overrides that meet no column: a slip of the pen would go unseen."""
+    for pattern, native in options.overrides:
+        alone = ((pattern, native),)
+        if not any(override_for(alone, t.id, c) for t in catalog.tables for c in t.columns):
+            yield warning(
+                "type-override",
+                pattern,
+                f"typeOverrides names {pattern}, which is no column and no type of the source.",
+                "Write table.column, schema.table.column, or the source's type.",
+            )
 
 
 def _as_it_is(catalog: Catalog) -> MappedCatalog:

@@ -72,7 +72,7 @@ class MysqlConnect:
 
         Raises `ConnectionFailed` and its kin.
         """
-        with translating(f"{self.host}:{self.port}"):
+        with translating(f"{self.host}:{self.port}/{self.database or ''}".rstrip("/")):
             connection = pymysql.connect(
                 host=self.host,
                 port=self.port,
@@ -142,12 +142,16 @@ Rule = tuple[type[StreamsError], str, str | None]
 BY_NUMBER: Mapping[int, Rule] = {
     1044: (PermissionDenied, "the account may not use the database", "GRANT SELECT on it."),
     1045: (AuthenticationFailed, "user name or password is wrong", "Check both."),
-    1698: (AuthenticationFailed, "the account cannot log in with a password", None),
-    1049: (NotFound, "the database does not exist", None),
+    1698: (
+        AuthenticationFailed,
+        "the account cannot log in with a password",
+        "Use an account that has one.",
+    ),
+    1049: (NotFound, "the database does not exist", "Create it, or name another one."),
     1146: (NotFound, "a table does not exist", None),
     1142: (PermissionDenied, "the account lacks a right on a table", "GRANT SELECT on it."),
     1143: (PermissionDenied, "the account lacks a right on a column", "GRANT SELECT on it."),
-    1227: (PermissionDenied, "the account lacks a global right", None),
+    1227: (PermissionDenied, "the account lacks a global right", "Grant it."),
     1205: (LockTimeout, f"a lock was not had within {LOCK_SECONDS} seconds", None),
     1213: (ServerError, "a deadlock with another session", None),
     1040: (ConnectionFailed, "the server has no connection left", "Lower parallelism."),
@@ -161,7 +165,11 @@ BY_NUMBER: Mapping[int, Rule] = {
         "Run again while no DDL runs.",
     ),
     1064: (ServerError, "the server did not accept the statement's syntax", None),
-    2003: (ConnectionFailed, "nothing listens there, or the host is unknown", None),
+    2003: (
+        ConnectionFailed,
+        "nothing listens there, or the host is unknown",
+        "Check host and port, and that the server runs.",
+    ),
     2006: (ConnectionFailed, "the server has gone away", None),
     2013: (ConnectionFailed, "the connection broke", None),
     2026: (ConnectionFailed, "the TLS handshake failed", "Check ssl.mode and certificates."),

@@ -81,7 +81,7 @@ class MysqlSource:
             connections = []
             for _ in range(readers):
                 connections.append(self._connect.open())
-                stack.callback(connections[-1].close)
+                stack.callback(_close, connections[-1])
             locker = stack.enter_context(contextlib.closing(self._connect.open()))
             findings: list[Finding] = []
             position = self._begin(locker, connections, findings)
@@ -106,7 +106,7 @@ class MysqlSource:
         try:
             if reason is not None and len(connections) > 1:
                 for connection in connections[1:]:
-                    connection.close()
+                    _close(connection)
                 del connections[1:]
                 findings.append(
                     Finding(
@@ -133,6 +133,12 @@ class MysqlSource:
         """End every open view and its readers."""
         for view in list(self._open):
             view.close()
+
+
+def _close(connection: Any) -> None:
+    """Close a connection, also one that is closed or broken."""
+    with contextlib.suppress(pymysql.MySQLError):
+        connection.close()
 
 
 def _global_lock(locker: Any) -> str | None:

@@ -123,6 +123,7 @@ class _Reader:
                 for row in self._all(queries.EXTENSIONS, oids=self.oids, types=self.types.oids)
             ),
             left_behind=() if tables is not None else self._left_behind(scope or Scope()),
+            schemas=frozenset(r[0] for r in self._all(queries.SCHEMAS)) if tables else frozenset(),
         )
 
     def _read_parts(self, tables: Sequence[TableId] | None) -> None:

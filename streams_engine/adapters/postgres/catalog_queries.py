@@ -168,6 +168,8 @@ FROM pg_catalog.pg_constraint k WHERE k.contypid = ANY(%(types)s::oid[]) AND k.c
 ORDER BY k.contypid, k.conname
 """
 
+SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace"
+
 TYPES_IN_SCHEMAS = """
 SELECT t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid

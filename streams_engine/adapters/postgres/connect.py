@@ -236,6 +236,8 @@ def translate(error: psycopg.Error, what: str) -> StreamsError:
     cls, sentence, remedy = rule or (ServerError, "the server reported an error", None)
     if state[:2] in SAFE_MESSAGE and cls not in (LockTimeout,):
         sentence += f": {diag.message_primary}"
+    if cls is RowRejected:
+        remedy = remedy or "Repair the row, or set such rows aside with onError: quarantine."
     return cls(
         f"{what}{where}: {sentence}.",
         remedy=remedy,
@@ -253,12 +255,17 @@ def _copy_column(context: str | None) -> str | None:
 def _without_state(error: psycopg.Error, what: str) -> StreamsError:
     text = str(error).lower()
     if "password authentication failed" in text or "no password supplied" in text:
-        return AuthenticationFailed(f"{what}: the password is wrong or missing.")
+        return AuthenticationFailed(
+            f"{what}: the password is wrong or missing.", remedy="Check user name and password."
+        )
     if "does not exist" in text and "database" in text:
-        return NotFound(f"{what}: the database does not exist.")
+        return NotFound(
+            f"{what}: the database does not exist.", remedy="Create it, or name another one."
+        )
     if "no pg_hba.conf entry" in text:
         return AuthenticationFailed(
-            f"{what}: the server's pg_hba.conf does not admit this account from here."
+            f"{what}: the server's pg_hba.conf does not admit this account from here.",
+            remedy="Add a line for it there, or check ssl.mode.",
         )
     if isinstance(error, psycopg.OperationalError | pg.InterfaceError | psycopg.InterfaceError):
         reasons = {

@@ -122,7 +122,11 @@ class PostgresSink:
         row = connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
         connection.commit()
         if row is not None and row[0]:
-            raise PermissionDenied("The target is a standby: it cannot be written to.")
+            raise PermissionDenied(
+                "The target is a standby: it cannot be written to.", remedy="Name the primary."
+            )
+        with self._connection() as connection:
+            self._state.demand(connection)
         return findings
 
     def _create_database(self) -> None:

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.connect import translating
+from streams_engine.errors import PermissionDenied
 from streams_engine.protocols import Checkpoint, Rejected
 
 __all__ = ["StateTable"]
@@ -17,6 +18,20 @@ __all__ = ["StateTable"]
 SCHEMA = "streams_engine"
 LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(7306090)"
 """Held while the tables are made or dropped; the number is this library's own."""
+
+MAY_KEEP = """
+SELECT CASE
+  WHEN n.oid IS NULL THEN pg_catalog.has_database_privilege(current_database(), 'CREATE')
+  WHEN t.there = 2 THEN pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND t.ours
+  ELSE pg_catalog.has_schema_privilege(n.oid, 'CREATE') END
+FROM (SELECT %(schema)s::text AS name) AS wanted
+LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.name
+CROSS JOIN LATERAL (
+  SELECT count(*) AS there, bool_and(pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS ours
+  FROM pg_catalog.pg_class c
+  WHERE c.relnamespace = n.oid AND c.relname IN ('state', 'quarantine')) AS t
+"""
+"""Whether the tables are there and the account's own (they are dropped at the end), or can be."""
 
 
 class StateTable:
@@ -28,6 +43,19 @@ class StateTable:
         self._state = sql.Identifier(self._schema, "state")
         self._quarantine = sql.Identifier(self._schema, "quarantine")
         self._made = False
+
+    def demand(self, connection: psycopg.Connection) -> None:
+        """Raise `PermissionDenied` where the tables are not there and cannot be made."""
+        with translating("looking for the state tables"):
+            row = connection.execute(MAY_KEEP, {"schema": self._schema}).fetchone()
+        if row is not None and not row[0]:
+            database = connection.info.dbname
+            raise PermissionDenied(
+                f"The account {connection.info.user} cannot keep a checkpoint in the schema "
+                f"{self._schema} of the target {database}.",
+                remedy="Grant CREATE on the database, or name in options.stateSchema a schema in "
+                "which it may create tables.",
+            )
 
     def make(self, connection: psycopg.Connection) -> None:
         """Create what is missing. Safe where several runs begin at once."""
@@ -51,9 +79,10 @@ class StateTable:
         return row is not None and row[0] == 2
 
     def _create(self, connection: psycopg.Connection) -> None:
-        connection.execute(
-            sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema))
-        )
+        query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
+        row = connection.execute(query, (self._schema,)).fetchone()
+        if row is None or not row[0]:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self._schema)))
         connection.execute(
             sql.SQL(
                 "CREATE TABLE IF NOT EXISTS {} (stream text NOT NULL, key text NOT NULL,"
