@@ -21,12 +21,12 @@ from streams_engine.testing.servers import Server, running
 
 COLUMNS = {
     "mysql": (
-        "id BIGINT PRIMARY KEY, customer INT NOT NULL, status VARCHAR(16) NOT NULL,"
+        "id BIGINT PRIMARY KEY, customer INT NOT NULL, status VARCHAR(32) NOT NULL,"
         " amount DECIMAL(12,2) NOT NULL, price DOUBLE NOT NULL, active SMALLINT NOT NULL,"
         " created DATETIME(6) NOT NULL, note VARCHAR(80)"
     ),
     "postgresql": (
-        "id bigint PRIMARY KEY, customer int NOT NULL, status varchar(16) NOT NULL,"
+        "id bigint PRIMARY KEY, customer int NOT NULL, status varchar(32) NOT NULL,"
         " amount numeric(12,2) NOT NULL, price float8 NOT NULL, active smallint NOT NULL,"
         " created timestamp NOT NULL, note varchar(80)"
     ),
@@ -36,7 +36,7 @@ FILL = {
         "INSERT INTO orders WITH RECURSIVE d(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM d"
         " WHERE n < 999), s(i) AS (SELECT a.n * 1000 + b.n + 1 FROM d a JOIN d b) SELECT i,"
         " i % 5000, ELT(i % 4 + 1, 'new', 'paid', 'shipped', 'returned by customer'), i * 1.37,"
-        " i / 7.0, i % 2, TIMESTAMP '2024-01-01' + INTERVAL i SECOND,"
+        " i / 7.0, i % 2, TIMESTAMP '2024-01-01 00:00:00' + INTERVAL i SECOND,"
         " IF(i % 4, REPEAT('note ', i % 15), NULL) FROM s WHERE i <= {rows}"
     ),
     "postgresql": (
