@@ -10,6 +10,7 @@
 Importing this package imports no driver.
 """
 
+import logging
 from importlib.metadata import PackageNotFoundError, version
 
 from streams_engine.aio import AsyncStream
@@ -22,5 +23,8 @@ try:
     __version__ = version("streams-engine")
 except PackageNotFoundError:  # a checkout on the path, not an installation
     __version__ = "0+unknown"
+
+# Without logging set up, an application sees none of ours; errors are raised, not only logged.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = ["AsyncStream", "State", "Stats", "Stream", "StreamsError", "__version__"]

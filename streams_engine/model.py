@@ -208,6 +208,8 @@ class Index:
     comment: str | None = None
     visible: bool = True
     clustered: bool = False
+    optional: bool = False
+    """Made where the target can: a failure is a warning (an index carried across dialects)."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -245,6 +247,8 @@ class Check:
     comment: str | None = None
     local: bool = True
     """False for a check that only comes from a parent of plain inheritance."""
+    optional: bool = False
+    """Added after the rows where the target can: a failure is a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +452,10 @@ class Chunk:
     low: tuple[Any, ...] | None = None
     high: tuple[Any, ...] | None = None
     estimated_rows: int | None = None
+    ordered: bool = False
+    """Its rows come in one order at every read as long as the table is not written to."""
+    skip: int = 0
+    """Rows at the beginning of that order that are not to be read again."""
 
 
 class Severity(StrEnum):

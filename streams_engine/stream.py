@@ -31,6 +31,10 @@ __all__ = ["Stream"]
 
 log = logging.getLogger("streams_engine.stream")
 
+WORKER_BYTES = 48 << 20
+"""What one worker holds at most, of rows of usual size: blocks being read, decoded and encoded.
+``memoryBudget`` bounds the workers by it."""
+
 Progress = Callable[[Stats], None]
 Moved = Callable[[State, State], None]
 
@@ -88,13 +92,14 @@ class Stream:
         self._job: Job | None = None
         self._error: StreamsError | None = None
         self._thread: threading.Thread | None = None
+        self._reporter: threading.Thread | None = None
         self._starting = threading.Lock()
         self._ends: list[Source | Sink] = []
         self._on_progress: list[Progress] = []
         self._on_state: list[Moved] = []
         self._moves: queue.SimpleQueue[tuple[State, State] | None] = queue.SimpleQueue()
         self._stream_id = f"stream_{uuid4().hex}"
-        self._control.listen(lambda old, new: self._moves.put((old, new)))
+        self._control.listen(self._moved)
         for text in config.warnings:
             log.warning(text, extra={"stream": config.name})
 
@@ -160,6 +165,7 @@ class Stream:
             raise
         finally:
             self._join()
+            self._join_reporter()
         if self.state is State.FAILED and self._error is not None:
             raise self._error
         return self.stats()
@@ -175,7 +181,10 @@ class Stream:
             self._thread = threading.Thread(
                 target=self._main, args=(fresh,), name="streams-engine-run", daemon=True
             )
-            threading.Thread(target=self._report, name="streams-engine-report", daemon=True).start()
+            self._reporter = threading.Thread(
+                target=self._report, name="streams-engine-report", daemon=True
+            )
+            self._reporter.start()
             self._thread.start()
 
     def pause(self) -> None:
@@ -226,6 +235,7 @@ class Stream:
                 self.stop()
             self.wait()
         self._join()
+        self._join_reporter()
 
     def __repr__(self) -> str:
         return f"<Stream {self.name} {self.state}>"
@@ -263,7 +273,6 @@ class Stream:
         self._end(State.FAILED)
 
     def _end(self, state: State) -> None:
-        self._counters.clock_off()
         self._control.move(state)
         self._moves.put(None)
 
@@ -276,6 +285,20 @@ class Stream:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    def _join_reporter(self) -> None:
+        """Until the last callback returned."""
+        reporter = self._reporter
+        if reporter is not None and reporter is not threading.current_thread():
+            reporter.join()
+
+    def _moved(self, old: State, new: State) -> None:
+        """At the move itself, so that a paused stream's clock stands still at once."""
+        if new is State.RUNNING:
+            self._counters.clock_on()
+        else:
+            self._counters.clock_off()
+        self._moves.put((old, new))
+
     def _report(self) -> None:
         """Deliver moves as they come, and progress at every interval."""
         interval = self._config.document.reporting_interval
@@ -287,10 +310,6 @@ class Stream:
                 continue
             if move is None:
                 break
-            if move[1] is State.PAUSED:
-                self._counters.clock_off()
-            elif move[1] is State.RUNNING:
-                self._counters.clock_on()
             self._deliver(self._on_state, *move)
         self._deliver(self._on_progress, self.stats())
 
@@ -328,7 +347,10 @@ class Stream:
         if target is not None:
             return str(target)
         source = self._config.sources[0]
-        return None if getattr(source, "kind", None) == "postgresql" else "public"
+        if getattr(source, "kind", None) == "postgresql":
+            return None
+        # A whole MySQL server: each of its databases becomes a schema of its own.
+        return "public" if _scope_schema(self._config) else None
 
     def _as_job(self, dialect: Dialect | None) -> Job:
         config, options, db = self._config, self._config.options, self._config.db
@@ -355,7 +377,7 @@ class Stream:
             write_mode=config.write_mode,
             skip_data=db.skip_data,
             bundle=config.document.source.options.data_bundle_size,
-            parallelism=options.parallelism,
+            parallelism=max(1, min(options.parallelism, options.memory_budget // WORKER_BYTES)),
             quarantine=options.on_error == "quarantine",
             on_resume=options.on_resume,
         )

@@ -22,6 +22,7 @@ from streams_engine.model import Chunk, Finding, Severity, TableId
 from streams_engine.protocols import Checkpoint, Load, Rejected, Sink, Snapshot
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.resuming import chunk_key
+from streams_engine.runtime.retrying import again
 from streams_engine.schema.mapping import TableMapping
 from streams_engine.schema.values import BadRows, Converter
 from streams_engine.stats import Counters
@@ -116,7 +117,25 @@ class Copier:
             self.replaced[table, column] = self.replaced.get((table, column), 0) + count
 
     def _copy(self, task: ChunkTask) -> bool:
-        """Copy one chunk, in as many portions as it is cut into. True where it is whole."""
+        """Copy one chunk. True where it is whole. A transient refusal of the target is tried
+        again from what is committed; where that place has no name, it is final.
+        """
+        rest: list[ChunkTask | None] = [task]
+
+        def attempt() -> bool:
+            begin = rest[-1]
+            assert begin is not None
+            try:
+                return self._portions(begin, rest)
+            except StreamsError as error:
+                if rest[-1] is None:
+                    error.retryable = False
+                raise
+
+        return again(attempt, str(task.mapping.source.id))
+
+    def _portions(self, task: ChunkTask, rest: list[ChunkTask | None]) -> bool:
+        """Copy in as many portions as the run is cut into; ``rest`` learns what is left."""
         reader = self.snapshot.read(task.mapping.extract(), task.chunk, self.bundle)
         feed = _Feed(self, task, reader)
         load = task.load
@@ -124,16 +143,20 @@ class Copier:
             while True:
                 feed.begin()
                 written = self.sink.write_rows(self.stream, load, feed, feed.mark)
-                rejected = written.rejected
                 self.control.give_back(feed.taken - written.rows)
-                self.counters.wrote(task.mapping.source.id, written.rows, rejected, written.bytes)
+                feed.taken = 0
+                self.counters.wrote(
+                    task.mapping.source.id, written.rows, written.rejected, written.bytes
+                )
                 if feed.ended:
                     return True
-                if not self.control.hold():
-                    return False
                 # The next portion must not empty the table under the first one.
                 load = replace(load, freeze=False)
+                rest.append(feed.rest(load))
+                if not self.control.hold():
+                    return False
         finally:
+            self.control.give_back(feed.taken)
             feed.close()
 
 
@@ -146,8 +169,9 @@ class _Feed(Iterator[pa.RecordBatch]):
         self._reader = reader
         self._convert = Converter(task.mapping.columns, copier.zero_dates)
         self._held: pa.RecordBatch | None = None
-        self._last: tuple[Any, ...] | None = None
-        self._rows = 0
+        # A portion without rows must not forget how far earlier ones came.
+        self._last = None if task.chunk.ordered else task.chunk.low
+        self._rows = task.chunk.skip
         self.ended = False
         self.taken = 0
         self.rejected: list[Rejected] = []
@@ -156,6 +180,12 @@ class _Feed(Iterator[pa.RecordBatch]):
         """A new portion begins."""
         self.taken = 0
         self.rejected = []
+
+    def rest(self, load: Load) -> ChunkTask | None:
+        """What is left of the chunk after the last committed row, None where it has no name."""
+        if self._last is None:
+            return None
+        return replace(self._task, chunk=replace(self._task.chunk, low=self._last), load=load)
 
     def close(self) -> None:
         """Free the reader's connection."""
@@ -200,7 +230,8 @@ class _Feed(Iterator[pa.RecordBatch]):
         last = batch.num_rows - 1
         names = batch.schema.names
         if all(name in names for name in self._task.chunk.key):
-            self._last = tuple(str(batch.column(n)[last].as_py()) for n in self._task.chunk.key)
+            values = [batch.column(n)[last].as_py() for n in self._task.chunk.key]
+            self._last = tuple(v if isinstance(v, int) else str(v) for v in values)
 
     def _set_aside(
         self, batch: pa.RecordBatch, converted: pa.RecordBatch, bad: Sequence[BadRows]

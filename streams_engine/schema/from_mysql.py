@@ -30,7 +30,7 @@ from streams_engine.schema.mapping import (
     MappedCatalog,
     MappingOptions,
     TableMapping,
-    override_for,
+    chosen_type,
 )
 from streams_engine.schema.mysql_to_postgres import Rule, rule_for
 from streams_engine.schema.naming import MAX_BYTES, Names, shorten
@@ -137,7 +137,7 @@ class _Mapper:
     def _column(self, table: TableSchema, source: Column, target_id: TableId) -> ColumnMapping:
         where = f"{table.id}.{source.name}"
         rule = rule_for(source, boolean=(table.id, source.name) in self.options.booleans)
-        override = override_for(self.options.overrides, table.id, source)
+        override = chosen_type(self.options, table.id, source, postgres_source=False)
         if rule is None and override is None:
             raise UnsupportedType(
                 f"Column {where} has type {source.type.text}, which has no mapping to PostgreSQL.",
@@ -295,6 +295,7 @@ class _Mapper:
             unique=index.unique,
             constraint=index.unique and plain,
             comment=index.comment or None,
+            optional=not index.unique,
         )
 
     def _part(self, table: TableSchema, part: IndexPart, where: str) -> IndexPart | None:
@@ -337,7 +338,7 @@ class _Mapper:
             "to_tsvector('simple'::regconfig, " + " || ' ' || ".join(texts) + ")",
             Dialect.POSTGRES,
         )
-        return Index(name, (IndexPart(expression=vector),), method="gin")
+        return Index(name, (IndexPart(expression=vector),), method="gin", optional=True)
 
     def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
         where = f"{table.id}.{fk.name}"
@@ -382,7 +383,7 @@ class _Mapper:
                 "Add it by hand after the run.",
             )
             return None
-        return replace(check, name=shorten(self._case(check.name)), expression=found)
+        return replace(check, name=shorten(self._case(check.name)), expression=found, optional=True)
 
     def _warn_case(self, table: TableSchema) -> None:
         keys = [i for i in (table.primary_key, *table.indexes) if i is not None and i.unique]

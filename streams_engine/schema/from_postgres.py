@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from streams_engine.errors import TargetConflict
 from streams_engine.model import (
     Catalog,
     Column,
@@ -31,7 +32,7 @@ from streams_engine.schema.mapping import (
     MappedCatalog,
     MappingOptions,
     TableMapping,
-    override_for,
+    chosen_type,
 )
 from streams_engine.schema.postgres import WIRE, has_binary_form
 
@@ -124,6 +125,7 @@ class _Mapper:
     def run(self) -> MappedCatalog:
         self.findings = Findings()
         self.captured = {table.id for table in self.catalog.tables}
+        self._demand_room()
         tables = tuple(self._table(table) for table in self.catalog.tables)
         target = replace(
             self.catalog,
@@ -133,6 +135,22 @@ class _Mapper:
             left_behind=(),
         )
         return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
+
+    def _demand_room(self) -> None:
+        """Raise `TargetConflict` where one target schema would mix what several schemas hold."""
+        seen: dict[TableId, TableId] = {}
+        catalog = self.catalog
+        names = [table.id for table in catalog.tables]
+        names += [user_type.id for user_type in catalog.types]
+        names += [sequence.id for sequence in catalog.sequences]
+        for source in names:
+            other = seen.setdefault(self._id(source), source)
+            if other != source:
+                raise TargetConflict(
+                    f"{other} and {source} would both become {self._id(source)} on the target.",
+                    remedy="Leave the target's schema out, or move one schema at a time.",
+                    table=str(self._id(source)),
+                )
 
     def _id(self, source: TableId) -> TableId:
         return replace(source, schema=self.options.target_schema or source.schema)
@@ -171,7 +189,7 @@ class _Mapper:
 
     def _column(self, table: TableSchema, source: Column) -> ColumnMapping:
         where = f"{table.id}.{source.name}"
-        override = override_for(self.options.overrides, table.id, source)
+        override = chosen_type(self.options, table.id, source, postgres_source=True)
         native = override or self._native(source.type)
         arrow = pa.string() if override else transport(source.type, source.arrow)
         keeps_default = self._carried(source.default, where, "default")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from streams_engine.errors import LossyMapping
 from streams_engine.model import (
     Catalog,
     Column,
@@ -19,6 +20,7 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
+from streams_engine.schema.loss import loss
 
 __all__ = ["ColumnMapping", "MappedCatalog", "MappingOptions", "TableMapping", "warning"]
 
@@ -71,6 +73,24 @@ class MappedCatalog:
     target: Catalog
     tables: tuple[TableMapping, ...]
     findings: tuple[Finding, ...] = ()
+
+
+def chosen_type(
+    options: MappingOptions, table: TableId, column: Column, *, postgres_source: bool
+) -> NativeType | None:
+    """The user's type for a column, None where there is no override.
+
+    Raises `LossyMapping` where it would round or cut values in silence and that was not allowed.
+    """
+    native = override_for(options.overrides, table, column)
+    lost = native and loss(column.type, native, postgres_source=postgres_source)
+    if lost and not options.allow_lossy:
+        raise LossyMapping(
+            f"Column {table}.{column.name}: {column.type} as {native} would lose {lost}.",
+            remedy="Choose a wider type in typeOverrides, or say allowLossy: true.",
+            column=f"{table}.{column.name}",
+        )
+    return native
 
 
 def warning(code: str, what: object, message: str, remedy: str | None = None) -> Finding:

@@ -33,6 +33,7 @@ __all__ = [
     "Structure",
     "foreign_keys",
     "indexes",
+    "key",
     "literal",
     "name_of",
     "objects",
@@ -169,7 +170,7 @@ def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
             f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
             + ("" if check.inherit else " NO INHERIT")
             for check in schema.checks
-            if check.validated and (check.local or not schema.inherits)
+            if check.validated and not check.optional and (check.local or not schema.inherits)
         ]
     sql = f"CREATE {'UNLOGGED ' if schema.unlogged else ''}TABLE {name_of(schema.id)} (\n  "
     sql += ",\n  ".join(parts) + "\n)"
@@ -238,9 +239,18 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
             yield _constraint(schema.id, exclusion.name, exclusion.definition.sql)
     if wanted.checks:
         for check in schema.checks:
-            if not check.validated and (check.local or not schema.inherits):
+            late = check.optional or not check.validated
+            if late and (check.local or not schema.inherits):
                 yield _check(schema.id, check)
     yield from _comments(schema, wanted)
+
+
+def key(schema: TableSchema, columns: tuple[str, ...]) -> Iterator[Statement]:
+    """The unique key on these columns alone, for rows that are to be matched on it."""
+    for index in (schema.primary_key, *schema.indexes):
+        if index is not None and index.unique and index.columns == columns:
+            yield from _index(schema.id, index)
+            return
 
 
 def _parts_own(tree: Partitioning, wanted: Structure) -> Iterator[Statement]:
@@ -257,14 +267,18 @@ def _parts_own(tree: Partitioning, wanted: Structure) -> Iterator[Statement]:
 def _check(table_id: TableId, check: Check) -> Statement:
     rule = "" if check.inherit else " NO INHERIT"
     late = "" if check.validated else " NOT VALID"
-    return _constraint(table_id, check.name, f"CHECK ({check.expression.sql}){rule}{late}")
+    definition = f"CHECK ({check.expression.sql}){rule}{late}"
+    return _constraint(table_id, check.name, definition, optional=check.optional)
 
 
-def _constraint(table_id: TableId, name: str, definition: str) -> Statement:
+def _constraint(
+    table_id: TableId, name: str, definition: str, *, optional: bool = False
+) -> Statement:
     return Statement(
         f"ALTER TABLE {name_of(table_id)} ADD CONSTRAINT {quote(name)} {definition}",
         f"constraint {name} of {table_id}",
         table_id,
+        optional,
     )
 
 
@@ -283,7 +297,10 @@ def _index(table_id: TableId, index: Index) -> Iterator[Statement]:
         yield _constraint(table_id, index.name, sql)
     else:
         yield Statement(
-            _create_index(table_id, index), f"index {index.name} of {table_id}", table_id
+            _create_index(table_id, index),
+            f"index {index.name} of {table_id}",
+            table_id,
+            index.optional,
         )
     if index.clustered:
         sql = f"ALTER TABLE {name_of(table_id)} CLUSTER ON {quote(index.name)}"
