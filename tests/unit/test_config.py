@@ -256,3 +256,9 @@ def test_any_document_parses_or_is_refused_by_path(path: str, value: Any) -> Non
         parse_config(changed(path, value), KNOWN)
     except ConfigError as error:
         assert error.path
+
+
+@pytest.mark.parametrize(("key", "value"), [("tables", 5), ("reportingIntervals", [3])])
+def test_a_flat_document_of_the_wrong_shape(key: str, value: Any) -> None:
+    error = fault({"name": "n", "source": "one", "target": "two", "mode": "convert", key: value})
+    assert error.path == f"$.{key}"

@@ -1,0 +1,121 @@
+"""What is not the nested document, brought to it: the flat document, and keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streams_engine.config.validation import IGNORED
+from streams_engine.errors import ConfigError
+
+__all__ = ["from_keywords", "is_flat", "nested"]
+
+FLAT_KEYS = frozenset(
+    {"name", "source", "target", "mode", "dataBundleSize", "reportingIntervals", "tables",
+     "limits", "createStructure", "skipIndexCreation", "options"}
+)  # fmt: skip
+
+
+def is_flat(raw: Mapping[str, Any]) -> bool:
+    """True where source or target is an id alone, as in the first generation."""
+    return isinstance(raw.get("source"), str) or isinstance(raw.get("target"), str)
+
+
+def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat document of the first generation as a nested one."""
+    unknown = sorted(set(raw) - FLAT_KEYS - IGNORED)
+    if unknown:
+        raise ConfigError(
+            f"$.{unknown[0]}: unknown key; known are: {', '.join(sorted(FLAT_KEYS))}.",
+            path=f"$.{unknown[0]}",
+        )
+    for key, expected in (("tables", list), ("reportingIntervals", dict)):
+        if not isinstance(raw.get(key, expected()), expected):
+            raise ConfigError(f"$.{key}: expected a {expected.__name__}.", path=f"$.{key}")
+    tables, queries = [], []
+    for table in raw.get("tables", []):
+        if isinstance(table, Mapping) and table.get("query"):
+            queries.append({"name": table.get("name"), "query": table["query"]})
+        else:
+            tables.append(table)
+    create = raw.get("createStructure", True)
+    structure: dict[str, Any] = {"tables": create}
+    if raw.get("skipIndexCreation"):
+        structure["indexes"] = False
+    intervals = raw.get("reportingIntervals") or {}
+    options = {"dataBundleSize": raw["dataBundleSize"]} if "dataBundleSize" in raw else {}
+    document: dict[str, Any] = {
+        "name": raw.get("name"),
+        "mode": raw.get("mode"),
+        "reportingInterval": intervals.get("target", intervals.get("source", 3)),
+        "source": {
+            "connections": [
+                {"connectionId": raw.get("source"), "tables": tables, "queries": queries}
+            ],
+            "options": options,
+        },
+        "target": {
+            "id": raw.get("target"),
+            "spec": {
+                "db": {
+                    "structureOptions": structure,
+                    "schemaPolicy": "create_missing_only" if create else "validate_existing",
+                }
+            },
+        },
+    }
+    return document | {key: raw[key] for key in ("limits", "options") if key in raw}
+
+
+# Keywords of Stream(source, target, ...)
+
+KEYWORDS: Mapping[str, tuple[str, ...]] = {
+    "name": ("name",),
+    "reporting_interval": ("reportingInterval",),
+    "limits": ("limits",),
+    "data_bundle_size": ("source", "options", "dataBundleSize"),
+    "initial_load": ("source", "options", "initialLoad"),
+    "database": ("target", "spec", "db", "database"),
+    "schema": ("target", "spec", "db", "schema"),
+    "schema_policy": ("target", "spec", "db", "schemaPolicy"),
+    "write_mode": ("target", "spec", "db", "writeMode"),
+    "skip_data": ("target", "spec", "db", "skipData"),
+    "structure_options": ("target", "spec", "db", "structureOptions"),
+    "type_overrides": ("options", "typeOverrides"),
+    "zero_dates": ("options", "zeroDates"),
+    "identifier_case": ("options", "identifierCase"),
+    "allow_lossy": ("options", "allowLossy"),
+    "on_error": ("options", "onError"),
+    "on_resume": ("options", "onResume"),
+    "parallelism": ("options", "parallelism"),
+    "memory_budget": ("options", "memoryBudget"),
+    "state_schema": ("options", "stateSchema"),
+}
+
+
+def from_keywords(
+    source: Any, target: Any, *, mode: str, tables: list[str] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The document of ``Stream(source, target, ...)``; an unknown keyword is a `ConfigError`."""
+    document: dict[str, Any] = {
+        "mode": mode,
+        "source": {
+            "connections": [
+                {"connection": source, "tables": [{"name": name} for name in tables or []]}
+            ]
+        },
+        "target": {"connection": target},
+    }
+    for keyword, value in options.items():
+        path = KEYWORDS.get(keyword)
+        if path is None:
+            raise ConfigError(
+                f"'{keyword}' is no option of a stream.",
+                path=f"$.{keyword}",
+                remedy=f"Known are: {', '.join(sorted(KEYWORDS))}.",
+            )
+        place = document
+        for step in path[:-1]:
+            place = place.setdefault(step, {})
+        place[path[-1]] = value
+    return document
