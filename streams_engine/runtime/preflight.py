@@ -23,11 +23,13 @@ class Preparation:
     tables: tuple[TableMapping, ...]
     before: tuple[Statement, ...]
     created: frozenset[TableId]
-    """Target tables that ``before`` creates or empties."""
+    """Target tables that ``before`` creates. (One that it empties may be referred to by keys.)"""
     keys: Mapping[TableId, tuple[str, ...]]
     """The upsert key of each target table."""
     catalog: Catalog
     """The target's tables that ``before`` creates: those get indexes and keys afterwards."""
+    waves: tuple[frozenset[TableId], ...]
+    """Target tables to load one group after the other."""
 
 
 def prepare(
@@ -74,6 +76,9 @@ def prepare(
     before += ddl.objects(made)
     for schema in creation_order(made.tables):
         before += ddl.table(schema, wanted)
+    keys = {m.target.id: _key(m, write_mode) for m in tables}
+    for schema in made.tables if write_mode == "upsert" else ():
+        before += ddl.key(schema, keys[schema.id])
     emptied = _emptied(tables, kept, write_mode, going_on)
     if emptied:
         names = ", ".join(ddl.name_of(table_id) for table_id in emptied)
@@ -81,11 +86,30 @@ def prepare(
     return Preparation(
         tables,
         tuple(before),
-        frozenset((*(table.id for table in new), *emptied)),
-        {m.target.id: _key(m, write_mode) for m in tables},
+        frozenset(table.id for table in new),
+        keys,
         # An earlier run may have been killed before it made all keys and indexes.
         mapped.target if ours else made,
+        _waves(tables, kept),
     )
+
+
+def _waves(
+    tables: Sequence[TableMapping], kept: Mapping[TableId, TableSchema]
+) -> tuple[frozenset[TableId], ...]:
+    """Parents before children where foreign keys are there already; a cycle's tables together."""
+    left = {
+        m.target.id: {fk.referenced for fk in m.target.foreign_keys} - {m.target.id}
+        if m.target.id in kept
+        else set()
+        for m in tables
+    }
+    waves = []
+    while left:
+        free = frozenset(t for t, parents in left.items() if not parents & left.keys())
+        waves.append(free or frozenset(left))
+        left = {t: parents for t, parents in left.items() if t not in waves[-1]}
+    return tuple(waves)
 
 
 def _emptied(

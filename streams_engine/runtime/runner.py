@@ -125,7 +125,9 @@ class Convert:
     def _structure(self, mapped: MappedCatalog, going_on: Continuation) -> Preparation:
         self.counters.phase = "structure"
         if not isinstance(self.sink, StructureSink):
-            return Preparation(mapped.tables, (), frozenset(), {}, Catalog(mapped.target.dialect))
+            everything = frozenset(m.target.id for m in mapped.tables)
+            nothing = Catalog(mapped.target.dialect)
+            return Preparation(mapped.tables, (), frozenset(), {}, nothing, (everything,))
         prepared = prepare(
             mapped,
             self.sink,
@@ -174,7 +176,8 @@ class Convert:
         memory.begin(self.job.fingerprint, snapshot.position, plans)
         workers = 1 if self.control.counts_rows else snapshot.readers
         with self._pool(workers) as executor, self.control.resting():
-            copier.copy(tasks, executor)
+            for wave in prepared.waves:
+                copier.copy([t for t in tasks if t.mapping.target.id in wave], executor)
         self._report_replaced(copier.replaced)
 
     def _pool(self, workers: int) -> Executor:
@@ -204,7 +207,7 @@ class Convert:
         for schema in prepared.catalog.tables:
             if schema.id in lost or not self.control.hold():
                 continue
-            done = going_on.made(present.table(schema.id)) if going_on.kept else frozenset()
+            done = going_on.made(present.table(schema.id))
             self._execute(
                 s for s in ddl.indexes(schema, self.job.structure) if s.object not in done
             )
@@ -213,7 +216,7 @@ class Convert:
             for schema in prepared.catalog.tables:
                 touched = {schema.id, *(fk.referenced for fk in schema.foreign_keys)}
                 if not touched & lost and self.control.hold():
-                    done = going_on.made(present.table(schema.id)) if going_on.kept else frozenset()
+                    done = going_on.made(present.table(schema.id))
                     self._execute(s for s in ddl.foreign_keys(schema) if s.object not in done)
         for mapping in prepared.tables:
             if mapping.source.id not in failed:

@@ -27,6 +27,7 @@ from streams_engine.errors import (
     RowRejected,
     ServerError,
     StreamsError,
+    TargetConflict,
 )
 
 __all__ = ["PostgresConnect", "translate", "translating"]
@@ -185,6 +186,11 @@ BY_STATE: Mapping[str, Rule] = {
     "57014": (ServerError, "the statement was cancelled", None),
     "42710": (ServerError, "an object of that name exists already", None),
     "42P07": (ServerError, "a table or index of that name exists already", None),
+    "2BP01": (
+        TargetConflict,
+        "other objects depend on it",
+        "Drop those first, or use writeMode truncate_and_load instead.",
+    ),
     "25006": (PermissionDenied, "the server is read-only", "Use the primary as target."),
     "23505": (RowRejected, "a row repeats the key of another", "Remove the duplicate."),
     "23503": (RowRejected, "a row refers to one that is not there", "Repair the reference."),
@@ -236,6 +242,8 @@ def translate(error: psycopg.Error, what: str) -> StreamsError:
     cls, sentence, remedy = rule or (ServerError, "the server reported an error", None)
     if state[:2] in SAFE_MESSAGE and cls not in (LockTimeout,):
         sentence += f": {diag.message_primary}"
+    if state == "2BP01":
+        sentence += f": {diag.message_detail}".rstrip(".").replace("\n", ", ")
     if cls is RowRejected:
         remedy = remedy or "Repair the row, or set such rows aside with onError: quarantine."
     return cls(

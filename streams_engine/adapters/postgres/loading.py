@@ -52,8 +52,11 @@ class Loader:
                 self._load_or_isolate(into, block)
         else:
             self._copy(into, blocks(rows), freeze=load.freeze)
+            if load.upsert:
+                self._merge()
         if load.upsert:
-            self._merge()
+            stage = sql.Identifier("pg_temp", STAGE)
+            self._connection.execute(sql.SQL("DROP TABLE {}").format(stage))
 
     # COPY
 
@@ -110,6 +113,10 @@ class Loader:
         try:
             with self._connection.transaction():
                 self._copy(into, iter((block,)))
+                if self._load.upsert:
+                    # The table's own constraints are met only here.
+                    self._merge()
+                    self._connection.execute(sql.SQL("TRUNCATE {}").format(into))
             return None
         except psycopg.Error as error:
             fault = translate(error, f"loading {self._load.table}")
@@ -177,7 +184,6 @@ class Loader:
                 action=action,
             )
         )
-        self._connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", STAGE)))
 
 
 ORDER = "streams_engine_order"

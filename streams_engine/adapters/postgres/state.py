@@ -69,6 +69,13 @@ class StateTable:
                 self._create(connection)
         self._made = True
 
+    def make_within(self, connection: psycopg.Connection) -> None:
+        """Create what is missing in the caller's transaction: gone again where that fails."""
+        with translating(f"creating the state table in schema {self._schema}"):
+            connection.execute(LOCK)
+            if not self._there(connection):
+                self._create(connection)
+
     def _there(self, connection: psycopg.Connection) -> bool:
         query = (
             "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
