@@ -96,6 +96,7 @@ class AsyncStream:
         except asyncio.CancelledError:
             await self._stop_quietly()
             raise
+        await self._stop_quietly()
         if self.state is State.FAILED and self.error is not None:
             raise self.error
         return self.stats()

@@ -210,6 +210,10 @@ class Statement:
     """A failure is a warning (a comment, a full-text equivalent), not the end of the run."""
 
 
+StateChange = tuple[str, Mapping[str, Mapping[str, Any] | None]]
+"""A stream and its records to put, or to remove where they are None."""
+
+
 @runtime_checkable
 class StructureSink(Protocol):
     """A sink that has tables of its own: it can say what is there, and run DDL."""
@@ -222,7 +226,10 @@ class StructureSink(Protocol):
         """True where the table holds at least one row."""
         ...
 
-    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
-        """Run statements in one transaction where the target can; optional ones that fail
-        become warnings. Raises `PermissionDenied`, `ServerError` naming the object."""
+    def execute(
+        self, statements: Sequence[Statement], state: StateChange | None = None
+    ) -> Sequence[Finding]:
+        """Run statements, and put the records of ``state``, in one transaction where the
+        target can; optional ones that fail become warnings. Raises `PermissionDenied`,
+        `ServerError` naming the object."""
         ...

@@ -177,7 +177,6 @@ class Stream:
         """
         with self._starting:
             self._control.move(State.RUNNING)
-            self._counters.clock_on()
             self._thread = threading.Thread(
                 target=self._main, args=(fresh,), name="streams-engine-run", daemon=True
             )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from streams_engine.errors import StateConflict
 from streams_engine.lifecycle import State, check_move
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Control:
         self._pausing = False
         self._stopping = False
         self._aborted = False
+        self._completed = False
         self._max_rows = max_rows
         self._max_seconds = max_seconds
         self._reserved = 0
@@ -90,6 +92,13 @@ class Control:
             if self._state is State.RUNNING and self._pausing:
                 self._pausing = False
             else:
+                if self._state is State.READY:
+                    raise StateConflict(
+                        "A stream that is READY was never paused.",
+                        remedy="Begin it with start() or run().",
+                        current=str(State.READY),
+                        wanted=str(State.RUNNING),
+                    )
                 check_move(self._state, State.RUNNING)
                 self._pausing = False
                 self._move(State.RUNNING)
@@ -112,6 +121,10 @@ class Control:
         with self._changed:
             self._aborted = True
             self._changed.notify_all()
+
+    def complete(self) -> None:
+        """Nothing is left to do: a stop or limit that comes now comes too late."""
+        self._completed = True
 
     # Workers
 
@@ -199,6 +212,8 @@ class Control:
 
     def end_state(self) -> State:
         """The final state that an undisturbed end of the run means now."""
+        if self._completed:
+            return State.FINISHED
         if self._stopping:
             return State.STOPPED
         if self.out_of_rows:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -183,6 +182,8 @@ class _Feed(Iterator[pa.RecordBatch]):
 
     def rest(self, load: Load) -> ChunkTask | None:
         """What is left of the chunk after the last committed row, None where it has no name."""
+        if self._task.chunk.ordered:
+            return replace(self._task, chunk=replace(self._task.chunk, skip=self._rows), load=load)
         if self._last is None:
             return None
         return replace(self._task, chunk=replace(self._task.chunk, low=self._last), load=load)

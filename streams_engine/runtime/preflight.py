@@ -120,9 +120,10 @@ def _emptied(
 ) -> list[TableId]:
     """The existing tables that lose their rows before the load."""
     there = [m for m in tables if m.target.id in kept]
+    mine = write_mode not in {"append", "upsert"}
     if going_on.kept:
-        return [m.target.id for m in there if m.source.id in going_on.reload]
-    own = going_on.ours and write_mode not in {"append", "upsert"}
+        return [m.target.id for m in there if mine and m.source.id in going_on.reload]
+    own = going_on.ours and mine
     return [m.target.id for m in there] if own or write_mode == "truncate_and_load" else []
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from streams_engine.errors import CheckpointMismatch
+from streams_engine.errors import CheckpointMismatch, TargetConflict
 from streams_engine.model import Chunk, Finding, Position, Severity, TableId, TableSchema
 from streams_engine.protocols import Sink, Snapshot
 
@@ -47,7 +47,11 @@ class Continuation:
                 left.append(chunk)
                 continue
             if not record["done"]:
-                left.append(replace(chunk, low=tuple(record["last"])) if record["last"] else chunk)
+                if chunk.ordered:
+                    chunk = replace(chunk, skip=record["rows"])
+                elif record["last"]:
+                    chunk = replace(chunk, low=tuple(record["last"]))
+                left.append(chunk)
         return left
 
     def made(self, there: TableSchema | None) -> frozenset[str]:
@@ -77,9 +81,19 @@ class Memory:
         self._records: Mapping[str, Mapping[str, Any]] = {}
 
     def recall(
-        self, fingerprint: str, snapshot: Snapshot, *, on_resume: str, fresh: bool
+        self,
+        fingerprint: str,
+        snapshot: Snapshot,
+        *,
+        on_resume: str,
+        write_mode: str,
+        fresh: bool,
     ) -> Continuation:
-        """What can be kept. Raises `CheckpointMismatch` naming what changed."""
+        """What can be kept. Raises `CheckpointMismatch` naming what changed.
+
+        Raises `TargetConflict` where rows would have to be loaded again into tables that
+        ``write_mode`` append forbids to empty.
+        """
         self._records = self._sink.load_state(self._stream)
         run = self._records.get(RUN)
         if fresh or run is None:
@@ -87,10 +101,27 @@ class Memory:
         self._check(run, fingerprint, snapshot.position)
         unchanged = _unchanged(run["position"], snapshot.position)
         if not unchanged and on_resume != "mixed":
+            if write_mode == "append" and any(_rows(r) for r in self._records.values()):
+                raise self._would_double("the source may have changed since")
             return Continuation(ours=True, findings=(_note(RELOADED),))
-        chunks, reload = self._plans()
+        chunks, reload = self._plans(unchanged)
+        if write_mode == "append" and reload:
+            names = ", ".join(sorted(map(str, reload)))
+            raise self._would_double(f"a copy without a key to go on from was cut in {names}")
         notes = () if unchanged else (_note(MIXED),)
         return Continuation(True, True, chunks, self._records, reload, notes)
+
+    def opening(
+        self, fingerprint: str, position: Position, going_on: Continuation
+    ) -> Mapping[str, Mapping[str, Any] | None]:
+        """The records that have to change in one with the tables that are made or emptied."""
+        records: dict[str, Mapping[str, Any] | None] = {}
+        for key in self._records:
+            again = any(key.startswith(f"chunk:{table}:") for table in going_on.reload)
+            if again or not going_on.kept:
+                records[key] = None
+        records[RUN] = {"fingerprint": fingerprint, "position": dict(position)}
+        return records
 
     def begin(
         self, fingerprint: str, position: Position, plans: Mapping[TableId, Sequence[Chunk]]
@@ -113,6 +144,14 @@ class Memory:
         """The run is finished: its checkpoint goes."""
         self._sink.forget(self._stream)
 
+    def _would_double(self, why: str) -> TargetConflict:
+        return TargetConflict(
+            f"Stream '{self._stream}' cannot go on: {why}, and rows that an earlier "
+            "run appended would be appended twice.",
+            remedy="writeMode is append: remove those rows and call start(fresh=True), use "
+            "onResume mixed for a changed source, or upsert or truncate_and_load.",
+        )
+
     def _check(self, run: Mapping[str, Any], fingerprint: str, position: Position) -> None:
         changed = []
         if run["fingerprint"] != fingerprint:
@@ -127,7 +166,7 @@ class Memory:
                 changed=changed,
             )
 
-    def _plans(self) -> tuple[dict[TableId, list[Chunk]], frozenset[TableId]]:
+    def _plans(self, unchanged: bool) -> tuple[dict[TableId, list[Chunk]], frozenset[TableId]]:
         chunks: dict[TableId, list[Chunk]] = {}
         reload = set()
         for key, record in self._records.items():
@@ -136,8 +175,14 @@ class Memory:
                 chunks[table] = [_chunk(document) for document in record["chunks"]]
                 for chunk in chunks[table]:
                     part = self._records.get(chunk_key(chunk))
-                    if part and not part["done"] and part["rows"] and not part["last"]:
+                    cut = _rows(part) and not part["done"]
+                    if cut and not part["last"] and not (chunk.ordered and unchanged):
                         reload.add(table)
+                # In a changed heap rows may have moved between finished and unfinished ranges.
+                parts = [self._records.get(chunk_key(c)) for c in chunks[table] if c.ordered]
+                whole = all(part and part["done"] for part in parts)
+                if not unchanged and any(_rows(part) for part in parts) and not whole:
+                    reload.add(table)
         return chunks, frozenset(reload)
 
 
@@ -154,7 +199,13 @@ def _chunk(document: Mapping[str, Any]) -> Chunk:
         bound(document["low"]),
         bound(document["high"]),
         document["estimated_rows"],
+        document.get("ordered", False),
     )
+
+
+def _rows(record: Mapping[str, Any] | None) -> int:
+    """How many rows a chunk's record stands for; 0 for any other record."""
+    return 0 if record is None else int(record.get("rows", 0))
 
 
 def _unchanged(then: Position, now: Position) -> bool:
@@ -164,7 +215,8 @@ def _unchanged(then: Position, now: Position) -> bool:
     without them (PostgreSQL).
     """
     if "writes" in then or "writes" in now:
-        return then.get("writes") is not None and then.get("writes") == now.get("writes")
+        keys = ("writes", "storage")
+        return all(then.get(k) is not None and then.get(k) == now.get(k) for k in keys)
     marks = [key for key in ("gtid", "file", "pos") if then.get(key) or now.get(key)]
     return bool(marks) and all(then.get(key) == now.get(key) for key in marks)
 

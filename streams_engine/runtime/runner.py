@@ -87,10 +87,15 @@ class Convert:
                 self._found(self.sink.check())
                 memory = Memory(self.sink, self.job.name)
                 going_on = memory.recall(
-                    self.job.fingerprint, snapshot, on_resume=self.job.on_resume, fresh=fresh
+                    self.job.fingerprint,
+                    snapshot,
+                    on_resume=self.job.on_resume,
+                    write_mode=self.job.write_mode,
+                    fresh=fresh,
                 )
                 self._found(going_on.findings)
-                prepared = self._structure(mapped, going_on)
+                records = memory.opening(self.job.fingerprint, snapshot.position, going_on)
+                prepared = self._structure(mapped, going_on, records)
                 if not self.control.hold():
                     return
                 copier = None
@@ -103,6 +108,7 @@ class Convert:
                     raise next(iter(copier.failed.values()))
                 if self.control.hold():
                     memory.forget()
+                    self.control.complete()
                     self.counters.phase = "done"
 
     # Steps
@@ -122,7 +128,12 @@ class Convert:
             options = replace(options, booleans=scanner.boolean_columns(catalog.tables))
         return map_catalog(catalog, self.sink.dialect, options)
 
-    def _structure(self, mapped: MappedCatalog, going_on: Continuation) -> Preparation:
+    def _structure(
+        self,
+        mapped: MappedCatalog,
+        going_on: Continuation,
+        records: Mapping[str, Mapping[str, Any] | None],
+    ) -> Preparation:
         self.counters.phase = "structure"
         if not isinstance(self.sink, StructureSink):
             everything = frozenset(m.target.id for m in mapped.tables)
@@ -136,7 +147,8 @@ class Convert:
             wanted=self.job.structure,
             going_on=going_on,
         )
-        self._execute(prepared.before)
+        # One transaction: what is made or emptied is never without the record that says so.
+        self._found(self.sink.execute(prepared.before, (self.job.name, records)))
         return prepared
 
     def _copier(self, snapshot: Snapshot) -> Copier:

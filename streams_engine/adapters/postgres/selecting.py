@@ -35,6 +35,8 @@ def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:
         query += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(order)
     if extract.limit is not None:
         query += sql.SQL(" LIMIT {}").format(sql.Literal(extract.limit))
+    if chunk.skip:
+        query += sql.SQL(" OFFSET {}").format(sql.Literal(chunk.skip))
     return query
 
 

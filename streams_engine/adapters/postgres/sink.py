@@ -17,7 +17,7 @@ from streams_engine.adapters.postgres.loading import Loader
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
-from streams_engine.protocols import Checkpoint, Load, Mark, Statement, Written
+from streams_engine.protocols import Checkpoint, Load, Mark, StateChange, Statement, Written
 
 __all__ = ["PostgresSink"]
 
@@ -213,10 +213,15 @@ class PostgresSink:
             row = connection.execute(query).fetchone()
             return bool(row and row[0])
 
-    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+    def execute(
+        self, statements: Sequence[Statement], state: StateChange | None = None
+    ) -> Sequence[Finding]:
         """Run all in one transaction; an optional one that fails becomes a warning."""
         findings = []
         with self._connection() as connection:
+            if state is not None:
+                self._state.make_within(connection)
+                self._state.save(connection, *state)
             for statement in statements:
                 try:
                     with translating(statement.object), _savepoint(connection, statement.optional):

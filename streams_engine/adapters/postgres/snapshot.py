@@ -28,6 +28,9 @@ __all__ = ["PostgresSnapshot"]
 BLOCK_BYTES = 8 << 20
 """What ADBC gathers before it hands a block over."""
 
+IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
+"""What makes a reader scan a heap from its first page to its last."""
+
 EPOCH_DAYS = 10957
 EPOCH_MICROSECONDS = 946_684_800_000_000
 """2000-01-01, PostgreSQL's epoch, since 1970-01-01."""
@@ -72,6 +75,7 @@ class PostgresSnapshot:
             "timeline": self._value("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()"),
             "lsn": lsn,
             "writes": self._writes(),
+            "storage": self._storage(),
         }
 
     def _writes(self) -> int | None:
@@ -90,19 +94,35 @@ class PostgresSnapshot:
         row = self._holder.execute(query, (names,)).fetchone()
         return None if row is None else row[0]
 
+    def _storage(self) -> str | None:
+        """A digest that changes where rows moved without being written (CLUSTER, VACUUM FULL),
+        and where the statistics that `_writes` counts by began anew (a crash, a reset)."""
+        names = [f"{_q(t.id.schema)}.{_q(t.id.name)}" for t in self.catalog.tables]
+        query = (
+            "SELECT md5(concat_ws(' ', (SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter),"
+            " (SELECT stats_reset FROM pg_catalog.pg_stat_database"
+            " WHERE datname = current_database()),"
+            " (SELECT string_agg(concat(r.oid, ':', pg_catalog.pg_relation_filenode(r.oid)), ' '"
+            " ORDER BY r.oid) FROM (SELECT unnest(%s::regclass[])::oid AS oid"
+            " UNION SELECT inhrelid FROM pg_catalog.pg_inherits) r)))"
+        )
+        row = self._holder.execute(query, (names,)).fetchone()
+        return None if row is None else str(row[0])
+
     # Chunks
 
     def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
         """One chunk a leaf, large heaps in ctid ranges, the last of them open.
 
-        ctid ranges need no key and touch each page once; they cannot be continued in
-        their middle after the view is gone, which the checkpoint knows.
+        ctid ranges need no key and touch each page once. A heap is read in the order of
+        its ctids, so a cut one is continued by a count, as long as nothing was written.
         """
         leaves = table.partitioning.leaves() if table.partitioning else (None,)
         found: list[Chunk] = []
         for leaf in leaves:
             relation = leaf or table.id
-            for low, high, estimate in self._ranges(relation, rows):
+            ranges, heap = self._ranges(relation, rows)
+            for low, high, estimate in ranges:
                 key = ("ctid",) if low is not None or high is not None else ()
                 found.append(
                     Chunk(
@@ -113,11 +133,15 @@ class PostgresSnapshot:
                         None if low is None else (low,),
                         None if high is None else (high,),
                         estimate,
+                        ordered=heap,
                     )
                 )
         return found
 
-    def _ranges(self, relation: Any, rows: int) -> list[tuple[str | None, str | None, int | None]]:
+    def _ranges(
+        self, relation: Any, rows: int
+    ) -> tuple[list[tuple[str | None, str | None, int | None]], bool]:
+        """The ctid ranges of a relation, and whether it is a heap, read in ctid order."""
         query = sql.SQL(
             "SELECT pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int,"
             " c.reltuples::int8, am.amname = 'heap' FROM pg_catalog.pg_class c"
@@ -131,12 +155,12 @@ class PostgresSnapshot:
             estimate = pages * 50
         parts = max(1, min(round(estimate / rows), pages // 64))
         if not heap or parts < 2:
-            return [(None, None, max(estimate, 0))]
+            return [(None, None, max(estimate, 0))], bool(heap)
         step = -(-pages // parts)
         edges = [f"({step * i},0)" for i in range(1, parts)]
         lows, highs = [None, *edges], [*edges, None]
         share = estimate // parts
-        return [(low, high, share) for low, high in zip(lows, highs, strict=True)]
+        return [(low, high, share) for low, high in zip(lows, highs, strict=True)], True
 
     # Reading
 
@@ -182,7 +206,7 @@ class PostgresSnapshot:
             with _translating(what, self), reader.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'")
-                for key, value in {**SESSION, "search_path": ""}.items():
+                for key, value in {**SESSION, **IN_ORDER, "search_path": ""}.items():
                     cursor.execute(f"SET SESSION {key} = '{value}'")
         except BaseException:
             self._leave(reader)
