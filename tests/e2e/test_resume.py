@@ -255,8 +255,8 @@ def test_killed_sessions_of_the_source_fail_the_stream(
         assert kill_first(source, form.format(db=source.database) + which)
         gate.open()
         ended = s.wait(timeout=SECONDS)
-    if which and ended is State.FINISHED:
-        # A reader outlives the holder of its view, and joins a living one again.
+    if kind == "pg15" and ended is State.FINISHED:
+        # A lost reader joins a living view again, and buffers may have held all of its rows.
         pass
     else:
         assert ended is State.FAILED and s.error is not None
