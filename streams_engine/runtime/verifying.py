@@ -1,7 +1,7 @@
 """`verify`: do source and target hold the same rows? Order-free, in bounded memory.
 
 Each row is hashed over the texts that its server rendered. Rows fall into buckets by the
-hash of their key; a bucket's rows are summed, so that order does not matter and equal rows
+hash of their key; a bucket's hashes are summed, so that order does not matter and equal rows
 count. Where a bucket differs, both ends are read once more for those buckets alone, and the
 keys are named.
 """
@@ -9,34 +9,56 @@ keys are named.
 from __future__ import annotations
 
 import hashlib
+import marshal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
-from streams_engine.model import Catalog, NativeType, TableId
+from streams_engine.model import Catalog, NativeType, TableId, TableSchema
 from streams_engine.protocols import Sink, StructureSink
-from streams_engine.schema.forms import NORMALISERS, Form, form_for
+from streams_engine.schema.forms import (
+    NORMALISERS,
+    CanonicalColumn,
+    form_for,
+    nulls_zero_dates,
+)
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
 
-__all__ = ["Canonical", "Pair", "TableVerdict", "VerifyReport", "verify_mapped", "verify_pair"]
+__all__ = [
+    "Canonical",
+    "PairColumn",
+    "TableVerdict",
+    "VerifyPair",
+    "VerifyReport",
+    "verify_mapped",
+    "verify_tables",
+]
 
-BUCKETS = 4096
+BUCKETS = 1 << 16
 NAMED = 100
 """Keys that a verdict names at most."""
-WIDTH = 1 << 128
+ROUND_ROWS = 250_000
+"""Rows of differing buckets that are held at once, both ends together."""
+ROUNDS = 4
+"""How often both ends are read again to name keys, at most."""
 PROGRESS_ROWS = 20_000
 
 Progress = Callable[[TableId, int], None]
+Row = tuple[str | None, ...]
+Found = TypeVar("Found")
 
 
 class Canonical(Protocol):
     """One end, read as texts that its server renders, in one consistent view."""
 
     def rows(
-        self, table: TableId, columns: Sequence[tuple[str, NativeType, Form]], *, only: bool
-    ) -> Iterator[tuple[str | None, ...]]:
+        self, table: TableId, columns: Sequence[CanonicalColumn], *, only: bool
+    ) -> AbstractContextManager[Iterator[Row]]:
         """Every row of the table, in any order."""
         ...
 
@@ -50,8 +72,11 @@ class TableVerdict:
     target_rows: int
     equal: bool
     differing: int = 0
+    """Keys that differ; without a key the rows missing or too many, whichever are more."""
     keys: tuple[str, ...] = ()
     note: str | None = None
+    kinds: tuple[str, ...] = ()
+    """For each of ``keys``: missing (on the target), extra, or different."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +102,7 @@ class VerifyReport:
                     "equal": t.equal,
                     "differing": t.differing,
                     "keys": list(t.keys),
+                    "kinds": list(t.kinds),
                     "note": t.note,
                 }
                 for t in self.tables
@@ -85,16 +111,25 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A source table and its target: columns in one order, and where the key stands in them."""
+class PairColumn:
+    """A column on both ends: its names and its types there."""
+
+    name: str
+    target_name: str
+    source_type: NativeType
+    target_type: NativeType
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPair:
+    """A source table and its target. ``key`` names source columns; empty: there is no key."""
 
     source: TableId
     target: TableId
-    source_columns: tuple[tuple[str, NativeType, Form], ...]
-    target_columns: tuple[tuple[str, NativeType, Form], ...]
-    key: tuple[int, ...] = ()
-    zero_dates: str = "null"
+    key: tuple[str, ...]
+    columns: tuple[PairColumn, ...]
     source_only: bool = False
+    """Read without the children of plain inheritance."""
     target_only: bool = False
 
 
@@ -111,160 +146,278 @@ def verify_mapped(
     there = Catalog(mapped.target.dialect)
     if isinstance(sink, StructureSink):
         there = sink.inspect([mapping.target.id for mapping in mapped.tables])
-    verdicts = []
+    verdicts: list[TableVerdict] = []
     for mapping in mapped.tables:
-        present = there.table(mapping.target.id)
-        if present is None:
-            note = f"there is no {mapping.target.id} on the target"
-            verdicts.append(TableVerdict(str(mapping.source.id), 0, 0, False, note=note))
+        pair = _pair(mapping, there.table(mapping.target.id))
+        if isinstance(pair, str):
+            verdicts.append(TableVerdict(str(mapping.source.id), 0, 0, False, note=pair))
             continue
-        types = {column.name: column.type for column in present.columns}
-        missing = [c.target.name for c in mapping.columns if c.target.name not in types]
-        if missing:
-            note = f"the target lacks the columns {', '.join(missing)}"
-            verdicts.append(TableVerdict(str(mapping.source.id), 0, 0, False, note=note))
-            continue
-        pair = _pair(mapping, types, zero_dates)
-        verdicts.append(verify_pair(pair, source, target, progress))
+        report = verify_tables([pair], source, target, zero_dates=zero_dates, progress=progress)
+        verdicts.extend(report.tables)
     return VerifyReport(tuple(verdicts))
 
 
-def _pair(mapping: TableMapping, types: dict[str, NativeType], zero_dates: str) -> Pair:
-    columns = [
-        (c.source.name, c.source.type, c.target.name, types[c.target.name]) for c in mapping.columns
-    ]
-    forms = [form_for(source, target) for _, source, _, target in columns]
-    names = [source for source, *_ in columns]
-    key = mapping.source.primary_key
-    places = tuple(names.index(n) for n in key.columns if n in names) if key else ()
-    return Pair(
+def _pair(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | str:
+    """The pair of a mapping with the target's types as they are, or why there is none."""
+    if present is None:
+        return f"there is no {mapping.target.id} on the target"
+    types = {column.name: column.type for column in present.columns}
+    missing = [c.target.name for c in mapping.columns if c.target.name not in types]
+    if missing:
+        return f"the target lacks the columns {', '.join(missing)}"
+    return VerifyPair(
         mapping.source.id,
         mapping.target.id,
-        tuple((c[0], c[1], form) for c, form in zip(columns, forms, strict=True)),
-        tuple((c[2], c[3], form) for c, form in zip(columns, forms, strict=True)),
-        places if key and len(places) == len(key.columns) else (),
-        zero_dates,
+        _key(mapping.source),
+        tuple(
+            PairColumn(c.source.name, c.target.name, c.source.type, types[c.target.name])
+            for c in mapping.columns
+        ),
         source_only=mapping.source.partitioning is None,
         target_only=mapping.target.partitioning is None,
     )
 
 
-@dataclass
+def _key(table: TableSchema) -> tuple[str, ...]:
+    """The primary key, else a unique index over whole columns; its NULLs do no harm here."""
+    if table.primary_key is not None:
+        return table.primary_key.columns
+    for index in table.indexes:
+        whole = all(part.column is not None and part.length is None for part in index.parts)
+        if index.unique and index.where is None and whole:
+            return index.columns
+    return ()
+
+
+def verify_tables(
+    pairs: Sequence[VerifyPair],
+    source: Canonical,
+    target: Canonical,
+    *,
+    zero_dates: str = "null",
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> VerifyReport:
+    """Compare tables one after another, both ends at once: in two threads, or in ``executor``.
+
+    ``zero_dates`` is the policy that the copy followed. ``progress`` is told how many rows
+    of the source were compared. The report holds key values as text, errors never do.
+    """
+    with (
+        nullcontext(executor) if executor is not None
+        else ThreadPoolExecutor(2, thread_name_prefix="streams-engine-verify") as pool
+    ):  # fmt: skip
+        return VerifyReport(
+            tuple(_compare(pair, _ends(pair, source, target, zero_dates, progress), pool)
+                  for pair in pairs)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One end of a pair, ready to be read as often as it takes."""
+
+    canonical: Canonical
+    table: TableId
+    columns: tuple[CanonicalColumn, ...]
+    only: bool
+    key: tuple[int, ...]
+    """The places of the key's columns."""
+    progress: Progress | None = None
+
+    def hashes(self, halt: threading.Event) -> Iterator[tuple[int, bytes, Row]]:
+        """(bucket, hash, key) of every row; ends early where the other end has failed."""
+        steps = [
+            (i, NORMALISERS[column.form])
+            for i, column in enumerate(self.columns)
+            if column.form in NORMALISERS
+        ]
+        key = self.key
+        with self.canonical.rows(self.table, self.columns, only=self.only) as rows:
+            count = 0
+            for count, row in enumerate(rows, 1):
+                values = row
+                if steps:
+                    texts = list(row)
+                    for i, normalise in steps:
+                        if (text := texts[i]) is not None:
+                            texts[i] = normalise(text)
+                    values = tuple(texts)
+                digest = _digest(values)
+                named = tuple([values[i] for i in key])
+                yield (hash(named) if key else hash(digest)) % BUCKETS, digest, named
+                if count % PROGRESS_ROWS == 0:
+                    if halt.is_set():
+                        raise _HaltedError
+                    if self.progress is not None:
+                        self.progress(self.table, count)
+            if self.progress is not None:
+                self.progress(self.table, count)
+
+
+class _HaltedError(Exception):
+    """The other end failed, so this one stopped."""
+
+
+def _ends(
+    pair: VerifyPair,
+    source: Canonical,
+    target: Canonical,
+    zero_dates: str,
+    progress: Progress | None,
+) -> tuple[_End, _End]:
+    left, right, names = [], [], []
+    for c in pair.columns:
+        form = form_for(c.source_type, c.target_type)
+        nulled = nulls_zero_dates(c.source_type, c.target_type, zero_dates)
+        left.append(CanonicalColumn(c.name, c.source_type, form, "null" if nulled else "text"))
+        right.append(CanonicalColumn(c.target_name, c.target_type, form))
+        names.append(c.name)
+    whole = set(pair.key) <= set(names)
+    places = tuple(names.index(name) for name in pair.key) if whole else ()
+    return (
+        _End(source, pair.source, tuple(left), pair.source_only, places, progress),
+        _End(target, pair.target, tuple(right), pair.target_only, places),
+    )
+
+
+def _digest(values: Row) -> bytes:
+    """128 bits over the values. No two rows run together: marshal writes kinds and lengths,
+    and below its version 3 nothing but the values (no references, no interning)."""
+    return hashlib.blake2b(marshal.dumps(values, 2), digest_size=16).digest()
+
+
+@dataclass(slots=True)
 class _Sums:
-    """Per bucket: rows, and the sum of their hashes."""
+    """Per bucket: rows, and the sum of their hashes (which the count keeps from overflowing)."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     sums: list[int] = field(default_factory=lambda: [0] * BUCKETS)
 
 
-def verify_pair(
-    pair: Pair, source: Canonical, target: Canonical, progress: Progress | None = None
-) -> TableVerdict:
-    """Compare one table. Both ends are read at once."""
-
-    def ends(work: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
-        with ThreadPoolExecutor(2, thread_name_prefix="streams-engine-verify") as pool:
-            one = pool.submit(work, _hashed(pair, source, True, progress), *arguments)
-            two = pool.submit(work, _hashed(pair, target, False, None), *arguments)
-            return one.result(), two.result()
-
-    one, two = ends(_summed)
-    odd = frozenset(
-        i for i in range(BUCKETS) if (one.counts[i], one.sums[i]) != (two.counts[i], two.sums[i])
-    )
-    rows = sum(one.counts), sum(two.counts)
-    if not odd:
-        return TableVerdict(str(pair.source), *rows, True)
-    left, right = ends(_collected, odd, bool(pair.key))
-    return _verdict(pair, rows, left, right)
-
-
-def _hashed(
-    pair: Pair, end: Canonical, is_source: bool, progress: Progress | None
-) -> Iterator[tuple[bytes, bytes, tuple[str | None, ...]]]:
-    """(hash of the key, hash of the row, key) for every row of one end."""
-    table = pair.source if is_source else pair.target
-    columns = pair.source_columns if is_source else pair.target_columns
-    only = pair.source_only if is_source else pair.target_only
-    steps = [
-        (i, NORMALISERS[form]) for i, (_, _, form) in enumerate(columns) if form in NORMALISERS
-    ]
-    moments = [i for i, (_, _, form) in enumerate(columns) if form is Form.MOMENT]
-    nulling = is_source and pair.zero_dates == "null"
-    for count, row in enumerate(end.rows(table, columns, only=only), 1):
-        values = list(row)
-        if nulling:
-            for i in moments:
-                values[i] = _without_zero_date(values[i])
-        for i, normalise in steps:
-            text = values[i]
-            if text is not None:
-                values[i] = normalise(text)
-        digest = _digest(values)
-        key = tuple(values[i] for i in pair.key)
-        yield (_digest(key) if key else digest), digest, key
-        if progress is not None and count % PROGRESS_ROWS == 0:
-            progress(table, count)
-
-
-def _without_zero_date(text: str | None) -> str | None:
-    """NULL for 0000-00-00 and the like, which the copy's policy made NULL."""
-    if text is None or len(text) < 10 or text[4] != "-":
-        return text
-    return None if text[5:7] == "00" or text[8:10] == "00" else text
-
-
-def _digest(values: Sequence[str | None]) -> bytes:
-    """128 bits over the values with their lengths, so that no two rows run together."""
-    parts = []
-    for value in values:
-        if value is None:
-            parts.append(b"-;")
-        else:
-            raw = value.encode("utf-8", "surrogatepass")
-            parts.append(b"%d:" % len(raw))
-            parts.append(raw)
-    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
-
-
-def _bucket(digest: bytes) -> int:
-    return int.from_bytes(digest[:2], "little") % BUCKETS
-
-
-def _summed(rows: Iterator[tuple[bytes, bytes, Any]]) -> _Sums:
+def _summed(end: _End, halt: threading.Event) -> _Sums:
     found = _Sums()
     counts, sums = found.counts, found.sums
-    for key, row, _ in rows:
-        bucket = _bucket(key)
+    for bucket, digest, _ in end.hashes(halt):
         counts[bucket] += 1
-        sums[bucket] = (sums[bucket] + int.from_bytes(row, "little")) % WIDTH
+        sums[bucket] += int.from_bytes(digest, "little")
     return found
 
 
-def _collected(
-    rows: Iterator[tuple[bytes, bytes, tuple[str | None, ...]]],
-    odd: frozenset[int],
-    keyed: bool,
-) -> Counter[Any]:
-    """The rows of the differing buckets: (key, hash) with key, hash alone without."""
-    return Counter(
-        (key, row) if keyed else row for digest, row, key in rows if _bucket(digest) in odd
-    )
+def _collected(end: _End, halt: threading.Event, odd: frozenset[int]) -> Counter[tuple[Row, bytes]]:
+    """The rows of the differing buckets, each as its key and hash."""
+    return Counter((key, digest) for bucket, digest, key in end.hashes(halt) if bucket in odd)
 
 
-def _verdict(
-    pair: Pair, rows: tuple[int, int], left: Counter[Any], right: Counter[Any]
-) -> TableVerdict:
-    gone, extra = left - right, right - left
-    table = str(pair.source)
-    if not pair.key:
-        differing = max(gone.total(), extra.total())
-        note = f"{gone.total()} rows are missing on the target, {extra.total()} are too many"
-        return TableVerdict(table, *rows, not differing, differing, note=note)
-    keys = sorted({key for key, _ in gone} | {key for key, _ in extra}, key=_sortable)
-    names = tuple(", ".join("NULL" if v is None else v for v in key) for key in keys[:NAMED])
-    return TableVerdict(table, *rows, not keys, len(keys), names)
+def _both(
+    pool: Executor, ends: tuple[_End, _End], work: Callable[..., Found], *arguments: Any
+) -> tuple[Found, Found]:
+    """The work on both ends at once. Where one fails the other stops, and its error is raised."""
+    halt = threading.Event()
+
+    def run(end: _End) -> Found:
+        try:
+            return work(end, halt, *arguments)
+        except BaseException:
+            halt.set()
+            raise
+
+    futures = [pool.submit(run, end) for end in ends]
+    try:
+        errors = [future.exception() for future in futures]
+    except BaseException:  # Ctrl-C, say
+        halt.set()
+        raise
+    for error in errors:
+        if error is not None and not isinstance(error, _HaltedError):
+            raise error
+    return futures[0].result(), futures[1].result()
 
 
-def _sortable(key: tuple[str | None, ...]) -> tuple[tuple[bool, str], ...]:
-    return tuple((value is not None, value or "") for value in key)
+def _compare(pair: VerifyPair, ends: tuple[_End, _End], pool: Executor) -> TableVerdict:
+    """Compare one table."""
+    one, two = _both(pool, ends, _summed)
+    rows = sum(one.counts), sum(two.counts)
+    if one == two:
+        return TableVerdict(str(pair.source), *rows, True)
+    weights = {
+        i: one.counts[i] + two.counts[i]
+        for i in range(BUCKETS)
+        if (one.counts[i], one.sums[i]) != (two.counts[i], two.sums[i])
+    }
+    groups = list(_groups(weights))
+    tally = _Tally(keyed=bool(ends[0].key))
+    for odd in groups[:ROUNDS]:
+        tally.add(*_both(pool, ends, _collected, odd))
+    return tally.verdict(str(pair.source), rows, partial=len(groups) > ROUNDS)
+
+
+def _groups(weights: dict[int, int]) -> Iterator[frozenset[int]]:
+    """Buckets in groups of no more than ROUND_ROWS rows, or of one bucket."""
+    group: list[int] = []
+    held = 0
+    for bucket, weight in weights.items():
+        if group and held + weight > ROUND_ROWS:
+            yield frozenset(group)
+            group, held = [], 0
+        group.append(bucket)
+        held += weight
+    yield frozenset(group)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Adds up what the rounds over differing buckets find. A key is in one bucket alone."""
+
+    keyed: bool
+    kinds: Counter[str] = field(default_factory=Counter)
+    named: list[tuple[Row, str]] = field(default_factory=list)
+
+    def add(self, left: Counter[tuple[Row, bytes]], right: Counter[tuple[Row, bytes]]) -> None:
+        """Count what one end holds and the other does not; keep the first keys."""
+        gone, extra = left - right, right - left
+        if not self.keyed:
+            self.kinds += Counter(missing=gone.total(), extra=extra.total())
+            return
+        missing, added = {key for key, _ in gone}, {key for key, _ in extra}
+        kinds = {
+            **dict.fromkeys(missing - added, "missing"),
+            **dict.fromkeys(added - missing, "extra"),
+            **dict.fromkeys(missing & added, "different"),
+        }
+        self.kinds += Counter(kinds.values())
+        found = sorted([*self.named, *kinds.items()], key=lambda item: _sortable(item[0]))
+        self.named = list(islice(found, NAMED))
+
+    def verdict(self, table: str, rows: tuple[int, int], *, partial: bool) -> TableVerdict:
+        """What was found; ``partial``: not every differing bucket was looked at."""
+        missing, extra, different = (self.kinds[k] for k in ("missing", "extra", "different"))
+        what = "keys" if self.keyed else "rows"
+        note = f"{what} on the target: {missing} missing, {extra} extra"
+        if self.keyed:
+            note += f", {different} different"
+        if partial:
+            note = f"at least (more differs than was looked at): {note}"
+        return TableVerdict(
+            table,
+            *rows,
+            equal=False,
+            differing=missing + extra + different if self.keyed else max(missing, extra),
+            keys=tuple(_shown(key) for key, _ in self.named),
+            kinds=tuple(kind for _, kind in self.named),
+            note=note,
+        )
+
+
+def _shown(key: Row) -> str:
+    return ", ".join("NULL" if value is None else value for value in key)
+
+
+def _sortable(key: Row) -> tuple[tuple[int, int, str], ...]:
+    """Whole numbers by value, then texts; NULL first."""
+    return tuple(
+        (0, 0, "") if v is None
+        else (1, int(v), v) if len(v) < 20 and v.removeprefix("-").isdecimal()
+        else (2, 0, v)
+        for v in key
+    )  # fmt: skip

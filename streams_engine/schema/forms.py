@@ -9,38 +9,61 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from streams_engine.model import Dialect, NativeType
+from streams_engine.model import Dialect, NativeType, TypeKind
 
-__all__ = ["NORMALISERS", "Form", "form_for"]
+__all__ = ["NORMALISERS", "CanonicalColumn", "Form", "form_for", "form_of", "nulls_zero_dates"]
+
+
+WRITTEN_OUT = 400
+"""The longest exponent that is written out in zeros; doubles have up to 324."""
+
+PLAIN = frozenset("123456789")
 
 
 class Form(StrEnum):
-    """How a pair of columns is compared."""
+    """How a pair of columns is compared; also what sort of values a single type holds."""
 
     NATIVE = "native"
     """One dialect on both ends: the server's own text, letter by letter."""
     INTEGER = "integer"
     DECIMAL = "decimal"
+    """Exact numbers by value: 1.50 equals 1.5."""
     FLOAT = "float"
+    """Doubles by their bits; single precision is widened, which is exact."""
     BOOLEAN = "boolean"
+    """0 and 1, and whatever else an integer column holds instead."""
     TEXT = "text"
     BYTES = "bytes"
+    """As hex, in lower case."""
     MOMENT = "moment"
-    """Dates, times and timestamps; instants in UTC."""
+    """Dates, times, timestamps and intervals of hours; instants in UTC."""
     JSON = "json"
+    """By value: exact numbers, keys in any order."""
     LABELS = "labels"
+    """MySQL's SET and PostgreSQL's text[]."""
     BITS = "bits"
+    """Binary digits without leading zeros."""
 
 
-BY_MYSQL_TYPE: Mapping[str, Form] = {
+@dataclass(frozen=True, slots=True)
+class CanonicalColumn:
+    """A column of one end, and how its server is to render it."""
+
+    name: str
+    type: NativeType
+    form: Form
+    zero_dates: str = "text"
+    """``null``: a date that PostgreSQL cannot hold is rendered as NULL, as the copy made it."""
+
+
+MYSQL_FORMS: Mapping[str, Form] = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year"), Form.INTEGER),
     "decimal": Form.DECIMAL,
-    "float": Form.FLOAT,
-    "double": Form.FLOAT,
+    **dict.fromkeys(("float", "double"), Form.FLOAT),
     "bit": Form.BITS,
     "json": Form.JSON,
     "set": Form.LABELS,
@@ -53,26 +76,91 @@ BY_MYSQL_TYPE: Mapping[str, Form] = {
 }  # fmt: skip
 """Everything else of MySQL's is bytes."""
 
-BY_POSTGRES_TYPE: Mapping[str, Form] = {"bool": Form.BOOLEAN, "numeric": Form.DECIMAL}
+POSTGRES_FORMS: Mapping[str, Form] = {
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), Form.INTEGER),
+    "numeric": Form.DECIMAL,
+    **dict.fromkeys(("float4", "float8"), Form.FLOAT),
+    "bool": Form.BOOLEAN,
+    "bytea": Form.BYTES,
+    **dict.fromkeys(("bit", "varbit"), Form.BITS),
+    **dict.fromkeys(("json", "jsonb"), Form.JSON),
+    **dict.fromkeys(
+        ("date", "timestamp", "timestamptz", "time", "timetz", "interval"), Form.MOMENT
+    ),
+}
+"""Everything else of PostgreSQL's is text, and arrays are labels."""
+
+MEETINGS: Mapping[frozenset[Form], Form] = {
+    frozenset({Form.INTEGER, Form.DECIMAL}): Form.DECIMAL,
+    frozenset({Form.INTEGER, Form.FLOAT}): Form.DECIMAL,
+    frozenset({Form.DECIMAL, Form.FLOAT}): Form.DECIMAL,
+    frozenset({Form.BITS, Form.DECIMAL}): Form.DECIMAL,
+    frozenset({Form.BITS, Form.INTEGER}): Form.INTEGER,
+    frozenset({Form.BOOLEAN, Form.INTEGER}): Form.BOOLEAN,
+    frozenset({Form.BOOLEAN, Form.BITS}): Form.BOOLEAN,
+    frozenset({Form.BYTES, Form.TEXT}): Form.BYTES,
+    frozenset({Form.MOMENT, Form.TEXT}): Form.MOMENT,
+    frozenset({Form.JSON, Form.TEXT}): Form.JSON,
+    frozenset({Form.JSON, Form.LABELS}): Form.JSON,
+}
+"""Where two sorts of values meet; any other two meet as text."""
+
+
+def form_of(native: NativeType) -> Form:
+    """What sort of values a type holds; a domain those of its base."""
+    while native.kind is TypeKind.DOMAIN and native.element is not None:
+        native = native.element
+    if native.dialect is Dialect.MYSQL:
+        return MYSQL_FORMS.get(native.name, Form.BYTES)
+    if native.kind is TypeKind.ARRAY or native.name.startswith("_"):
+        return Form.LABELS
+    if native.kind is not TypeKind.BASE:
+        return Form.TEXT
+    return POSTGRES_FORMS.get(native.name, Form.TEXT)
 
 
 def form_for(source: NativeType, target: NativeType) -> Form:
     """The form for a source and a target column."""
-    if source.dialect is target.dialect:
-        return Form.NATIVE if source.name == target.name else Form.TEXT
-    native, other = (source, target) if source.dialect is Dialect.MYSQL else (target, source)
-    form = BY_MYSQL_TYPE.get(native.name, Form.BYTES)
-    if form is Form.BITS and other.name in {"int2", "int4", "int8"}:
-        return Form.INTEGER
-    if form in (Form.INTEGER, Form.BITS):
-        return BY_POSTGRES_TYPE.get(other.name, form)
-    return form
+    if source.dialect is target.dialect and source.name == target.name:
+        return Form.NATIVE
+    one, two = form_of(source), form_of(target)
+    return one if one is two else MEETINGS.get(frozenset({one, two}), Form.TEXT)
+
+
+def nulls_zero_dates(source: NativeType, target: NativeType, policy: str) -> bool:
+    """True where the copy made NULL of zero and partial dates: the target is no text."""
+    return (
+        policy != "error"
+        and source.dialect is Dialect.MYSQL
+        and source.name in {"date", "datetime", "timestamp"}
+        and target.dialect is Dialect.POSTGRES
+        and form_of(target) is Form.MOMENT
+    )
 
 
 def _decimal(text: str) -> str:
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
+    """One text for each number, by strings alone: no digit is ever rounded."""
+    if text[:1] in PLAIN and len(text) <= WRITTEN_OUT and text.replace(".", "", 1).isdecimal():
+        return text.rstrip("0").rstrip(".") if "." in text else text  # what most are
+    mantissa, _, power = text.lower().partition("e")
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.lstrip("+-").partition(".")
+    if not (whole + fraction).isdecimal():
+        return text  # NaN, Infinity
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    exponent = int(power or 0) - len(fraction) + len(digits) - len(significant)
+    return sign + _written(significant, exponent) if significant else "0"
+
+
+def _written(digits: str, exponent: int) -> str:
+    """Without an exponent where that is of a sane length: keys are shown so."""
+    if abs(exponent) > WRITTEN_OUT:
+        return f"{digits}e{exponent}"
+    if exponent >= 0:
+        return digits + "0" * exponent
+    padded = digits.rjust(1 - exponent, "0")
+    return f"{padded[:exponent]}.{padded[exponent:]}"
 
 
 def _float(text: str) -> str:
@@ -81,18 +169,37 @@ def _float(text: str) -> str:
 
 def _moment(text: str) -> str:
     text = text.removesuffix("+00")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text.removesuffix(" 00:00:00")  # a date, where the other end has one
+
+
+def _bits(text: str) -> str:
+    return text.lstrip("0") or "0"
+
+
+class _Number(str):
+    """A number of a JSON document, which is no string of it."""
+
+    __slots__ = ()
+
+
+def _number(text: str) -> _Number:
+    return _Number(_decimal(text))
 
 
 def _json(text: str) -> str:
-    parsed = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    return json.dumps(_plain(parsed), sort_keys=True)
+    try:
+        parsed = json.loads(text, parse_float=_number, parse_int=_number)
+        return json.dumps(_plain(parsed), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text  # a text column on the other end may hold anything
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as tagged texts of their value, so that 1.0 equals 1 and no digit is lost."""
-    if isinstance(value, Decimal):
-        return {"#": format(value.normalize(), "f")}
+    """Numbers and strings told apart by their first letter."""
+    if isinstance(value, str):
+        return ("n" if isinstance(value, _Number) else "s") + value
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
@@ -103,4 +210,6 @@ NORMALISERS: Mapping[Form, Callable[[str], str]] = {
     Form.FLOAT: _float,
     Form.MOMENT: _moment,
     Form.JSON: _json,
+    Form.BITS: _bits,
 }
+"""What is done to the text of both ends; every other form's text is compared as it is."""

@@ -1,32 +1,55 @@
-"""MySQL's own text of every value, for `verify`. Shares nothing with the copy."""
+"""MySQL's own text of every value, for `verify`. Shares nothing with the copy.
+
+The text protocol carries what the server prints; values that the server has as bytes are
+shown as hex. Functions are used only where the plain text is not exact: their results
+would be cut (to NULL) at max_allowed_packet.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pymysql.cursors import SSCursor
 
 from streams_engine.adapters.mysql.connect import MysqlConnect, translating
-from streams_engine.model import NativeType, TableId
-from streams_engine.schema.forms import Form
+from streams_engine.errors import ServerError
+from streams_engine.model import TableId
+from streams_engine.schema.forms import CanonicalColumn, Form, form_of
 
 __all__ = ["MysqlCanonical"]
 
-RENDERINGS: Mapping[Form, str] = {
-    Form.BYTES: "HEX({})",
-    Form.BITS: "CAST({} + 0 AS CHAR)",
-    Form.BOOLEAN: "CAST({} + 0 AS CHAR)",
-    Form.INTEGER: "CAST({} + 0 AS CHAR)",
-    # FLOAT's own text is rounded to six digits; as DOUBLE every bit shows.
-    Form.FLOAT: "CAST(CAST({} AS DOUBLE) AS CHAR)",
-}
-"""Every other form is CAST(... AS CHAR)."""
+# FLOAT's own text is rounded to six digits; times one, as a DOUBLE, every bit shows, and the
+# sign of zero too.
+WIDENED = "{} * 1E0"
+
+RENDERINGS: Mapping[tuple[Form, str], str] = {
+    **{(form, "float"): WIDENED for form in Form},
+    # Without the zeros of ZEROFILL and of the year 0000.
+    **{(form, of): "{} + 0" for form in (Form.INTEGER, Form.BOOLEAN, Form.DECIMAL)
+       for of in (Form.INTEGER, Form.BITS)},
+    (Form.BITS, Form.BITS): "BIN({} + 0)",
+    # The driver takes what it does not know for ASCII.
+    **{(form, "vector"): "LOWER(HEX({}))" for form in Form},
+}  # fmt: skip
+"""By form and by the column's type name or own sort; every other value is printed as it is."""
+
+NULLED = (
+    "IF(YEAR({0}) = 0 OR MONTH({0}) = 0 OR DAYOFMONTH({0}) = 0"
+    " OR DAYOFMONTH({0}) > DAYOFMONTH(LAST_DAY(CONCAT(LEFT({0}, 7), '-01'))), NULL, {0})"
+)
+"""What is no day of the calendar (0000-00-00, 2020-00-15, 2021-02-31) becomes NULL."""
+
+AS_BYTES = {Form.BYTES, Form.BITS}
+"""What the driver hands over as bytes, where nothing is rendered."""
+
+FETCH = 1000
 
 
 class MysqlCanonical:
-    """One consistent view of a server, read as texts."""
+    """One consistent view of a server, read as texts. Not for use by several threads."""
 
     def __init__(self, connect: MysqlConnect) -> None:
         self._connect = connect
@@ -34,29 +57,48 @@ class MysqlCanonical:
 
     def __enter__(self) -> MysqlCanonical:
         self._connection = self._connect.open()
-        with self._connection.cursor() as cursor:
+        self._connection.decoders = {}  # texts stay as the server wrote them
+        with translating("verify"), self._connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        with contextlib.suppress(Exception):
+            self._connection.close()
 
+    @contextlib.contextmanager
     def rows(
-        self, table: TableId, columns: Sequence[tuple[str, NativeType, Form]], *, only: bool
-    ) -> Iterator[tuple[str | None, ...]]:
+        self, table: TableId, columns: Sequence[CanonicalColumn], *, only: bool
+    ) -> Iterator[Iterator[tuple[str | None, ...]]]:
         """Every row as texts, in no order. MySQL has no inheritance: ``only`` says nothing."""
-        rendered = ", ".join(
-            RENDERINGS.get(form, "CAST({} AS CHAR)").format(_quoted(name))
-            for name, _, form in columns
-        )
+        rendered = ", ".join(map(_rendered, columns))
+        binary = any(form_of(column.type) in AS_BYTES for column in columns)
         query = f"SELECT {rendered} FROM {_quoted(table.schema)}.{_quoted(table.name)}"
-        with (
-            translating(f"verifying {table}"),
-            contextlib.closing(self._connection.cursor(SSCursor)) as cursor,
-        ):
+        with translating(f"verifying {table}"):
+            cursor = self._connection.cursor(SSCursor)
             cursor.execute(query)
-            yield from cursor.fetchall_unbuffered()
+            try:
+                rows = chain.from_iterable(iter(lambda: cursor.fetchmany(FETCH), ()))
+                yield map(_texts, rows) if binary else rows
+            except BaseException:
+                self._connection.close()  # else the rest of the rows would be read and dropped
+                raise
+            if cursor.warning_count:
+                raise ServerError(f"verifying {table}: the server could not print every value.")
+            cursor.close()
+
+
+def _texts(row: tuple[Any, ...]) -> tuple[str | None, ...]:
+    return tuple([v.hex() if type(v) is bytes else v for v in row])
+
+
+def _rendered(column: CanonicalColumn) -> str:
+    by_name = RENDERINGS.get((column.form, column.type.name))
+    template = by_name or RENDERINGS.get((column.form, form_of(column.type)), "{}")
+    if column.zero_dates == "null":
+        template = NULLED
+    return template.format(_quoted(column.name))
 
 
 def _quoted(name: str) -> str:
