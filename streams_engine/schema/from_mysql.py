@@ -146,6 +146,8 @@ class _Mapper:
                 type=source.type.text,
             )
         rule = rule or Rule("text")
+        if rule.convert == "date" and override is None and self.options.zero_dates == "text":
+            override = postgres_type("text")
         native = override or self._native(source, rule, target_id, where)
         read, arrives, convert = self._transport(source, native, rule, override is not None)
         name = self.columns[table.id][source.name]
