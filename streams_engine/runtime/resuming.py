@@ -175,8 +175,9 @@ class Memory:
                 chunks[table] = [_chunk(document) for document in record["chunks"]]
                 for chunk in chunks[table]:
                     part = self._records.get(chunk_key(chunk))
-                    cut = _rows(part) and not part["done"]
-                    if cut and not part["last"] and not (chunk.ordered and unchanged):
+                    if part is None or not _rows(part) or part["done"] or part["last"]:
+                        continue
+                    if not (chunk.ordered and unchanged):
                         reload.add(table)
                 # In a changed heap rows may have moved between finished and unfinished ranges.
                 parts = [self._records.get(chunk_key(c)) for c in chunks[table] if c.ordered]

@@ -121,9 +121,7 @@ def ends(mysql_server: Server, pg_server: Server, database: Databases) -> Iterat
         pg.execute("SET timezone = 'UTC'")
         with my.cursor() as cursor:
             cursor.execute("SET time_zone = '+00:00'")
-        yield Ends(
-            my, pg, one, mysql_connect(mysql_server, one), postgres_connect(pg_server, two)
-        )
+        yield Ends(my, pg, one, mysql_connect(mysql_server, one), postgres_connect(pg_server, two))
 
 
 @dataclass(frozen=True)
@@ -218,8 +216,8 @@ def test_every_type_case_is_equal_and_found_when_altered(ends: Ends, shared_data
 def shop(ends: Ends, rows: int = 2000) -> VerifyPair:
     """The same odd rows on both ends, with a key that differs by case alone."""
     ends.run(
-        "CREATE TABLE `odd ``\"%{t` (a varchar(20) CHARACTER SET latin1 COLLATE latin1_bin,"
-        " n int, `w ``\"%{x` mediumtext, b blob, PRIMARY KEY (a, n)) CHARACTER SET utf8mb4",
+        'CREATE TABLE `odd ``"%{t` (a varchar(20) CHARACTER SET latin1 COLLATE latin1_bin,'
+        ' n int, `w ``"%{x` mediumtext, b blob, PRIMARY KEY (a, n)) CHARACTER SET utf8mb4',
         'CREATE TABLE "odd `""%{t" (a varchar(20), n int, "w `""%{x" text, b bytea)',
     )
     texts = ["", "\\N", "a\tb\nc\\d\r", "ü😀", None, "x" * 70_000, "\\", "\x7f\x1f", "é"]

@@ -82,9 +82,7 @@ def test_one_dialect_compares_the_servers_own_text() -> None:
 
 
 def test_domain_is_compared_as_its_base() -> None:
-    domain = NativeType(
-        Dialect.POSTGRES, "year", "year", kind=TypeKind.DOMAIN, element=pg("int4")
-    )
+    domain = NativeType(Dialect.POSTGRES, "year", "year", kind=TypeKind.DOMAIN, element=pg("int4"))
     assert form_for(my("year"), domain) is Form.INTEGER
 
 
