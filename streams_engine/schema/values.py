@@ -24,10 +24,10 @@ Conversion = Callable[[pa.Array], tuple[pa.Array, np.ndarray | None]]
 
 def boolean(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
     """0 and 1 become false and true; any other number fits no boolean."""
-    fits = pc.less_equal(pc.abs_checked(pc.cast(values, pa.int64())), 1)
-    fits = pc.and_(fits, pc.greater_equal(values, pa.scalar(0, values.type)))
+    zero, one = pa.scalar(0, values.type), pa.scalar(1, values.type)
+    fits = pc.or_(pc.equal(values, zero), pc.equal(values, one))
     bad = pc.fill_null(pc.invert(fits), False)
-    return pc.not_equal(values, pa.scalar(0, values.type)), _mask(bad)
+    return pc.not_equal(values, zero), _mask(bad)
 
 
 def labels(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:

@@ -56,6 +56,8 @@ def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence
     Raises `RowRejected` naming the column where a value has no place in its type.
     """
     rows = batch.num_rows
+    if not rows:
+        return b""
     count = np.frombuffer(struct.pack(">h", batch.num_columns), np.uint8)
     parts: list[Part] = [Fixed(np.broadcast_to(count, (rows, 2)))]
     for values, encoder, column in zip(batch.columns, encoders, columns, strict=True):
@@ -64,7 +66,8 @@ def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence
         except (pa.ArrowInvalid, OverflowError, ValueError):
             raise RowRejected(
                 f"Column {column.name}: a value does not fit {column.type}.",
-                remedy="Choose a wider type with typeOverrides.",
+                remedy="Choose a wider type with typeOverrides (interval for TIME outside a day), "
+                "or set such rows aside with onError: quarantine.",
                 column=column.name,
             ) from None
     return _weave(parts, rows)
@@ -192,7 +195,12 @@ def timestamp(values: pa.Array, _: NativeType) -> list[Part]:
 def _shifted(values: pa.Array, storage: Any, epoch: int, big_endian: str) -> list[Part]:
     nulls = _nulls(values)
     plain = values.fill_null(0) if nulls is not None else values
-    shifted = plain.to_numpy(zero_copy_only=False).astype(storage) - epoch
+    given = plain.to_numpy(zero_copy_only=False).astype(storage)
+    # The extremes of the wire form mean infinity.
+    limits = np.iinfo(np.dtype(big_endian))
+    if len(given) and (given.min() <= limits.min + epoch or given.max() - epoch >= limits.max):
+        raise ValueError("out of range")
+    shifted = given - epoch
     payload = shifted.astype(big_endian)
     return _sized(payload.view(np.uint8).reshape(len(values), payload.dtype.itemsize), nulls)
 

@@ -20,6 +20,7 @@ from streams_engine.schema.postgres import WIRE, base_of
 
 __all__ = ["encode"]
 
+DAY_MICROSECONDS = 86_400_000_000
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
@@ -62,6 +63,8 @@ def _text(values: pa.Array, column: Column) -> pa.Array:
         return _hex(values)
     if pa.types.is_duration(arrow):
         micro = values.cast(pa.duration("us")).view(pa.int64())
+        if base_of(column.type).name == "time":
+            return _time_of_day(micro)
         return pc.binary_join_element_wise(micro.cast(pa.string()), "microseconds", " ")
     if pa.types.is_timestamp(arrow) and arrow.tz is not None:
         plain = values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
@@ -75,6 +78,16 @@ def _text(values: pa.Array, column: Column) -> pa.Array:
             pa.string(),
         )
     return values.cast(pa.string())
+
+
+def _time_of_day(micro: pa.Array) -> pa.Array:
+    """00:00:00 to 24:00:00, which Arrow's time of day stops short of."""
+    outside = pc.or_(pc.less(micro, 0), pc.greater(micro, DAY_MICROSECONDS))
+    if pc.any(outside).as_py():
+        raise ValueError("outside a day")
+    end = pc.equal(micro, DAY_MICROSECONDS)
+    clock = pc.if_else(end, 0, micro).cast(pa.time64("us")).cast(pa.string())
+    return pc.if_else(end, "24:00:00", clock)
 
 
 def _hex(values: pa.Array) -> pa.Array:

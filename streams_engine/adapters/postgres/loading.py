@@ -90,9 +90,18 @@ class Loader:
         self.rows += counted
 
     def _encode(self, block: pa.RecordBatch) -> Any:
-        if self._encoders is None:
-            return copy_text.encode(block, self._load.columns)
-        return copy_binary.encode(block, self._encoders, self._load.columns)
+        load = self._load
+        try:
+            if self._encoders is None:
+                return copy_text.encode(block, load.columns)
+            return copy_binary.encode(block, self._encoders, load.columns)
+        except RowRejected as error:
+            raise RowRejected(
+                f"loading {load.table}: {error.message}",
+                remedy=error.remedy,
+                table=str(load.table),
+                **error.details,
+            ) from None
 
     # Bad rows
 
