@@ -104,12 +104,12 @@ class Convert:
                     self._copy(copier, snapshot, prepared, memory, going_on)
             if self.control.hold():
                 self._finish(prepared, copier, going_on)
-                if copier is not None and copier.failed:
-                    raise next(iter(copier.failed.values()))
-                if self.control.hold():
-                    memory.forget()
-                    self.control.complete()
-                    self.counters.phase = "done"
+            if copier is not None and copier.failed:
+                raise next(iter(copier.failed.values()))
+            if self.control.hold():
+                memory.forget()
+                self.control.complete()
+                self.counters.phase = "done"
 
     # Steps
 

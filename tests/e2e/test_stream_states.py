@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streams_engine import AsyncStream, State, Stream
-from streams_engine.errors import StateConflict
+from streams_engine.errors import RowRejected, StateConflict
 from streams_engine.stats import Stats
 
 from .halting import ROWS, SECONDS, big, cut_small, equal, finish, held, records, sums
@@ -339,12 +339,15 @@ def test_the_row_limit_counts_only_rows_that_arrived(source: End, target: End) -
     assert sums(target)[0] == ROWS * 999 // 1000
 
 
-def test_a_failed_table_does_not_use_up_the_limit(mysql: End, target: End) -> None:
+def test_a_failed_table_neither_uses_up_the_limit_nor_hides_behind_it(
+    mysql: End, target: End
+) -> None:
     big(mysql, "u", 500)
     target.run("CREATE TABLE t (id BIGINT CHECK (id < 0), n INT, v VARCHAR(60), d NUMERIC(12,2))")
     s = stream(mysql, target, limits={"numberOfEvents": 300}, structure_options={})
-    s.run()
-    assert s.state is State.EVENT_LIMIT_REACHED
+    with pytest.raises(RowRejected):
+        s.run()
+    assert s.state is State.FAILED and s.stats().rows == 300
     assert [f.object for f in s.stats().findings if f.severity == "error"] == [
         f"{mysql.database}.t"
     ]
