@@ -79,7 +79,7 @@ def ours(module: str, *, deep: bool) -> set[str]:
 
 
 def part(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if part(m) in ALLOWED])
