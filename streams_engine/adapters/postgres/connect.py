@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -246,12 +247,18 @@ def translate(error: psycopg.Error, what: str) -> StreamsError:
         sentence += f": {diag.message_detail}".rstrip(".").replace("\n", ", ")
     if cls is RowRejected:
         remedy = remedy or "Repair the row, or set such rows aside with onError: quarantine."
+    line = _COPY_LINE.match(diag.context or "")
     return cls(
         f"{what}{where}: {sentence}.",
         remedy=remedy,
         retryable=True if state in RETRYABLE else None,
         sqlstate=state,
+        **({"row": int(line[1])} if line else {}),
     )
+
+
+_COPY_LINE = re.compile(r"COPY .+?, line (\d+)")
+"""The context of an error in COPY FROM; in binary format too a line is a row."""
 
 
 def _copy_column(context: str | None) -> str | None:

@@ -106,16 +106,31 @@ class Loader:
     # Bad rows
 
     def _load_or_isolate(self, into: sql.Composable, block: pa.RecordBatch) -> None:
-        """Load a block; where a row is refused, halve until it stands alone."""
-        fault = self._try(into, block)
-        if fault is None:
-            return
-        if block.num_rows == 1:
-            self.rejected.append(self._rejected(block, fault))
-            return
-        middle = block.num_rows // 2
-        self._load_or_isolate(into, block.slice(0, middle))
-        self._load_or_isolate(into, block.slice(middle))
+        """Load a block, from its first row to its last; a refused row is set aside.
+
+        The server names the row that COPY stumbled over. What it cannot name (a foreign
+        key is checked at the end) is found by halving. The window shrinks to where bad rows
+        are and grows again where none is, so that many of them do not send the block anew
+        each time.
+        """
+        start, window = 0, block.num_rows
+        while start < block.num_rows:
+            part = block.slice(start, window)
+            fault = self._try(into, part)
+            if fault is None:
+                start += part.num_rows
+                window *= 2
+                continue
+            bad = fault.details.pop("row", None) or (1 if part.num_rows == 1 else None)
+            if bad is None or bad > part.num_rows:
+                window = max(1, part.num_rows // 2)
+                continue
+            if bad > 1 and self._try(into, part.slice(0, bad - 1)) is not None:
+                window = bad - 1  # an earlier row is bad by a rule checked later
+                continue
+            self.rejected.append(self._rejected(part.slice(bad - 1, 1), fault))
+            start += bad
+            window = max(16, 2 * bad)
 
     def _try(self, into: sql.Composable, block: pa.RecordBatch) -> RowRejected | None:
         rows, size = self.rows, self.bytes
