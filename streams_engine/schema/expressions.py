@@ -60,18 +60,27 @@ _SAFE: tuple[type[exp.Expression], ...] = (
 )
 
 _TEXT = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
+_SMALL = {"tinyint", "smallint", "mediumint", "int"}
+_SOURCE_NUMBERS = {
+    *("tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year"),
+}
 _NOW = re.compile(
     r"^\(?\s*(?:current_timestamp|now|localtimestamp|localtime)\s*(?:\(\s*(\d*)\s*\))?\s*\)?$", re.I
 )
 
 
 def translate(
-    expression: Expression, columns: Mapping[str, NativeType], names: Mapping[str, str]
+    expression: Expression,
+    columns: Mapping[str, NativeType],
+    names: Mapping[str, str],
+    result: NativeType | None = None,
 ) -> Expression | None:
     """The expression for PostgreSQL, or None where its meaning cannot be vouched for.
 
     ``columns`` gives the *source* type of each column that may be named (one that became
     a boolean is left out: it is no number any more), ``names`` the target's name of each.
+    With ``result``, the source type of a generated column, it must also give the very
+    same values: no comparison of texts (a collation's) and no implicit casts.
     """
     try:
         tree = sqlglot.parse_one(expression.sql, dialect="mysql")
@@ -79,6 +88,10 @@ def translate(
         return None
     tree = tree.transform(_plain)
     tree = tree.transform(lambda node: _concat(node, columns))
+    if result is not None and _sort(tree, columns) != _sort_of_type(result):
+        return None
+    if _mixes_text(tree, columns):
+        return None
     for node in tree.walk():
         if not isinstance(node, _SAFE):
             return None
@@ -86,9 +99,11 @@ def translate(
             name = node.name
             if name not in columns or columns[name].name in {"bit", "set", "json"}:
                 return None
-            node.replace(exp.column(exp.to_identifier(names[name], quoted=True)))
-    if _mixes_text(tree, columns):
-        return None
+            column: exp.Expression = exp.column(exp.to_identifier(names[name], quoted=True))
+            counts = isinstance(node.parent, exp.Add | exp.Sub | exp.Mul | exp.Neg)
+            if result is not None and counts and columns[name].name in _SMALL:
+                column = exp.cast(column, "bigint")  # MySQL reckons in 64 bits
+            node.replace(column)
     return Expression(tree.sql("postgres", identify=True), Dialect.POSTGRES)
 
 
@@ -197,6 +212,56 @@ def _concat(node: exp.Expression, columns: Mapping[str, NativeType]) -> exp.Expr
     for part in parts[1:]:
         joined = exp.DPipe(this=joined, expression=part)
     return exp.paren(joined)
+
+
+def _sort_of_type(native: NativeType) -> str:
+    if native.name in _TEXT:
+        return "text"
+    return "number" if native.name in _SOURCE_NUMBERS else native.name
+
+
+def _sort(node: exp.Expression, columns: Mapping[str, NativeType]) -> str | None:
+    """number, text, truth, null or a type's name; None where both servers may not agree."""
+
+    def same(*parts: exp.Expression) -> str | None:
+        sorts = {_sort(part, columns) for part in parts} - {"null"}
+        return sorts.pop() if len(sorts) == 1 else "null" if not sorts else None
+
+    def comparable(*parts: exp.Expression) -> str | None:
+        found = same(*parts)
+        return None if found in ("text", "enum") else found
+
+    if isinstance(node, exp.Literal):
+        return "text" if node.is_string else "number"
+    if isinstance(node, exp.Null):
+        return "null"
+    if isinstance(node, exp.Column):
+        return _sort_of_type(columns[node.name]) if node.name in columns else None
+    if isinstance(node, exp.Paren):
+        return _sort(node.this, columns)
+    if isinstance(node, exp.Add | exp.Sub | exp.Mul | exp.Neg | exp.Abs | exp.Ceil | exp.Floor):
+        return "number" if same(*node.iter_expressions()) == "number" else None
+    if isinstance(node, exp.And | exp.Or | exp.Not):
+        return "truth" if same(*node.iter_expressions()) == "truth" else None
+    if isinstance(node, exp.Is):
+        return "truth" if isinstance(node.expression, exp.Null) else None
+    if isinstance(node, exp.Predicate):
+        return "truth" if comparable(*node.iter_expressions()) else None
+    if isinstance(node, exp.Nullif | exp.Greatest | exp.Least):
+        return comparable(*node.iter_expressions())
+    if isinstance(node, exp.Coalesce):
+        return same(*node.iter_expressions())
+    if isinstance(node, exp.If | exp.Case):
+        tests = node.args["ifs"] if isinstance(node, exp.Case) else [node]
+        if node.args.get("this") is not None and isinstance(node, exp.Case):
+            return None
+        if any(_sort(test.this, columns) != "truth" for test in tests):
+            return None
+        other = node.args.get("default") or node.args.get("false")
+        return same(*(test.args["true"] for test in tests), *([other] if other else []))
+    if isinstance(node, exp.Lower | exp.Upper | exp.Trim | exp.DPipe):
+        return "text" if same(*node.iter_expressions()) == "text" else None
+    return None
 
 
 def _mixes_text(tree: exp.Expression, columns: Mapping[str, NativeType]) -> bool:

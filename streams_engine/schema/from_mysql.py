@@ -240,7 +240,7 @@ class _Mapper:
     def _generated(self, table: TableSchema, source: Column, where: str) -> Expression | None:
         if source.generated is None:
             return None
-        found = self._translate(table, source.generated)
+        found = self._translate(table, source.generated, source.type)
         if found is None:
             self.findings.warn(
                 "generated-as-plain",
@@ -250,13 +250,15 @@ class _Mapper:
             )
         return found
 
-    def _translate(self, table: TableSchema, expression: Expression) -> Expression | None:
+    def _translate(
+        self, table: TableSchema, expression: Expression, result: NativeType | None = None
+    ) -> Expression | None:
         types = {
             column.name: column.type
             for column in table.columns
             if (table.id, column.name) not in self.options.booleans
         }
-        return translate(expression, types, self.columns[table.id])
+        return translate(expression, types, self.columns[table.id], result)
 
     # Keys, indexes, constraints
 
