@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streams_engine.adapters.mysql import catalog_queries as queries
-from streams_engine.adapters.mysql.catalog_types import default_of, native_type
+from streams_engine.adapters.mysql.catalog_types import default_of, native_type, unescape
 from streams_engine.adapters.mysql.connect import is_mariadb, translating
 from streams_engine.errors import NotFound
 from streams_engine.model import (
@@ -37,14 +37,18 @@ TRANSACTIONAL = {"InnoDB", "ROCKSDB", "TokuDB"}
 
 def tables_in_scope(connection: Any, scope: Scope) -> list[TableId]:
     """The names of the tables meant. Raises `NotFound` naming near ones."""
-    rows = ask(connection, queries.TABLES, schema=scope.schema)
-    return [TableId(row[0], row[1]) for row in _chosen(rows, scope)]
-
-
-def read_catalog(connection: Any, scope: Scope) -> Catalog:
-    """Describe the tables of a scope. Raises `NotFound` for a table that is not there."""
     with translating("reading the catalog"):
-        return _Reader(connection, scope).read()
+        reader = _Reader(connection, scope)
+        return [TableId(row[0], row[1]) for row in reader.chosen()]
+
+
+def read_catalog(connection: Any, scope: Scope, tables: Sequence[TableId] | None = None) -> Catalog:
+    """Describe the tables of a scope, or only those of it that ``tables`` names.
+
+    Raises `NotFound` for a database or a table that is not there.
+    """
+    with translating("reading the catalog"):
+        return _Reader(connection, scope).read(tables)
 
 
 def ask(connection: Any, query: str, *, schema: str | None) -> list[Any]:
@@ -55,24 +59,9 @@ def ask(connection: Any, query: str, *, schema: str | None) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
-    if scope.schema is not None and not rows and scope.tables is None:
-        return []
-    if scope.tables is None:
-        return rows
-    chosen = []
-    for name in scope.tables:
-        found = [r for r in rows if name in (r[1], f"{r[0]}.{r[1]}")]
-        if not found:
-            known = sorted({r[1] for r in rows})
-            near = ", ".join(difflib.get_close_matches(name, known, 3)) or "none"
-            raise NotFound(
-                f"The source has no table '{name}'.",
-                remedy=f"Names that come near: {near}.",
-                table=name,
-            )
-        chosen += [r for r in found if r not in chosen]
-    return chosen
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(set(known)), 3)
+    return f"Names that come near: {', '.join(near) or 'none'}."
 
 
 def _group(rows: Iterable[Any]) -> dict[TableId, list[Any]]:
@@ -87,15 +76,41 @@ class _Reader:
         self._connection = connection
         self._scope = scope
         self._maria = is_mariadb(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@lower_case_table_names")
+            # 0: names are told apart by case. How a comparison in information_schema
+            # takes them depends on version and flavour, so names are compared here.
+            self._fold: Callable[[str], str] = str if not cursor.fetchone()[0] else str.lower
 
     def _ask(self, query: str) -> list[Any]:
         return ask(self._connection, query, schema=self._scope.schema)
 
-    def read(self) -> Catalog:
+    def chosen(self) -> list[Any]:
+        """The rows of the tables in scope, each once."""
         if self._scope.schema is not None:
             self._demand_database(self._scope.schema)
-        chosen = _chosen(self._ask(queries.TABLES), self._scope)
-        self.columns = _group(self._ask(queries.COLUMNS[self._maria]))
+        rows = self._ask(queries.TABLES)
+        if self._scope.tables is None:
+            return rows
+        found = []
+        for wanted in map(self._fold, self._scope.tables):
+            names = [(self._fold(row[1]), self._fold(f"{row[0]}.{row[1]}")) for row in rows]
+            matching = [row for row, name in zip(rows, names, strict=True) if wanted in name]
+            if not matching:
+                raise NotFound(
+                    f"The source has no table '{wanted}'.",
+                    remedy=_near(wanted, (row[1] for row in rows)),
+                    table=wanted,
+                )
+            found += [row for row in matching if row not in found]
+        return found
+
+    def read(self, tables: Sequence[TableId] | None) -> Catalog:
+        chosen = self.chosen()
+        if tables is not None:
+            wanted = set(tables)
+            chosen = [row for row in chosen if TableId(row[0], row[1]) in wanted]
+        self.columns = _group(self._ask(queries.COLUMNS))
         self.indexes = _group(self._ask(queries.INDEXES[self._maria]))
         self.foreign_keys = _group(self._ask(queries.FOREIGN_KEYS))
         self.checks = _group(self._ask(queries.CHECKS[self._maria]))
@@ -114,11 +129,10 @@ class _Reader:
         with self._connection.cursor() as cursor:
             cursor.execute(queries.DATABASES)
             known = [row[0] for row in cursor.fetchall()]
-        if name not in known and name.lower() not in map(str.lower, known):
-            near = ", ".join(difflib.get_close_matches(name, known, 3)) or "none"
+        if self._fold(name) not in map(self._fold, known):
             raise NotFound(
                 f"The source has no database '{name}', or the account may not see it.",
-                remedy=f"Names that come near: {near}.",
+                remedy=_near(name, known),
             )
 
     def _table(self, row: Any) -> TableSchema:
@@ -132,12 +146,18 @@ class _Reader:
             )
         if row[6] == "SYSTEM VERSIONED":
             notes.append("It is system-versioned; only its current rows are moved.")
+        json_checks = self._json_columns(table_id)
         columns = tuple(
-            self._column(c, row[5])
+            self._column(c, row[5], c[2] in json_checks)
             for c in self.columns[table_id]
-            if "STORED GENERATED INVISIBLE ROW" not in c[6]
+            # System versioning's own columns, where they are not declared.
+            if not re.search(r"GENERATED.* ROW (START|END)", c[6] or "", re.I)
         )
-        json_checks = {c.name for c in columns if c.type.name == "json"}
+        notes += [
+            f"Its check constraint {c[2]} is not enforced, and is left out."
+            for c in self.checks[table_id]
+            if c[4] == "NO"
+        ]
         indexes = self._indexes(table_id)
         return TableSchema(
             id=table_id,
@@ -158,11 +178,22 @@ class _Reader:
             source_notes=tuple(notes),
         )
 
-    def _column(self, row: Any, next_value: int | None) -> Column:
+    def _json_columns(self, table_id: TableId) -> set[str]:
+        """MariaDB's JSON is LONGTEXT with a check that the server made."""
+        if not self._maria:
+            return set()
+        found = (re.fullmatch(r"json_valid\(`(.+)`\)", c[3]) for c in self.checks[table_id])
+        texts = {c[2] for c in self.columns[table_id] if c[3] == "longtext"}
+        return {m[1].replace("``", "`") for m in found if m} & texts
+
+    def _expression(self, text: str) -> Expression:
+        return Expression(text if self._maria else unescape(text), Dialect.MYSQL)
+
+    def _column(self, row: Any, next_value: int | None, is_json: bool) -> Column:
         (_, _, name, data_type, column_type, nullable, extra, default, charset, collation, comment,
-         generation, json_check) = row  # fmt: skip
+         generation) = row  # fmt: skip
         native = native_type(data_type, column_type)
-        if self._maria and data_type == "longtext" and json_check:
+        if is_json:
             native = native_type("json", "json")
         words = (extra or "").lower()
         on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", words)
@@ -175,7 +206,7 @@ class _Reader:
             if generation
             else default_of(default, native, words, self._maria, nullable == "YES"),
             identity=Identity(next_value=next_value) if "auto_increment" in words else None,
-            generated=Expression(unescape(generation), Dialect.MYSQL) if generation else None,
+            generated=self._expression(generation) if generation else None,
             stored="virtual" not in words,
             on_update=Expression(on_update[1], Dialect.MYSQL) if on_update else None,
             charset=charset,
@@ -196,7 +227,7 @@ class _Reader:
         parts = tuple(
             IndexPart(
                 column=row[4],
-                expression=Expression(unescape(row[8]), Dialect.MYSQL) if row[8] else None,
+                expression=self._expression(row[8]) if row[8] else None,
                 descending=row[5] == "D",
                 length=row[6] if method not in {"spatial", "fulltext"} else None,
             )
@@ -232,13 +263,6 @@ class _Reader:
     def _check(self, row: Any, json_columns: set[str]) -> Check | None:
         _, _, name, clause, enforced = row
         is_json = re.fullmatch(r"json_valid\(`(.+)`\)", clause)
-        if self._maria and is_json and is_json[1] in json_columns:
+        if is_json and is_json[1].replace("``", "`") in json_columns:
             return None
-        if enforced == "NO":
-            return None
-        return Check(name, Expression(unescape(clause), Dialect.MYSQL))
-
-
-def unescape(expression: str) -> str:
-    r"""An expression of information_schema, where MySQL writes quotes as ``\'``."""
-    return expression.replace("\\'", "'")
+        return None if enforced == "NO" else Check(name, self._expression(clause))

@@ -18,23 +18,14 @@ WHERE table_schema {place} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
 ORDER BY table_schema, table_name
 """
 
-_COLUMNS = """
+COLUMNS = """
 SELECT c.table_schema, c.table_name, c.column_name, c.data_type, c.column_type, c.is_nullable,
        c.extra, c.column_default, c.character_set_name, c.collation_name, c.column_comment,
-       c.generation_expression, {json}
+       c.generation_expression
 FROM information_schema.columns c
 WHERE c.table_schema {place}
 ORDER BY c.table_schema, c.table_name, c.ordinal_position
 """
-_IS_JSON = """
- EXISTS (SELECT 1 FROM information_schema.check_constraints k
-         WHERE k.constraint_schema = c.table_schema AND k.table_name = c.table_name
-         AND k.check_clause = CONCAT('json_valid(`', c.column_name, '`)'))
-"""
-COLUMNS: Mapping[bool, str] = {
-    False: _COLUMNS.replace("{json}", "0"),
-    True: _COLUMNS.replace("{json}", _IS_JSON),
-}
 
 _INDEXES = """
 SELECT table_schema, table_name, index_name, non_unique, column_name, collation, sub_part,
@@ -45,7 +36,9 @@ ORDER BY table_schema, table_name, index_name, seq_in_index
 """
 INDEXES: Mapping[bool, str] = {
     False: _INDEXES.replace("{expression}", "expression").replace("{visible}", "is_visible"),
-    True: _INDEXES.replace("{expression}", "NULL").replace("{visible}", "'YES'"),
+    True: _INDEXES.replace("{expression}", "NULL").replace(
+        "{visible}", "IF(ignored = 'YES', 'NO', 'YES')"
+    ),
 }
 
 FOREIGN_KEYS = """
@@ -76,7 +69,8 @@ FROM information_schema.check_constraints WHERE constraint_schema {place} ORDER 
 }
 
 PARTITIONS = """
-SELECT table_schema, table_name, CONCAT(partition_method, ' (', partition_expression, ')')
+SELECT table_schema, table_name,
+       CONCAT(partition_method, ' (', COALESCE(partition_expression, ''), ')')
 FROM information_schema.partitions
 WHERE table_schema {place} AND partition_name IS NOT NULL AND partition_method <> 'SYSTEM_TIME'
 """

@@ -6,7 +6,7 @@ import re
 
 from streams_engine.model import Dialect, Expression, NativeType, TypeKind
 
-__all__ = ["default_of", "labels_of", "native_type"]
+__all__ = ["default_of", "labels_of", "native_type", "unescape"]
 
 _ARGUMENTS = re.compile(r"^[a-z0-9_]+\(([\d,\s]+)\)")
 _SYNONYMS = {"geomcollection": "geometrycollection", "integer": "int", "numeric": "decimal"}
@@ -41,6 +41,20 @@ def labels_of(column_type: str) -> tuple[str, ...]:
     )
 
 
+def unescape(expression: str) -> str:
+    r"""SQL from one of MySQL's information_schema expressions.
+
+    Quotes and backslashes of the SQL text are escaped there once more (``\'it\\\'s\'``), and its
+    UTF-8 bytes are shown as one character each (measured on 9.x; what does not look so is
+    left as it is).
+    """
+    plain = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), expression, flags=re.S)
+    try:
+        return plain.encode("latin-1").decode()
+    except UnicodeError:
+        return plain
+
+
 def default_of(
     raw: str | None, native: NativeType, extra: str, mariadb: bool, nullable: bool
 ) -> Expression | None:
@@ -56,7 +70,7 @@ def default_of(
     if mariadb:
         return None if raw.upper() == "NULL" else Expression(raw, Dialect.MYSQL)
     if "default_generated" in extra:
-        return Expression(raw.replace("\\'", "'"), Dialect.MYSQL)
+        return Expression(unescape(raw), Dialect.MYSQL)
     if native.name == "bit" or (raw.startswith("0x") and native.name.endswith("binary")):
         return Expression(raw, Dialect.MYSQL)
     numeric = native.name in {

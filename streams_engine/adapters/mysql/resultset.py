@@ -7,8 +7,9 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from pymysql import err
 from pymysql.protocol import FieldDescriptorPacket
 
 from streams_engine.adapters.mysql.decoding import Block, decode
+from streams_engine.errors import RowRejected
 
 __all__ = ["PAD", "stream"]
 
@@ -35,20 +37,72 @@ MAX_PACKET = 0xFFFFFF
 _length: Any = struct.Struct("<I").unpack_from
 
 
-def stream(connection: Any, query: str, schema: pa.Schema, what: str) -> Iterator[pa.RecordBatch]:
+def stream(
+    connection: Any,
+    query: str,
+    schema: pa.Schema,
+    what: str,
+    interrupt: Callable[[], None] = lambda: None,
+) -> Iterator[pa.RecordBatch]:
     """Run a query and yield its rows as blocks in exactly ``schema``.
 
     Raises PyMySQL's errors, also those that arrive in the middle of the rows, and
-    `RowRejected` naming table (``what``) and column for bytes that are no text. A stream
-    that is not read to its end leaves the connection unusable.
+    `RowRejected` naming table (``what``) and column for bytes that are no text. Where it is
+    closed before its end, the rest of the rows is read and dropped: ``interrupt`` may have
+    the query killed before (KILL QUERY), then that is no more than what was under way.
     """
-    statement = _prepare(connection, query)
-    types = _execute(connection, statement, schema)
-    for buffer, starts in _blocks(connection):
-        yield decode(Block(buffer, starts, len(types)), types, schema, what)
-    connection._execute_command(COM_STMT_CLOSE, struct.pack("<I", statement))
-    connection._result = None
-    connection._next_seq_id = 0
+    buffered = connection._rfile
+    ahead = connection._rfile = _Reader(connection._sock)
+    try:
+        statement = _prepare(connection, query)
+        try:
+            types = _execute(connection, statement, schema)
+            packets = _blocks(connection._sock, ahead)
+            try:
+                for buffer, starts in packets:
+                    yield decode(Block(buffer, starts, len(types)), types, schema, what)
+            except (GeneratorExit, RowRejected):
+                interrupt()
+                _drop(packets)
+                raise
+        finally:
+            with contextlib.suppress(err.MySQLError, OSError):  # a lost connection has none
+                connection._execute_command(COM_STMT_CLOSE, struct.pack("<I", statement))
+    finally:
+        connection._rfile = buffered
+        connection._next_seq_id = 0
+
+
+def _drop(packets: Iterator[Any]) -> None:
+    """Read a result set to its end, which may be the error that it was killed with."""
+    with contextlib.suppress(err.MySQLError):
+        for _ in packets:
+            pass
+
+
+class _Reader:
+    """What PyMySQL reads packets with, for a while: one that gives back what it read ahead."""
+
+    SIZE = 1 << 16
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._held = b""
+
+    def read(self, size: int) -> bytes:
+        """``size`` bytes, fewer where the connection ended."""
+        while len(self._held) < size and (more := self._sock.recv(self.SIZE)):
+            self._held += more
+        found, self._held = self._held[:size], self._held[size:]
+        return found
+
+    def take(self) -> bytes:
+        """All that was read ahead; it is the caller's from now on."""
+        held, self._held = self._held, b""
+        return held
+
+    def close(self) -> None:
+        """PyMySQL closes what it reads with; the socket is closed on its own."""
 
 
 def _prepare(connection: Any, query: str) -> int:
@@ -73,10 +127,9 @@ def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
     return types
 
 
-def _blocks(connection: Any) -> Iterator[tuple[bytearray, list[int]]]:
+def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]:
     """(buffer, starts of the rows' payloads in it), until the EOF packet."""
-    sock = connection._sock
-    ahead = _read_ahead(connection)
+    ahead = reader.take()
     buffer = bytearray(max(BLOCK_BYTES, len(ahead)) + PAD)
     buffer[: len(ahead)] = ahead
     fill, position = len(ahead), 0
@@ -104,17 +157,6 @@ def _blocks(connection: Any) -> Iterator[tuple[bytearray, list[int]]]:
         if not received:
             raise err.OperationalError(2013, "Lost connection during query")
         fill += received
-
-
-def _read_ahead(connection: Any) -> bytes:
-    """What PyMySQL's buffered reader took from the socket beyond the column definitions."""
-    connection._sock.setblocking(False)
-    try:
-        # With a socket that does not block, peek gives what is there and never waits.
-        held = connection._rfile.peek()
-    finally:
-        connection._sock.settimeout(None)
-    return bytes(connection._rfile.read(len(held))) if held else b""
 
 
 def _walk(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from pymysql.converters import escape_string
 from streams_engine.model import Chunk, Column, Extract, Filter, TableId
 from streams_engine.schema.mysql import arrow_type
 
-__all__ = ["literal", "name", "quote", "select"]
+__all__ = ["beyond", "literal", "name", "quote", "select"]
 
 
 def quote(identifier: str) -> str:
@@ -39,7 +39,10 @@ def select(extract: Extract, chunk: Chunk) -> str:
     """The query that reads a chunk; in key order where the chunk has a key."""
     columns = ", ".join(projection(column) for column in extract.columns)
     query = f"SELECT {columns} FROM {name(chunk.table)}"
-    conditions = [*bounds(chunk), *(condition(f) for f in extract.filters)]
+    limits = bounds(chunk)
+    conditions = [*limits, *(condition(f) for f in extract.filters)]
+    if chunk.key and not extract.sorts and (limits or not conditions):
+        query += " FORCE INDEX (PRIMARY)"  # never a sort of a whole table
     if conditions:
         query += " WHERE " + " AND ".join(conditions)
     order = [quote(s.column) + (" DESC" if s.descending else "") for s in extract.sorts]
@@ -57,25 +60,45 @@ def projection(column: Column) -> str:
     plain = quote(column.name)
     natural = arrow_type(column.type)
     if pa.types.is_string(column.arrow) and not pa.types.is_string(natural):
-        if column.type.name == "bit":
-            return f"CAST({plain} + 0 AS CHAR) AS {plain}"
-        if column.type.name == "float":
-            # FLOAT's own text is rounded to six digits; DOUBLE's is exact.
-            return f"CAST(CAST({plain} AS DOUBLE) AS CHAR) AS {plain}"
-        return f"CAST({plain} AS CHAR) AS {plain}"
+        return f"{TEXTS.get(column.type.name, 'CAST({} AS CHAR)').format(plain)} AS {plain}"
     return plain
 
 
+TEXTS: Mapping[str, str] = {
+    "bit": "CAST({} + 0 AS CHAR)",
+    # FLOAT's own text is rounded to six digits; DOUBLE's is exact.
+    "float": "CAST({} * 1E0 AS CHAR)",
+    # The server would make NULL of bytes that are no text; the decoder refuses them by name.
+    **dict.fromkeys(
+        ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), "{}"
+    ),
+    **dict.fromkeys(
+        ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+         "multipolygon", "geometrycollection"),
+        "ST_AsText({})",
+    ),
+    "vector": "LOWER(HEX({}))",
+}  # fmt: skip
+"""The server's text of a value by type, where a plain cast is not it."""
+
+
 def bounds(chunk: Chunk) -> list[str]:
-    """The chunk's bounds as conditions on its one key column."""
-    if not chunk.key:
-        return []
-    key = quote(chunk.key[0])
+    """The chunk's bounds as conditions on its key columns; the server compares."""
     return [
-        f"{key} {operator} {literal(bound[0])}"
-        for operator, bound in ((">", chunk.low), ("<=", chunk.high))
-        if bound is not None
+        beyond(chunk.key, bound, *operators)
+        for bound, operators in ((chunk.low, (">", ">")), (chunk.high, ("<", "<=")))
+        if chunk.key and bound is not None
     ]
+
+
+def beyond(key: Sequence[str], bound: Sequence[Any], operator: str, last: str) -> str:
+    """A comparison of whole keys, column after column, which an index can serve."""
+    ways = []
+    for i, column in enumerate(key):
+        tests = [f"{quote(k)} = {literal(v)}" for k, v in zip(key[:i], bound, strict=False)]
+        sign = last if i == len(key) - 1 else operator
+        ways.append(" AND ".join([*tests, f"{quote(column)} {sign} {literal(bound[i])}"]))
+    return ways[0] if len(ways) == 1 else "(" + " OR ".join(f"({way})" for way in ways) + ")"
 
 
 def condition(chosen: Filter) -> str:
@@ -90,6 +113,8 @@ def _compared(operator: str) -> Callable[[str, Any], str]:
 def _listed(operator: str) -> Callable[[str, Any], str]:
     def build(column: str, value: Any) -> str:
         values = value if isinstance(value, list | tuple) else [value]
+        if not values:  # IN () is no SQL
+            return "TRUE" if operator == "NOT IN" else "FALSE"
         return f"{column} {operator} ({', '.join(map(literal, values))})"
 
     return build

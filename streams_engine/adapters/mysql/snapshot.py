@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,16 +12,15 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 
+from streams_engine.adapters.mysql import chunking
 from streams_engine.adapters.mysql.connect import translate, translating
 from streams_engine.adapters.mysql.resultset import stream
 from streams_engine.adapters.mysql.selecting import name, quote, select
 from streams_engine.bundles import bundles
-from streams_engine.errors import ConnectionFailed, SnapshotLost
+from streams_engine.errors import ConnectionFailed, SnapshotLost, StreamsError
 from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
 
 __all__ = ["MysqlSnapshot", "boolean_columns"]
-
-INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 
 
 class MysqlSnapshot:
@@ -32,12 +32,15 @@ class MysqlSnapshot:
         catalog: Catalog,
         position: Position,
         findings: Sequence[Finding],
+        holder: Any,
     ) -> None:
         self.catalog = catalog
         self.position = position
         self.findings = findings
         self.readers = len(connections)
-        self._all = list(connections)
+        self._all = [*connections, holder]
+        self._holder = holder
+        self._holder_lock = threading.Lock()
         self._free: queue.Queue[Any] = queue.Queue()
         for connection in connections:
             self._free.put(connection)
@@ -46,44 +49,22 @@ class MysqlSnapshot:
     # Chunks
 
     def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
-        """Ranges of an integer primary key where the table is large, else one chunk.
+        """Ranges of the primary key where the table is large, else one chunk.
 
         The outer ranges are open, so that together they hold every row.
         """
-        key = table.primary_key
-        small = (table.estimated_rows or 0) < 2 * rows
-        if key is None or len(key.parts) != 1 or small or self.readers == 1:
-            return [self._whole(table)]
-        column = table.column(key.columns[0])
-        if column.type.name not in INTEGERS:
-            return [self._whole(table)]
-        low, high = self._extremes(table.id, column.name)
-        parts = max(1, (table.estimated_rows or 0) // rows)
-        if low is None or high is None or high - low < parts:
-            return [self._whole(table)]
-        step = (high - low) // parts
-        edges = [(low + step * i,) for i in range(1, parts)]
-        lows, highs = [None, *edges], [*edges, None]
-        share = (table.estimated_rows or 0) // parts
+        key = chunking.key_of(table)
+        share: int | None = table.estimated_rows
+        edges: list[tuple[Any, ...]] = []
+        if key:
+            with self._borrowed(f"measuring {table.id}") as connection:
+                edges = chunking.edges(connection, table, key, rows)
+        if edges:
+            share = max(rows, (share or 0) // (len(edges) + 1))
         return [
-            Chunk(table.id, number, None, (column.name,), first, last, share)
-            for number, (first, last) in enumerate(zip(lows, highs, strict=True))
+            Chunk(table.id, number, None, key, low, high, share)
+            for number, (low, high) in enumerate(zip([None, *edges], [*edges, None], strict=True))
         ]
-
-    def _whole(self, table: TableSchema) -> Chunk:
-        key = table.primary_key
-        single = key is not None and len(key.parts) == 1 and not key.parts[0].length
-        names = key.columns if key is not None and single else ()
-        if names and table.column(names[0]).type.name not in INTEGERS:
-            names = ()
-        return Chunk(table.id, key=names, estimated_rows=table.estimated_rows)
-
-    def _extremes(self, table: TableId, column: str) -> tuple[int | None, int | None]:
-        key = quote(column)
-        with self._borrowed(f"measuring {table}") as connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT MIN({key}), MAX({key}) FROM {name(table)}")
-            low, high = cursor.fetchone()
-            return low, high
 
     def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
         """The TINYINT(1) columns that hold nothing but 0, 1 and NULL, by a scan in this view."""
@@ -100,36 +81,58 @@ class MysqlSnapshot:
         what = f"reading {extract.table}"
         with self._borrowed(what) as connection:
             yield from stream(
-                connection, select(extract, chunk), extract.arrow_schema(), str(extract.table)
+                connection,
+                select(extract, chunk),
+                extract.arrow_schema(),
+                str(extract.table),
+                lambda: self._interrupt(connection),
             )
+
+    def _interrupt(self, connection: Any) -> None:
+        """End a reader's query and keep its transaction: there is no other way into the view."""
+        with (
+            contextlib.suppress(pymysql.MySQLError),
+            self._holder_lock,
+            self._holder.cursor() as cursor,
+        ):
+            cursor.execute(f"KILL QUERY {connection.thread_id()}")
 
     @contextlib.contextmanager
     def _borrowed(self, what: str) -> Iterator[Any]:
-        """One of the view's connections; it returns unless it broke or was left in mid-result."""
+        """One of the view's connections; it returns unless it broke."""
         connection = self._take(what)
         try:
             yield connection
         except (pymysql.MySQLError, OSError) as error:
-            connection.close()
-            raise self._lost(error, what) from None
-        except BaseException:
-            # The rows that were not read are still on their way: the connection is of no more use.
-            connection.close()
+            found = self._lost(error, what)
+            if isinstance(found, ConnectionFailed):
+                _shut(connection)
+            raise found from None
+        except (GeneratorExit, StreamsError):
+            # A KILL that came too late for its query must not hit the next one.
+            with contextlib.suppress(pymysql.MySQLError), connection.cursor() as cursor:
+                cursor.execute("DO 0")
             raise
-        self._free.put(connection)
+        except BaseException:
+            # Rows may still be on their way: the connection is of no more use.
+            _shut(connection)
+            raise
+        finally:
+            if connection.open:
+                self._free.put(connection)
 
     def _take(self, what: str) -> Any:
         while not self._closed.is_set():
             with contextlib.suppress(queue.Empty):
                 return self._free.get(timeout=0.5)
-            if not any(connection.open for connection in self._all):
+            if not any(connection.open for connection in self._all[: self.readers]):
                 break
         raise SnapshotLost(
             f"{what}: no connection into the snapshot is left.",
             remedy="Start the stream again: it continues from its checkpoint.",
         )
 
-    def _lost(self, error: BaseException, what: str) -> Exception:
+    def _lost(self, error: BaseException, what: str) -> StreamsError:
         found = translate(error, what)
         if isinstance(found, ConnectionFailed) and not self._closed.is_set():
             return SnapshotLost(
@@ -143,8 +146,16 @@ class MysqlSnapshot:
         """End the view. A read that is under way in another thread fails. Idempotent."""
         self._closed.set()
         for connection in self._all:
+            # Closing a socket does not wake a thread that reads from it; shutting it down does.
+            with contextlib.suppress(Exception):
+                connection._sock.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(Exception):
                 connection._force_close()
+
+
+def _shut(connection: Any) -> None:
+    with contextlib.suppress(pymysql.MySQLError, OSError):
+        connection._force_close()
 
 
 def boolean_columns(

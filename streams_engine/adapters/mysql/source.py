@@ -13,6 +13,7 @@ from streams_engine.adapters.mysql.catalog import TRANSACTIONAL, read_catalog, t
 from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, translating
 from streams_engine.adapters.mysql.selecting import name
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot, boolean_columns
+from streams_engine.errors import NotFound
 from streams_engine.model import (
     Catalog,
     Dialect,
@@ -28,6 +29,8 @@ __all__ = ["MysqlSource"]
 
 LOCK_SECONDS = 5
 """How long the global read lock may keep new writes waiting before we do without it."""
+
+TABLES_AT_ONCE = 50
 
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
@@ -74,25 +77,33 @@ class MysqlSource:
     def snapshot(self, scope: Scope, readers: int) -> Iterator[MysqlSnapshot]:
         """One view on ``readers`` connections, begun together under a global read lock.
 
-        Where the rights or the lock are not to be had, one connection alone reads: its
-        view is just as consistent, and a finding says so.
+        Before that a holder takes metadata locks on every table, which last as long as its
+        transaction: no DDL can spoil the view. Where the rights or the global lock are not
+        to be had, one connection alone reads: its view is just as consistent, and a finding
+        says so.
         """
+        wanted = self._scope(scope)
         with contextlib.ExitStack() as stack:
-            connections = []
-            for _ in range(readers):
-                connections.append(self._connect.open())
-                stack.callback(_close, connections[-1])
-            locker = stack.enter_context(contextlib.closing(self._connect.open()))
+
+            def opened() -> Any:
+                connection = self._connect.open()
+                stack.callback(_close, connection)
+                return connection
+
+            holder, locker = opened(), opened()
+            connections = [opened() for _ in range(readers)]
+            holder.begin()
+            tables = _lock(holder, tables_in_scope(holder, wanted), named=wanted.tables is not None)
             findings: list[Finding] = []
             position = self._begin(locker, connections, findings)
-            wanted = self._scope(scope)
-            tables = tables_in_scope(connections[0], wanted)
-            # Metadata locks last as long as the transaction: no DDL can spoil the view.
-            for connection in connections[:1]:
-                _touch(connection, tables)
-            catalog = read_catalog(connections[0], wanted)
+            _close(locker)
+            # Each reader has these locks itself: DDL that waits for the holder's would otherwise
+            # stand before it in the queue.
+            for connection in connections:
+                _lock(connection, tables, named=True)
+            catalog = read_catalog(holder, wanted, tables)
             findings += _not_transactional(catalog)
-            view = MysqlSnapshot(connections, catalog, position, findings)
+            view = MysqlSnapshot(connections, catalog, position, findings, holder)
             stack.callback(view.close)
             self._open.add(view)
             try:
@@ -188,10 +199,32 @@ def _row(connection: Any, query: str) -> Any:
         return None
 
 
+def _lock(connection: Any, tables: Sequence[TableId], *, named: bool) -> list[TableId]:
+    """Lock tables against DDL until the transaction ends. Returns those that are there.
+
+    Raises `NotFound` where a ``named`` one is not; others may vanish while we look.
+    """
+    locked: list[TableId] = []
+    for start in range(0, len(tables), TABLES_AT_ONCE):
+        part = tables[start : start + TABLES_AT_ONCE]
+        try:
+            _touch(connection, part)
+            locked += part
+        except pymysql.MySQLError:
+            for table in part:  # to say which
+                try:
+                    with translating(f"locking {table} against DDL"):
+                        _touch(connection, [table])
+                    locked.append(table)
+                except NotFound:
+                    if named:
+                        raise
+    return locked
+
+
 def _touch(connection: Any, tables: Sequence[TableId]) -> None:
-    for table in tables:
-        with translating(f"locking {table} against DDL"), connection.cursor() as cursor:
-            cursor.execute(f"SELECT 1 FROM {name(table)} LIMIT 0")
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(f"(SELECT 1 FROM {name(t)} LIMIT 0)" for t in tables))
 
 
 def _not_transactional(catalog: Catalog) -> Iterator[Finding]:
