@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +23,9 @@ __all__ = ["PostgresSink"]
 
 MAINTENANCE = ("postgres", "template1")
 """Databases through which a missing one is created."""
+
+SETTLE_SECONDS = 30
+"""How long the end of a transaction is asked for, where the answer to its commit was lost."""
 
 
 class PostgresSink:
@@ -56,7 +59,13 @@ class PostgresSink:
         if connection is None:
             connection = self._connect.open(search_path=self._path)
         with self._lock:
-            self._busy.add(connection)
+            # Closed meanwhile: nobody would end this one.
+            closed = self._closed
+            if not closed:
+                self._busy.add(connection)
+        if closed:
+            connection.close()
+            raise ConnectionFailed("The target was closed.", retryable=False)
         return connection
 
     @contextlib.contextmanager
@@ -169,11 +178,13 @@ class PostgresSink:
         try:
             self._state.make(connection)
             with translating(f"loading {load.table}"):
+                # Opens the transaction: in none, each of the loader's savepoints would commit.
+                row = connection.execute("SELECT pg_catalog.txid_current()").fetchone()
                 loader.run(rows)
             checkpoint = mark()
             rejected = (*checkpoint.rejected, *loader.rejected)
             self._state.record(connection, stream, checkpoint, rejected)
-            self._commit(connection, stream, checkpoint, load)
+            self._commit(connection, row and row[0], load)
         except BaseException:
             with contextlib.suppress(psycopg.Error):
                 connection.rollback()
@@ -182,20 +193,35 @@ class PostgresSink:
             self._release(connection)
         return Written(loader.rows, len(rejected), loader.bytes)
 
-    def _commit(
-        self, connection: psycopg.Connection, stream: str, checkpoint: Checkpoint, load: Load
-    ) -> None:
-        """Commit; where the answer is lost, the record says whether it happened."""
+    def _commit(self, connection: psycopg.Connection, transaction: Any, load: Load) -> None:
+        """Commit; where the answer is lost, the server is asked whether it happened."""
+        what = f"committing {load.table}"
+        if self._closed:  # a cancel that came between two statements ended none of them
+            raise ConnectionFailed("The target was closed.", retryable=False)
         try:
             connection.commit()
         except psycopg.OperationalError as error:
-            if not connection.broken:
-                raise translate(error, f"committing {load.table}") from None
-            found = self.load_state(stream).get(checkpoint.key)
-            if found is None or dict(found) != _as_stored(checkpoint.document):
-                raise translate(error, f"committing {load.table}") from None
+            if not connection.broken or not self._committed(transaction, what):
+                raise translate(error, what) from None
         except psycopg.Error as error:
-            raise translate(error, f"committing {load.table}") from None
+            raise translate(error, what) from None
+
+    def _committed(self, transaction: Any, what: str) -> bool:
+        """How a transaction ended, asked for until its server process is through with it."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(StreamsError), translating(what):
+                query = "SELECT pg_catalog.txid_status(%s)"
+                with contextlib.closing(self._connect.open(autocommit=True)) as connection:
+                    row = connection.execute(query, (transaction,)).fetchone()
+                if row is not None and row[0] in ("committed", "aborted"):
+                    return bool(row[0] == "committed")
+            time.sleep(0.2)
+        raise ConnectionFailed(
+            f"{what}: the connection broke, and whether it is committed cannot be found out.",
+            remedy="Start again once the server answers: the checkpoint says what is there.",
+            retryable=False,
+        )
 
     # StructureSink
 
@@ -248,8 +274,3 @@ def _savepoint(connection: psycopg.Connection, wanted: bool) -> Iterator[None]:
         return
     with connection.transaction():
         yield
-
-
-def _as_stored(document: Mapping[str, Any]) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(json.dumps(document))
-    return loaded

@@ -1,0 +1,440 @@
+"""The PostgreSQL sink against real servers: values, transactions, bad rows, broken connections."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+from psycopg import sql
+
+from streams_engine.adapters.postgres.connect import PostgresConnect
+from streams_engine.adapters.postgres.sink import PostgresSink
+from streams_engine.errors import ConnectionFailed, RowRejected, ServerError, StreamsError
+from streams_engine.model import Column, Dialect, NativeType, TableId, TypeKind
+from streams_engine.protocols import Checkpoint, Load, Statement, Written
+from streams_engine.testing.servers import Server
+
+STREAM = "test"
+
+
+class Target:
+    """A fresh database with a sink on it, and a plain connection that looks on."""
+
+    def __init__(self, server: Server, database: str) -> None:
+        self.connect = PostgresConnect(
+            server.host, server.port, server.user, server.password, database
+        )
+        self.sink = PostgresSink(self.connect)
+        self.sql = server.connect(database)
+        self.sql.execute("SET datestyle = 'ISO, YMD'")
+        self.sql.execute("SET timezone = 'UTC'")
+
+    def table(self, name: str, *columns: str) -> TableId:
+        self.sql.execute(
+            sql.SQL("CREATE TABLE {} ({})").format(
+                sql.Identifier("public", name), sql.SQL(", ".join(columns))
+            )
+        )
+        return TableId("public", name)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        return list(self.sql.execute(query).fetchall())
+
+    def write(
+        self, load: Load, *batches: pa.RecordBatch, key: str = "chunk", **document: Any
+    ) -> Written:
+        checkpoint = Checkpoint(key, {"done": True, **document})
+        return self.sink.write_rows(STREAM, load, iter(batches), lambda: checkpoint)
+
+
+@pytest.fixture
+def target(pg_server: Server, database: Callable[[Server], str]) -> Iterator[Target]:
+    made = Target(pg_server, database(pg_server))
+    yield made
+    made.sink.close()
+    made.sql.close()
+
+
+def native(name: str, *args: int, text: str | None = None) -> NativeType:
+    kind = TypeKind.ARRAY if name.startswith("_") else TypeKind.BASE
+    return NativeType(Dialect.POSTGRES, text or name, name, args, kind=kind)
+
+
+def columns(**of: tuple[str, pa.DataType]) -> tuple[Column, ...]:
+    return tuple(Column(name, native(kind), arrow) for name, (kind, arrow) in of.items())
+
+
+def batch(table: tuple[Column, ...], *values: list[Any]) -> pa.RecordBatch:
+    arrays = [pa.array(v, c.arrow) for v, c in zip(values, table, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, [c.name for c in table])
+
+
+NUMBERS = columns(id=("int4", pa.int64()), note=("text", pa.string()))
+
+
+def numbers(start: int, stop: int, **changed: Any) -> pa.RecordBatch:
+    notes: list[Any] = [f"row {i}" for i in range(start, stop)]
+    for place, note in changed.items():
+        notes[int(place.removeprefix("at_")) - start] = note
+    return batch(NUMBERS, list(range(start, stop)), notes)
+
+
+# Values and names
+
+
+def test_empty_null_and_backslash_n(target: Target) -> None:
+    table = target.table("t", "a text", "b inet")
+    of = columns(a=("text", pa.string()), b=("inet", pa.string()))
+    target.write(
+        Load(table, of),
+        batch(of, ["", None, "\\N", "NULL", "\\.", "\t\n\r\\"], ["::1"] + [None] * 5),
+    )
+    assert [row[0] for row in target.rows("SELECT a FROM t")] == [
+        "", None, "\\N", "NULL", "\\.", "\t\n\r\\",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", ["text"])
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_a_nul_byte_is_a_bad_row_of_its_column(
+    target: Target, extra: str, quarantine: bool
+) -> None:
+    table = target.table("t", '"the note" text', f"x {extra}")
+    of = (
+        Column("the note", native("text"), pa.string()),
+        Column("x", native(extra), pa.string()),
+    )
+    load = Load(table, of, quarantine=quarantine)
+    rows = batch(of, ["fine", "secret\0value", None], [None] * 3)
+    if quarantine:
+        assert (target.write(load, rows).rows, target.rows("SELECT count(*) FROM t")) == (2, [(2,)])
+        ((reason,),) = target.rows("SELECT reason FROM streams_engine.quarantine")
+    else:
+        with pytest.raises(RowRejected) as caught:
+            target.write(load, rows)
+        reason = str(caught.value)
+    assert "the note" in reason
+    assert "secret" not in reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'q"uote',
+        "do.t",
+        "per%cent%s",
+        "\u00fcn\u00efc\u00f6de \u540d",
+        "back\\slash",
+        "select",
+        "A",
+        "x" * 63,
+    ],
+)
+def test_names(target: Target, name: str) -> None:
+    quoted = sql.Identifier(name).as_string(target.sql)
+    table = target.table(name, f"{quoted} int PRIMARY KEY", "other int")
+    of = (Column(name, native("int4"), pa.int64()), Column("other", native("int4"), pa.int64()))
+    target.write(Load(table, of), batch(of, [1, 2], [1, 2]))
+    target.write(Load(table, of, (name,), upsert=True), batch(of, [2, 3], [20, 30]))
+    assert target.rows(f"SELECT * FROM {quoted} ORDER BY 1") == [(1, 1), (2, 20), (3, 30)]
+    assert target.sink.has_rows(table)
+
+
+def test_no_rows_and_no_columns(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+    assert target.write(Load(table, NUMBERS)).rows == 0
+    assert target.write(Load(table, NUMBERS), numbers(0, 0)).rows == 0
+    empty = target.table("e")
+    bare = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
+    assert target.write(Load(empty, ()), bare).rows == 3
+    assert target.rows("SELECT count(*) FROM e") == [(3,)]
+    assert not target.sink.has_rows(table)
+
+
+# Transactions
+
+
+def test_rows_and_record_become_durable_together(target: Target) -> None:
+    table = target.table("t", "id int PRIMARY KEY", "note text")
+    target.write(Load(table, NUMBERS), numbers(0, 10), rows=10)
+    assert target.sink.load_state(STREAM) == {"chunk": {"done": True, "rows": 10}}
+    with pytest.raises(RowRejected):
+        target.write(Load(table, NUMBERS), numbers(10, 20), numbers(5, 6), rows=20)
+    assert target.rows("SELECT count(*) FROM t") == [(10,)]
+    assert target.sink.load_state(STREAM) == {"chunk": {"done": True, "rows": 10}}
+
+
+def test_a_first_write_that_fails_leaves_a_sink_that_works(target: Target) -> None:
+    table = target.table("t", "id int PRIMARY KEY", "note text")
+    with pytest.raises(RowRejected):
+        target.write(Load(table, NUMBERS), numbers(0, 5), numbers(0, 5))
+    assert target.write(Load(table, NUMBERS), numbers(0, 5)).rows == 5
+    assert target.sink.load_state(STREAM)
+
+
+def test_the_source_fails_in_the_middle(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield numbers(0, 70_000)
+        raise RuntimeError("the source is gone")
+
+    with pytest.raises(RuntimeError, match="the source is gone"):
+        target.sink.write_rows(STREAM, Load(table, NUMBERS), broken(), lambda: Checkpoint("c", {}))
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+    assert target.write(Load(table, NUMBERS), numbers(0, 5)).rows == 5
+
+
+def test_freeze_empties_first(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+    for _ in range(2):
+        target.write(Load(table, NUMBERS, freeze=True), numbers(0, 10))
+    assert target.rows("SELECT count(*) FROM t") == [(10,)]
+
+
+def test_the_same_chunk_twice_under_upsert_equals_once(target: Target) -> None:
+    table = target.table("t", "id int PRIMARY KEY", "note text DEFAULT 'x'")
+    load = Load(table, NUMBERS, ("id",), upsert=True)
+    for _ in range(2):
+        assert target.write(load, numbers(0, 100)).rows == 100
+    assert target.rows("SELECT count(*), min(note) FROM t") == [(100, "row 0")]
+
+
+def test_upsert_last_one_wins_and_keys_alone_do_nothing(target: Target) -> None:
+    table = target.table("t", "id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "note text")
+    load = Load(table, NUMBERS, ("id",), upsert=True)
+    target.write(load, batch(NUMBERS, [1, 2, 1, 1], ["a", "b", "c", "d"]))
+    assert target.rows("SELECT * FROM t ORDER BY id") == [(1, "d"), (2, "b")]
+    target.write(Load(table, NUMBERS[:1], ("id",), upsert=True), batch(NUMBERS[:1], [1, 3]))
+    assert target.rows("SELECT * FROM t ORDER BY id") == [(1, "d"), (2, "b"), (3, None)]
+
+
+def test_a_deferred_constraint_refuses_at_commit(target: Target) -> None:
+    table = target.table("t", "id int UNIQUE DEFERRABLE INITIALLY DEFERRED", "note text")
+    with pytest.raises(RowRejected) as caught:
+        target.write(Load(table, NUMBERS), batch(NUMBERS, [7, 7], ["a", "b"]))
+    assert caught.value.details["sqlstate"] == "23505"
+    assert "(7)" not in str(caught.value)
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+
+
+# Bad rows
+
+
+def test_one_bad_row_in_a_hundred_thousand(target: Target) -> None:
+    table = target.table("t", "id int PRIMARY KEY", "note varchar(20)")
+    rows = numbers(0, 100_000, at_70001="x" * 21)
+    started = time.monotonic()
+    written = target.write(Load(table, NUMBERS, quarantine=True), rows)
+    assert (written.rows, written.rejected) == (99_999, 1)
+    assert target.rows("SELECT count(*) FROM t WHERE id <> 70001") == [(99_999,)]
+    assert target.rows("SELECT code, source_row FROM streams_engine.quarantine") == [
+        ("22001", {"id": "70001", "note": "x" * 21})
+    ]
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("upsert", [False, True])
+def test_bad_rows_of_every_sort_are_set_aside(target: Target, upsert: bool) -> None:
+    target.table("parent", "id int PRIMARY KEY")
+    target.sql.execute("INSERT INTO parent VALUES (1)")
+    table = target.table(
+        "t",
+        "id int PRIMARY KEY",
+        "note text CHECK (note <> 'bad') NOT NULL",
+        "parent int REFERENCES parent",
+    )
+    of = columns(id=("int4", pa.int64()), note=("text", pa.string()), parent=("int4", pa.int64()))
+    load = Load(table, of, ("id",) if upsert else (), upsert=upsert, quarantine=True)
+    rows = batch(
+        of, [1, 2, 3, 4, 2**31, 6], ["a", "bad", None, "d", "e", "f"], [1, 1, 1, 2, 1, None]
+    )
+    written = target.write(load, rows)
+    assert target.rows("SELECT id FROM t ORDER BY 1") == [(1,), (6,)]
+    assert (written.rows, written.rejected) == (2, 4)
+    codes = target.rows("SELECT code FROM streams_engine.quarantine ORDER BY id")
+    assert [code for (code,) in codes] == ["23514", "23502", "23503", "RANGE"]
+
+
+def test_other_errors_are_no_bad_rows(target: Target) -> None:
+    gone = TableId("public", "gone")
+    with pytest.raises(StreamsError) as caught:
+        target.write(Load(gone, NUMBERS, quarantine=True), numbers(0, 2))
+    assert not isinstance(caught.value, RowRejected)
+    assert caught.value.details["sqlstate"] == "42P01"
+
+
+# Broken connections
+
+
+def kill(target: Target) -> None:
+    target.sql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'streams_engine' AND datname = current_database()"
+    )
+
+
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_a_backend_killed_in_the_middle_leaves_nothing(target: Target, quarantine: bool) -> None:
+    table = target.table("t", "id int", "note text")
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        yield numbers(0, 70_000)
+        kill(target)
+        yield numbers(70_000, 200_000)
+
+    load = Load(table, NUMBERS, quarantine=quarantine)
+    with pytest.raises(ConnectionFailed) as caught:
+        target.sink.write_rows(STREAM, load, rows(), lambda: Checkpoint("c", {}))
+    assert caught.value.retryable
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+    assert target.write(load, numbers(0, 10)).rows == 10
+
+
+def test_killed_before_the_commit(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+
+    def mark() -> Checkpoint:
+        kill(target)
+        return Checkpoint("c", {})
+
+    with pytest.raises(ConnectionFailed):
+        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_an_answer_to_the_commit_that_is_lost(
+    target: Target, monkeypatch: pytest.MonkeyPatch, happened: bool
+) -> None:
+    table = target.table("t", "id int", "note text")
+    # The table of the state is made, so that there is but one commit to lose.
+    target.sink.save_state(STREAM, {"other": {}})
+    commit = psycopg.Connection.commit
+
+    def lost(connection: psycopg.Connection[Any]) -> None:
+        monkeypatch.setattr(psycopg.Connection, "commit", commit)
+        if happened:
+            commit(connection)
+        connection.pgconn.finish()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    def mark() -> Checkpoint:
+        monkeypatch.setattr(psycopg.Connection, "commit", lost)
+        return Checkpoint("c", {"a": 1})
+
+    def write() -> Written:
+        return target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+
+    if happened:
+        assert write().rows == 9
+    else:
+        with pytest.raises(ConnectionFailed):
+            write()
+    assert target.rows("SELECT count(*) FROM t") == [(9 if happened else 0,)]
+
+
+def test_closing_abandons_a_write(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+    begun, go_on = threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        yield numbers(0, 70_000)
+        begun.set()
+        go_on.wait(20)
+
+    def write() -> None:
+        try:
+            target.sink.write_rows(
+                STREAM, Load(table, NUMBERS), rows(), lambda: Checkpoint("c", {})
+            )
+        except StreamsError as error:
+            raised.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert begun.wait(20)
+    target.sink.close()
+    target.sink.close()
+    go_on.set()
+    writer.join(20)
+    assert raised and not writer.is_alive()
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+    with pytest.raises(ConnectionFailed):
+        target.sink.has_rows(table)
+
+
+def test_closing_between_two_statements_still_abandons(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+
+    def mark() -> Checkpoint:
+        target.sink.close()
+        return Checkpoint("c", {})
+
+    with pytest.raises(StreamsError):
+        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+
+
+def test_a_deadlock_may_be_tried_again(target: Target) -> None:
+    table = target.table("t", "id int", "note text")
+    target.sql.execute("SET deadlock_timeout = '100s'")  # so that the sink's is the victim
+    target.sink.save_state(STREAM, {"other": {}})
+    other = threading.Thread(target=lambda: target.sql.execute("LOCK TABLE t; COMMIT"))
+
+    def mark() -> Checkpoint:
+        """The rows are in, the lock of ``t`` is held; the record waits for the state table."""
+        other.start()
+        time.sleep(0.5)
+        return Checkpoint("c", {})
+
+    target.sql.execute("BEGIN; LOCK TABLE streams_engine.state")
+    with pytest.raises(ServerError) as caught:
+        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+    other.join(20)
+    assert (caught.value.details["sqlstate"], caught.value.retryable) == ("40P01", True)
+    assert target.write(Load(table, NUMBERS), numbers(0, 2)).rows == 2
+
+
+# Structure
+
+
+def test_statements_are_one_transaction(target: Target) -> None:
+    findings = target.sink.execute(
+        [
+            Statement("CREATE TABLE public.made (id int)", "table made"),
+            Statement("COMMENT ON TABLE public.nowhere IS '100%'", "comment", optional=True),
+        ]
+    )
+    assert [(f.object, f.code) for f in findings] == [("comment", "left-out")]
+    with pytest.raises(ServerError) as caught:
+        target.sink.execute(
+            [
+                Statement("CREATE TABLE public.lost (id int)", "table lost"),
+                Statement("CREATE TABLE public.made (id int)", "table made"),
+            ]
+        )
+    assert "table made" in str(caught.value)
+    assert caught.value.details["sqlstate"] == "42P07"
+    assert target.rows("SELECT to_regclass('public.made')::text, to_regclass('public.lost')") == [
+        ("made", None)
+    ]
+
+
+def test_a_missing_database_is_made(pg_server: Server, database: Any) -> None:
+    name = database.adopt(pg_server, f"missing.{pg_server.port} %s")
+    connect = PostgresConnect(
+        pg_server.host, pg_server.port, pg_server.user, pg_server.password, name
+    )
+    sink = PostgresSink(connect)
+    try:
+        assert list(sink.check()) == []
+        assert sink.load_state(STREAM) == {}
+    finally:
+        sink.close()
