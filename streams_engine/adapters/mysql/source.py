@@ -135,6 +135,9 @@ class MysqlSource:
                     with connection.cursor() as cursor:
                         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                         cursor.execute(BEGIN)
+            if reason is not None and _position(locker) != position:
+                # A commit fell in between: no position can be said to equal the view.
+                return {"server": position["server"]}
             return position
         finally:
             with contextlib.suppress(pymysql.MySQLError), locker.cursor() as cursor:
