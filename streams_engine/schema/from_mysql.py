@@ -180,6 +180,13 @@ class _Mapper:
 
     def _enum(self, source: Column, table: TableId, where: str) -> NativeType:
         labels = source.type.labels
+        if _unreadable(source, labels):
+            self.findings.warn(
+                "enum-as-text",
+                where,
+                "A label may hold a character that information_schema shows as '?': becomes text.",
+            )
+            return postgres_type("text")
         if any(len(label.encode()) > MAX_BYTES for label in labels):
             self.findings.warn(
                 "enum-as-text", where, f"A label is longer than {MAX_BYTES} bytes: becomes text."
@@ -213,6 +220,8 @@ class _Mapper:
         if source.default is None or source.generated is not None:
             return None
         default = translate_default(source.default, native)
+        if _unreadable(source, (source.default.sql,)):
+            default = None
         if default is None and source.default.sql.strip().upper() != "NULL":
             self.findings.warn(
                 "default",
@@ -406,3 +415,11 @@ class _Mapper:
                 f"Key columns {', '.join(loose)} compare without "
                 "case on MySQL and with case on PostgreSQL: 'a' and 'A' become two keys.",
             )
+
+
+def _unreadable(column: Column, texts: tuple[str, ...]) -> bool:
+    """True where a text of the catalog may not be what was declared.
+
+    information_schema is utf8mb3: a character beyond the basic plane is shown as a question mark.
+    """
+    return column.charset == "utf8mb4" and any("?" in text for text in texts)

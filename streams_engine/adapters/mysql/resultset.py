@@ -65,12 +65,18 @@ def stream(
                 interrupt()
                 _drop(packets)
                 raise
-        finally:
+        except BaseException:
             with contextlib.suppress(err.MySQLError, OSError):  # a lost connection has none
-                connection._execute_command(COM_STMT_CLOSE, struct.pack("<I", statement))
+                _close(connection, statement)
+            raise
+        _close(connection, statement)
     finally:
         connection._rfile = buffered
         connection._next_seq_id = 0
+
+
+def _close(connection: Any, statement: int) -> None:
+    connection._execute_command(COM_STMT_CLOSE, struct.pack("<I", statement))
 
 
 def _drop(packets: Iterator[Any]) -> None:

@@ -22,7 +22,7 @@ from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType, TypeKind
 from streams_engine.schema.postgres import TEXT_FORMS, WIRE, base_of
 
-__all__ = ["HEADER", "TRAILER", "Encoder", "encode", "encoders_for"]
+__all__ = ["HEADER", "TRAILER", "Encoder", "encode", "encoder_for", "encoders_for", "family"]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">II", 0, 0)
 TRAILER = struct.pack(">h", -1)
@@ -32,7 +32,8 @@ EPOCH_MICROSECONDS = 946_684_800_000_000
 DAY_MICROSECONDS = 86_400_000_000
 NUMERIC_NEGATIVE = 0x4000
 """numeric_send: ndigits, weight, sign, dscale, then base-10,000 digits (numeric.c)."""
-TEXT_OID = 25
+MOST_BYTES = 1 << 28
+"""What is woven at once: Arrow's offsets end at 2 GiB, and short values grow sixfold."""
 
 Bytes = np.ndarray
 """A matrix of bytes, one row a tuple."""
@@ -58,6 +59,9 @@ def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence
     rows = batch.num_rows
     if not rows:
         return b""
+    if rows > 1 and max(batch.nbytes, 8 * rows * batch.num_columns) > MOST_BYTES:
+        halves = batch.slice(0, rows // 2), batch.slice(rows // 2)
+        return b"".join(encode(half, encoders, columns) for half in halves)
     count = np.frombuffer(struct.pack(">h", batch.num_columns), np.uint8)
     parts: list[Part] = [Fixed(np.broadcast_to(count, (rows, 2)))]
     for values, encoder, column in zip(batch.columns, encoders, columns, strict=True):
@@ -70,10 +74,13 @@ def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence
                 "or set such rows aside with onError: quarantine.",
                 column=column.name,
             ) from None
-    return _weave(parts, rows)
+    joined = _weave(parts, rows)
+    offsets = np.frombuffer(joined.buffers()[1], np.int32)
+    return memoryview(joined.buffers()[2])[: offsets[joined.offset + rows]]
 
 
-def _weave(parts: Sequence[Part], rows: int) -> Any:
+def _weave(parts: Sequence[Part], rows: int) -> pa.Array:
+    """The parts of each row after one another, as one binary array."""
     woven: list[pa.Array] = []
     run: list[Fixed] = []
     for part in parts:
@@ -86,14 +93,8 @@ def _weave(parts: Sequence[Part], rows: int) -> Any:
     if run:
         woven.append(_beside(run, rows))
     if len(woven) == 1:
-        joined = woven[0]
-    else:
-        joined = pc.binary_join_element_wise(*woven, pa.scalar(b"", pa.binary()))
-    offsets = np.frombuffer(joined.buffers()[1], np.int32)
-    data = joined.buffers()[2]
-    if data is None:
-        return b""
-    return memoryview(data)[offsets[joined.offset] : offsets[joined.offset + len(joined)]]
+        return woven[0]
+    return pc.binary_join_element_wise(*woven, pa.scalar(b"", pa.binary()))
 
 
 def _beside(run: Sequence[Fixed], rows: int) -> pa.Array:
@@ -181,6 +182,13 @@ def boolean(values: pa.Array, _: NativeType) -> list[Part]:
     return _sized(plain.to_numpy(zero_copy_only=False).astype(np.uint8).reshape(-1, 1), nulls)
 
 
+def zero_or_one(values: pa.Array, native: NativeType) -> list[Part]:
+    """bool from the numbers 0 and 1; any other number is refused."""
+    if len(values) and pc.any(pc.greater(values.cast(pa.uint64()), 1)).as_py():
+        raise ValueError("neither 0 nor 1")
+    return boolean(values.cast(pa.bool_()), native)
+
+
 def date(values: pa.Array, _: NativeType) -> list[Part]:
     """Days since 2000-01-01."""
     return _shifted(values.view(pa.int32()), np.int64, EPOCH_DAYS, ">i4")
@@ -240,10 +248,12 @@ def jsonb(values: pa.Array, _: NativeType) -> list[Part]:
 def _lengths(values: pa.Array, before: bytes) -> list[Part]:
     rows = len(values)
     nulls = _nulls(values)
+    # Text goes by way of string: views and large strings have no cast to binary.
+    values = (values if _is_binary(values.type) else values.cast(pa.string())).cast(pa.binary())
     lengths = pc.binary_length(values)
     if nulls is not None:
         lengths = lengths.fill_null(0)
-        values = values.fill_null(b"" if _is_binary(values.type) else "")
+        values = values.fill_null(b"")
     sizes = (lengths.to_numpy(zero_copy_only=False).astype(np.int64) + len(before)).astype(">i4")
     head = np.empty((rows, 4 + len(before)), np.uint8)
     head[:, :4] = sizes.view(np.uint8).reshape(rows, 4)
@@ -254,17 +264,20 @@ def _lengths(values: pa.Array, before: bytes) -> list[Part]:
         if before:
             keep = np.ones(head.shape, bool)
             keep[nulls, 4:] = False
-    return [Fixed(head, keep), values.cast(pa.binary())]
+    return [Fixed(head, keep), values]
 
 
 def _is_binary(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow))
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(test(arrow) for test in tests)
 
 
 def numeric(values: pa.Array, _: NativeType) -> list[Part]:
     """Base-10,000 digits around the point; leading zero digits are the server's to strip."""
     if pa.types.is_integer(values.type):
         values = values.cast(pa.decimal128(20, 0))
+    elif values.type.bit_width < 128:
+        values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     scale, precision = values.type.scale, values.type.precision
     nulls = _nulls(values)
     digits, negative = _decimal_digits(values, precision, nulls)
@@ -278,7 +291,7 @@ def numeric(values: pa.Array, _: NativeType) -> list[Part]:
     fields[:, 0] = count
     fields[:, 1] = (left + precision - scale) // 4 - 1
     fields[:, 2] = np.where(negative, NUMERIC_NEGATIVE, 0)
-    fields[:, 3] = scale
+    fields[:, 3] = max(scale, 0)
     fields[:, 4:] = groups
     return _sized(fields.view(np.uint8).reshape(len(values), 2 * (4 + count)), nulls)
 
@@ -325,61 +338,59 @@ def bits(values: pa.Array, native: NativeType) -> list[Part]:
 
 
 def uuid(values: pa.Array, _: NativeType) -> list[Part]:
-    """16 bytes from the text with or without hyphens."""
+    """16 bytes, or their text with or without hyphens."""
     nulls = _nulls(values)
-    text = values.fill_null("0" * 32) if nulls is not None else values
-    bare = pc.utf8_lower(pc.replace_substring(text, "-", "")).cast(pa.binary())
-    if len(bare) and pc.any(pc.not_equal(pc.binary_length(bare), 32)).as_py():
-        raise ValueError("no uuid")
-    raw = b"".join(bare.to_pylist())
-    payload = np.frombuffer(bytes.fromhex(raw.decode()), np.uint8).reshape(len(values), 16)
-    return _sized(payload, nulls)
-
-
-def text_array(values: pa.Array, _: NativeType) -> list[Part]:
-    """text[]: dimensions (1 or 0), NULL flag, element oid, length, lower bound, elements."""
-    rows = len(values)
-    nulls = _nulls(values)
-    flat = values.flatten()
-    counts = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
-    elements = _weave_array(data(flat), len(flat))
-    ends = np.zeros(rows + 1, np.int64)
-    np.cumsum(counts, out=ends[1:])
-    offsets = np.frombuffer(elements.buffers()[1], np.int32)[elements.offset :][ends]
-    body = pa.Array.from_buffers(
-        pa.binary(), rows, [None, pa.py_buffer(offsets.astype(np.int32)), elements.buffers()[2]]
-    )
-    sizes = np.diff(offsets)
-    head = np.zeros((rows, 24), np.uint8)
-    fields = np.zeros((rows, 6), ">i4")
-    fields[:, 0] = np.where(counts > 0, 20 + sizes, 12)
-    fields[:, 1] = counts > 0
-    fields[:, 2] = 1 if flat.null_count else 0
-    fields[:, 3] = TEXT_OID
-    fields[:, 4] = counts
-    fields[:, 5] = 1
-    head[:] = fields.view(np.uint8).reshape(rows, 24)
-    keep = np.ones(head.shape, bool)
-    keep[counts == 0, 16:] = False
+    bare = values
+    if not _is_binary(values.type):
+        bare = pc.replace_substring(values.cast(pa.string()), "-", "")
+    bare = bare.cast(pa.binary())
+    width = 16 if _is_binary(values.type) else 32
     if nulls is not None:
-        head[nulls, :4] = 0xFF
-        keep[nulls, 4:] = False
-    return [Fixed(head, keep), body]
+        bare = bare.fill_null(b"0" * width)
+    if pc.any(pc.not_equal(pc.binary_length(bare), width)).as_py():
+        raise ValueError("no uuid")
+    start = np.frombuffer(bare.buffers()[1], np.int32)[bare.offset]
+    raw = memoryview(bare.buffers()[2])[start : start + width * len(values)]
+    joined = bytes(raw) if width == 16 else bytes.fromhex(bytes(raw).decode("ascii"))
+    return _sized(np.frombuffer(joined, np.uint8).reshape(len(values), 16), nulls)
 
 
-def _weave_array(parts: Sequence[Part], rows: int) -> pa.Array:
-    head, body = parts
-    assert isinstance(head, Fixed)
-    joined: pa.Array = pc.binary_join_element_wise(
-        _beside([head], rows), body, pa.scalar(b"", pa.binary())
-    )
-    return joined
+def array_of(element: Encoder, oid: int) -> Encoder:
+    """Dimensions (1 or 0), NULL flag, element oid, length, lower bound 1, elements."""
+
+    def run(values: pa.Array, native: NativeType) -> list[Part]:
+        rows, flat, nulls = len(values), values.flatten(), _nulls(values)
+        counts = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+        ends = np.zeros(rows + 1, np.int64)
+        np.cumsum(counts, out=ends[1:])
+        inner = native.element or native
+        woven = _weave(element(flat, inner), len(flat)) if len(flat) else pa.array([b""])
+        offsets = np.frombuffer(woven.buffers()[1], np.int32)[woven.offset :][ends]
+        fields = np.zeros((rows, 6), ">i4")
+        fields[:, 0] = np.where(counts > 0, 20 + np.diff(offsets), 12)
+        fields[:, 1] = counts > 0
+        fields[:, 2] = flat.null_count > 0
+        fields[:, 3] = oid
+        fields[:, 4] = counts
+        fields[:, 5] = 1
+        head = fields.view(np.uint8).reshape(rows, 24)
+        keep = np.ones(head.shape, bool)
+        keep[counts == 0, 16:] = False  # no dimension, no bounds
+        if nulls is not None:
+            head[nulls, :4] = 0xFF
+            keep[nulls, 4:] = False
+        # Sliced offsets do not count from 0; Arrow's layout allows that.
+        buffers = [None, pa.py_buffer(offsets), woven.buffers()[2]]
+        return [Fixed(head, keep), pa.Array.from_buffers(pa.binary(), rows, buffers)]
+
+    return run
 
 
 # The table
 
 
-def _family(arrow: pa.DataType) -> str:
+def family(arrow: pa.DataType) -> str:
+    """The class of Arrow types that encoders are looked up by."""
     for name, test in FAMILIES.items():
         if test(arrow):
             return name
@@ -392,20 +403,23 @@ FAMILIES: Mapping[str, Callable[[pa.DataType], bool]] = {
     "float4": pa.types.is_float32,
     "float8": pa.types.is_float64,
     "decimal": pa.types.is_decimal,
-    "text": pa.types.is_string,
-    "bytes": pa.types.is_binary,
+    "text": lambda a: (
+        pa.types.is_string(a) or pa.types.is_large_string(a) or pa.types.is_string_view(a)
+    ),
+    "bytes": lambda a: pa.types.is_binary(a) or pa.types.is_fixed_size_binary(a),
     "date": pa.types.is_date32,
     "timestamp": pa.types.is_timestamp,
     "time": pa.types.is_time,
     "duration": pa.types.is_duration,
-    "texts": lambda arrow: pa.types.is_list(arrow) and pa.types.is_string(arrow.value_type),
+    "list": pa.types.is_list,
 }
 
 ENCODERS: Mapping[tuple[str, str], Encoder] = {
     ("bool", "bool"): boolean,
+    ("int", "bool"): zero_or_one,
     **{
-        (family, name): integer(arrow, big_endian)
-        for family in ("int", "bool")
+        (numbers, name): integer(arrow, big_endian)
+        for numbers in ("int", "bool")
         for name, arrow, big_endian in (
             ("int2", pa.int16(), ">i2"),
             ("int4", pa.int32(), ">i4"),
@@ -418,9 +432,10 @@ ENCODERS: Mapping[tuple[str, str], Encoder] = {
     ("float4", "float4"): floating(pa.float32(), ">f4"),
     ("float4", "float8"): floating(pa.float64(), ">f8"),
     ("float8", "float8"): floating(pa.float64(), ">f8"),
-    **{("text", name): data for name in TEXT_FORMS},
+    **{("text", name): data for name in (*TEXT_FORMS, "name")},
     ("text", "jsonb"): jsonb,
     ("text", "uuid"): uuid,
+    ("bytes", "uuid"): uuid,
     ("bytes", "bytea"): data,
     ("date", "date"): date,
     ("timestamp", "timestamp"): timestamp,
@@ -429,22 +444,40 @@ ENCODERS: Mapping[tuple[str, str], Encoder] = {
     ("duration", "time"): time_of_day,
     ("duration", "interval"): interval,
     ("int", "bit"): bits,
-    ("texts", "_text"): text_array,
 }
+
+ELEMENT_OIDS: Mapping[str, int] = {
+    "bool": 16, "bytea": 17, "int8": 20, "int2": 21, "int4": 23, "text": 25, "json": 114,
+    "float4": 700, "float8": 701, "bpchar": 1042, "varchar": 1043, "date": 1082, "time": 1083,
+    "timestamp": 1114, "timestamptz": 1184, "interval": 1186, "numeric": 1700, "uuid": 2950,
+    "jsonb": 3802,
+}  # fmt: skip
+"""Built-in types whose arrays are encoded, with their fixed oids (pg_type.dat)."""
+
+TEXTUAL_EXTENSIONS = {None, "citext"}
+"""citext's receive function is text's."""
 
 
 def encoders_for(columns: Sequence[Column]) -> list[Encoder] | None:
     """An encoder a column, or None where one of them has no binary form here."""
-    found = [_encoder(column) for column in columns]
+    found = [encoder_for(column) for column in columns]
     return None if any(encoder is None for encoder in found) else [e for e in found if e]
 
 
-def _encoder(column: Column) -> Encoder | None:
+def encoder_for(column: Column) -> Encoder | None:
+    """The encoder from a column's Arrow type to its native type, None where there is none."""
     if column.arrow == WIRE:
         return data
     native = base_of(column.type)
-    if native.kind is TypeKind.ENUM and pa.types.is_string(column.arrow):
+    source = family(column.arrow)
+    if native.kind is TypeKind.ENUM and source == "text":
         return data
-    if native.extension is not None or native.kind not in (TypeKind.BASE, TypeKind.ARRAY):
+    if native.extension not in TEXTUAL_EXTENSIONS:
         return None
-    return ENCODERS.get((_family(column.arrow), native.name))
+    if native.kind not in (TypeKind.BASE, TypeKind.ARRAY):
+        return None
+    if source != "list":
+        return ENCODERS.get((source, native.name))
+    name = native.name.removeprefix("_")
+    element = ENCODERS.get((family(column.arrow.value_type), name))
+    return array_of(element, ELEMENT_OIDS[name]) if element and name in ELEMENT_OIDS else None

@@ -2,108 +2,207 @@
 
 https://www.postgresql.org/docs/current/sql-copy.html, "Text Format": tab between fields,
 newline after rows, ``\\N`` for NULL, backslash escapes for tab, newline, carriage return
-and itself.
+and itself. Every text is one that the input function of its type reads back exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.adapters.postgres.copy_binary import DAY_MICROSECONDS, MOST_BYTES, family
 from streams_engine.errors import RowRejected
-from streams_engine.model import Column
+from streams_engine.model import Column, NativeType, TypeKind
 from streams_engine.schema.postgres import WIRE, base_of
 
 __all__ = ["encode"]
 
-DAY_MICROSECONDS = 86_400_000_000
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""0001-01-01 and 9999-12-31, between which Arrow's text is also PostgreSQL's."""
+JULIAN_EPOCH = 2_440_588
+"""1970-01-01 as a Julian day, which PostgreSQL reads for any year as ``J2440588``
+(https://www.postgresql.org/docs/current/datatype-datetime.html)."""
+HEX = np.array([list(b"%02x" % byte) for byte in range(256)], np.uint8)
+NUL = "\0"
 
 
 def encode(batch: pa.RecordBatch, columns: Sequence[Column]) -> Any:
     """The rows of a batch as COPY text in one buffer. Raises `RowRejected` naming the column."""
-    if not columns:
-        return b"\n" * batch.num_rows
-    fields = []
-    for values, column in zip(batch.columns, columns, strict=True):
-        try:
-            fields.append(_escaped(_text(values, column)))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-            raise RowRejected(
-                f"Column {column.name}: a value has no text for {column.type}.",
-                remedy="Choose another type with typeOverrides.",
-                column=column.name,
-            ) from None
-    lines = pc.binary_join_element_wise(*fields, "\t")
-    lines = pc.binary_join_element_wise(lines, pa.scalar(""), "\n")
+    rows = batch.num_rows
+    if not columns or not rows:
+        return b"\n" * rows
+    if rows > 1 and batch.nbytes > MOST_BYTES:
+        halves = batch.slice(0, rows // 2), batch.slice(rows // 2)
+        return b"".join(encode(half, columns) for half in halves)
+    fields = [_field(values, column) for values, column in zip(batch.columns, columns, strict=True)]
+    lines = pc.binary_join_element_wise(_join(fields, "\t"), "\n", "")
     offsets = np.frombuffer(lines.buffers()[1], np.int32)
-    data = lines.buffers()[2]
-    start, end = offsets[lines.offset], offsets[lines.offset + len(lines)]
-    return memoryview(data)[start:end] if data is not None else b""
+    return memoryview(lines.buffers()[2])[: offsets[lines.offset + rows]]
 
 
-def _escaped(text: pa.Array) -> pa.Array:
-    for plain, escaped in ESCAPES:
-        text = pc.replace_substring(text, plain, escaped)
-    return text.fill_null("\\N")
+def _field(values: pa.Array, column: Column) -> pa.Array:
+    try:
+        text = _text(values, base_of(column.type))
+        for plain, escaped in ESCAPES:
+            text = pc.replace_substring(text, plain, escaped)
+        return text.fill_null("\\N")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError):
+        raise RowRejected(
+            f"Column {column.name}: a value has no text for {column.type}.",
+            remedy="Choose another type with typeOverrides.",
+            column=column.name,
+        ) from None
 
 
-def _text(values: pa.Array, column: Column) -> pa.Array:
-    """The column as texts that the input function of its type reads back exactly."""
-    arrow = values.type
-    if arrow == WIRE:
+def _text(values: pa.Array, native: NativeType) -> pa.Array:
+    """The values as texts; NULL stays NULL."""
+    if values.type == WIRE:
         raise ValueError("a wire form has no text")
-    if pa.types.is_string(arrow):
-        return values
-    if pa.types.is_binary(arrow):
-        return _hex(values)
-    if pa.types.is_duration(arrow):
-        micro = values.cast(pa.duration("us")).view(pa.int64())
-        if base_of(column.type).name == "time":
-            return _time_of_day(micro)
-        return pc.binary_join_element_wise(micro.cast(pa.string()), "microseconds", " ")
-    if pa.types.is_timestamp(arrow) and arrow.tz is not None:
-        plain = values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
-        return pc.binary_join_element_wise(plain.cast(pa.string()), "+00", "")
-    if pa.types.is_list(arrow):
-        return _array(values)
-    if pa.types.is_integer(arrow) and base_of(column.type).name in {"bit", "varbit"}:
-        width = column.type.args[0] if column.type.args else 1
-        return pa.array(
-            [None if v is None else format(v, f"0{width}b") for v in values.to_pylist()],
-            pa.string(),
-        )
-    return values.cast(pa.string())
+    render = RENDERERS.get(family(values.type))
+    return render(values, native) if render else values.cast(pa.string())
 
 
-def _time_of_day(micro: pa.Array) -> pa.Array:
-    """00:00:00 to 24:00:00, which Arrow's time of day stops short of."""
-    outside = pc.or_(pc.less(micro, 0), pc.greater(micro, DAY_MICROSECONDS))
-    if pc.any(outside).as_py():
-        raise ValueError("outside a day")
-    end = pc.equal(micro, DAY_MICROSECONDS)
-    clock = pc.if_else(end, 0, micro).cast(pa.time64("us")).cast(pa.string())
-    return pc.if_else(end, "24:00:00", clock)
+def _join(parts: Sequence[Any], between: str = "") -> pa.Array:
+    return pc.binary_join_element_wise(*parts, between)
 
 
-def _hex(values: pa.Array) -> pa.Array:
-    """bytea's hex form."""
-    texts = [None if v is None else "\\x" + v.hex() for v in values.to_pylist()]
-    return pa.array(texts, pa.string())
+def _numpy(values: pa.Array) -> np.ndarray:
+    """64-bit integers, 0 for NULL."""
+    array: np.ndarray = values.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return array
 
 
-def _array(values: pa.Array) -> pa.Array:
+def _where(valid: pa.Array, text: pa.Array) -> pa.Array:
+    """NULL where the values were NULL."""
+    return pc.if_else(valid, text, pa.scalar(None, pa.string()))
+
+
+# One function a family of Arrow types
+
+
+def text(values: pa.Array, _: NativeType) -> pa.Array:
+    """As it is; the server would name the line of a NUL byte, not the column."""
+    plain = values.cast(pa.string())
+    if pc.any(pc.match_substring(plain, NUL)).as_py():
+        raise ValueError("a NUL byte")
+    return plain
+
+
+def boolean(values: pa.Array, native: NativeType) -> pa.Array:
+    """true and false, or 1 and 0 for a number."""
+    return (values if native.name == "bool" else values.cast(pa.int8())).cast(pa.string())
+
+
+def integer(values: pa.Array, native: NativeType) -> pa.Array:
+    """Digits; binary ones for bit strings, from the left."""
+    if native.name not in {"bit", "varbit"}:
+        return values.cast(pa.string())
+    width = native.args[0] if native.args else 1
+    wide = values.cast(pa.uint64()).fill_null(0).to_numpy(zero_copy_only=False)
+    if width < 64 and len(wide) and int(wide.max()) >> width:
+        raise ValueError("more bits than the column has")
+    places = wide.astype(">u8").view(np.uint8).reshape(-1, 8)
+    digits = np.unpackbits(places, axis=1)[:, -width:] + ord("0")
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * digits.shape[1]
+    return _where(values.is_valid(), _string(offsets, digits))
+
+
+def binary(values: pa.Array, native: NativeType) -> pa.Array:
+    """Hex digits, as bytea and uuid read them."""
+    prefix = HEX_PREFIX.get(native.name)
+    if prefix is None:
+        raise ValueError("bytes have no text for this type")
+    plain = values.cast(pa.binary()).fill_null(b"")
+    data = plain.buffers()[2]
+    offsets = np.frombuffer(plain.buffers()[1], np.int32)[plain.offset :][: len(plain) + 1]
+    raw = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data else HEX[:0, 0]
+    doubled = ((offsets.astype(np.int64) - offsets[0]) * 2).astype(np.int32)
+    return _where(values.is_valid(), _join([prefix, _string(doubled, HEX[raw])]))
+
+
+def _string(offsets: np.ndarray, data: np.ndarray) -> pa.Array:
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
+
+
+def date(values: pa.Array, _: NativeType) -> pa.Array:
+    """ISO, or the Julian day outside of the years 1 to 9999."""
+    days = values.view(pa.int32()).cast(pa.int64())
+    julian = _join(["J", pc.add(days, JULIAN_EPOCH).cast(pa.string())])
+    return pc.if_else(_usual(days), values.cast(pa.string()), julian)
+
+
+def timestamp(values: pa.Array, _: NativeType) -> pa.Array:
+    """ISO with microseconds, and the offset where it is an instant."""
+    plain = values.cast(pa.timestamp("us", values.type.tz)).view(pa.timestamp("us"))
+    day, rest = np.divmod(_numpy(plain), DAY_MICROSECONDS)
+    iso = plain.cast(pa.string())
+    usual = _usual(pa.array(day))
+    if not pc.all(usual).as_py():
+        clock = pa.array(rest).view(pa.time64("us")).cast(pa.string())
+        julian = _join(["J", pa.array(day + JULIAN_EPOCH).cast(pa.string()), " ", clock])
+        iso = _where(values.is_valid(), pc.if_else(usual, iso, julian))
+    return iso if values.type.tz is None else _join([iso, "+00"])
+
+
+def _usual(days: pa.Array) -> pa.Array:
+    return pc.and_(pc.greater_equal(days, FIRST_DAY), pc.less_equal(days, LAST_DAY))
+
+
+def time_of_day(values: pa.Array, _: NativeType) -> pa.Array:
+    """The clock to the microsecond; a nanosecond more is refused, not rounded."""
+    return values.cast(pa.time64("us")).cast(pa.string())
+
+
+def duration(values: pa.Array, native: NativeType) -> pa.Array:
+    """A time of day up to 24:00:00, or an interval in seconds."""
+    micro = _numpy(values.cast(pa.duration("us")))
+    if native.name == "time":
+        if len(micro) and (micro.min() < 0 or micro.max() > DAY_MICROSECONDS):
+            raise ValueError("outside a day")
+        clock = pa.array(micro % DAY_MICROSECONDS).view(pa.time64("us")).cast(pa.string())
+        midnight = pa.array(micro == DAY_MICROSECONDS)
+        return _where(values.is_valid(), pc.if_else(midnight, "24:00:00", clock))
+    seconds, rest = np.divmod(np.abs(micro), 1_000_000)
+    sign = pc.if_else(pa.array(micro < 0), "-", "")
+    fraction = pc.utf8_lpad(pa.array(rest).cast(pa.string()), 6, "0")
+    parts = [sign, pa.array(seconds).cast(pa.string()), ".", fraction, " seconds"]
+    return _where(values.is_valid(), _join(parts))
+
+
+def listed(values: pa.Array, native: NativeType) -> pa.Array:
     """An array literal with every element quoted."""
+    element = native.element or replace(
+        native, name=native.name.removeprefix("_"), kind=TypeKind.BASE
+    )
+    flat = _text(values.flatten(), base_of(element))
+    for plain in ("\\", '"'):
+        flat = pc.replace_substring(flat, plain, "\\" + plain)
+    quoted = _join(['"', flat, '"']).fill_null("NULL")
+    counts = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    inner = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), quoted), ",")
+    return _where(values.is_valid(), _join(["{", inner, "}"]))
 
-    def literal(items: list[Any]) -> str:
-        parts = [
-            "NULL" if i is None else '"' + str(i).replace("\\", "\\\\").replace('"', '\\"') + '"'
-            for i in items
-        ]
-        return "{" + ",".join(parts) + "}"
 
-    return pa.array([None if v is None else literal(v) for v in values.to_pylist()], pa.string())
+HEX_PREFIX: Mapping[str, str] = {"bytea": "\\x", "uuid": ""}
+
+RENDERERS: Mapping[str, Callable[[pa.Array, NativeType], pa.Array]] = {
+    "text": text,
+    "bool": boolean,
+    "int": integer,
+    "bytes": binary,
+    "date": date,
+    "timestamp": timestamp,
+    "time": time_of_day,
+    "duration": duration,
+    "list": listed,
+}
+"""Floats and decimals are what Arrow makes of them: the shortest text that reads back equal."""
