@@ -57,6 +57,8 @@ class Dialect(StrEnum):
 
     MYSQL = "mysql"
     POSTGRES = "postgres"
+    FILES = "files"
+    """Files, whose types are Arrow's."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,9 +67,12 @@ class TableId:
 
     schema: str
     name: str
+    alias: str = ""
+    """The source connection that it is of, where a stream has several; adapters ignore it."""
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        alias = f"{self.alias}." if self.alias else ""
+        return alias + (f"{self.schema}.{self.name}" if self.schema else self.name)
 
 
 class TypeKind(StrEnum):
@@ -168,6 +173,8 @@ class Column:
     invisible: bool = False
     local: bool = True
     """False for a column that only comes from a parent of plain inheritance."""
+    as_json: bool = False
+    """Asked of a reader: the value as the JSON that its server makes of it (``arrow`` is text)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +321,8 @@ class TableSchema:
     """Storage options (PostgreSQL), as ``fillfactor=70``."""
     engine: str | None = None
     """MySQL's storage engine."""
+    query: str | None = None
+    """It is no table but the result of this query, under a name that the user gave."""
     source_notes: tuple[str, ...] = ()
     """What the catalog reader saw and cannot express, each a sentence for `plan()`."""
 
@@ -428,6 +437,8 @@ class Extract:
     filters: tuple[Filter, ...] = ()
     sorts: tuple[Sort, ...] = ()
     limit: int | None = None
+    query: str | None = None
+    """Read this query's result instead of the table."""
 
     def arrow_schema(self) -> pa.Schema:
         """The schema of each batch that a reader yields for this extract."""

@@ -27,6 +27,7 @@ from streams_engine.model import (
 
 __all__ = [
     "Checkpoint",
+    "LayoutSink",
     "Load",
     "Mark",
     "Rejected",
@@ -50,6 +51,9 @@ class Scope:
     schema: str | None = None
     """PostgreSQL: only this schema; MySQL: the database. None: every user schema."""
     tables: tuple[str, ...] | None = None
+    """None: all of them; none at all where only queries are wanted."""
+    queries: tuple[tuple[str, str], ...] = ()
+    """(name, SELECT): each result is described, and read, like a table of that name."""
 
 
 class Source(Protocol):
@@ -134,6 +138,8 @@ class Load:
     quarantine: bool = False
     """False: a refused row fails the write; True: it is isolated, written aside in the same
     transaction with its reason, and counted; the others go through."""
+    chunk: int = 0
+    """The number of the chunk that the rows are of: it names a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +214,35 @@ class Statement:
     table: TableId | None = None
     optional: bool = False
     """A failure is a warning (a comment, a full-text equivalent), not the end of the run."""
+    empties: tuple[TableId, ...] = ()
+    """The tables that it drops or empties."""
+    drops: bool = False
+    """It removes what others left. A target whose DDL commits by itself runs it before it puts
+    the state: with the state there, what is found counts as this stream's own."""
 
 
 StateChange = tuple[str, Mapping[str, Mapping[str, Any] | None]]
 """A stream and its records to put, or to remove where they are None."""
+
+
+@runtime_checkable
+class LayoutSink(Protocol):
+    """A sink of files: it makes room before the rows, and says when a table is whole."""
+
+    def prepare(
+        self, stream: str, tables: Sequence[TableSchema], *, write_mode: str, keep: bool
+    ) -> None:
+        """Make room for the tables.
+
+        ``keep``: an earlier run's committed parts of this stream stay; else this stream's own
+        files are removed, and nobody else's. Raises `TargetConflict` where a table's folder
+        holds what this stream did not write and ``write_mode`` is fail_if_not_empty.
+        """
+        ...
+
+    def finish(self, stream: str, tables: Sequence[TableId]) -> None:
+        """All rows of these tables are there: their manifests say so."""
+        ...
 
 
 @runtime_checkable
