@@ -1,4 +1,4 @@
-"""Large decoded blocks, handed on as bundles of an exact row count, without copies."""
+"""Large decoded blocks, handed on as bundles of an exact row count, and gathered again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-__all__ = ["bundles"]
+__all__ = ["blocks", "bundles"]
+
+BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 65_536
+"""How much is gathered from bundles before it is encoded: encoding small blocks costs triple."""
 
 
 def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -46,3 +50,20 @@ def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 def _without_columns(rows: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+
+def blocks(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Bundles gathered into blocks worth encoding."""
+    held: list[pa.RecordBatch] = []
+    size = count = 0
+    for batch in rows:
+        if not batch.num_rows:
+            continue
+        held.append(batch)
+        size += batch.nbytes
+        count += batch.num_rows
+        if size >= BLOCK_BYTES or count >= BLOCK_ROWS:
+            yield _joined(held)
+            held, size, count = [], 0, 0
+    if held:
+        yield _joined(held)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from streams_engine.adapters.registry import open_canonical, open_sink, open_source
+from streams_engine.config.connection import Connection
+from streams_engine.config.documents import SourceConnection
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride, from_urls, parse_config
 from streams_engine.errors import ConfigError, InternalError, StreamsError, UnsupportedType
 from streams_engine.lifecycle import State
 from streams_engine.model import Dialect, NativeType
-from streams_engine.protocols import Scope, Sink, Source
+from streams_engine.placing import file_format, scope_of, selections_of, target_schema
+from streams_engine.protocols import Sink, Source
 from streams_engine.runtime.control import Control
+from streams_engine.runtime.joining import Origin
 from streams_engine.runtime.planning import Plan
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.runtime.verifying import VerifyReport, verify_mapped
 from streams_engine.schema.mapping import MappingOptions
-from streams_engine.schema.postgres_ddl import Structure
 from streams_engine.schema.routes import parse_type
+from streams_engine.schema.structure import Structure
 from streams_engine.stats import Counters, Stats
 
 __all__ = ["Stream"]
@@ -146,9 +150,8 @@ class Stream:
 
         Asks the source only; the target is not touched.
         """
-        with closing(self._source()) as source, closing(self._sink()) as sink:
-            job = self._as_job(sink.dialect)
-            return Convert(job, source, sink, Control(), Counters()).plan()
+        with self._convert(Control(), Counters()) as convert:
+            return convert.plan()
 
     def run(self, *, fresh: bool = False) -> Stats:
         """Start, wait for the end, and give the final stats.
@@ -213,16 +216,28 @@ class Stream:
 
     def verify(self, on_progress: Callable[[Any, int], None] | None = None) -> VerifyReport:
         """Compare source and target row by row, by text that the servers render themselves."""
-        with closing(self._source()) as source, closing(self._sink()) as sink:
-            job = self._as_job(sink.dialect)
-            convert = Convert(job, source, sink, Control(), Counters())
+        with self._convert(Control(), Counters()) as convert:
             mapped = convert.mapped()
-            with (
-                open_canonical(self._config.sources[0], self._place(), self._resolvers) as one,
-                open_canonical(self._config.target, self._target_place(), self._resolvers) as two,
-            ):
+            connections = self._config.document.source.connections
+            with ExitStack() as stack:
+                ends = {
+                    origin.alias: stack.enter_context(
+                        open_canonical(connection, document.database, self._resolvers)
+                    )
+                    for origin, connection, document in zip(
+                        convert.origins, self._config.sources, connections, strict=True
+                    )
+                }
+                target = stack.enter_context(
+                    open_canonical(self._config.target, self._target_place(), self._resolvers)
+                )
                 return verify_mapped(
-                    mapped, sink, one, two, zero_dates=job.mapping.zero_dates, progress=on_progress
+                    mapped,
+                    convert.sink,
+                    ends,
+                    target,
+                    zero_dates=self._config.options.zero_dates,
+                    progress=on_progress,
                 )
 
     def __enter__(self) -> Stream:
@@ -243,12 +258,9 @@ class Stream:
 
     def _main(self, fresh: bool) -> None:
         try:
-            with (
-                closing(self._keep(self._source())) as source,
-                closing(self._keep(self._sink())) as sink,
-            ):
-                job = self._as_job(sink.dialect)
-                Convert(job, source, sink, self._control, self._counters).run(fresh=fresh)
+            with self._convert(self._control, self._counters) as convert:
+                self._ends += [*(origin.source for origin in convert.origins), convert.sink]
+                convert.run(fresh=fresh)
             self._end(self._control.end_state())
         except StreamsError as error:
             self._fail(error)
@@ -274,10 +286,6 @@ class Stream:
     def _end(self, state: State) -> None:
         self._control.move(state)
         self._moves.put(None)
-
-    def _keep(self, end: Any) -> Any:
-        self._ends.append(end)
-        return end
 
     def _join(self) -> None:
         thread = self._thread
@@ -321,57 +329,76 @@ class Stream:
 
     # Composition
 
-    def _source(self) -> Source:
-        return open_source(self._config.sources[0], self._place(), self._resolvers)
+    @contextmanager
+    def _convert(self, control: Control, counters: Counters) -> Iterator[Convert]:
+        """The run's parts, opened; every connection is released at the end."""
+        with ExitStack() as stack:
+            sink = stack.enter_context(closing(self._sink()))
+            origins = [
+                stack.enter_context(self._origin(i, sink.dialect))
+                for i in range(len(self._config.sources))
+            ]
+            yield Convert(self._as_job(), origins, sink, control, counters)
+
+    @contextmanager
+    def _origin(self, number: int, dialect: Dialect | None) -> Iterator[Origin]:
+        document = self._config.document.source.connections[number]
+        connection = self._config.sources[number]
+        alias = document.alias or "" if len(self._config.sources) > 1 else ""
+        with closing(
+            open_source(connection, document, self._resolvers, f"$.source.connections[{number}]")
+        ) as source:
+            yield Origin(
+                source,
+                scope_of(document, connection),
+                self._mapping(connection, document, dialect, alias),
+                alias,
+                selections_of(document, f"$.source.connections[{number}]"),
+            )
+
+    def _mapping(
+        self,
+        connection: Connection,
+        document: SourceConnection,
+        dialect: Dialect | None,
+        alias: str,
+    ) -> MappingOptions:
+        options = self._config.options
+        return MappingOptions(
+            target_schema=target_schema(self._config, connection, document),
+            overrides=() if dialect is None else _overrides(options.type_overrides, dialect),
+            zero_dates=options.zero_dates,
+            identifier_case=options.identifier_case,
+            allow_lossy=options.allow_lossy,
+            prefix=f"{alias}_" if alias else "",
+            mariadb=getattr(self._config.target, "kind", None) == "mariadb",
+            file_format=file_format(self._config) if dialect is Dialect.FILES else None,
+        )
 
     def _sink(self) -> Sink:
         options = self._config.options
+        first = self._config.document.source.connections[0]
+        schema = target_schema(self._config, self._config.sources[0], first)
         return open_sink(
-            self._config.target,
-            self._target_place(),
+            self._config,
             self._resolvers,
             state_schema=options.state_schema,
-            search_path=() if self._schema() is None else (str(self._schema()),),
+            search_path=() if schema is None else (schema,),
         )
-
-    def _place(self) -> str | None:
-        return self._config.document.source.connections[0].database
 
     def _target_place(self) -> str | None:
         return self._config.db.database
 
-    def _schema(self) -> str | None:
-        """The one schema on the target; None: each of the source's under its own name."""
-        target = self._config.db.schema_ or getattr(self._config.target, "schema", None)
-        if target is not None:
-            return str(target)
-        source = self._config.sources[0]
-        if getattr(source, "kind", None) == "postgresql":
-            return None
-        # A whole MySQL server: each of its databases becomes a schema of its own.
-        return "public" if _scope_schema(self._config) else None
-
-    def _as_job(self, dialect: Dialect | None) -> Job:
+    def _as_job(self) -> Job:
         config, options, db = self._config, self._config.options, self._config.db
-        first = config.document.source.connections[0]
         wanted = db.structure_options
         return Job(
             name=config.name,
-            scope=Scope(
-                schema=_scope_schema(config),
-                tables=tuple(t.name for t in first.tables) or None,
-            ),
             fingerprint=config.fingerprint(),
-            mapping=MappingOptions(
-                target_schema=self._schema(),
-                overrides=() if dialect is None else _overrides(options.type_overrides, dialect),
-                zero_dates=options.zero_dates,
-                identifier_case=options.identifier_case,
-                allow_lossy=options.allow_lossy,
-            ),
             structure=Structure(
                 wanted.tables, wanted.indexes, wanted.foreign_keys, wanted.check_constraints
             ),
+            zero_dates=options.zero_dates,
             schema_policy=db.schema_policy,
             write_mode=config.write_mode,
             skip_data=db.skip_data,
@@ -380,13 +407,6 @@ class Stream:
             quarantine=options.on_error == "quarantine",
             on_resume=options.on_resume,
         )
-
-
-def _scope_schema(config: StreamConfig) -> str | None:
-    first, connection = config.document.source.connections[0], config.sources[0]
-    if getattr(connection, "kind", None) == "postgresql":
-        return first.schema_ or getattr(connection, "schema", None)
-    return first.database or getattr(connection, "database", None)
 
 
 def _overrides(
@@ -408,28 +428,14 @@ def _overrides(
 def _refuse_unbuilt(config: StreamConfig) -> None:
     """Say by path what the documents allow and this version cannot do; never ignore it."""
     document = config.document
-    first = document.source.connections[0]
-    plain = type(first.tables[0].selection)() if first.tables else None
-    options = document.options
     unbuilt = {
         "$.mode": document.mode == "cdc",
-        "$.source.connections[1]": len(document.source.connections) > 1,
-        "$.source.connections[0].queries": bool(first.queries),
-        "$.source.connections[0].files": first.files is not None,
-        "$.source.connections[0].s3": first.s3 is not None,
-        "$.target.spec.files": document.target.spec.files is not None,
-        "$.target.spec.s3": document.target.spec.s3 is not None,
-        "$.options.executor": options.executor is not None,
+        "$.options.executor": document.options.executor is not None,
     }
-    for i, table in enumerate(first.tables):
-        path = f"$.source.connections[0].tables[{i}]"
-        unbuilt[f"{path}.selection"] = table.selection != plain
-        unbuilt[f"{path}.query"] = table.query is not None
     for path, present in unbuilt.items():
         if present:
             raise ConfigError(
                 f"{path}: this version does not have it yet.",
                 path=path,
-                remedy="It converts whole tables from one MySQL, MariaDB or PostgreSQL server "
-                "to PostgreSQL.",
+                remedy="It converts: mode convert, on this machine.",
             )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams_engine.config import Connection, DatabaseConnection, NullConnection, Resolver
+from streams_engine.config.documents import SourceConnection
+from streams_engine.config.stream import StreamConfig
 from streams_engine.errors import ConfigError
 from streams_engine.protocols import Sink, Source
 
@@ -13,29 +15,32 @@ __all__ = ["open_canonical", "open_sink", "open_source"]
 
 
 def open_source(
-    connection: Connection, database: str | None, resolvers: Mapping[str, Resolver]
+    connection: Connection,
+    document: SourceConnection,
+    resolvers: Mapping[str, Resolver],
+    path: str,
 ) -> Source:
     """The source behind a connection; nothing is connected yet. Raises `ConfigError`."""
     if isinstance(connection, DatabaseConnection):
         if connection.kind == "postgresql":
             from streams_engine.adapters.postgres.source import PostgresSource
 
-            return PostgresSource(_postgres(connection, database, resolvers))
+            return PostgresSource(_postgres(connection, document.database, resolvers))
         from streams_engine.adapters.mysql.source import MysqlSource
 
-        return MysqlSource(_mysql(connection, database, resolvers))
-    raise _no(connection, "source", "$.source.connections[0]")
+        return MysqlSource(_mysql(connection, document.database, resolvers))
+    raise _no(connection, "source", path)
 
 
 def open_sink(
-    connection: Connection,
-    database: str | None,
+    config: StreamConfig,
     resolvers: Mapping[str, Resolver],
     *,
     state_schema: str | None,
     search_path: tuple[str, ...],
 ) -> Sink:
-    """The sink behind a connection; nothing is connected yet. Raises `ConfigError`."""
+    """The sink behind a stream's target; nothing is connected yet. Raises `ConfigError`."""
+    connection, database = config.target, config.db.database
     if isinstance(connection, NullConnection):
         from streams_engine.adapters.null import NullSink
 
@@ -48,6 +53,10 @@ def open_sink(
             state_schema=state_schema,
             search_path=search_path,
         )
+    if isinstance(connection, DatabaseConnection):
+        from streams_engine.adapters.mysql.sink import MysqlSink
+
+        return MysqlSink(_mysql(connection, database, resolvers), state_schema=state_schema)
     raise _no(connection, "target", "$.target")
 
 

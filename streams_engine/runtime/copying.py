@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from streams_engine.errors import ConnectionFailed, RowRejected, StreamsError
 from streams_engine.model import Chunk, Finding, Severity, TableId
-from streams_engine.protocols import Checkpoint, Load, Rejected, Sink, Snapshot
+from streams_engine.protocols import Checkpoint, Load, Rejected, Sink
 from streams_engine.runtime.control import Control
+from streams_engine.runtime.joining import JoinedView
 from streams_engine.runtime.resuming import chunk_key
 from streams_engine.runtime.retrying import again
 from streams_engine.schema.mapping import TableMapping
@@ -45,7 +46,7 @@ class Copier:
     """Copies the chunks of one run and remembers which tables failed."""
 
     stream: str
-    snapshot: Snapshot
+    view: JoinedView
     sink: Sink
     control: Control
     counters: Counters
@@ -135,7 +136,7 @@ class Copier:
 
     def _portions(self, task: ChunkTask, rest: list[ChunkTask | None]) -> bool:
         """Copy in as many portions as the run is cut into; ``rest`` learns what is left."""
-        reader = self.snapshot.read(task.mapping.extract(), task.chunk, self.bundle)
+        reader = self.view.read(task.mapping.extract(), task.chunk, self.bundle)
         feed = _Feed(self, task, reader)
         load = task.load
         try:

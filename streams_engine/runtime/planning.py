@@ -12,17 +12,19 @@ from streams_engine.errors import TargetConflict
 from streams_engine.model import (
     Catalog,
     Column,
+    Dialect,
     Finding,
     LeftBehind,
-    NativeType,
     TableId,
     TableSchema,
 )
 from streams_engine.protocols import Statement
-from streams_engine.schema import postgres_ddl as ddl
+from streams_engine.schema.ddl import ddl_of
+from streams_engine.schema.fitting import holds
 from streams_engine.schema.from_postgres import without_wire
 from streams_engine.schema.mapping import ColumnMapping, MappedCatalog, TableMapping
 from streams_engine.schema.postgres import WIRE
+from streams_engine.schema.structure import Structure
 
 __all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
 
@@ -93,9 +95,7 @@ class Plan:
         }
 
 
-def describe(
-    mapped: MappedCatalog, wanted: ddl.Structure, findings: Sequence[Finding] = ()
-) -> Plan:
+def describe(mapped: MappedCatalog, wanted: Structure, findings: Sequence[Finding] = ()) -> Plan:
     """The plan of a mapping onto an empty target."""
     return Plan(
         tuple(_table_plan(mapping) for mapping in mapped.tables),
@@ -124,8 +124,11 @@ def _table_plan(mapping: TableMapping) -> TablePlan:
     )
 
 
-def all_statements(catalog: Catalog, wanted: ddl.Structure) -> list[Statement]:
-    """Every statement that builds a catalog from nothing, in order."""
+def all_statements(catalog: Catalog, wanted: Structure) -> list[Statement]:
+    """Every statement that builds a catalog from nothing, in order; none for files."""
+    if catalog.dialect is Dialect.FILES:
+        return []
+    ddl = ddl_of(catalog.dialect)
     statements: list[Statement] = []
     if wanted.tables:
         statements += ddl.objects(catalog)
@@ -158,19 +161,6 @@ def creation_order(tables: Sequence[TableSchema]) -> list[TableSchema]:
 
 # Existing tables
 
-_WIDER: dict[str, frozenset[str]] = {
-    "int2": frozenset({"int4", "int8", "numeric"}),
-    "int4": frozenset({"int8", "numeric"}),
-    "int8": frozenset({"numeric"}),
-    "bool": frozenset({"int2", "int4", "int8"}),
-    "float4": frozenset({"float8"}),
-    "json": frozenset({"jsonb"}),
-    "date": frozenset({"timestamp"}),
-}
-"""Types that hold every value of the key's type. Any type also goes into text and varchar."""
-
-_TEXTS = {"text", "varchar", "bpchar", "citext"}
-
 
 def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
     """The mapping onto a table that is already there. Raises `TargetConflict` naming columns."""
@@ -200,7 +190,9 @@ def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
             table=str(existing.id),
             faults=faults,
         )
-    return TableMapping(mapping.source, existing, tuple(without_wire(columns)))
+    if existing.dialect is Dialect.POSTGRES:
+        columns = without_wire(columns)
+    return replace(mapping, target=existing, columns=tuple(columns))
 
 
 def _fault(wanted: Column, there: Column | None) -> str | None:
@@ -208,36 +200,9 @@ def _fault(wanted: Column, there: Column | None) -> str | None:
         return f"column {wanted.name} ({wanted.type}) is missing"
     if there.generated is not None:
         return f"column {wanted.name} is generated there and holds values here"
-    if not _holds(wanted.type, there.type):
+    if not holds(wanted.type, there.type):
         return f"column {wanted.name} is {there.type} there, and {wanted.type} is needed"
     return None
-
-
-def _holds(wanted: NativeType, there: NativeType) -> bool:
-    if there.name in _TEXTS:
-        return not there.args or (
-            wanted.name in _TEXTS and bool(wanted.args) and wanted.args[0] <= there.args[0]
-        )
-    if wanted.name != there.name or wanted.kind is not there.kind:
-        return there.name in _WIDER.get(wanted.name, ()) and not there.args
-    if wanted.labels:
-        return set(wanted.labels) <= set(there.labels)
-    if wanted.name == "numeric" and there.args:
-        return (
-            bool(wanted.args)
-            and _digits(wanted) <= _digits(there)
-            and _scale(wanted) <= _scale(there)
-        )
-    # Without arguments there: the widest of its kind (timestamp is timestamp(6)).
-    return not there.args or (bool(wanted.args) and wanted.args[0] <= there.args[0])
-
-
-def _scale(native: NativeType) -> int:
-    return native.args[1] if len(native.args) > 1 else 0
-
-
-def _digits(native: NativeType) -> int:
-    return native.args[0] - _scale(native)
 
 
 def _retyped(column: ColumnMapping, there: Column) -> ColumnMapping:

@@ -10,8 +10,9 @@ from streams_engine.model import Catalog, TableId, TableSchema
 from streams_engine.protocols import Statement, StructureSink
 from streams_engine.runtime.planning import adapt, creation_order
 from streams_engine.runtime.resuming import Continuation
-from streams_engine.schema import postgres_ddl as ddl
+from streams_engine.schema.ddl import ddl_of
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
+from streams_engine.schema.structure import Structure
 
 __all__ = ["Preparation", "prepare"]
 
@@ -38,7 +39,7 @@ def prepare(
     *,
     schema_policy: str,
     write_mode: str,
-    wanted: ddl.Structure,
+    wanted: Structure,
     going_on: Continuation,
 ) -> Preparation:
     """Decide per table what to create, reuse or drop. Raises `TargetConflict`, `NotFound`.
@@ -47,6 +48,7 @@ def prepare(
     presence and their rows are no conflict: they are kept, or emptied.
     """
     ours = going_on.ours
+    ddl = ddl_of(mapped.target.dialect)
     existing = sink.inspect([mapping.target.id for mapping in mapped.tables])
     present = {table.id: table for table in existing.tables}
     if schema_policy == "fail_if_exists" and present and not ours:
@@ -72,17 +74,16 @@ def prepare(
     _check_rows(tables, kept, sink, write_mode, ours)
     new = [m.target for m in tables if m.target.id not in kept]
     made = _missing(mapped.target, new, existing, dropping)
-    before: list[Statement] = _drops(present, mapped.target, existing) if dropping else []
+    before: list[Statement] = []
+    if dropping:
+        before += ddl.drop(list(present), mapped.target, existing)
     before += ddl.objects(made)
     for schema in creation_order(made.tables):
         before += ddl.table(schema, wanted)
     keys = {m.target.id: _key(m, write_mode) for m in tables}
     for schema in made.tables if write_mode == "upsert" else ():
         before += ddl.key(schema, keys[schema.id])
-    emptied = _emptied(tables, kept, write_mode, going_on)
-    if emptied:
-        names = ", ".join(ddl.name_of(table_id) for table_id in emptied)
-        before.append(Statement(f"TRUNCATE {names}", f"tables {_names(emptied)}"))
+    before += ddl.empty(_emptied(tables, kept, write_mode, going_on))
     return Preparation(
         tables,
         tuple(before),
@@ -192,26 +193,6 @@ def _missing(
         extensions=target.extensions if new else (),
         schemas=existing.schemas,
     )
-
-
-def _drops(
-    present: Mapping[TableId, TableSchema], target: Catalog, existing: Catalog
-) -> list[Statement]:
-    """Drop the tables in one statement, then their types and sequences; nothing by cascade."""
-    found: list[Statement] = []
-    if present:
-        names = ", ".join(ddl.name_of(table_id) for table_id in present)
-        found.append(Statement(f"DROP TABLE {names}", f"tables {_names(present)}"))
-    wanted_types = {t.id for t in target.types}
-    for user_type in reversed(existing.types):
-        if user_type.id in wanted_types:
-            kind = "DOMAIN" if user_type.kind == "domain" else "TYPE"
-            sql = f"DROP {kind} {ddl.name_of(user_type.id)}"
-            found.append(Statement(sql, f"type {user_type.id}"))
-    for sequence in target.sequences:
-        sql = f"DROP SEQUENCE IF EXISTS {ddl.name_of(sequence.id)}"
-        found.append(Statement(sql, f"sequence {sequence.id}"))
-    return found
 
 
 def _names(tables: Sequence[TableId] | Mapping[TableId, TableSchema]) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 from streams_engine.errors import CheckpointMismatch, TargetConflict
 from streams_engine.model import Chunk, Finding, Position, Severity, TableId, TableSchema
-from streams_engine.protocols import Sink, Snapshot
+from streams_engine.protocols import Sink
+from streams_engine.runtime.joining import positions
 
 __all__ = ["Continuation", "Memory"]
 
@@ -83,7 +84,7 @@ class Memory:
     def recall(
         self,
         fingerprint: str,
-        snapshot: Snapshot,
+        position: Position,
         *,
         on_resume: str,
         write_mode: str,
@@ -98,8 +99,8 @@ class Memory:
         run = self._records.get(RUN)
         if fresh or run is None:
             return Continuation(ours=run is not None)
-        self._check(run, fingerprint, snapshot.position)
-        unchanged = _unchanged(run["position"], snapshot.position)
+        self._check(run, fingerprint, position)
+        unchanged = _unchanged(run["position"], position)
         if not unchanged and on_resume != "mixed":
             if write_mode == "append" and any(_rows(r) for r in self._records.values()):
                 raise self._would_double("the source may have changed since")
@@ -156,7 +157,12 @@ class Memory:
         changed = []
         if run["fingerprint"] != fingerprint:
             changed.append("the stream's configuration (tables, types or selection)")
-        if any(run["position"].get(key) != position.get(key) for key in IDENTITY):
+        then, now = positions(run["position"]), positions(position)
+        if any(
+            then.get(alias, {}).get(key) != now.get(alias, {}).get(key)
+            for alias in then.keys() | now.keys()
+            for key in IDENTITY
+        ):
             changed.append("the source server's identity")
         if changed:
             raise CheckpointMismatch(
@@ -210,7 +216,15 @@ def _rows(record: Mapping[str, Any] | None) -> int:
 
 
 def _unchanged(then: Position, now: Position) -> bool:
-    """True only where the positions prove that no captured table was written to since.
+    """True only where the positions prove that no captured table of any source was written to."""
+    before, after = positions(then), positions(now)
+    return before.keys() == after.keys() and all(
+        _still(before[alias], after[alias]) for alias in before
+    )
+
+
+def _still(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """True only where two positions of a source prove that no captured table changed between.
 
     ``writes`` counts the writes to the captured tables where the log's position moves
     without them (PostgreSQL).

@@ -1,24 +1,28 @@
-"""One convert from beginning to end: view, mapping, structure, rows, keys, counters."""
+"""One convert from beginning to end: views, mapping, structure, rows, keys, counters."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.errors import ConfigError
-from streams_engine.model import Catalog, Finding, Severity, TableId, TableSchema
-from streams_engine.protocols import Load, Scope, Sink, Snapshot, Source, Statement, StructureSink
+from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
+from streams_engine.protocols import LayoutSink, Load, Sink, Statement, StructureSink
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.copying import ChunkTask, Copier
+from streams_engine.runtime.joining import JoinedView, Origin, merged, stamped
 from streams_engine.runtime.planning import Plan, describe
 from streams_engine.runtime.preflight import Preparation, prepare
 from streams_engine.runtime.resuming import Continuation, Memory
-from streams_engine.schema import postgres_ddl as ddl
-from streams_engine.schema.mapping import MappedCatalog, MappingOptions, TableMapping, warning
+from streams_engine.schema.ddl import ddl_of
+from streams_engine.schema.mapping import Findings, MappedCatalog, TableMapping, warning
 from streams_engine.schema.routes import map_catalog
+from streams_engine.schema.selection import apply_selections
+from streams_engine.schema.structure import Structure
 from streams_engine.stats import Counters
 
 __all__ = ["Convert", "Job"]
@@ -35,15 +39,23 @@ class BooleanScan(Protocol):
         ...
 
 
+@runtime_checkable
+class Flavoured(Protocol):
+    """A sink whose dialect has flavours: which one is seen only on the server."""
+
+    def is_mariadb(self) -> bool:
+        """True for MariaDB. Connects."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a convert is to do, free of documents: the settings of one stream."""
 
     name: str
-    scope: Scope
     fingerprint: str
-    mapping: MappingOptions
-    structure: ddl.Structure
+    structure: Structure
+    zero_dates: str = "null"
     schema_policy: str = "create_missing_only"
     write_mode: str = "fail_if_not_empty"
     skip_data: bool = False
@@ -55,53 +67,60 @@ class Job:
 
 
 class Convert:
-    """Runs one job between a source and a sink. Used by one thread."""
+    """Runs one job between its sources and a sink. Used by one thread."""
 
     def __init__(
-        self, job: Job, source: Source, sink: Sink, control: Control, counters: Counters
+        self,
+        job: Job,
+        origins: Sequence[Origin],
+        sink: Sink,
+        control: Control,
+        counters: Counters,
     ) -> None:
         self.job = job
-        self.source = source
+        self.origins = origins
         self.sink = sink
         self.control = control
         self.counters = counters
 
     def plan(self) -> Plan:
         """What `run` would do on an empty target; the target is not asked."""
-        findings = list(self.source.check())
-        catalog = self.source.catalog(self.job.scope)
-        mapped = self._map(catalog, self.source)
-        return describe(mapped, self.job.structure, findings)
+        findings = [f for origin in self.origins for f in origin.source.check()]
+        return describe(self.mapped(), self.job.structure, findings)
 
     def mapped(self) -> MappedCatalog:
-        """The mapping alone, for `verify`."""
-        return self._map(self.source.catalog(self.job.scope), self.source)
+        """The mapping alone, for `plan` and `verify`."""
+        return merged(
+            [
+                self._map(origin, origin.source.catalog(origin.scope), origin.source)
+                for origin in self.origins
+            ]
+        )
 
     def run(self, *, fresh: bool) -> None:
         """Do it. Raises the error that the run failed of."""
         with self.control.working():
-            self._found(self.source.check())
-            readers = 1 if self.control.counts_rows else self.job.parallelism
-            with self.source.snapshot(self.job.scope, readers) as snapshot:
-                mapped = self._open(snapshot)
+            for origin in self.origins:
+                self._found(origin.source.check())
+            with self._opened() as (view, mapped):
                 self._found(self.sink.check())
                 memory = Memory(self.sink, self.job.name)
                 going_on = memory.recall(
                     self.job.fingerprint,
-                    snapshot,
+                    view.position,
                     on_resume=self.job.on_resume,
                     write_mode=self.job.write_mode,
                     fresh=fresh,
                 )
                 self._found(going_on.findings)
-                records = memory.opening(self.job.fingerprint, snapshot.position, going_on)
+                records = memory.opening(self.job.fingerprint, view.position, going_on)
                 prepared = self._structure(mapped, going_on, records)
                 if not self.control.hold():
                     return
                 copier = None
                 if not self.job.skip_data:
-                    copier = self._copier(snapshot)
-                    self._copy(copier, snapshot, prepared, memory, going_on)
+                    copier = self._copier(view)
+                    self._copy(copier, view, prepared, memory, going_on)
             if self.control.hold():
                 self._finish(prepared, copier, going_on)
             if copier is not None and copier.failed:
@@ -113,20 +132,52 @@ class Convert:
 
     # Steps
 
-    def _open(self, snapshot: Snapshot) -> MappedCatalog:
-        self._found(snapshot.findings)
-        mapped = self._map(snapshot.catalog, snapshot)
-        self.counters.left_behind = snapshot.catalog.left_behind
-        self._found(mapped.findings)
-        for table in sorted(mapped.tables, key=_size, reverse=True):
-            self.counters.expect(table.source.id, table.source.estimated_rows)
-        return mapped
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[JoinedView, MappedCatalog]]:
+        """The views of all sources, and what was seen in them, mapped."""
+        readers = 1 if self.control.counts_rows else self.job.parallelism
+        flavour = self._flavour()
+        with ExitStack() as stack:
+            parts, mapped = {}, []
+            for origin in self.origins:
+                snapshot = stack.enter_context(origin.source.snapshot(origin.scope, readers))
+                parts[origin.alias] = snapshot
+                self._found(snapshot.findings)
+                mapped.append(self._map(origin, snapshot.catalog, snapshot, flavour))
+            everything = merged(mapped)
+            self.counters.left_behind = everything.source.left_behind
+            self._found(everything.findings)
+            for table in sorted(everything.tables, key=_size, reverse=True):
+                self.counters.expect(table.source.id, table.source.estimated_rows)
+            yield JoinedView(parts), everything
 
-    def _map(self, catalog: Catalog, scanner: object) -> MappedCatalog:
-        options = self.job.mapping
-        if self.sink.dialect is not None and isinstance(scanner, BooleanScan):
-            options = replace(options, booleans=scanner.boolean_columns(catalog.tables))
-        return map_catalog(catalog, self.sink.dialect, options)
+    def _flavour(self) -> bool | None:
+        return self.sink.is_mariadb() if isinstance(self.sink, Flavoured) else None
+
+    def _map(
+        self, origin: Origin, catalog: Catalog, scanner: object, flavour: bool | None = None
+    ) -> MappedCatalog:
+        options = origin.mapping
+        if flavour is not None:
+            options = replace(options, mariadb=flavour)
+        findings = Findings()
+        catalog, chosen = apply_selections(catalog, origin.selections, findings)
+        tables = [table for table in catalog.tables if table.query is None]
+        if self.sink.dialect is Dialect.POSTGRES and isinstance(scanner, BooleanScan):
+            found = scanner.boolean_columns(tables)
+            options = replace(
+                options,
+                booleans=frozenset((replace(t, alias=origin.alias), c) for t, c in found),
+            )
+        mapped = map_catalog(stamped(catalog, origin.alias), self.sink.dialect, options)
+        return replace(
+            mapped,
+            tables=tuple(
+                replace(m, selection=chosen.get(replace(m.source.id, alias="")))
+                for m in mapped.tables
+            ),
+            findings=(*findings.items, *mapped.findings),
+        )
 
     def _structure(
         self,
@@ -135,6 +186,14 @@ class Convert:
         records: Mapping[str, Mapping[str, Any] | None],
     ) -> Preparation:
         self.counters.phase = "structure"
+        if isinstance(self.sink, LayoutSink):
+            self.sink.prepare(
+                self.job.name,
+                [m.target for m in mapped.tables],
+                write_mode=self.job.write_mode,
+                keep=going_on.kept,
+            )
+            self.sink.save_state(self.job.name, records)
         if not isinstance(self.sink, StructureSink):
             everything = frozenset(m.target.id for m in mapped.tables)
             nothing = Catalog(mapped.target.dialect)
@@ -151,22 +210,22 @@ class Convert:
         self._found(self.sink.execute(prepared.before, (self.job.name, records)))
         return prepared
 
-    def _copier(self, snapshot: Snapshot) -> Copier:
+    def _copier(self, view: JoinedView) -> Copier:
         return Copier(
             self.job.name,
-            snapshot,
+            view,
             self.sink,
             self.control,
             self.counters,
             self.job.bundle,
-            self.job.mapping.zero_dates,
+            self.job.zero_dates,
             self.job.quarantine,
         )
 
     def _copy(
         self,
         copier: Copier,
-        snapshot: Snapshot,
+        view: JoinedView,
         prepared: Preparation,
         memory: Memory,
         going_on: Continuation,
@@ -178,19 +237,28 @@ class Convert:
             table = mapping.source.id
             chunks = going_on.chunks.get(table)
             if chunks is None:
-                chunks = list(snapshot.chunks(mapping.source, self.job.chunk_rows))
+                chunks = self._chunks(view, mapping)
                 plans[table] = chunks
             load = self._load(mapping, prepared, alone=len(chunks) == 1 and not going_on.kept)
             remaining = going_on.remaining(table, chunks)
-            tasks += [ChunkTask(mapping, chunk, load) for chunk in remaining]
+            tasks += [
+                ChunkTask(mapping, chunk, replace(load, chunk=chunk.number)) for chunk in remaining
+            ]
             if not remaining:
                 self.counters.enter(table, "copied")
-        memory.begin(self.job.fingerprint, snapshot.position, plans)
-        workers = 1 if self.control.counts_rows else snapshot.readers
+        memory.begin(self.job.fingerprint, view.position, plans)
+        workers = 1 if self.control.counts_rows else view.readers
         with self._pool(workers) as executor, self.control.resting():
             for wave in prepared.waves:
                 copier.copy([t for t in tasks if t.mapping.target.id in wave], executor)
         self._report_replaced(copier.replaced)
+
+    def _chunks(self, view: JoinedView, mapping: TableMapping) -> list[Chunk]:
+        """A query's result, and what is sorted or limited, comes whole."""
+        ordered = mapping.selection is not None and mapping.selection.ordered
+        if ordered or mapping.source.query is not None:
+            return [Chunk(mapping.source.id)]
+        return list(view.chunks(mapping.source, self.job.chunk_rows))
 
     def _pool(self, workers: int) -> Executor:
         return ThreadPoolExecutor(workers, thread_name_prefix="streams-engine-copy")
@@ -209,30 +277,39 @@ class Convert:
         )
 
     def _finish(self, prepared: Preparation, copier: Copier | None, going_on: Continuation) -> None:
-        """Keys, indexes, counters, foreign keys: what is better made after the rows."""
+        """What is better made after the rows, for the tables that arrived."""
         self.counters.phase = "indexing"
         failed = set(copier.failed) if copier else set()
-        lost = {m.target.id for m in prepared.tables if m.source.id in failed}
-        if not isinstance(self.sink, StructureSink):
-            return
-        present = self.sink.inspect([t.id for t in prepared.catalog.tables])
-        for schema in prepared.catalog.tables:
+        whole = [m for m in prepared.tables if m.source.id not in failed]
+        if isinstance(self.sink, LayoutSink) and copier is not None:
+            self.sink.finish(self.job.name, [m.target.id for m in whole])
+        if isinstance(self.sink, StructureSink):
+            lost = {m.target.id for m in prepared.tables} - {m.target.id for m in whole}
+            self._build(self.sink, prepared.catalog, lost, going_on)
+        for mapping in whole:
+            self.counters.enter(mapping.source.id, "done")
+
+    def _build(
+        self, sink: StructureSink, catalog: Catalog, lost: set[TableId], going_on: Continuation
+    ) -> None:
+        """Keys, indexes, counters, foreign keys."""
+        ddl = ddl_of(catalog.dialect)
+        present = sink.inspect([t.id for t in catalog.tables])
+        for schema in catalog.tables:
             if schema.id in lost or not self.control.hold():
                 continue
             done = going_on.made(present.table(schema.id))
             self._execute(
                 s for s in ddl.indexes(schema, self.job.structure) if s.object not in done
             )
-        self._execute(s for s in ddl.sequence_values(prepared.catalog) if s.table not in lost)
-        if self.job.structure.foreign_keys:
-            for schema in prepared.catalog.tables:
-                touched = {schema.id, *(fk.referenced for fk in schema.foreign_keys)}
-                if not touched & lost and self.control.hold():
-                    done = going_on.made(present.table(schema.id))
-                    self._execute(s for s in ddl.foreign_keys(schema) if s.object not in done)
-        for mapping in prepared.tables:
-            if mapping.source.id not in failed:
-                self.counters.enter(mapping.source.id, "done")
+        self._execute(s for s in ddl.sequence_values(catalog) if s.table not in lost)
+        if not self.job.structure.foreign_keys:
+            return
+        for schema in catalog.tables:
+            touched = {schema.id, *(fk.referenced for fk in schema.foreign_keys)}
+            if not touched & lost and self.control.hold():
+                done = going_on.made(present.table(schema.id))
+                self._execute(s for s in ddl.foreign_keys(schema) if s.object not in done)
 
     # Small things
 

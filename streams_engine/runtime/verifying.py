@@ -12,7 +12,7 @@ import hashlib
 import marshal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -136,13 +136,16 @@ class VerifyPair:
 def verify_mapped(
     mapped: MappedCatalog,
     sink: Sink,
-    source: Canonical,
+    sources: Mapping[str, Canonical],
     target: Canonical,
     *,
     zero_dates: str,
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Compare every table of a mapping with what is on the target now."""
+    """Compare every table of a mapping with what is on the target now.
+
+    ``sources``: by the alias of the connection that a table is of.
+    """
     there = Catalog(mapped.target.dialect)
     if isinstance(sink, StructureSink):
         there = sink.inspect([mapping.target.id for mapping in mapped.tables])
@@ -152,6 +155,7 @@ def verify_mapped(
         if isinstance(pair, str):
             verdicts.append(TableVerdict(str(mapping.source.id), 0, 0, False, note=pair))
             continue
+        source = sources[mapping.source.id.alias]
         report = verify_tables([pair], source, target, zero_dates=zero_dates, progress=progress)
         verdicts.extend(report.tables)
     return VerifyReport(tuple(verdicts))

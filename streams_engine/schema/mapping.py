@@ -14,15 +14,24 @@ from streams_engine.model import (
     Catalog,
     Column,
     Extract,
+    Filter,
     Finding,
     NativeType,
     Severity,
+    Sort,
     TableId,
     TableSchema,
 )
 from streams_engine.schema.loss import loss
 
-__all__ = ["ColumnMapping", "MappedCatalog", "MappingOptions", "TableMapping", "warning"]
+__all__ = [
+    "ColumnMapping",
+    "MappedCatalog",
+    "MappingOptions",
+    "Selected",
+    "TableMapping",
+    "warning",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,27 @@ class MappingOptions:
     booleans: AbstractSet[tuple[TableId, str]] = frozenset()
     """The TINYINT(1) columns that were seen to hold nothing but 0, 1 and NULL."""
     allow_lossy: bool = False
+    prefix: str = ""
+    """Before the name of every table: the alias of one of several sources, and ``_``."""
+    mariadb: bool = False
+    """The target is MariaDB, where its dialect is MySQL's."""
+    file_format: str | None = None
+    """Of a target of files: csv, jsonl or parquet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Which rows and columns of a table are wanted. ``columns`` empty: all."""
+
+    columns: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    sorts: tuple[Sort, ...] = ()
+    limit: int | None = None
+
+    @property
+    def ordered(self) -> bool:
+        """It is one query's result, in one order: it cannot be cut into chunks."""
+        return bool(self.sorts) or self.limit is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +89,19 @@ class TableMapping:
     source: TableSchema
     target: TableSchema
     columns: tuple[ColumnMapping, ...]
+    selection: Selected | None = None
 
     def extract(self) -> Extract:
         """What is to be read."""
-        return Extract(self.source.id, tuple(c.source for c in self.columns))
+        chosen = self.selection or Selected()
+        return Extract(
+            self.source.id,
+            tuple(c.source for c in self.columns),
+            chosen.filters,
+            chosen.sorts,
+            chosen.limit,
+            self.source.query,
+        )
 
 
 @dataclass(frozen=True, slots=True)

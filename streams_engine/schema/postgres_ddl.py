@@ -8,8 +8,8 @@ statements are composed here (docs/adr/0002).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Many
 
 from streams_engine.model import (
     Catalog,
@@ -28,9 +28,11 @@ from streams_engine.model import (
     UserType,
 )
 from streams_engine.protocols import Statement
+from streams_engine.schema.structure import Structure
 
 __all__ = [
-    "Structure",
+    "drop",
+    "empty",
     "foreign_keys",
     "indexes",
     "key",
@@ -42,16 +44,6 @@ __all__ = [
     "table",
     "type_text",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """What of the structure is wanted (``structureOptions``)."""
-
-    tables: bool = True
-    indexes: bool = True
-    foreign_keys: bool = True
-    checks: bool = True
 
 
 def quote(name: str) -> str:
@@ -414,3 +406,38 @@ def _identity_value(table_id: TableId, column: Column, identity: Identity) -> St
         f"identity of {table_id}.{column.name}",
         table_id,
     )
+
+
+# Away with what is there
+
+
+def drop(tables: Many[TableId], wanted: Catalog, existing: Catalog) -> Iterator[Statement]:
+    """Drop the tables in one statement, then their types and sequences; nothing by cascade."""
+    ids = tuple(tables)
+    if ids:
+        names = ", ".join(map(name_of, ids))
+        yield Statement(f"DROP TABLE {names}", f"tables {listed(ids)}", empties=ids, drops=True)
+    wanted_types = {t.id for t in wanted.types}
+    for user_type in reversed(existing.types):
+        if user_type.id in wanted_types:
+            kind = "DOMAIN" if user_type.kind is TypeKind.DOMAIN else "TYPE"
+            sql = f"DROP {kind} {name_of(user_type.id)}"
+            yield Statement(sql, f"type {user_type.id}", drops=True)
+    for sequence in wanted.sequences:
+        sql = f"DROP SEQUENCE IF EXISTS {name_of(sequence.id)}"
+        yield Statement(sql, f"sequence {sequence.id}", drops=True)
+
+
+def empty(tables: Iterable[TableId]) -> Iterator[Statement]:
+    """Empty all tables in one statement, which foreign keys among them allow."""
+    ids = tuple(tables)
+    if ids:
+        names = ", ".join(map(name_of, ids))
+        yield Statement(f"TRUNCATE {names}", f"tables {listed(ids)}", empties=ids)
+
+
+def listed(tables: Iterable[TableId]) -> str:
+    """The names of at most ten tables."""
+    names = sorted(map(str, tables))
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

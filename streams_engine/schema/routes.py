@@ -17,7 +17,10 @@ from streams_engine.schema.mapping import (
     override_for,
     warning,
 )
+from streams_engine.schema.mysql_names import mysql_type
+from streams_engine.schema.mysql_to_mysql import map_mysql_to_mysql
 from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.to_mysql import map_postgres_to_mysql
 
 __all__ = ["map_catalog", "parse_type"]
 
@@ -26,9 +29,14 @@ _MAPPERS: Mapping[
 ] = {
     (Dialect.MYSQL, Dialect.POSTGRES): map_mysql,
     (Dialect.POSTGRES, Dialect.POSTGRES): map_postgres,
+    (Dialect.MYSQL, Dialect.MYSQL): map_mysql_to_mysql,
+    (Dialect.POSTGRES, Dialect.MYSQL): map_postgres_to_mysql,
 }
 
-_PARSERS: Mapping[Dialect, Callable[[str], NativeType]] = {Dialect.POSTGRES: postgres_type}
+_PARSERS: Mapping[Dialect, Callable[[str], NativeType]] = {
+    Dialect.POSTGRES: postgres_type,
+    Dialect.MYSQL: mysql_type,
+}
 
 
 def map_catalog(catalog: Catalog, target: Dialect | None, options: MappingOptions) -> MappedCatalog:

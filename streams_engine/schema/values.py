@@ -8,8 +8,11 @@ counterpart, or its row is marked.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +22,11 @@ from streams_engine.schema.mapping import ColumnMapping
 
 __all__ = ["CONVERSIONS", "BadRows", "Converter"]
 
-Conversion = Callable[[pa.Array], tuple[pa.Array, np.ndarray | None]]
+Conversion = Callable[[pa.Array, pa.DataType], tuple[pa.Array, np.ndarray | None]]
+"""(values, the type that the sink's column wants) -> (converted, rows that fit no value)."""
 
 
-def boolean(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+def boolean(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """0 and 1 become false and true; any other number fits no boolean."""
     zero, one = pa.scalar(0, values.type), pa.scalar(1, values.type)
     fits = pc.or_(pc.equal(values, zero), pc.equal(values, one))
@@ -30,7 +34,7 @@ def boolean(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
     return pc.not_equal(values, zero), _mask(bad)
 
 
-def labels(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+def labels(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """A SET's text becomes the list of its labels, the empty text the empty list.
 
     No label of a SET can hold a comma (https://dev.mysql.com/doc/refman/en/set.html).
@@ -43,12 +47,12 @@ def labels(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
     return pc.if_else(empty, nothing, split), None
 
 
-def date(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+def date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """Zero and partial dates, which arrive as the storage's minimum, become NULL."""
     return pc.if_else(_invalid(values), pa.scalar(None, values.type), values), None
 
 
-def strict_date(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+def strict_date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """A row with a zero or partial date is a bad row (``zeroDates: error``)."""
     return values, _mask(_invalid(values))
 
@@ -57,6 +61,112 @@ def _invalid(values: pa.Array) -> pa.Array:
     storage = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
     lowest = pa.scalar(int(np.iinfo(storage.to_pandas_dtype()).min), storage)
     return pc.fill_null(pc.equal(values.view(storage), lowest), False)
+
+
+# PostgreSQL's binary send format (https://www.postgresql.org/docs/current/datatype-datetime.html:
+# days, or microseconds, since 2000-01-01; the ends of the range mean infinity)
+
+EPOCH_DAYS = 10_957
+EPOCH_MICROSECONDS = 946_684_800_000_000
+DAY_MICROSECONDS = 86_400_000_000
+
+
+def _wire(values: pa.Array, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, validity) of a column of big-endian wire forms; 0 for NULL."""
+    valid: np.ndarray = values.is_valid().to_numpy(zero_copy_only=False)
+    numbers = np.zeros(len(values), np.dtype(dtype).newbyteorder("="))
+    offsets = np.frombuffer(values.buffers()[1], np.int64)[values.offset :][: len(values) + 1]
+    data = values.buffers()[2]
+    if data is not None and valid.any():
+        raw = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+        numbers[valid] = raw.view(dtype)
+    return numbers, valid
+
+
+def _array(numbers: np.ndarray, valid: np.ndarray, wanted: pa.DataType) -> pa.Array:
+    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(wanted, len(numbers), [bits, pa.py_buffer(numbers)])
+
+
+def pg_date(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
+    """Days since 2000 become days since 1970; an infinity fits no date."""
+    days, valid = _wire(values, ">i4")
+    limits = np.iinfo(np.int32)
+    bad = valid & ((days == limits.min) | (days == limits.max))
+    moved = np.where(bad, 0, days.astype(np.int64) + EPOCH_DAYS).astype(np.int32)
+    return _array(moved, valid, wanted), bad if bad.any() else None
+
+
+def pg_timestamp(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
+    """Microseconds since 2000 become microseconds since 1970; an infinity fits none, and
+    neither do the last three decades before the year 294277."""
+    micro, valid = _wire(values, ">i8")
+    limits = np.iinfo(np.int64)
+    bad = valid & ((micro == limits.min) | (micro > limits.max - EPOCH_MICROSECONDS))
+    moved = np.where(bad, 0, micro) + EPOCH_MICROSECONDS
+    return _array(moved, valid, wanted), bad if bad.any() else None
+
+
+def pg_time(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
+    """Microseconds of the day; 24:00:00 fits a duration and no time of day."""
+    micro, valid = _wire(values, ">i8")
+    bad = micro == DAY_MICROSECONDS
+    if pa.types.is_duration(wanted) or not bad.any():
+        return _array(micro, valid, wanted), None
+    return _array(np.where(bad, 0, micro), valid, wanted), bad
+
+
+def pg_decimal(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
+    """Digits become a decimal; NaN and the infinities fit none."""
+    bad = pc.fill_null(pc.match_substring_regex(values, "[A-Za-z]"), False)
+    mask = _mask(bad)
+    plain = values if mask is None else pc.if_else(bad, pa.scalar(None, pa.string()), values)
+    return plain.cast(wanted), mask
+
+
+# MySQL's JSON
+
+_DOUBTFUL = r"[0-9]{16}|[0-9.]{17}|[0-9][eE]"
+"""What a number looks like that a double might not hold."""
+
+
+def json_numbers(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
+    """MySQL's JSON keeps 64-bit integers and doubles: any other number it would round."""
+    doubtful = pc.fill_null(pc.match_substring_regex(values, _DOUBTFUL), False)
+    if not pc.any(doubtful).as_py():
+        return values, None
+    mask: np.ndarray = doubtful.to_numpy(zero_copy_only=False).copy()
+    for index in np.flatnonzero(mask):
+        mask[index] = not _kept(values[int(index)].as_py())
+    return values, mask if mask.any() else None
+
+
+def _kept(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=_exact_integer, parse_float=_exact_float)
+    except _RoundedError:
+        return False
+    except (ValueError, RecursionError):
+        return True  # no JSON: the server's to refuse
+    return True
+
+
+class _RoundedError(Exception):
+    """A number that MySQL would round."""
+
+
+def _exact_integer(text: str) -> int:
+    number = int(text) if len(text) < 25 else 1 << 70
+    if not -(1 << 63) <= number < 1 << 64:
+        return int(_exact_float(text))
+    return number
+
+
+def _exact_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or Decimal(repr(number)) != Decimal(text):
+        raise _RoundedError
+    return number
 
 
 def _mask(bad: pa.Array) -> np.ndarray | None:
@@ -69,11 +179,21 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "labels": labels,
     "date": date,
     "strict_date": strict_date,
+    "pg_date": pg_date,
+    "pg_timestamp": pg_timestamp,
+    "pg_time": pg_time,
+    "pg_decimal": pg_decimal,
+    "json_numbers": json_numbers,
 }
 
 REASONS: Mapping[str, str] = {
     "boolean": "a value other than 0 and 1 fits no boolean",
     "strict_date": "it holds a zero or partial date, which zeroDates or NOT NULL forbids",
+    "pg_date": "an infinite date has no counterpart",
+    "pg_timestamp": "an infinite timestamp, or one beyond the year 294246, has no counterpart",
+    "pg_time": "24:00:00 has no counterpart",
+    "pg_decimal": "NaN and infinities have no counterpart",
+    "json_numbers": "a number in it would be rounded by MySQL's JSON",
 }
 
 
@@ -124,7 +244,7 @@ class Converter:
         replaced: dict[str, int] = {}
         for step in self._steps:
             before = columns[step.index]
-            after, mask = CONVERSIONS[step.name](before)
+            after, mask = CONVERSIONS[step.name](before, self._schema.field(step.index).type)
             columns[step.index] = after
             if mask is not None:
                 bad.append(BadRows(step.column, REASONS[step.name], mask))

@@ -71,7 +71,7 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, pg18: Server
     assert_clean(first + out)
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize("dialect", [Dialect.MYSQL, Dialect.POSTGRES])
 def test_the_shop_is_as_large_as_asked(dialect: Dialect) -> None:
     assert sum(shop.sizes(300_000).values()) == pytest.approx(300_000, rel=0.01)
     made = list(shop.statements(dialect, 1000))

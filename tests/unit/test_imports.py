@@ -19,13 +19,15 @@ ALLOWED: dict[str, set[str]] = {
     "lifecycle": {"errors"},
     "model": {"errors"},
     "bundles": {"model"},
+    "isolating": {"errors", "model"},
     "config": {"errors", "lifecycle", "model"},
     "protocols": {"errors", "model", "config"},
     "stats": {"errors", "lifecycle", "model", "config", "protocols"},
     "schema": {"errors", "model", "config", "protocols"},
     "runtime": {"errors", "lifecycle", "model", "config", "protocols", "stats", "schema",
                 "bundles"},
-    "adapters": {"errors", "model", "config", "protocols", "schema", "bundles"},
+    "adapters": {"errors", "model", "config", "protocols", "schema", "bundles",
+                 "isolating"},
     "testing": {"errors", "model", "protocols", "schema", "bundles"},
 }  # fmt: skip
 """What each part may import beside itself; who is not named here composes and may import all."""

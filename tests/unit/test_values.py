@@ -40,7 +40,7 @@ def test_boolean_marks_all_but_0_and_1(arrow: pa.DataType, data: st.DataObject) 
     high = (1 << width) - 1 if low == 0 else (1 << width - 1) - 1
     some = st.none() | st.sampled_from([0, 1, 2, low, high]) | st.integers(low, high)
     values = data.draw(st.lists(some, max_size=10))
-    found, bad = CONVERSIONS["boolean"](pa.array(values, arrow))
+    found, bad = CONVERSIONS["boolean"](pa.array(values, arrow), pa.bool_())
     odd = [v is not None and v not in (0, 1) for v in values]
     assert (bad is None and not any(odd)) or (bad is not None and bad.tolist() == odd)
     for value, result in zip(values, found.to_pylist(), strict=True):
@@ -48,13 +48,14 @@ def test_boolean_marks_all_but_0_and_1(arrow: pa.DataType, data: st.DataObject) 
             assert result is (None if value is None else bool(value))
 
 
+LABELS = pa.list_(pa.string())
 labels = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), min_size=1)
 
 
 @given(st.lists(st.none() | st.lists(labels, max_size=4), max_size=10))
 def test_labels_of_a_set(sets: list[list[str] | None]) -> None:
     texts = pa.array([None if s is None else ",".join(s) for s in sets], pa.string())
-    found, bad = CONVERSIONS["labels"](texts)
+    found, bad = CONVERSIONS["labels"](texts, LABELS)
     assert bad is None
     assert found.to_pylist() == sets
     assert found.type == pa.list_(pa.string())
@@ -94,10 +95,10 @@ def test_what_needs_no_conversion_is_the_same_memory() -> None:
 
 def test_a_slice_is_converted_as_its_own_rows() -> None:
     days = moments(pa.date32(), [INVALID_DATE, 0, INVALID_DATE, None]).slice(1, 2)
-    found, _ = CONVERSIONS["date"](days)
+    found, _ = CONVERSIONS["date"](days, days.type)
     assert found.to_pylist() == [dt.date(1970, 1, 1), None]
     texts = pa.array(["x", "", None, "a,b"]).slice(1)
-    assert CONVERSIONS["labels"](texts)[0].to_pylist() == [[], None, ["a", "b"]]
+    assert CONVERSIONS["labels"](texts, LABELS)[0].to_pylist() == [[], None, ["a", "b"]]
 
 
 def test_a_batch_without_columns_keeps_its_rows() -> None:

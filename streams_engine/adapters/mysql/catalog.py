@@ -29,7 +29,7 @@ from streams_engine.model import (
 from streams_engine.protocols import Scope
 from streams_engine.schema.mysql import arrow_type
 
-__all__ = ["TRANSACTIONAL", "read_catalog", "tables_in_scope"]
+__all__ = ["TRANSACTIONAL", "describe", "read_catalog", "tables_in_scope"]
 
 SYSTEM = ("mysql", "information_schema", "performance_schema", "sys")
 TRANSACTIONAL = {"InnoDB", "ROCKSDB", "TokuDB"}
@@ -49,6 +49,18 @@ def read_catalog(connection: Any, scope: Scope, tables: Sequence[TableId] | None
     """
     with translating("reading the catalog"):
         return _Reader(connection, scope).read(tables)
+
+
+def describe(connection: Any, tables: Sequence[TableId]) -> Catalog:
+    """Those of the tables that exist, and which of their databases do."""
+    with connection.cursor() as cursor:
+        cursor.execute(queries.DATABASES)
+        there = frozenset(row[0] for row in cursor.fetchall())
+    found: list[TableSchema] = []
+    for schema in sorted({table.schema for table in tables} & there):
+        reader = _Reader(connection, Scope(schema))
+        found += reader.read([t for t in tables if t.schema == schema]).tables
+    return Catalog(Dialect.MYSQL, tuple(found), schemas=there)
 
 
 def ask(connection: Any, query: str, *, schema: str | None) -> list[Any]:
@@ -175,6 +187,7 @@ class _Reader:
             estimated_rows=row[3],
             bytes=row[7],
             engine=row[2],
+            options=(f"COLLATE={row[8]}",) if row[8] else (),
             source_notes=tuple(notes),
         )
 

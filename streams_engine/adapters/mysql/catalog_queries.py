@@ -12,9 +12,10 @@ DATABASES = "SELECT schema_name FROM information_schema.schemata"
 
 TABLES = """
 SELECT table_schema, table_name, engine, table_rows, table_comment, auto_increment, table_type,
-       data_length + index_length
+       data_length + index_length, table_collation
 FROM information_schema.tables
 WHERE table_schema {place} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
+  AND table_name NOT IN ('streams_engine_state', 'streams_engine_quarantine')
 ORDER BY table_schema, table_name
 """
 

@@ -23,6 +23,7 @@ from streams_engine.errors import (
     PermissionDenied,
     ServerError,
     StreamsError,
+    TargetConflict,
 )
 
 __all__ = ["MysqlConnect", "translate", "translating"]
@@ -71,12 +72,13 @@ class MysqlConnect:
     ssl_key: str | None = field(default=None, repr=False)
     unix_socket: str | None = None
 
-    def open(self, *, database: str | None = None) -> Any:
-        """A connection in autocommit mode with every setting pinned, to ``database`` if given.
+    def open(self, *, database: str | None = None, local_infile: bool = False) -> Any:
+        """A connection in autocommit mode with every setting pinned.
 
-        Raises `ConnectionFailed` and its kin.
+        To ``database`` if given, to none if that is empty. ``local_infile``: the server may
+        be sent LOAD DATA LOCAL. Raises `ConnectionFailed` and its kin.
         """
-        database = database or self.database
+        database = self.database if database is None else database or None
         with translating(f"{self.host}:{self.port}/{database or ''}".rstrip("/")):
             connection = pymysql.connect(
                 host=self.host,
@@ -88,6 +90,7 @@ class MysqlConnect:
                 charset="utf8mb4",
                 connect_timeout=15,
                 autocommit=True,
+                local_infile=local_infile,
                 program_name="streams_engine",
                 **self._tls(),
             )
@@ -167,6 +170,30 @@ BY_NUMBER: Mapping[int, Rule] = {
     1227: (PermissionDenied, "the account lacks a global right", "Grant it."),
     1205: (LockTimeout, f"a lock was not had within {LOCK_SECONDS} seconds", None),
     1213: (ServerError, "a deadlock with another session", None),
+    1050: (TargetConflict, "a table of that name is there already", "Drop or rename it."),
+    1118: (
+        TargetConflict,
+        "a row would be larger than the server allows",
+        "Choose longtext for some VARCHAR columns with typeOverrides.",
+    ),
+    1071: (
+        TargetConflict,
+        "a key would be longer than the server allows",
+        "Choose shorter types for its columns with typeOverrides.",
+    ),
+    1062: (TargetConflict, "two rows have the same key there", None),
+    1114: (ServerError, "the table or the disk is full", None),
+    1273: (ServerError, "the server does not know a collation", None),
+    1452: (TargetConflict, "a row refers to one that is not there", None),
+    1822: (TargetConflict, "the referenced columns have no index", None),
+    3750: (
+        TargetConflict,
+        "the server demands a primary key (sql_require_primary_key)",
+        "Add one on the source, or turn the setting off.",
+    ),
+    3780: (TargetConflict, "a foreign key's columns have other types than those referenced", None),
+    3819: (TargetConflict, "a row violates it", None),
+    4025: (TargetConflict, "a row violates it", None),
     1040: (ConnectionFailed, "the server has no connection left", "Lower parallelism."),
     1053: (ConnectionFailed, "the server is shutting down", None),
     1077: (ConnectionFailed, "the server is shutting down", None),

@@ -38,7 +38,8 @@ def literal(value: Any) -> str:
 def select(extract: Extract, chunk: Chunk) -> str:
     """The query that reads a chunk; in key order where the chunk has a key."""
     columns = ", ".join(projection(column) for column in extract.columns)
-    query = f"SELECT {columns} FROM {name(chunk.table)}"
+    source = f"({extract.query}) AS q" if extract.query else name(chunk.table)
+    query = f"SELECT {columns} FROM {source}"
     limits = bounds(chunk)
     conditions = [*limits, *(condition(f) for f in extract.filters)]
     if chunk.key and not extract.sorts and (limits or not conditions):

@@ -11,6 +11,7 @@ import pymysql
 
 from streams_engine.adapters.mysql.catalog import TRANSACTIONAL, read_catalog, tables_in_scope
 from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, translating
+from streams_engine.adapters.mysql.query import query_tables
 from streams_engine.adapters.mysql.selecting import name
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot, boolean_columns
 from streams_engine.errors import NotFound
@@ -66,7 +67,8 @@ class MysqlSource:
     def catalog(self, scope: Scope) -> Catalog:
         """Describe the tables in scope, without locks."""
         with contextlib.closing(self._connect.open()) as connection:
-            return read_catalog(connection, self._scope(scope))
+            wanted = self._scope(scope)
+            return _with_queries(connection, read_catalog(connection, wanted), wanted)
 
     def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
         """The TINYINT(1) columns that hold nothing but 0, 1 and NULL, by a scan."""
@@ -101,7 +103,7 @@ class MysqlSource:
             # stand before it in the queue.
             for connection in connections:
                 _lock(connection, tables, named=True)
-            catalog = read_catalog(holder, wanted, tables)
+            catalog = _with_queries(holder, read_catalog(holder, wanted, tables), wanted)
             findings += _not_transactional(catalog)
             view = MysqlSnapshot(connections, catalog, position, findings, holder)
             stack.callback(view.close)
@@ -147,6 +149,11 @@ class MysqlSource:
         """End every open view and its readers."""
         for view in list(self._open):
             view.close()
+
+
+def _with_queries(connection: Any, catalog: Catalog, scope: Scope) -> Catalog:
+    found = query_tables(connection, scope.queries, scope.schema)
+    return replace(catalog, tables=(*catalog.tables, *found))
 
 
 def _close(connection: Any) -> None:
@@ -232,7 +239,7 @@ def _touch(connection: Any, tables: Sequence[TableId]) -> None:
 
 def _not_transactional(catalog: Catalog) -> Iterator[Finding]:
     for table in catalog.tables:
-        if table.engine not in TRANSACTIONAL:
+        if table.query is None and table.engine not in TRANSACTIONAL:
             yield Finding(
                 Severity.WARNING,
                 "not-transactional",

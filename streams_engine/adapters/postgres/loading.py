@@ -12,15 +12,13 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres import copy_binary, copy_text
 from streams_engine.adapters.postgres.connect import translate
+from streams_engine.bundles import blocks
 from streams_engine.errors import RowRejected
+from streams_engine.isolating import isolate
 from streams_engine.model import TableId
 from streams_engine.protocols import Load, Rejected
 
 __all__ = ["Loader"]
-
-BLOCK_BYTES = 8 << 20
-BLOCK_ROWS = 65_536
-"""How much is gathered from bundles before it is encoded: encoding small blocks costs triple."""
 
 PIECE = 1 << 20
 """What is handed to libpq at once."""
@@ -49,7 +47,8 @@ class Loader:
             into = self._stage()
         if load.quarantine:
             for block in blocks(rows):
-                self._load_or_isolate(into, block)
+                for row, fault in isolate(block, lambda part: self._try(into, part)):
+                    self.rejected.append(self._rejected(row, fault))
         else:
             self._copy(into, blocks(rows), freeze=load.freeze)
             if load.upsert:
@@ -104,33 +103,6 @@ class Loader:
             ) from None
 
     # Bad rows
-
-    def _load_or_isolate(self, into: sql.Composable, block: pa.RecordBatch) -> None:
-        """Load a block, from its first row to its last; a refused row is set aside.
-
-        The server names the row that COPY stumbled over. What it cannot name (a foreign
-        key is checked at the end) is found by halving. The window shrinks to where bad rows
-        are and grows again where none is, so that many of them do not send the block anew
-        each time.
-        """
-        start, window = 0, block.num_rows
-        while start < block.num_rows:
-            part = block.slice(start, window)
-            fault = self._try(into, part)
-            if fault is None:
-                start += part.num_rows
-                window *= 2
-                continue
-            bad = fault.details.pop("row", None) or (1 if part.num_rows == 1 else None)
-            if bad is None or bad > part.num_rows:
-                window = max(1, part.num_rows // 2)
-                continue
-            if bad > 1 and self._try(into, part.slice(0, bad - 1)) is not None:
-                window = bad - 1  # an earlier row is bad by a rule checked later
-                continue
-            self.rejected.append(self._rejected(part.slice(bad - 1, 1), fault))
-            start += bad
-            window = max(16, 2 * bad)
 
     def _try(self, into: sql.Composable, block: pa.RecordBatch) -> RowRejected | None:
         rows, size = self.rows, self.bytes
@@ -211,32 +183,6 @@ class Loader:
 
 
 ORDER = "streams_engine_order"
-
-
-def blocks(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Bundles gathered into blocks worth encoding."""
-    held: list[pa.RecordBatch] = []
-    size = count = 0
-    for batch in rows:
-        if not batch.num_rows:
-            continue
-        held.append(batch)
-        size += batch.nbytes
-        count += batch.num_rows
-        if size >= BLOCK_BYTES or count >= BLOCK_ROWS:
-            yield _gather(held)
-            held, size, count = [], 0, 0
-    if held:
-        yield _gather(held)
-
-
-def _gather(held: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(held) == 1:
-        return held[0]
-    if not held[0].num_columns:
-        total = sum(batch.num_rows for batch in held)
-        return pa.RecordBatch.from_struct_array(pa.array([{}] * total, pa.struct([])))
-    return pa.concat_batches(held)
 
 
 def _name(table: TableId) -> sql.Identifier:

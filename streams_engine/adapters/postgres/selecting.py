@@ -21,7 +21,11 @@ def name(table: TableId) -> sql.Identifier:
 def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:
     """The query that reads a chunk; in key order where the chunk has a key."""
     columns = sql.SQL(", ").join(projection(column) for column in extract.columns)
-    source = sql.SQL("ONLY {}" if only else "{}").format(name(chunk.relation or chunk.table))
+    source: sql.Composable = sql.SQL("ONLY {}" if only else "{}").format(
+        name(chunk.relation or chunk.table)
+    )
+    if extract.query is not None:
+        source = sql.SQL("({}) AS q").format(sql.SQL(extract.query))
     query = sql.SQL("SELECT {} FROM {}").format(columns, source)
     conditions = [*bounds(chunk), *(condition(f) for f in extract.filters)]
     if conditions:
@@ -46,7 +50,9 @@ def projection(column: Column) -> sql.Composed:
     native = column.type
     while native.kind is TypeKind.DOMAIN and native.element is not None:
         native = native.element
-    if column.arrow == WIRE:
+    if column.as_json:
+        expression = sql.SQL("pg_catalog.to_jsonb({})::pg_catalog.text").format(plain)
+    elif column.arrow == WIRE:
         send = (
             "array_send"
             if native.kind is TypeKind.ARRAY

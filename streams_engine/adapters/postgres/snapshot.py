@@ -21,7 +21,7 @@ from streams_engine.adapters.postgres.connect import (
 from streams_engine.adapters.postgres.selecting import select
 from streams_engine.bundles import bundles
 from streams_engine.errors import ConnectionFailed, InternalError, ServerError, SnapshotLost
-from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableSchema
+from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
 
 __all__ = ["PostgresSnapshot"]
 
@@ -78,12 +78,16 @@ class PostgresSnapshot:
             "storage": self._storage(),
         }
 
+    def _names(self) -> list[str]:
+        tables = [t.id for t in self.catalog.tables if t.query is None]
+        return [f"{_q(table.schema)}.{_q(table.name)}" for table in tables]
+
     def _writes(self) -> int | None:
         """Writes to the captured tables as the cumulative statistics count them.
 
         The same count twice means that the tables were not touched in between.
         """
-        names = [f"{_q(t.id.schema)}.{_q(t.id.name)}" for t in self.catalog.tables]
+        names = self._names()
         query = (
             "SELECT sum(pg_catalog.pg_stat_get_tuples_inserted(r.oid)"
             " + pg_catalog.pg_stat_get_tuples_updated(r.oid)"
@@ -97,7 +101,7 @@ class PostgresSnapshot:
     def _storage(self) -> str | None:
         """A digest that changes where rows moved without being written (CLUSTER, VACUUM FULL),
         and where the statistics that `_writes` counts by began anew (a crash, a reset)."""
-        names = [f"{_q(t.id.schema)}.{_q(t.id.name)}" for t in self.catalog.tables]
+        names = self._names()
         query = (
             "SELECT md5(concat_ws(' ', (SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter),"
             " (SELECT stats_reset FROM pg_catalog.pg_stat_database"
@@ -117,7 +121,8 @@ class PostgresSnapshot:
         ctid ranges need no key and touch each page once. A heap is read in the order of
         its ctids, so a cut one is continued by a count, as long as nothing was written.
         """
-        leaves = table.partitioning.leaves() if table.partitioning else (None,)
+        own = self._own(table.id) or table
+        leaves = own.partitioning.leaves() if own.partitioning else (None,)
         found: list[Chunk] = []
         for leaf in leaves:
             relation = leaf or table.id
@@ -162,11 +167,15 @@ class PostgresSnapshot:
         share = estimate // parts
         return [(low, high, share) for low, high in zip(lows, highs, strict=True)], True
 
+    def _own(self, table: TableId) -> TableSchema | None:
+        """The table as it is on the server, whatever was selected of it and under what alias."""
+        return self.catalog.table(TableId(table.schema, table.name))
+
     # Reading
 
     def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
         """The chunk in bundles, over a connection of its own into this snapshot."""
-        table = self.catalog.table(extract.table)
+        table = self._own(extract.table)
         only = chunk.relation is None and not (table is not None and table.partitioning)
         query = select(extract, chunk, only=only).as_string(self._holder)
         return bundles(self._blocks(extract, query), rows)

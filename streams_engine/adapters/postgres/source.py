@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.catalog import read_catalog, tables_in_scope
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
+from streams_engine.adapters.postgres.query import query_tables
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
@@ -61,7 +63,7 @@ class PostgresSource:
         connection = self._connect.open(search_path=path(scope))
         with contextlib.closing(connection), translating("reading the catalog"):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return read_catalog(connection, scope)
+            return _with_queries(connection, read_catalog(connection, scope), scope)
 
     @contextlib.contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[PostgresSnapshot]:
@@ -73,7 +75,7 @@ class PostgresSource:
                 holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self._lock(holder, self._wanted(scope))
             with translating("reading the catalog"):
-                catalog = read_catalog(holder, scope)
+                catalog = _with_queries(holder, read_catalog(holder, scope), scope)
             view = PostgresSnapshot(self._connect, holder, catalog, readers)
             self._open.add(view)
             try:
@@ -101,6 +103,18 @@ class PostgresSource:
         """End every open view and its readers."""
         for view in list(self._open):
             view.close()
+
+
+def _with_queries(connection: psycopg.Connection, catalog: Catalog, scope: Scope) -> Catalog:
+    if not scope.queries:
+        return catalog
+    tables, types = query_tables(connection, scope.queries, scope.schema)
+    known = {user.id for user in catalog.types}
+    return replace(
+        catalog,
+        tables=(*catalog.tables, *tables),
+        types=(*catalog.types, *(t for t in types if t.id not in known)),
+    )
 
 
 def path(scope: Scope) -> tuple[str, ...]:

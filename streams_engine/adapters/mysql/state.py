@@ -1,0 +1,160 @@
+"""The checkpoint and the quarantine of streams, as two tables in a MySQL database.
+
+They lie in the target's own database, where the account has its rights. Making a table
+commits, so it is done before a transaction begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streams_engine.adapters.mysql.connect import translating
+from streams_engine.adapters.mysql.selecting import quote
+from streams_engine.protocols import Checkpoint, Rejected
+
+__all__ = ["STATE_TABLES", "StateTable"]
+
+STATE_TABLES = ("streams_engine_state", "streams_engine_quarantine")
+DATABASE = "streams_engine"
+"""Where the target has no database of its own: a whole server is written to."""
+
+
+class StateTable:
+    """Records by stream and key; every method but `make` leaves the commit to its caller."""
+
+    def __init__(self, database: str | None) -> None:
+        self._database = database or DATABASE
+        self._own = database is None
+        self._state, self._quarantine = (
+            f"{quote(self._database)}.{quote(name)}" for name in STATE_TABLES
+        )
+        self._made = False
+
+    def make(self, connection: Any) -> None:
+        """Create what is missing. Ends a transaction. Safe where several runs begin at once."""
+        if self._made:
+            return
+        with (
+            translating(f"creating the state tables in database {self._database}"),
+            connection.cursor() as cursor,
+        ):
+            if self._own:
+                cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quote(self._database)}")
+            cursor.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._state} (stream VARCHAR(200) NOT NULL,"
+                " name VARCHAR(560) NOT NULL, document LONGTEXT NOT NULL,"
+                " attempt CHAR(32) NOT NULL DEFAULT '',"
+                " updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP"
+                " ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (stream, name))"
+                " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+            )
+            cursor.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._quarantine}"
+                " (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, stream VARCHAR(200) NOT NULL,"
+                " source_table TEXT NOT NULL, reason TEXT NOT NULL, code VARCHAR(16) NOT NULL,"
+                " source_row LONGTEXT NOT NULL,"
+                " at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+                " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+            )
+        self._made = True
+
+    def _there(self, cursor: Any) -> bool:
+        cursor.execute(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s"
+            " AND table_name IN %s",
+            (self._database, STATE_TABLES),
+        )
+        return bool(cursor.fetchone()[0] == len(STATE_TABLES))
+
+    def load(self, connection: Any, stream: str) -> dict[str, dict[str, Any]]:
+        """The records of a stream by key."""
+        with translating("reading the checkpoint"), connection.cursor() as cursor:
+            if not self._there(cursor):
+                return {}
+            cursor.execute(
+                f"SELECT name, document FROM {self._state} WHERE stream = %s", (_short(stream),)
+            )
+            return {key: json.loads(document) for key, document in cursor.fetchall()}
+
+    def save(
+        self,
+        connection: Any,
+        stream: str,
+        records: Mapping[str, Mapping[str, Any] | None],
+        attempt: str = "",
+    ) -> None:
+        """Put records, or remove those that are None."""
+        put = (
+            f"INSERT INTO {self._state} (stream, name, document, attempt) VALUES (%s, %s, %s, %s)"
+            " ON DUPLICATE KEY UPDATE document = VALUES(document), attempt = VALUES(attempt)"
+        )
+        kept = [(_short(stream), k, json.dumps(v), attempt) for k, v in records.items() if v]
+        gone = [key for key, document in records.items() if not document]
+        with translating("writing the checkpoint"), connection.cursor() as cursor:
+            if kept:
+                cursor.executemany(put, kept)
+            if gone:
+                cursor.execute(
+                    f"DELETE FROM {self._state} WHERE stream = %s AND name IN %s",
+                    (_short(stream), gone),
+                )
+
+    def attempted(self, connection: Any, stream: str, key: str) -> str | None:
+        """Who wrote a record last. Waits for a transaction that holds it to end."""
+        with translating("asking for the outcome of a commit"), connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT attempt FROM {self._state} WHERE stream = %s AND name = %s FOR UPDATE",
+                (_short(stream), key),
+            )
+            row = cursor.fetchone()
+            return None if row is None else str(row[0])
+
+    def forget(self, connection: Any, stream: str) -> None:
+        """Remove a stream's records, then what of the state is empty. Commits."""
+        with translating("removing the checkpoint"), connection.cursor() as cursor:
+            if not self._there(cursor):
+                return
+            cursor.execute(f"DELETE FROM {self._state} WHERE stream = %s", (_short(stream),))
+            connection.commit()
+            cursor.execute(
+                f"SELECT EXISTS (SELECT 1 FROM {self._state})"
+                f" OR EXISTS (SELECT 1 FROM {self._quarantine})"
+            )
+            if cursor.fetchone()[0]:
+                return
+            cursor.execute(f"DROP TABLE {self._state}, {self._quarantine}")
+            self._made = False
+            if self._own:
+                cursor.execute(f"DROP DATABASE {quote(self._database)}")
+
+    def record(
+        self,
+        connection: Any,
+        stream: str,
+        checkpoint: Checkpoint,
+        rejected: Sequence[Rejected],
+        attempt: str,
+    ) -> None:
+        """A chunk's record and the rows set aside, in the caller's transaction."""
+        self.save(connection, stream, {checkpoint.key: checkpoint.document}, attempt)
+        if rejected:
+            with translating("writing the quarantine"), connection.cursor() as cursor:
+                cursor.executemany(
+                    f"INSERT INTO {self._quarantine}"
+                    " (stream, source_table, reason, code, source_row)"
+                    " VALUES (%s, %s, %s, %s, %s)",
+                    [
+                        (_short(stream), str(r.table), r.reason, r.code, json.dumps(dict(r.row)))
+                        for r in rejected
+                    ],
+                )
+
+
+def _short(stream: str) -> str:
+    """A stream's name where it fits the column, else its head and a digest of the whole."""
+    if len(stream) <= 200:
+        return stream
+    return stream[:160] + "_" + hashlib.blake2b(stream.encode(), digest_size=16).hexdigest()

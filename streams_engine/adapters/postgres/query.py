@@ -1,0 +1,50 @@
+"""A query's result described as a table, from what the server says of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from streams_engine.adapters.postgres.catalog_types import Types
+from streams_engine.adapters.postgres.connect import translating
+from streams_engine.model import Column, Dialect, TableId, TableSchema, UserType
+from streams_engine.schema.postgres import arrow_type
+from streams_engine.schema.queries import reading_only
+
+__all__ = ["query_tables"]
+
+FORMAT = "SELECT pg_catalog.format_type(oid, modifier) FROM unnest(%s::oid[], %s::int[]) \
+WITH ORDINALITY AS t (oid, modifier, place) ORDER BY place"
+
+
+def query_tables(
+    connection: psycopg.Connection, queries: Sequence[tuple[str, str]], schema: str | None
+) -> tuple[tuple[TableSchema, ...], tuple[UserType, ...]]:
+    """Each query as a table of its name, and the user types of their columns.
+
+    Locks what the queries read against DDL until the transaction ends. Raises `ConfigError`,
+    `ServerError` naming the query.
+    """
+    tables, types = [], {}
+    for name, query in queries:
+        plain = reading_only(name, query, Dialect.POSTGRES)
+        with translating(f"the query '{name}'"):
+            statement = sql.SQL("SELECT * FROM ({}) AS q LIMIT 0").format(sql.SQL(plain))
+            result = connection.execute(statement).pgresult
+            assert result is not None
+            places = range(result.nfields)
+            oids = [result.ftype(i) for i in places]
+            modifiers = [result.fmod(i) for i in places]
+            names = [(result.fname(i) or b"").decode() for i in places]
+            texts = [row[0] for row in connection.execute(FORMAT, (oids, modifiers))]
+            known = Types(connection, sorted(set(oids)))
+        types.update({user.id: user for user in known.user_types()})
+        columns = []
+        for column, oid, text, modifier in zip(names, oids, texts, modifiers, strict=True):
+            native = known.native(oid, text, modifier)
+            columns.append(Column(column, native, arrow_type(native)))
+        table_id = TableId(schema or "public", name)
+        tables.append(TableSchema(table_id, Dialect.POSTGRES, tuple(columns), query=plain))
+    return tuple(tables), tuple(types.values())

@@ -1,0 +1,119 @@
+"""Several sources as one: their tables told apart by alias, their views side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
+from streams_engine.protocols import Scope, Snapshot, Source
+from streams_engine.schema.mapping import MappedCatalog, MappingOptions, Selected
+
+__all__ = ["JoinedView", "Origin", "merged", "positions", "stamped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One source of a job: what is read of it, and how it is mapped.
+
+    ``alias`` is empty where the job has no other source.
+    """
+
+    source: Source
+    scope: Scope
+    mapping: MappingOptions
+    alias: str = ""
+    selections: Mapping[str, tuple[str, Selected]] = field(default_factory=dict)
+    """By table name as the user wrote it: the JSON path, and what is chosen."""
+
+
+def stamped(catalog: Catalog, alias: str) -> Catalog:
+    """The catalog with the alias in every name by which its objects find each other."""
+    if not alias:
+        return catalog
+
+    def of(table_id: TableId) -> TableId:
+        return replace(table_id, alias=alias)
+
+    return replace(
+        catalog,
+        tables=tuple(
+            replace(
+                table,
+                id=of(table.id),
+                inherits=tuple(map(of, table.inherits)),
+                foreign_keys=tuple(
+                    replace(fk, referenced=of(fk.referenced)) for fk in table.foreign_keys
+                ),
+            )
+            for table in catalog.tables
+        ),
+        sequences=tuple(
+            replace(s, owner=s.owner and (of(s.owner[0]), s.owner[1])) for s in catalog.sequences
+        ),
+    )
+
+
+def merged(parts: Sequence[MappedCatalog]) -> MappedCatalog:
+    """The mappings of several sources onto one target."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    targets = [part.target for part in parts]
+    return MappedCatalog(
+        replace(
+            first.source,
+            tables=tuple(t for part in parts for t in part.source.tables),
+            left_behind=tuple(x for part in parts for x in part.source.left_behind),
+        ),
+        replace(
+            first.target,
+            tables=tuple(t for target in targets for t in target.tables),
+            types=tuple(t for target in targets for t in target.types),
+            sequences=tuple(s for target in targets for s in target.sequences),
+            extensions=tuple(dict.fromkeys(e for target in targets for e in target.extensions)),
+        ),
+        tuple(table for part in parts for table in part.tables),
+        tuple(finding for part in parts for finding in part.findings),
+    )
+
+
+class JoinedView:
+    """The consistent views of all sources: each consistent in itself, none with another."""
+
+    def __init__(self, parts: Mapping[str, Snapshot]) -> None:
+        self._parts = parts
+
+    @property
+    def readers(self) -> int:
+        """As many as the one that allows fewest."""
+        return min(part.readers for part in self._parts.values())
+
+    @property
+    def position(self) -> Position:
+        """The one source's position, or each one's under its alias."""
+        if len(self._parts) == 1:
+            return next(iter(self._parts.values())).position
+        return {"sources": {alias: dict(part.position) for alias, part in self._parts.items()}}
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What any of the views is not as good as promised in."""
+        return [finding for part in self._parts.values() for finding in part.findings]
+
+    def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
+        """Cut a table into chunks; they carry its alias."""
+        return self._parts[table.id.alias].chunks(table, rows)
+
+    def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
+        """Read a chunk from the view that it is of."""
+        return self._parts[extract.table.alias].read(extract, chunk, rows)
+
+
+def positions(position: Position) -> Mapping[str, Mapping[str, Any]]:
+    """The positions by alias; a single source's under the empty one."""
+    found: Mapping[str, Mapping[str, Any]] = position.get("sources") or {"": position}
+    return found

@@ -1,0 +1,273 @@
+"""DDL for MySQL and MariaDB from table schemas: what comes before the rows, and what after.
+
+The primary key stands in CREATE TABLE, since InnoDB keeps rows in its order; all other keys
+come after the rows. What only one flavour knows is settled by the mapping (`to_mysql`); here
+both read every statement. Each statement commits by itself on these servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from streams_engine.model import (
+    Catalog,
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    IndexPart,
+    NativeType,
+    TableId,
+    TableSchema,
+    TypeKind,
+)
+from streams_engine.protocols import Statement
+from streams_engine.schema.structure import Structure
+
+__all__ = [
+    "drop",
+    "empty",
+    "foreign_keys",
+    "indexes",
+    "key",
+    "literal",
+    "name_of",
+    "objects",
+    "quote",
+    "sequence_values",
+    "table",
+    "type_text",
+]
+
+WITH_CHARSET = {
+    "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set",
+}  # fmt: skip
+LITERAL_DEFAULT_FORBIDDEN = {
+    "tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob",
+    "json", "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+    "multipolygon", "geometrycollection", "vector",
+}  # fmt: skip
+"""Types whose default must be an expression in parentheses
+(https://dev.mysql.com/doc/refman/en/data-type-defaults.html)."""
+
+
+def quote(name: str) -> str:
+    """A name as a quoted identifier."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """A text as a string literal, under a sql_mode without NO_BACKSLASH_ESCAPES."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0") + "'"
+
+
+def name_of(table_id: TableId) -> str:
+    """A qualified, quoted name."""
+    return f"{quote(table_id.schema)}.{quote(table_id.name)}"
+
+
+def columns_of(names: Iterable[str]) -> str:
+    """Column names, quoted, with commas."""
+    return ", ".join(map(quote, names))
+
+
+def type_text(native: NativeType) -> str:
+    """A type as DDL writes it; labels are quoted anew."""
+    if native.kind in (TypeKind.ENUM, TypeKind.SET):
+        return f"{native.name}({', '.join(map(literal, native.labels))})"
+    return native.text
+
+
+# Before the rows
+
+
+def objects(catalog: Catalog) -> Iterator[Statement]:
+    """The databases that are not there yet."""
+    for schema in sorted({t.id.schema for t in catalog.tables} - catalog.schemas):
+        yield Statement(
+            f"CREATE DATABASE IF NOT EXISTS {quote(schema)} CHARACTER SET utf8mb4",
+            f"database {schema}",
+        )
+
+
+def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
+    """The table with its primary key, and the key that an AUTO_INCREMENT column needs."""
+    parts = [_column(column) for column in schema.columns]
+    if schema.primary_key is not None:
+        parts.append(f"PRIMARY KEY ({_parts(schema.primary_key)})")
+    needed = counter_key(schema)
+    if needed is not None:
+        parts.append(_index(needed))
+    if wanted.checks:
+        parts += [_check(check) for check in schema.checks if not check.optional]
+    sql = f"CREATE TABLE {name_of(schema.id)} (\n  " + ",\n  ".join(parts) + "\n)"
+    sql += " ENGINE=InnoDB"
+    sql += "".join(f" {option}" for option in schema.options)
+    if schema.comment:
+        sql += f" COMMENT={literal(schema.comment)}"
+    yield Statement(sql, f"table {schema.id}", schema.id)
+
+
+def counter_key(schema: TableSchema) -> Index | None:
+    """The index that an AUTO_INCREMENT column must have from the beginning, beside the
+    primary key. (InnoDB wants it to be the first column of some index.)"""
+    counter = next((c.name for c in schema.columns if c.identity is not None), None)
+    if counter is None:
+        return None
+    first = schema.primary_key and schema.primary_key.parts[0].column
+    if first == counter:
+        return None
+    return next((i for i in schema.indexes if i.parts[0].column == counter), None)
+
+
+def _column(column: Column) -> str:
+    parts = [quote(column.name), type_text(column.type)]
+    if column.charset and column.type.name in WITH_CHARSET:
+        parts.append(f"CHARACTER SET {column.charset}")
+        if column.collation:
+            parts.append(f"COLLATE {column.collation}")
+    if column.generated is not None:
+        kind = "STORED" if column.stored else "VIRTUAL"
+        parts.append(f"GENERATED ALWAYS AS ({column.generated.sql}) {kind}")
+    if not column.nullable:
+        parts.append("NOT NULL")
+    elif column.generated is None:
+        parts.append("NULL")  # a TIMESTAMP would else be NOT NULL on older settings
+    if column.default is not None and column.generated is None:
+        parts.append(f"DEFAULT {_default(column)}")
+    if column.on_update is not None:
+        parts.append(f"ON UPDATE {column.on_update.sql}")
+    if column.identity is not None:
+        parts.append("AUTO_INCREMENT")
+    if column.invisible:
+        parts.append("INVISIBLE")
+    if column.comment:
+        parts.append(f"COMMENT {literal(column.comment)}")
+    return " ".join(parts)
+
+
+def _default(column: Column) -> str:
+    assert column.default is not None
+    sql = column.default.sql
+    plain = sql[:1] in "'\"" or sql.replace(".", "", 1).lstrip("+-").isdigit()
+    plain = plain or sql.lower().startswith(("current_timestamp", "b'", "0x", "x'", "null"))
+    if column.type.name in LITERAL_DEFAULT_FORBIDDEN or not plain:
+        return sql if sql.startswith("(") and sql.endswith(")") else f"({sql})"
+    return sql
+
+
+# After the rows
+
+
+def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
+    """Unique keys, indexes and the checks that may fail."""
+    there = counter_key(schema)
+    for index in schema.indexes if wanted.indexes else ():
+        if index is not there:
+            yield _add_index(schema.id, index)
+    for check in schema.checks if wanted.checks else ():
+        if check.optional:
+            yield Statement(
+                f"ALTER TABLE {name_of(schema.id)} ADD {_check(check)}",
+                f"constraint {check.name} of {schema.id}",
+                schema.id,
+                optional=True,
+            )
+
+
+def key(schema: TableSchema, columns: tuple[str, ...]) -> Iterator[Statement]:
+    """The unique key on these columns; the primary key is there from the beginning."""
+    if schema.primary_key is not None and schema.primary_key.columns == columns:
+        return
+    there = counter_key(schema)
+    for index in schema.indexes:
+        if index.unique and index.columns == columns:
+            if index is not there:
+                yield _add_index(schema.id, index)
+            return
+
+
+def _add_index(table_id: TableId, index: Index) -> Statement:
+    return Statement(
+        f"ALTER TABLE {name_of(table_id)} ADD {_index(index)}",
+        f"index {index.name} of {table_id}",
+        table_id,
+        index.optional,
+    )
+
+
+def _index(index: Index) -> str:
+    kind = {"fulltext": "FULLTEXT ", "spatial": "SPATIAL "}.get(index.method, "")
+    kind = "UNIQUE " if index.unique else kind
+    sql = f"{kind}INDEX {quote(index.name)} ({_parts(index)})"
+    sql += "".join(f" {option}" for option in index.options)
+    return sql + (f" COMMENT {literal(index.comment)}" if index.comment else "")
+
+
+def _parts(index: Index) -> str:
+    return ", ".join(map(_part, index.parts))
+
+
+def _part(part: IndexPart) -> str:
+    if part.expression is not None:
+        sql = f"({part.expression.sql})"
+    else:
+        assert part.column is not None
+        sql = quote(part.column) + (f"({part.length})" if part.length else "")
+    return sql + (" DESC" if part.descending else "")
+
+
+def _check(check: Check) -> str:
+    return f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
+
+
+def foreign_keys(schema: TableSchema) -> Iterator[Statement]:
+    """The foreign keys of a table; the server looks at every row."""
+    for fk in schema.foreign_keys:
+        yield Statement(
+            f"ALTER TABLE {name_of(schema.id)} ADD CONSTRAINT {quote(fk.name)} {_foreign_key(fk)}",
+            f"constraint {fk.name} of {schema.id}",
+            schema.id,
+        )
+
+
+def _foreign_key(fk: ForeignKey) -> str:
+    return (
+        f"FOREIGN KEY ({columns_of(fk.columns)}) REFERENCES {name_of(fk.referenced)} "
+        f"({columns_of(fk.referenced_columns)}) ON UPDATE {fk.on_update} ON DELETE {fk.on_delete}"
+    )
+
+
+def sequence_values(catalog: Catalog) -> Iterator[Statement]:
+    """AUTO_INCREMENT goes on where the source would; the server never goes below its rows."""
+    for schema in catalog.tables:
+        for column in schema.columns:
+            following = column.identity and column.identity.next_value
+            if following and following > 1:
+                yield Statement(
+                    f"ALTER TABLE {name_of(schema.id)} AUTO_INCREMENT = {following}",
+                    f"identity of {schema.id}.{column.name}",
+                    schema.id,
+                )
+
+
+# Away with what is there
+
+
+def drop(tables: Sequence[TableId], wanted: Catalog, existing: Catalog) -> Iterator[Statement]:
+    """Drop the tables; foreign keys among them are no hindrance."""
+    for table_id in tables:
+        yield Statement(
+            f"DROP TABLE {name_of(table_id)}",
+            f"table {table_id}",
+            table_id,
+            empties=(table_id,),
+            drops=True,
+        )
+
+
+def empty(tables: Iterable[TableId]) -> Iterator[Statement]:
+    """Empty each table."""
+    for table_id in tables:
+        sql = f"TRUNCATE TABLE {name_of(table_id)}"
+        yield Statement(sql, f"table {table_id}", table_id, empties=(table_id,))

@@ -1,0 +1,165 @@
+"""MySQL and MariaDB tables, mapped to MySQL or MariaDB: the same types, exact values.
+
+Dates travel as the server's text, since a zero or partial date fits no Arrow date and must
+arrive as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from streams_engine.errors import TargetConflict
+from streams_engine.model import (
+    Catalog,
+    Check,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    TableId,
+    TableSchema,
+)
+from streams_engine.schema.mapping import (
+    ColumnMapping,
+    Findings,
+    MappedCatalog,
+    MappingOptions,
+    TableMapping,
+    chosen_type,
+)
+from streams_engine.schema.mysql_flavours import collation_for, options_for, type_for
+
+__all__ = ["map_mysql_to_mysql"]
+
+AS_TEXT = {"date", "datetime", "timestamp"}
+TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
+
+
+def map_mysql_to_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
+    """Map every table of a MySQL catalog to MySQL. Raises `TargetConflict`."""
+    return _Mapper(catalog, options).run()
+
+
+@dataclass
+class _Mapper:
+    catalog: Catalog
+    options: MappingOptions
+
+    def run(self) -> MappedCatalog:
+        self.findings = Findings()
+        self.captured: dict[TableId, TableId] = {}
+        for table in self.catalog.tables:
+            target = self._id(table.id)
+            other = next((s for s, t in self.captured.items() if t == target), None)
+            if other is not None:
+                raise TargetConflict(
+                    f"{other} and {table.id} would both become {target} on the target.",
+                    remedy="Leave the target's database out, or move one database at a time.",
+                    table=str(target),
+                )
+            self.captured[table.id] = target
+        self.changed: dict[tuple[str, str], list[str]] = {}
+        tables = tuple(self._table(table) for table in self.catalog.tables)
+        for (old, new), columns in self.changed.items():
+            self.findings.warn(
+                "collation",
+                old,
+                f"The target does not know this collation: it becomes {new} in "
+                f"{', '.join(columns)}.",
+            )
+        target_catalog = Catalog(Dialect.MYSQL, tuple(t.target for t in tables))
+        return MappedCatalog(self.catalog, target_catalog, tables, tuple(self.findings.items))
+
+    def _id(self, source: TableId) -> TableId:
+        name = self.options.prefix + source.name
+        if self.options.identifier_case == "lower":
+            name = name.lower()
+        return TableId(self.options.target_schema or source.schema, name)
+
+    def _table(self, source: TableSchema) -> TableMapping:
+        columns = [self._column(source, column) for column in source.columns]
+        for note in source.source_notes:
+            self.findings.warn("not-carried", source.id, note)
+        if source.engine not in (None, "InnoDB"):
+            self.findings.warn(
+                "engine", source.id, f"Its engine {source.engine} becomes InnoDB on the target."
+            )
+        target = replace(
+            source,
+            id=self.captured[source.id],
+            columns=tuple(c.target for c in columns),
+            indexes=tuple(
+                index for original in source.indexes if (index := self._index(source, original))
+            ),
+            foreign_keys=tuple(
+                fk
+                for original in source.foreign_keys
+                if (fk := self._foreign_key(source, original))
+            ),
+            checks=tuple(self._check(check) for check in source.checks),
+            options=self._options(source),
+            query=None,
+            source_notes=(),
+        )
+        return TableMapping(source, target, tuple(c for c in columns if c.target.generated is None))
+
+    def _options(self, source: TableSchema) -> tuple[str, ...]:
+        """The collation that columns without one of their own would have."""
+        collations = [o.removeprefix("COLLATE=") for o in source.options if "COLLATE=" in o]
+        return tuple(
+            f"COLLATE={collation_for(c, mariadb=self.options.mariadb)}" for c in collations
+        )
+
+    def _column(self, table: TableSchema, source: Column) -> ColumnMapping:
+        override = chosen_type(self.options, table.id, source, postgres_source=False)
+        mariadb = self.options.mariadb
+        native = override or type_for(source.type, mariadb=mariadb)
+        collation = collation_for(source.collation, mariadb=mariadb)
+        if collation != source.collation:
+            self.changed.setdefault((str(source.collation), str(collation)), []).append(
+                f"{table.id}.{source.name}"
+            )
+        arrow = pa.string() if source.type.name in AS_TEXT else source.arrow
+        if override is not None and native.name in TEXTUAL and not pa.types.is_string(arrow):
+            arrow = pa.string()
+        target = replace(
+            source, type=native, arrow=arrow, collation=collation, charset=source.charset
+        )
+        if native.name in TEXTUAL and source.charset is None:
+            target = replace(target, charset="utf8mb4")
+        rounds = native.name == "json" and not mariadb
+        return ColumnMapping(
+            replace(source, arrow=arrow), target, "json_numbers" if rounds else None
+        )
+
+    def _index(self, table: TableSchema, index: Index) -> Index | None:
+        functional = any(part.expression is not None for part in index.parts)
+        if functional and self.options.mariadb:
+            self.findings.warn(
+                "expression-index",
+                f"{table.id}.{index.name}",
+                "MariaDB has no indexes over expressions: it is left out.",
+            )
+            return None
+        special = index.method not in ("btree", "hash")
+        return replace(
+            index,
+            options=options_for(index, mariadb=self.options.mariadb),
+            optional=special or functional,
+        )
+
+    def _check(self, check: Check) -> Check:
+        return replace(check, optional=True)
+
+    def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
+        referenced = self.captured.get(fk.referenced)
+        if referenced is None:
+            self.findings.warn(
+                "foreign-key",
+                f"{table.id}.{fk.name}",
+                f"The foreign key refers to {fk.referenced}, which is not moved: it is left out.",
+            )
+            return None
+        return replace(fk, referenced=referenced, name=(self.options.prefix + fk.name)[:64])

@@ -1,0 +1,378 @@
+"""PostgreSQL tables, mapped to MySQL and MariaDB."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from streams_engine.model import (
+    Catalog,
+    Check,
+    Column,
+    Dialect,
+    Expression,
+    ForeignKey,
+    Identity,
+    Index,
+    IndexPart,
+    NativeType,
+    Sequence,
+    TableId,
+    TableSchema,
+    TypeKind,
+)
+from streams_engine.schema.mapping import (
+    ColumnMapping,
+    Findings,
+    MappedCatalog,
+    MappingOptions,
+    TableMapping,
+    chosen_type,
+)
+from streams_engine.schema.mysql_flavours import BINARY_COLLATION, CASELESS_COLLATION
+from streams_engine.schema.mysql_keys import KeyColumns, fit_rows
+from streams_engine.schema.mysql_names import mysql_type
+from streams_engine.schema.naming import Names, shorten
+from streams_engine.schema.postgres import base_of
+from streams_engine.schema.postgres_expressions import translate_check, translate_default
+from streams_engine.schema.postgres_to_mysql import Rule, rule_for
+
+__all__ = ["map_postgres_to_mysql"]
+
+LONGEST = 64
+"""Characters in a name, https://dev.mysql.com/doc/refman/en/identifier-length.html"""
+TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
+_NEXT_VALUE = re.compile(r"^nextval\('(.+)'::regclass\)$")
+COUNTERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
+
+
+def map_postgres_to_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
+    """Map every table of a PostgreSQL catalog to MySQL."""
+    return _Mapper(catalog, options).run()
+
+
+@dataclass
+class _Mapper:
+    catalog: Catalog
+    options: MappingOptions
+
+    def run(self) -> MappedCatalog:
+        self.findings = Findings()
+        self.names = Names()
+        self.constraints = Names()
+        self.keys = KeyColumns(self.catalog)
+        self.counters = self._sequences()
+        self.targets = {table.id: self._table_id(table.id) for table in self.catalog.tables}
+        self.columns = {table.id: self._column_names(table) for table in self.catalog.tables}
+        mapped = {table.id: self._mapped_columns(table) for table in self.catalog.tables}
+        self.types = {
+            table_id: {c.source.name: c.target.type for c in columns}
+            for table_id, columns in mapped.items()
+        }
+        tables = tuple(self._table(table, mapped[table.id]) for table in self.catalog.tables)
+        used = {sequence.id for sequence in self.counters.values()}
+        for sequence in self.catalog.sequences:
+            if sequence.id not in used:
+                self.findings.warn("sequence", sequence.id, "MySQL has no sequences: left out.")
+        target = Catalog(Dialect.MYSQL, tuple(t.target for t in tables))
+        return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
+
+    def _sequences(self) -> dict[tuple[TableId, str], Sequence]:
+        """The sequence that numbers a column: the one that it owns, or that its default calls.
+
+        Children of inheritance share their parent's; on MySQL a counter is one table's own.
+        """
+        found = {s.owner: s for s in self.catalog.sequences if s.owner is not None}
+        for table in self.catalog.tables:
+            for column in table.columns:
+                called = column.default and _NEXT_VALUE.match(column.default.sql)
+                if not called or table.inherits:
+                    continue
+                for sequence in self.catalog.sequences:
+                    if called[1].replace('"', "") in (str(sequence.id), sequence.id.name):
+                        found.setdefault((table.id, column.name), sequence)
+        return found
+
+    # Names
+
+    def _case(self, name: str) -> str:
+        return name.lower() if self.options.identifier_case == "lower" else name
+
+    def _table_id(self, source: TableId) -> TableId:
+        wanted = source.name if source.schema == "public" else f"{source.schema}__{source.name}"
+        wanted = self.options.prefix + self._case(wanted)
+        name = self.names.unique(wanted)
+        if name != wanted:
+            self.findings.warn("renamed", source, f"The table is called '{name}' on the target.")
+        return TableId(self.options.target_schema or source.schema, name)
+
+    def _column_names(self, table: TableSchema) -> dict[str, str]:
+        """MySQL takes columns whose names differ only by case for one."""
+        found: dict[str, str] = {}
+        taken: set[str] = set()
+        for column in table.columns:
+            name = wanted = self._case(column.name).rstrip() or "_"
+            number = 2
+            while name.lower() in taken:
+                name, number = f"{wanted}_{number}", number + 1
+            taken.add(name.lower())
+            found[column.name] = name
+            if name != column.name and name.lower() != column.name.lower():
+                self.findings.warn(
+                    "renamed",
+                    f"{table.id}.{column.name}",
+                    f"The column is called '{name}' on the target, where another has its name.",
+                )
+        return found
+
+    # Tables
+
+    def _mapped_columns(self, table: TableSchema) -> list[ColumnMapping]:
+        return fit_rows(
+            [self._column(table, column) for column in table.columns], self.keys.of(table.id)
+        )
+
+    def _table(self, source: TableSchema, columns: list[ColumnMapping]) -> TableMapping:
+        for note in source.source_notes:
+            self.findings.warn("not-carried", source.id, note)
+        if source.partitioning is not None:
+            self.findings.warn("partitions", source.id, "Its partitions become one table.")
+        for exclusion in source.exclusions:
+            self.findings.warn(
+                "exclusion", f"{source.id}.{exclusion.name}", "MySQL has no exclusion constraints."
+            )
+        primary = source.primary_key and self._index(source, source.primary_key)
+        indexes = tuple(i for x in source.indexes if (i := self._index(source, x)) is not None)
+        target = TableSchema(
+            id=self.targets[source.id],
+            dialect=Dialect.MYSQL,
+            columns=self._counted(source, columns, primary, indexes),
+            primary_key=primary,
+            indexes=indexes,
+            foreign_keys=tuple(
+                fk for x in source.foreign_keys if (fk := self._foreign_key(source, x)) is not None
+            ),
+            checks=tuple(c for x in source.checks if (c := self._check(source, x)) is not None),
+            comment=self._comment(source.id, source.comment, 2048),
+            estimated_rows=source.estimated_rows,
+            bytes=source.bytes,
+            options=("DEFAULT CHARSET=utf8mb4",),
+        )
+        return TableMapping(source, target, tuple(columns))
+
+    def _comment(self, what: object, text: str | None, longest: int) -> str | None:
+        if text and len(text) > longest:
+            self.findings.warn("comment", what, f"Its comment is cut to {longest} characters.")
+            return text[:longest]
+        return text
+
+    def _column(self, table: TableSchema, source: Column) -> ColumnMapping:
+        where = f"{table.id}.{source.name}"
+        override = chosen_type(self.options, table.id, source, postgres_source=True)
+        rule = rule_for(source.type)
+        if override is not None:
+            rule = _for_override(rule, override)
+        native = override or self._native(source, rule, where)
+        native = self.keys.fitted(table.id, source.name, native)
+        if source.generated is not None:
+            self.findings.warn(
+                "generated-as-plain", where, "It becomes a plain column with its values."
+            )
+        citext = base_of(source.type).name == "citext"
+        collations = CASELESS_COLLATION if citext else BINARY_COLLATION
+        textual = native.name in TEXTUAL
+        target = Column(
+            name=self.columns[table.id][source.name],
+            type=native,
+            arrow=rule.arrives or rule.read,
+            nullable=source.nullable and not self._in_primary_key(table, source),
+            default=self._default(table, source, native, where),
+            charset="utf8mb4" if textual else None,
+            collation=collations[self.options.mariadb] if textual else None,
+            comment=self._comment(where, source.comment, 1024),
+        )
+        notes = (rule.note,) if rule.note and override is None else ()
+        read = replace(source, arrow=rule.read, as_json=rule.as_json)
+        rounds = native.name == "json" and not self.options.mariadb
+        return ColumnMapping(read, target, "json_numbers" if rounds else rule.convert, notes)
+
+    def _in_primary_key(self, table: TableSchema, column: Column) -> bool:
+        return table.primary_key is not None and column.name in table.primary_key.columns
+
+    def _native(self, source: Column, rule: Rule, where: str) -> NativeType:
+        base = base_of(source.type)
+        if base.kind is not TypeKind.ENUM:
+            return mysql_type(rule.type_text(base))
+        if any(len(label) > 255 or label != label.rstrip() for label in base.labels):
+            self.findings.warn(
+                "enum-as-text", where, "A label is too long for ENUM, or ends in a blank: text."
+            )
+            return mysql_type("longtext")
+        return NativeType(Dialect.MYSQL, "enum", "enum", kind=TypeKind.ENUM, labels=base.labels)
+
+    # Defaults and counters
+
+    def _default(
+        self, table: TableSchema, source: Column, native: NativeType, where: str
+    ) -> Expression | None:
+        if source.default is None or self._counter(table, source) is not None:
+            return None
+        default = translate_default(source.default, base_of(source.type), native)
+        if default is None and not source.default.sql.upper().startswith("NULL"):
+            self.findings.warn(
+                "default",
+                where,
+                f"Its default ({source.default.sql}) has no sure equivalent on MySQL and is "
+                "left out.",
+                "Set it by hand after the run.",
+            )
+        return default
+
+    def _counter(self, table: TableSchema, source: Column) -> Identity | None:
+        """What numbers a column: its identity, or the sequence that it owns (serial)."""
+        if source.identity is not None:
+            return source.identity
+        sequence = self.counters.get((table.id, source.name))
+        if sequence is None or source.default is None or "nextval" not in source.default.sql:
+            return None
+        last = sequence.last_value
+        following = sequence.start if last is None else last + sequence.increment
+        return Identity(next_value=following)
+
+    def _counted(
+        self,
+        table: TableSchema,
+        columns: list[ColumnMapping],
+        primary: Index | None,
+        indexes: tuple[Index, ...],
+    ) -> tuple[Column, ...]:
+        """The target's columns, the one that may be AUTO_INCREMENT with its counter."""
+        firsts = {i.parts[0].column for i in (primary, *indexes) if i is not None}
+        found: list[Column] = []
+        taken = False
+        for mapping in columns:
+            column = mapping.target
+            counter = self._counter(table, mapping.source)
+            if counter is not None:
+                usable = column.name in firsts and column.type.name in COUNTERS and not taken
+                if usable:
+                    taken = True
+                    column = replace(column, identity=counter, nullable=False)
+                else:
+                    self.findings.warn(
+                        "auto-increment",
+                        f"{table.id}.{mapping.source.name}",
+                        "MySQL numbers one column a table, an integer that begins a key: this "
+                        "one gets no numbers of its own.",
+                    )
+            found.append(column)
+        return tuple(found)
+
+    # Keys, indexes, constraints
+
+    def _index(self, table: TableSchema, index: Index) -> Index | None:
+        where = f"{table.id}.{index.name}"
+        reason = self._hindrance(table, index)
+        if reason:
+            self.findings.warn("index", where, f"The index is left out: {reason}.")
+            return None
+        if index.include or not index.nulls_distinct or index.deferrable:
+            self.findings.warn(
+                "index", where, "INCLUDE, NULLS NOT DISTINCT and DEFERRABLE are not carried over."
+            )
+        parts = tuple(self._part(table, index, part) for part in index.parts)
+        return Index(
+            shorten(self._case(index.name), LONGEST),
+            parts,
+            unique=index.unique,
+            primary=index.primary,
+            constraint=index.constraint,
+            comment=self._comment(where, index.comment, 1024),
+            optional=not index.unique,
+        )
+
+    def _hindrance(self, table: TableSchema, index: Index) -> str | None:
+        if index.method not in ("btree", "hash"):
+            return f"MySQL has no {index.method} indexes"
+        if any(part.expression is not None for part in index.parts):
+            return "it is over an expression"
+        if index.where is not None and index.unique:
+            return "it is unique for a part of the rows only"
+        types = self.types[table.id]
+        bad = [c for c in index.columns if types[c].name in {"json"}]
+        if bad:
+            return f"MySQL cannot index {', '.join(bad)} ({types[bad[0]]})"
+        return None
+
+    def _part(self, table: TableSchema, index: Index, part: IndexPart) -> IndexPart:
+        assert part.column is not None
+        return IndexPart(
+            column=self.columns[table.id][part.column],
+            descending=part.descending,
+            length=self.keys.prefix(table.id, index, self.types[table.id][part.column]),
+        )
+
+    def _check(self, table: TableSchema, check: Check) -> Check | None:
+        names = self.columns[table.id]
+        found = translate_check(check.expression, self.types[table.id], names)
+        if found is None:
+            self.findings.warn(
+                "check",
+                f"{table.id}.{check.name}",
+                f"The check ({check.expression.sql}) has no sure equivalent on MySQL and is "
+                "left out.",
+                "Add it by hand after the run.",
+            )
+            return None
+        return Check(self._constraint_name(check.name), found, optional=True)
+
+    def _constraint_name(self, name: str) -> str:
+        """Constraints share one namespace in a MySQL database."""
+        return self.constraints.unique(shorten(self.options.prefix + self._case(name), LONGEST))
+
+    def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
+        where = f"{table.id}.{fk.name}"
+        if fk.referenced not in self.targets:
+            self.findings.warn(
+                "foreign-key",
+                where,
+                f"The foreign key refers to {fk.referenced}, which is not moved: it is left out.",
+            )
+            return None
+        ours = [self.types[table.id][c] for c in fk.columns]
+        theirs = [self.types[fk.referenced][c] for c in fk.referenced_columns]
+        if any(
+            a.name != b.name or a.unsigned != b.unsigned for a, b in zip(ours, theirs, strict=True)
+        ):
+            self.findings.warn(
+                "foreign-key", where, "Its columns' types differ, which MySQL forbids: left out."
+            )
+            return None
+        unfit = {"SET DEFAULT"}
+        if any(not table.column(c).nullable for c in fk.columns):
+            unfit.add("SET NULL")  # MySQL forbids it where a column may not be NULL
+        if fk.deferrable or fk.match != "SIMPLE" or unfit & {fk.on_delete, fk.on_update}:
+            self.findings.warn(
+                "foreign-key",
+                where,
+                "DEFERRABLE, MATCH FULL, SET DEFAULT, and SET NULL of a column that is NOT NULL, "
+                "are not carried over.",
+            )
+        actions = dict.fromkeys(unfit, "NO ACTION")
+        return ForeignKey(
+            self._constraint_name(fk.name),
+            tuple(self.columns[table.id][c] for c in fk.columns),
+            self.targets[fk.referenced],
+            tuple(self.columns[fk.referenced][c] for c in fk.referenced_columns),
+            on_delete=actions.get(fk.on_delete, fk.on_delete),
+            on_update=actions.get(fk.on_update, fk.on_update),
+        )
+
+
+def _for_override(rule: Rule, native: NativeType) -> Rule:
+    """How values travel to a type that the user chose: as text where it is a text."""
+    if native.name in TEXTUAL | {"json"}:
+        return Rule("", pa.string(), as_json=rule.as_json and native.name == "json")
+    return rule
