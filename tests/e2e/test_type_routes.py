@@ -18,12 +18,12 @@ import pytest
 from streams_engine.testing.servers import Server
 
 from .moving import End
-from .test_type_cases import cases
+from .test_type_cases import Case, cases
 from .type_routes import (
+    EXTRA,
     FILE_AGREES,
     FORMATS,
     Arrival,
-    Case,
     Duty,
     Fact,
     MysqlSource,
@@ -228,7 +228,12 @@ def finished(route: Route, impossible: int) -> None:
 
 
 def mysql_cases(shared_data: Path, server: Server) -> list[Case]:
-    return cases(shared_data, "mysql", *(["mariadb"] if server.kind == "mariadb" else []))
+    kinds = ("mysql", "mariadb") if server.kind == "mariadb" else ("mysql",)
+    return cases(shared_data, *kinds) + [case for case in EXTRA if case["db"] == "mysql"]
+
+
+def postgres_cases(shared_data: Path) -> list[Case]:
+    return cases(shared_data, "postgres") + [case for case in EXTRA if case["db"] == "postgres"]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +328,7 @@ def test_postgres_to_mysql(
 ) -> None:
     server: Server = request.getfixturevalue(source_name)
     sink: Server = request.getfixturevalue(target_name)
-    source = PostgresSource.prepare(server, database, cases(shared_data, "postgres"))
+    source = PostgresSource.prepare(server, database, postgres_cases(shared_data))
 
     def printed(end: End, tables: Any) -> dict[str, Any]:
         return mysql_texts(end, tables, lambda c: mysql_expression(source.facts[c["id"]], "{}"))
@@ -364,7 +369,7 @@ def to_files(source: Any, form: str, name: str, path: Path, duty: Callable[[Fact
         found = arrival.found[case["id"]]
         if FILE_AGREES[form](fact, found):
             return None
-        return (fact.family, f"{found.type}: {found}" if form == "parquet" else found)
+        return (fact.family, f"{found.type}: {found!r}" if form == "parquet" else found)
 
     return Route(f"{name} -> {form}", source, lambda: next(fresh), file_reading(form), duty, agrees)
 
@@ -382,7 +387,7 @@ def test_mysql_to_files(
 def test_postgres_to_files(
     pg_server: Server, form: str, database: Any, shared_data: Path, tmp_path: Path
 ) -> None:
-    source = PostgresSource.prepare(pg_server, database, cases(shared_data, "postgres"))
+    source = PostgresSource.prepare(pg_server, database, postgres_cases(shared_data))
     route = to_files(
         source,
         form,
