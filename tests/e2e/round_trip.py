@@ -22,6 +22,8 @@ from .samples import dialect, mysql_connection, pg_connection
 Key = tuple[str, str]
 """Schema (empty on MySQL) and table."""
 TEXTS = {"tinytext", "text", "mediumtext", "longtext"}
+SHORT = {"timetz": 24, "inet": 43, "cidr": 43, "macaddr": 17, "macaddr8": 23}
+"""PostgreSQL's types whose longest text is known: it may travel as a VARCHAR that holds it."""
 
 
 @dataclass(frozen=True)
@@ -334,8 +336,13 @@ def postgres_into_mysql(a: Field, b: Field) -> Held | None:
     }
     if kind in rules:
         return _when(b.type == rules[kind][0], rules[kind][1])
-    keyed = b.keyed and b.type == "varchar"
-    return _when((to == "longtext" or keyed) and _binary_text(b), EQUAL)
+    short = b.type == "varchar" and (b.keyed or _holds(b, kind))
+    return _when((to == "longtext" or short) and _binary_text(b), EQUAL)
+
+
+def _holds(field: Field, kind: str) -> bool:
+    """Whether a varchar(n) is long enough for every text of a PostgreSQL type."""
+    return kind in SHORT and int(_arguments(field.full).strip("()") or 0) >= SHORT[kind]
 
 
 def _full_scale(args: str) -> str:
@@ -379,7 +386,8 @@ def postgres_through_mysql(a: Field, b: Field) -> Held | None:
     }
     if kind in rules:
         return _when(to == rules[kind][0], rules[kind][1])
-    return _when(to == "text" or (b.keyed and to == "varchar"), EQUAL)
+    short = to == "varchar" and (b.keyed or _holds(b, kind))
+    return _when(to == "text" or short, EQUAL)
 
 
 def unchanged(a: Field, b: Field) -> Held | None:
@@ -476,7 +484,11 @@ def _normal(rows: Iterable[canonical.Row], rules: list[Rule]) -> list[canonical.
 
 
 def compare_keys(first: End, last: End) -> Found:
-    """Primary and foreign keys: those of the public schema, by the names of their columns."""
+    """Primary and foreign keys: those of the public schema, by the names of their columns.
+
+    SET NULL of a column that cannot be NULL, which only PostgreSQL lets one declare, refuses
+    as NO ACTION does, and is the same here.
+    """
     theirs, ours = (
         shapes.mysql_shapes(end) if dialect(end.server) == "mysql" else shapes.pg_shapes(end)
         for end in (first, last)
@@ -491,9 +503,23 @@ def compare_keys(first: End, last: End) -> Found:
             continue
         if shape.primary != ours[name].primary:
             found.append(f"{name}: primary key {shape.primary} is {ours[name].primary}")
-        if sorted(shape.foreign, key=repr) != sorted(ours[name].foreign, key=repr):
-            found.append(f"{name}: foreign keys {shape.foreign} are {ours[name].foreign}")
+        left, right = _foreign(shape, shape), _foreign(ours[name], shape)
+        if left != right:
+            found.append(f"{name}: foreign keys {left} are {right}")
     return found
+
+
+def _foreign(of: shapes.Shape, original: shapes.Shape) -> list[tuple[Any, ...]]:
+    fixed = {field.column.name for field in original.fields if not field.nullable}
+    return sorted(
+        (
+            tuple(
+                "NO ACTION" if part == "SET NULL" and fixed & set(key[0]) else part for part in key
+            )
+            for key in of.foreign
+        ),
+        key=repr,
+    )
 
 
 # --- the structure of two databases of MySQL's family ----------------------------------------

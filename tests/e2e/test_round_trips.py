@@ -18,9 +18,12 @@ numeric(p,s) stays, numeric is DECIMAL(65,30) and equal by value; timestamptz is
 then timestamp, with the clock in UTC; uuid is CHAR(36), then varchar(36); char(n) is CHAR(n),
 then varchar(n), trailing blanks aside; bytea is LONGBLOB; json and jsonb are equal by value;
 an array is the JSON that to_jsonb makes of it; an enum stays one; a domain is its base type;
-anything else is its text. A table of another schema is called schema__table; a partitioned
-table is one table; tables that inherit are tables with their own rows. Primary and foreign
-keys stay on both ways.
+anything else is its text, in a VARCHAR where its longest text is known. A table of another
+schema is called schema__table; a partitioned table is one table; tables that inherit are
+tables with their own rows.
+
+Primary and foreign keys stay on both ways; SET NULL of a column that is NOT NULL may become
+NO ACTION, which is all that it can do.
 
 Through Parquet every type stays as it was, constraints and indexes do not, zero dates are
 NULL. From MySQL to MySQL all values and the whole structure stay; between the flavours all
