@@ -15,6 +15,7 @@
     ├── UnsupportedType          UNSUPPORTED_TYPE         a type has no mapping
     ├── LossyMapping             LOSSY_MAPPING            a mapping would lose values
     ├── RowRejected              ROW_REJECTED             a row cannot be stored
+    ├── MalformedFile            MALFORMED_FILE           a file is not what its name says
     ├── CheckpointMismatch       CHECKPOINT_MISMATCH      of another source or config
     ├── SourceChanged            SOURCE_CHANGED           its structure changed meanwhile
     ├── ServerError              SERVER_ERROR             any other error of a database
@@ -36,6 +37,7 @@ __all__ = [
     "InternalError",
     "LockTimeout",
     "LossyMapping",
+    "MalformedFile",
     "NotFound",
     "PermissionDenied",
     "RowRejected",
@@ -178,6 +180,13 @@ class RowRejected(StreamsError):
     """A row was refused by the target, or one of its values fits no target value."""
 
     code = "ROW_REJECTED"
+    category = "data"
+
+
+class MalformedFile(StreamsError):
+    """A file cannot be read as its format; names the file and the line or row group."""
+
+    code = "MALFORMED_FILE"
     category = "data"
 
 

@@ -1,0 +1,179 @@
+"""CSV bytes cut at the ends of rows, which lie outside of quotes, with line numbers.
+
+A quote opens where a field begins and closes where it ends; what a file has beyond that
+(text after a closing quote) is refused, a quote within an unquoted field is a character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from streams_engine.errors import MalformedFile
+
+__all__ = ["Dialect", "lines_in", "row_blocks"]
+
+BLOCK = 4 << 20
+"""Bytes that are read at once; a row may be larger."""
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A delimiter and a quote, and the patterns that follow from them."""
+
+    delimiter: str
+    quote: str = '"'
+
+    @cached_property
+    def field(self) -> re.Pattern[bytes]:
+        """One field: group 1 is a quoted one without its quotes, group 2 a plain one."""
+        q, d = re.escape(self.quote).encode(), re.escape(self.delimiter).encode()
+        return re.compile(rb"%b([^%b]*+(?:%b%b[^%b]*+)*+)%b|((?!%b)[^%b\r\n]*+)" % (
+            q, q, q, q, q, q, q, d,
+        ))  # fmt: skip
+
+    @cached_property
+    def row(self) -> re.Pattern[bytes]:
+        """One row, up to but without its end."""
+        field = b"(?:" + re.sub(rb"\((?!\?)", b"(?:", self.field.pattern) + b")"
+        return re.compile(field + b"(?:" + re.escape(self.delimiter).encode() + field + b")*+")
+
+    def fields(self, row: bytes) -> list[bytes | None]:
+        """The fields of a row; None is a field that is empty and not quoted."""
+        found: list[bytes | None] = []
+        place = 0
+        while True:
+            match = self.field.match(row, place)
+            if match is None:
+                return found
+            quoted, plain = match.groups()
+            q = self.quote.encode()
+            found.append(plain or None if quoted is None else quoted.replace(q + q, q))
+            place = match.end()
+            if row[place : place + 1] != self.delimiter.encode():
+                return found
+            place += 1
+
+    def rows(self, data: bytes, *, final: bool) -> Iterator[tuple[int, int, int]]:
+        """(start, end, begin of the next) of each row that is whole.
+
+        Ends at the first that is not whole; ValueError with the place of a row that no
+        further bytes could make whole.
+        """
+        place = 0
+        while place < len(data):
+            match = self.row.match(data, place)
+            end = match.end() if match else place
+            if end == len(data):
+                if final and match:
+                    yield place, end, end
+                    return
+                if not final:
+                    return
+            after = data[end : end + 2]
+            if after[:1] not in (b"\n", b"\r"):
+                if self._open(data, end):
+                    if not final:
+                        return
+                    raise Broken(place, "a quote is opened and never closed")
+                raise Broken(place, "text follows a closing quote")
+            if after == b"\r" and not final:
+                return
+            following = end + (2 if after == b"\r\n" else 1)
+            yield place, end, following
+            place = following
+
+    def _open(self, data: bytes, end: int) -> bool:
+        """Whether the row stopped before a field whose quote is not closed within the data."""
+        q = self.quote.encode()
+        begin = end + 1 if data[end : end + 1] == self.delimiter.encode() else end
+        return data[begin : begin + 1] == q and self.field.match(data, begin) is None
+
+
+class Broken(ValueError):
+    """A row that cannot be: its place in the data and what is wrong."""
+
+    def __init__(self, place: int, reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
+        self.reason = reason
+
+
+def lines_in(data: bytes) -> int:
+    """The line ends in some bytes: CRLF, LF and CR."""
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def row_blocks(
+    source: Generator[bytes, int | None, None], dialect: Dialect, where: str
+) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole rows, each with the number of its first line.
+
+    Raises `MalformedFile` naming file and line.
+    """
+    rest, line = b"", 1
+    piece = next(source, None)
+    while piece is not None:
+        data = rest + piece if rest else piece
+        try:
+            cut = _cut(data, dialect)
+        except Broken as fault:
+            raise _malformed(where, data, line, fault) from None
+        if cut:
+            yield data[:cut], line
+            line += lines_in(data[:cut])
+        rest = data[cut:]
+        try:
+            piece = source.send(max(BLOCK, len(rest)))
+        except StopIteration:
+            piece = None
+    if rest:
+        try:
+            for _ in dialect.rows(rest, final=True):
+                pass
+        except Broken as fault:
+            raise _malformed(where, rest, line, fault) from None
+        yield rest, line
+
+
+def _malformed(where: str, data: bytes, line: int, fault: Broken) -> MalformedFile:
+    number = line + lines_in(data[: fault.place])
+    return MalformedFile(
+        f"{where}, line {number}: {fault.reason}.",
+        remedy="Check the delimiter and the quote of the file.",
+        file=where,
+        line=number,
+    )
+
+
+def _cut(data: bytes, dialect: Dialect) -> int:
+    """The end of the last whole row, 0 where there is none."""
+    array = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(array == ord(dialect.quote))
+    if len(quotes) and not _strict(array, quotes, ord(dialect.delimiter)):
+        return max((n for _, _, n in dialect.rows(data, final=False)), default=0)
+    if not len(quotes):
+        return data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
+    for byte in (10, 13):
+        ends = np.flatnonzero(array[: len(data) - (byte == 13)] == byte)
+        outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
+        if len(outside):
+            return int(outside[-1]) + 1
+    return 0
+
+
+def _strict(array: np.ndarray, quotes: np.ndarray, delimiter: int) -> bool:
+    """Whether every quote stands where one may open or close, so that their parity tells."""
+    edge = np.array([delimiter, 10, 13], np.uint8)
+    opening, closing = quotes[::2], quotes[1::2]
+    before = opening[opening > 0]
+    escaped = np.isin(before - 1, closing)
+    if not (escaped | np.isin(array[before - 1], edge)).all():
+        return False
+    after = closing[closing < len(array) - 1]
+    return bool((np.isin(after + 1, opening) | np.isin(array[after + 1], edge)).all())

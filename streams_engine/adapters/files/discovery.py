@@ -1,0 +1,205 @@
+"""Which files make which tables, and what the tables are called."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from streams_engine.adapters.files import manifest
+from streams_engine.adapters.files.options import format_of, stem_of
+from streams_engine.adapters.files.store import FileInfo, Store
+from streams_engine.errors import ConfigError, MalformedFile, NotFound
+
+__all__ = ["DataFile", "Found", "discover", "select"]
+
+PART = re.compile(r"part-(?:[a-z0-9]+-)?\d+-\d+\.")
+"""The names that this library gives to parts; one that the manifest does not list does not
+count before the table is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file of rows."""
+
+    info: FileInfo
+    file_format: str
+    codec: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A table: the file or folder that it is, and its data files in order."""
+
+    name: str
+    path: str
+    files: tuple[DataFile, ...]
+    manifest: Any = None
+
+    @property
+    def file_format(self) -> str:
+        """The one format of its files."""
+        return self.files[0].file_format if self.files else str(self.manifest["format"])
+
+
+def discover(store: Store, paths: Sequence[str], file_format: str | None) -> list[Found]:
+    """The tables at these paths, or all at the root, named and sorted by name.
+
+    Raises `NotFound` for a path without data; `MalformedFile` naming both files where a
+    folder holds two formats.
+    """
+    found: dict[str, Found] = {}
+    for path in paths or ("",):
+        clean = path.strip("/").removeprefix("./").strip("/")
+        clean = "" if clean == "." else clean
+        if ".." in clean.split("/"):
+            raise ConfigError(f"files.paths: {path} leads out of the root.", path="$.files.paths")
+        infos = store.list(clean)
+        tables = _tables(store, clean, infos, file_format)
+        if not tables and paths:
+            raise NotFound(f"{store.show(clean)} holds no data file.", path=store.show(clean))
+        found.update((table.path, table) for table in tables)
+    return _named(sorted(found.values(), key=lambda table: table.path))
+
+
+def select(found: Iterable[Found], names: Sequence[str] | None) -> list[Found]:
+    """The tables of these names. Raises `NotFound` with names that are near."""
+    tables = {table.name: table for table in found}
+    if names is None:
+        return list(tables.values())
+    chosen = {}
+    for name in names:
+        table = tables.get(name)
+        if table is None:
+            near = difflib.get_close_matches(name, tables, n=3, cutoff=0.5)
+            raise NotFound(
+                f"No table {name} among the files.",
+                remedy=f"Near names: {', '.join(near)}." if near else None,
+                table=name,
+            )
+        chosen[name] = table
+    return list(chosen.values())
+
+
+def _tables(
+    store: Store, path: str, infos: Sequence[FileInfo], file_format: str | None
+) -> list[Found]:
+    if len(infos) == 1 and infos[0].path == path:
+        kind = format_of(path) or ((file_format, None) if file_format else None)
+        if kind is None:
+            raise ConfigError(
+                f"{store.show(path)}: its name says no format.", remedy="Give fileFormat."
+            )
+        return [Found("", path, (DataFile(infos[0], *kind),))]
+    if path and not _holds_tables(path, infos):
+        table = _folder(store, path, infos, file_format)
+        return [table] if table else []
+    return _children(store, path, infos, file_format)
+
+
+def _holds_tables(path: str, infos: Sequence[FileInfo]) -> bool:
+    """Whether the folders in this folder are tables, for this library wrote them."""
+    depth = path.count("/") + 3
+    return any(
+        info.path.endswith("/" + manifest.NAME) and info.path.count("/") + 1 == depth
+        for info in infos
+    )
+
+
+def _children(
+    store: Store, path: str, infos: Sequence[FileInfo], file_format: str | None
+) -> list[Found]:
+    """Every file and every folder of a folder as a table."""
+    groups: dict[str, list[FileInfo]] = {}
+    begin = len(path) + 1 if path else 0
+    for info in infos:
+        groups.setdefault(info.path[begin:].split("/")[0], []).append(info)
+    tables: list[Found] = []
+    for name, group in groups.items():
+        place = f"{path}/{name}" if path else name
+        if name[0] in "_.":
+            continue
+        if group[0].path == place:
+            file = _data(group[0], "", file_format)
+            if file is not None:
+                tables.append(Found("", place, (file,)))
+        elif (table := _folder(store, place, group, file_format)) is not None:
+            tables.append(table)
+    return tables
+
+
+def _data(info: FileInfo, folder: str, file_format: str | None) -> DataFile | None:
+    inner = info.path[len(folder) :].strip("/").split("/")
+    kind = format_of(info.path)
+    if kind is None or any(part[0] in "_." for part in inner if part):
+        return None
+    return DataFile(info, *kind) if file_format in (None, kind[0]) else None
+
+
+def _folder(
+    store: Store, path: str, infos: Sequence[FileInfo], file_format: str | None
+) -> Found | None:
+    listed = any(info.path == f"{path}/{manifest.NAME}" for info in infos)
+    document = manifest.read(store, path) if listed else None
+    files = [file for info in infos if (file := _data(info, path, file_format)) is not None]
+    if document is not None:
+        files = _counting(store, path, files, document)
+    elif not files:
+        return None
+    for file in files[1:]:
+        if file.file_format != files[0].file_format:
+            raise MalformedFile(
+                f"One folder, one format: {store.show(files[0].info.path)} is "
+                f"{files[0].file_format}, {store.show(file.info.path)} is {file.file_format}.",
+                remedy="Give fileFormat, or put them into folders of their own.",
+            )
+    return Found("", path, tuple(files), document)
+
+
+def _counting(store: Store, path: str, files: Sequence[DataFile], document: Any) -> list[DataFile]:
+    """The parts that a manifest lists, and what others put beside them; no orphans."""
+    listed = {f"{path}/{part['path']}" for part in document["parts"]}
+    others = {f"{path}/{name}" for name in document.get("foreign", ())}
+    there = {file.info.path for file in files}
+    for missing in sorted(listed - there):
+        raise MalformedFile(
+            f"{store.show(missing)} is not there, and the table's manifest lists it.",
+            file=store.show(missing),
+        )
+    if document["complete"]:
+        return list(files)
+    kept = listed | others
+    return [
+        file
+        for file in files
+        if file.info.path in kept or not PART.match(file.info.path.rsplit("/", 1)[-1])
+    ]
+
+
+def _named(tables: Sequence[Found]) -> list[Found]:
+    """Names by the last component; where two meet, by the parent's too, then by number."""
+    plain = [_name(table.path) for table in tables]
+    given: set[str] = set()
+    named = []
+    for table, name in zip(tables, plain, strict=True):
+        if plain.count(name) > 1 and "/" in table.path:
+            parent = table.path.rsplit("/", 2)[-2]
+            name = f"{_clean(parent)}_{name}"
+        candidate, number = name, 2
+        while candidate in given:
+            candidate, number = f"{name}_{number}", number + 1
+        given.add(candidate)
+        named.append(Found(candidate, table.path, table.files, table.manifest))
+    return sorted(named, key=lambda table: table.name)
+
+
+def _name(path: str) -> str:
+    last = path.rsplit("/", 1)[-1]
+    return _clean(stem_of(unquote(last)))
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^a-z0-9_]", "_", name.lower()) or "table"

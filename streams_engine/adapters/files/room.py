@@ -1,0 +1,139 @@
+"""What lies in a table's folder before the rows come, and what of it may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streams_engine.adapters.files import manifest
+from streams_engine.adapters.files.discovery import PART
+from streams_engine.adapters.files.options import format_of
+from streams_engine.adapters.files.store import Store
+from streams_engine.errors import TargetConflict
+
+__all__ = ["Room"]
+
+Document = dict[str, Any]
+
+
+class Room:
+    """A table's folder, with its manifest and the data files that lie in it."""
+
+    def __init__(self, store: Store, folder: str, stream: str) -> None:
+        self._store = store
+        self._folder = folder
+        self._stream = stream
+        self.document: Document | None = manifest.read(store, folder)
+        self._names = sorted(
+            info.path[len(folder) + 1 :] for info in store.list(folder) if _is_data(info.path)
+        )
+
+    @property
+    def ours(self) -> bool:
+        """Whether this stream wrote the manifest."""
+        return self.document is not None and self.document["stream"] == self._stream
+
+    def check(self, write_mode: str) -> None:
+        """Whether the folder may be used at all. Raises `TargetConflict`; changes nothing."""
+        document = self.document
+        if write_mode == "append":
+            if document is not None and document["records"] and not self.ours:
+                raise self._unfinished(document)
+            return
+        foreign = self._foreign()
+        others = document is not None and not self.ours and bool(document["parts"])
+        if foreign or (others and write_mode != "truncate_and_load"):
+            raise self._conflict(foreign)
+
+    def make(self, write_mode: str) -> Mapping[str, Any]:
+        """Remove what may go; what stays, for the new manifest."""
+        document = self.document
+        if write_mode != "append" or document is None:
+            rest = self._others() if write_mode == "append" else {"foreign": []}
+            self._remove([*self._listed(), *self._orphans()], document)
+            return {"parts": [], "quarantined": [], **rest}
+        # Of an unfinished run of this stream nothing stays, for it is repeated.
+        stays, goes = split(document, lambda part: "key" not in part)
+        self._remove([part["path"] for part in goes["parts"]] + self._orphans(), goes)
+        return {**stays, **self._others()}
+
+    def sweep(self) -> None:
+        """Remove parts that were never committed."""
+        for name in self._orphans():
+            self._store.delete(f"{self._folder}/{name}")
+
+    def _unfinished(self, document: Mapping[str, Any]) -> TargetConflict:
+        return TargetConflict(
+            f"{self._store.show(self._folder)}: stream '{document['stream']}' has not "
+            "finished its load of this table.",
+            remedy="Let it finish, or use truncate_and_load.",
+            folder=self._store.show(self._folder),
+        )
+
+    def _others(self) -> Mapping[str, Any]:
+        """The files of others, and a prefix for our parts where theirs are called the same."""
+        foreign = self._foreign()
+        clashes = [name for name in foreign if PART.match(name)]
+        if not clashes:
+            return {"foreign": foreign}
+        number = 1
+        while any(name.startswith(f"part-r{number}-") for name in clashes):
+            number += 1
+        return {"foreign": foreign, "prefix": f"r{number}-"}
+
+    def _listed(self) -> list[str]:
+        return [part["path"] for part in (self.document or {}).get("parts", ())]
+
+    def _orphans(self) -> list[str]:
+        """Whole parts whose commit was never reached; a run that is complete has none."""
+        document = self.document
+        if document is None or document["complete"]:
+            return []
+        known = {*self._listed(), *document.get("foreign", ())}
+        return [name for name in self._names if name not in known and PART.fullmatch(_dotted(name))]
+
+    def _foreign(self) -> list[str]:
+        known = {*self._listed(), *self._orphans()}
+        return [name for name in self._names if name not in known]
+
+    def _remove(self, names: Sequence[str], document: Mapping[str, Any] | None) -> None:
+        # The manifest goes first: a reader must not find it listing what is gone.
+        if self.document is not None and names:
+            kept = split(self.document, lambda part: part["path"] not in names)[0]
+            self._store.write_json(
+                f"{self._folder}/{manifest.NAME}", {**self.document, **kept, "records": {}}
+            )
+        for name in names:
+            self._store.delete(f"{self._folder}/{name}")
+        for part in (document or {}).get("quarantined", ()):
+            self._store.delete(part["path"])
+
+    def _conflict(self, foreign: Sequence[str]) -> TargetConflict:
+        where = self._store.show(self._folder)
+        what = f"as {foreign[0]}" if foreign else f"of stream '{(self.document or {})['stream']}'"
+        return TargetConflict(
+            f"{where} holds files that stream '{self._stream}' did not write, {what}.",
+            remedy="Choose an empty folder, or writeMode append"
+            + ("; no mode removes files that no manifest lists." if foreign else
+               " or truncate_and_load."),
+            folder=where,
+        )  # fmt: skip
+
+
+def split(document: Mapping[str, Any], stays: Any) -> tuple[Document, Document]:
+    """A manifest's parts and quarantined rows: those that stay, and those that go."""
+    lists = {name: document.get(name, ()) for name in ("parts", "quarantined")}
+    return (
+        {name: [part for part in parts if stays(part)] for name, parts in lists.items()},
+        {name: [part for part in parts if not stays(part)] for name, parts in lists.items()},
+    )
+
+
+def _is_data(path: str) -> bool:
+    last = path.rsplit("/", 1)[-1]
+    return last[0] not in "_." and format_of(path) is not None
+
+
+def _dotted(name: str) -> str:
+    """A part's name up to and with its first dot, which is what the pattern covers."""
+    return name[: name.find(".") + 1]

@@ -1,0 +1,458 @@
+"""Files as a sink: parts, and a manifest a table whose atomic replacement is the commit.
+
+``<root>/<table>/part-<chunk>-<portion>.<ext>`` and ``_manifest.json`` beside them;
+``<root>/_streams_engine/<stream>.json`` holds the other checkpoint records. A part that no
+manifest lists does not count; the same portion written again takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from streams_engine.adapters.files import manifest
+from streams_engine.adapters.files.encoders import (
+    COMPRESSIONS,
+    Encoder,
+    encoder,
+    ending,
+    normalised,
+    written_columns,
+)
+from streams_engine.adapters.files.options import CsvOptions
+from streams_engine.adapters.files.room import Room, split
+from streams_engine.adapters.files.store import Store
+from streams_engine.bundles import blocks
+from streams_engine.errors import ConfigError, ConnectionFailed, RowRejected, TargetConflict
+from streams_engine.model import Column, Dialect, Finding, TableId, TableSchema
+from streams_engine.protocols import Checkpoint, Load, Mark, Rejected, Written
+
+__all__ = ["FilesSink"]
+
+OWN = "_streams_engine"
+Document = dict[str, Any]
+
+
+class FilesSink:
+    """Writes tables below a root. Safe to use from many threads."""
+
+    dialect = Dialect.FILES
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        file_format: str,
+        compression: str | None = None,
+        csv: CsvOptions | None = None,
+    ) -> None:
+        known = COMPRESSIONS.get(file_format)
+        if known is None:
+            raise ConfigError(f"No file format {file_format}; {', '.join(COMPRESSIONS)} are known.")
+        compression = compression or ("zstd" if file_format == "parquet" else "none")
+        if compression not in known:
+            raise ConfigError(
+                f"{file_format} is not written with compression {compression}; "
+                f"{', '.join(known)} are possible."
+            )
+        self._store = store
+        self._format = file_format
+        self._compression = compression
+        self._csv = csv or CsvOptions()
+        self._locks: dict[str, threading.RLock] = {}
+        self._lock = threading.Lock()
+        self._own_lock = threading.RLock()
+        """Taken before a table's lock, never after it."""
+        self._busy: set[tuple[str, int, int]] = set()
+        self._registered: set[tuple[str, str]] = set()
+
+    def check(self) -> Sequence[Finding]:
+        """Write a small file and remove it. Raises `PermissionDenied`, `ConnectionFailed`."""
+        with self._store.probing(f"{OWN}/probe-{threading.get_ident()}.json"):
+            return ()
+
+    # Checkpoint records
+
+    def load_state(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
+        """The stream's own records, and those that its manifests hold."""
+        own = self._own(stream)
+        records = dict(own["records"])
+        for folder in own["folders"]:
+            document = manifest.read(self._store, folder)
+            if document is not None and document["stream"] == stream:
+                records |= document["records"]
+        return records
+
+    def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Put or remove records; with the record of a chunk go the parts that it stands for."""
+        with self._own_lock:
+            own = self._own(stream)
+            left = dict(records)
+            for folder in own["folders"]:
+                self._save_in_manifest(stream, folder, left)
+            for key, document in left.items():
+                own["records"].pop(key, None)
+                if document is not None:
+                    own["records"][key] = document
+            self._put_own(stream, own)
+
+    def _save_in_manifest(
+        self, stream: str, folder: str, left: dict[str, Mapping[str, Any] | None]
+    ) -> None:
+        with self._guard(folder):
+            document = manifest.read(self._store, folder)
+            if document is None or document["stream"] != stream:
+                return
+            mine = {key: left.pop(key) for key in list(left) if key in document["records"]}
+            if not mine:
+                return
+            gone = {key for key, record in mine.items() if record is None}
+            stays, goes = split(document, lambda part: part.get("key") not in gone)
+            document.update(stays)
+            for key, record in mine.items():
+                document["records"].pop(key)
+                if record is not None:
+                    document["records"][key] = record
+            if gone:
+                document["complete"] = False
+            self._put_manifest(folder, document)
+            for part in goes["parts"]:
+                self._store.delete(f"{folder}/{part['path']}")
+            for part in goes["quarantined"]:
+                self._store.delete(part["path"])
+
+    def forget(self, stream: str) -> None:
+        """Remove the records; parts and manifests stay."""
+        with self._own_lock:
+            for folder in self._own(stream)["folders"]:
+                with self._guard(folder):
+                    document = manifest.read(self._store, folder)
+                    if document is not None and document["stream"] == stream:
+                        for part in (*document["parts"], *document["quarantined"]):
+                            part.pop("key", None)
+                        document["records"] = {}
+                        self._put_manifest(folder, document)
+            self._store.delete(_own_path(stream))
+            self._registered = {pair for pair in self._registered if pair[0] != stream}
+
+    # Layout
+
+    def prepare(
+        self, stream: str, tables: Sequence[TableSchema], *, write_mode: str, keep: bool
+    ) -> None:
+        """Make room for the tables; see `LayoutSink`. Raises `TargetConflict`, `ConfigError`."""
+        if write_mode == "upsert":
+            raise ConfigError(
+                "Files have no keys that upsert could match on.",
+                path="$.target.spec.files.writeMode",
+                remedy="Use append or truncate_and_load.",
+            )
+        rooms = [(table, Room(self._store, _folder(table.id), stream)) for table in tables]
+        for _, room in rooms:
+            if not (keep and room.ours):
+                room.check(write_mode)
+        for table, room in rooms:
+            folder = _folder(table.id)
+            self._register(stream, folder)
+            with self._guard(folder):
+                if keep and room.ours:
+                    assert room.document is not None
+                    room.document["primaryKey"] = _key(table)
+                    self._put_manifest(folder, room.document)
+                    continue
+                stays = room.make(write_mode)
+                columns = written_columns(table.columns, str(table.id))
+                document = self._fresh(stream, table.id.name, columns)
+                document |= {**stays, "primaryKey": _key(table)}
+                if document["parts"]:
+                    self._same_shape(folder, room.document or {}, columns)
+                self._put_manifest(folder, document)
+
+    def finish(self, stream: str, tables: Sequence[TableId]) -> None:
+        """The manifests of these tables say that they are whole."""
+        for table in tables:
+            folder = _folder(table)
+            with self._guard(folder):
+                room = Room(self._store, folder, stream)
+                if room.ours and room.document is not None:
+                    room.sweep()
+                    room.document["complete"] = True
+                    self._put_manifest(folder, room.document)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # Rows
+
+    def write_rows(
+        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark
+    ) -> Written:
+        """Write one part and commit it with its record. See `Sink`."""
+        if load.upsert:
+            raise ConfigError("Files have no keys that upsert could match on.")
+        folder = _folder(load.table)
+        columns = written_columns(load.columns, str(load.table))
+        self._register(stream, folder)
+        with self._portion(stream, folder, load, columns) as (name, number):
+            part = _Part(load, columns)
+            self._write_part(f"{folder}/{name}", part, rows, mark)
+            assert part.checkpoint is not None
+            aside = (*part.checkpoint.rejected, *part.rejected)
+            quarantined = self._set_aside(stream, load, number, aside)
+            self._commit(stream, folder, name, part, quarantined)
+        return Written(part.rows, len(aside), part.bytes)
+
+    @contextmanager
+    def _portion(
+        self, stream: str, folder: str, load: Load, columns: Sequence[Column]
+    ) -> Iterator[tuple[str, int]]:
+        """The name and number of this write's part: the first that is not committed yet."""
+        with self._guard(folder):
+            document = self._opened(stream, folder, load.table, columns)
+            done = [
+                part["portion"]
+                for part in (*document["parts"], *document["quarantined"])
+                if part["chunk"] == load.chunk
+            ]
+            number = max(done, default=-1) + 1
+            with self._lock:
+                while (folder, load.chunk, number) in self._busy:
+                    number += 1
+                self._busy.add((folder, load.chunk, number))
+        suffix = ending(self._format, self._compression)
+        try:
+            yield f"part-{document.get('prefix', '')}{load.chunk}-{number}{suffix}", number
+        finally:
+            with self._lock:
+                self._busy.discard((folder, load.chunk, number))
+
+    def _opened(
+        self, stream: str, folder: str, table: TableId, columns: Sequence[Column]
+    ) -> Document:
+        """The table's manifest, with these columns."""
+        document = manifest.read(self._store, folder)
+        if document is not None and document["stream"] != stream:
+            raise TargetConflict(
+                f"{self._store.show(folder)} is of stream '{document['stream']}'.",
+                folder=self._store.show(folder),
+            )
+        fresh = self._fresh(stream, table.name, columns)
+        if document is None:
+            document = fresh
+        elif document["parts"]:
+            self._same_shape(folder, document, columns)
+            return document
+        document |= {name: fresh[name] for name in ("columns", "format", "compression", "csv")}
+        self._put_manifest(folder, document)
+        return document
+
+    def _same_shape(
+        self, folder: str, document: Mapping[str, Any], columns: Sequence[Column]
+    ) -> None:
+        there = [(c["name"], c["arrow"]) for c in document["columns"]]
+        dialect = asdict(self._csv) if self._format == "csv" else None
+        if (
+            there != [(c.name, str(c.arrow)) for c in columns]
+            or document["format"] != self._format
+            or document["csv"] != dialect
+        ):
+            raise TargetConflict(
+                f"{self._store.show(folder)} holds parts of other columns or of another format.",
+                remedy="Use truncate_and_load, or another folder.",
+                folder=self._store.show(folder),
+            )
+
+    def _write_part(
+        self, path: str, part: _Part, rows: Iterator[pa.RecordBatch], mark: Mark
+    ) -> None:
+        """The part, whole; none where there are no rows."""
+        several = blocks(rows)
+        first = next(several, None)
+        if first is None:
+            part.checkpoint = mark()
+            return
+        try:
+            with self._store.writing(path) as file:
+                made = encoder(file, self._format, self._compression, part.columns, self._csv)
+                part.take(made, first)
+                for block in several:
+                    part.take(made, block)
+                made.finish()
+                part.checkpoint = mark()
+                part.bytes = file.tell()
+                if not part.rows:
+                    raise _NoRows
+        except _NoRows:
+            part.bytes = 0
+
+    def _set_aside(
+        self, stream: str, load: Load, number: int, rejected: Sequence[Rejected]
+    ) -> Document | None:
+        if not rejected:
+            return None
+        name = f"{_folder(load.table)}-{load.chunk}-{number}.jsonl"
+        path = f"{OWN}/quarantine/{_safe(stream)}/{name}"
+        with self._store.writing(path) as file:
+            for row in rejected:
+                document = {**asdict(row), "table": str(row.table), "row": dict(row.row)}
+                line = json.dumps(document, ensure_ascii=False, default=str)
+                file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        return {"path": path, "rows": len(rejected), "chunk": load.chunk, "portion": number}
+
+    def _commit(
+        self, stream: str, folder: str, name: str, part: _Part, quarantined: Document | None
+    ) -> None:
+        """The manifest with the part and the record, replaced in one step."""
+        assert part.checkpoint is not None
+        key, record = part.checkpoint.key, dict(part.checkpoint.document)
+        number = int(name.split(".")[0].rsplit("-", 1)[1])
+        with self._guard(folder):
+            document = self._opened(stream, folder, part.load.table, part.columns)
+            if part.rows:
+                document["parts"].append(
+                    {
+                        "path": name,
+                        "rows": part.rows,
+                        "bytes": part.bytes,
+                        "chunk": part.load.chunk,
+                        "portion": number,
+                        "key": key,
+                    }
+                )
+            if quarantined is not None:
+                document["quarantined"].append({**quarantined, "key": key})
+            document["records"][key] = record
+            document["complete"] = False
+            try:
+                self._put_manifest(folder, document)
+            except ConnectionFailed:
+                # Whether it was put after all is settled by looking.
+                if manifest.read(self._store, folder) != json.loads(json.dumps(document)):
+                    raise
+
+    # Documents
+
+    def _fresh(self, stream: str, table: str, columns: Sequence[Column]) -> Document:
+        return {
+            "version": manifest.VERSION,
+            "stream": stream,
+            "table": table,
+            "format": self._format,
+            "compression": self._compression,
+            "csv": asdict(self._csv) if self._format == "csv" else None,
+            "columns": manifest.documents_of(columns),
+            "primaryKey": [],
+            "parts": [],
+            "quarantined": [],
+            "foreign": [],
+            "rows": 0,
+            "complete": False,
+            "records": {},
+        }
+
+    def _put_manifest(self, folder: str, document: Document) -> None:
+        document["rows"] = sum(part["rows"] for part in document["parts"])
+        self._store.write_json(f"{folder}/{manifest.NAME}", document)
+
+    def _own(self, stream: str) -> Document:
+        found = self._store.read_json(_own_path(stream))
+        return found or {"stream": stream, "records": {}, "folders": []}
+
+    def _put_own(self, stream: str, own: Mapping[str, Any]) -> None:
+        if own["records"] or own["folders"]:
+            self._store.write_json(_own_path(stream), own)
+        else:
+            self._store.delete(_own_path(stream))
+
+    def _register(self, stream: str, folder: str) -> None:
+        """The stream's own document lists the folders in which its records may lie."""
+        with self._own_lock:
+            if (stream, folder) in self._registered:
+                return
+            own = self._own(stream)
+            if folder not in own["folders"]:
+                own["folders"].append(folder)
+                self._put_own(stream, own)
+            self._registered.add((stream, folder))
+
+    def _guard(self, folder: str) -> threading.RLock:
+        with self._lock:
+            return self._locks.setdefault(folder, threading.RLock())
+
+
+class _NoRows(Exception):
+    """Every row was set aside: there is no part."""
+
+
+@dataclass
+class _Part:
+    """One part in the making."""
+
+    load: Load
+    columns: Sequence[Column]
+    rows: int = 0
+    bytes: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    checkpoint: Checkpoint | None = None
+
+    def take(self, made: Encoder, block: pa.RecordBatch) -> None:
+        """Write a block; a bad row is found by halving where it is to be set aside."""
+        try:
+            encoded = made.encode(normalised(block, self.columns))
+        except RowRejected as fault:
+            if not self.load.quarantine:
+                raise RowRejected(
+                    f"writing {self.load.table}: {fault.message}",
+                    remedy=fault.remedy,
+                    table=str(self.load.table),
+                    **fault.details,
+                ) from None
+            if block.num_rows == 1:
+                self.rejected.append(self._rejected(block, fault))
+                return
+            half = block.num_rows // 2
+            self.take(made, block.slice(0, half))
+            self.take(made, block.slice(half))
+            return
+        made.write(encoded)
+        self.rows += block.num_rows
+
+    def _rejected(self, row: pa.RecordBatch, fault: RowRejected) -> Rejected:
+        values = {
+            name: _shown(column[0])
+            for name, column in zip(row.schema.names, row.columns, strict=True)
+        }
+        return Rejected(self.load.table, fault.message, "RANGE", values)
+
+
+def _shown(value: pa.Scalar) -> str | None:
+    try:
+        plain = value.as_py()
+    except (OverflowError, ValueError):
+        return "a zero date or an infinity"
+    return plain.hex() if isinstance(plain, bytes) else None if plain is None else str(plain)
+
+
+def _safe(name: str) -> str:
+    """A name as one path component that nothing takes for a hidden or a private one."""
+    plain = quote(name, safe="")
+    return f"%{ord(plain[0]):02X}{plain[1:]}" if plain[:1] in ("_", ".") else plain or "%00"
+
+
+def _folder(table: TableId) -> str:
+    return _safe(f"{table.schema}.{table.name}" if table.schema else table.name)
+
+
+def _own_path(stream: str) -> str:
+    return f"{OWN}/{_safe(stream)}.json"
+
+
+def _key(table: TableSchema) -> list[str]:
+    return list(table.primary_key.columns) if table.primary_key else []
