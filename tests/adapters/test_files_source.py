@@ -74,6 +74,7 @@ def test_csv_spectrum(shared_data: Path) -> None:
     root = shared_data / "csv_spectrum"
     for file in sorted((root / "csvs").iterdir()):
         wanted = json.loads((root / "json" / f"{file.stem}.json").read_text())
+        wanted = wanted if isinstance(wanted, list) else [wanted]
         source = FilesSource(Store(root=str(root / "csvs")), paths=(file.name,))
         with source.snapshot(Scope(), 1) as view:
             (found,) = view.catalog.tables
@@ -148,9 +149,7 @@ def test_the_delimiter_is_found(put: Put, store: Store, delimiter: str) -> None:
 
 
 def test_dialect_by_option_and_odd_headers(put: Put, store: Store) -> None:
-    put("t.csv", "1:2\n'3:4':5\n")
     options = CsvOptions("!", "'", header=False)
-    assert read(store, csv=options) == [{"c1": "1:2"}, {"c1": "3:4:5"}] or True
     put("t.csv", "1!2\n'3!4'!5\n")
     assert read(store, csv=options) == [{"c1": "1", "c2": 2}, {"c1": "3!4", "c2": 5}]
     put("t.csv", "a,,a,a_2,\n1,2,3,4,5\n")
@@ -319,7 +318,7 @@ def test_parquet_types_leave_as_the_librarys_own(store: Store, tmp_path: Path) -
     assert row["struct"] == '{"a":1.10,"b":["eA=="]}'
     odd = pa.table({"a": pa.array([1000, 1001], pa.int64()).view(pa.timestamp("ns"))})
     pq.write_table(odd, tmp_path / "t.parquet")
-    with pytest.raises(MalformedFile, match="t.parquet, row group 0: column a"):
+    with pytest.raises(MalformedFile, match=r"t\.parquet, row group 0: column a"):
         read(store)
 
 

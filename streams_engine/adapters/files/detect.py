@@ -35,6 +35,10 @@ class Detection:
     whole_digits: int = 1
     scale: int = 0
     seen: bool = False
+    scientific: bool = False
+    """An exponent was seen: in CSV nothing else makes a number a float."""
+    loose: bool = False
+    """A number is a float without an exponent too, where a decimal would lose minus zero."""
 
     def show(self, values: pa.Array) -> None:
         """Look at some values; NULL says nothing."""
@@ -54,6 +58,8 @@ class Detection:
         if not self.seen or not self.open:
             return pa.string()
         kind = self.open[0]
+        if kind == "float" and not (self.scientific or self.loose):
+            return pa.string()
         if kind == "decimal":
             digits = self.whole_digits + self.scale
             make = pa.decimal128 if digits <= 38 else pa.decimal256
@@ -91,11 +97,13 @@ def _all_zero_sign(values: pa.Array) -> bool:
     return bool(pc.any(pc.match_substring_regex(values, r"\A-0(?:\.0+)?\z")).as_py())
 
 
-def _double(_: Detection, values: pa.Array) -> bool:
+def _double(found: Detection, values: pa.Array) -> bool:
     if not _all(values, f"{WHOLE}|-0|{FRACTION}|{SCIENTIFIC}"):
         return False
     if not _parses(values, pa.float64()):
         return False
+    if pc.any(pc.match_substring_regex(values, "[eE]")).as_py():
+        found.scientific = True
     digits = pc.replace_substring_regex(values, r"[eE].*\z|[-.]", "")
     digits = pc.utf8_length(pc.utf8_ltrim(digits, "0"))
     exponent = pc.match_substring_regex(values, r"[eE][+-]?[3-9][0-9]{2}\z|[eE][+-]?2[89][0-9]\z")

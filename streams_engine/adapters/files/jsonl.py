@@ -170,7 +170,7 @@ class JsonDetection:
     """What one key's values may be: numbers, true and false, texts, nested; mixed is text."""
 
     kinds: set[str] = field(default_factory=set)
-    numbers: Detection = field(default_factory=lambda: Detection(list(NUMBERS)))
+    numbers: Detection = field(default_factory=lambda: Detection(list(NUMBERS), loose=True))
 
     def show(self, values: Sequence[Any]) -> None:
         """Look at some values."""

@@ -232,7 +232,7 @@ def _sorted(rows: Iterable[pa.RecordBatch], extract: Extract) -> Iterator[pa.Rec
         return
     table = pa.Table.from_batches(held)
     keys = [(s.column, "descending" if s.descending else "ascending") for s in extract.sorts]
-    order = pc.sort_indices(table, sort_keys=keys, null_placement="at_end")
+    order = pc.sort_indices(table, sort_keys=keys)
     yield from table.take(order).to_batches()
 
 
