@@ -432,6 +432,8 @@ def compare(first: End, last: End, allowed: Allowed) -> Found:
                 found.append(f"{name}.{a.name}: {_shown(a)} came back as {_shown(b)}")
             else:
                 kept.append((a, b, held))
+        if not kept:
+            continue
         left = texts(first, key, [k[0] for k in kept], [k[2].as_json for k in kept])
         right = texts(last, there, [k[1] for k in kept], [False] * len(kept))
         found += _row_differences(name, kept, left, right)

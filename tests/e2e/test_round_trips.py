@@ -653,3 +653,44 @@ def test_a_fault_between_two_of_mysql_is_found(
         fault = "ALTER TABLE structure MODIFY f CHAR(3) CHARACTER SET ascii"
         faults[fault] = "'f'): collation 'ascii_bin' is 'ascii_general_ci'"
     finds(first, last, faults, rows_by(round_trip.unchanged), compare_structure)
+
+
+NULLED = """
+UPDATE zero_dates SET day = NULL, at = NULL WHERE id < 3;
+UPDATE zero_dates SET stamp = NULL WHERE id = 1
+"""
+FILE_FAULTS: dict[str, Faults] = {
+    "mysql9": {
+        "UPDATE zero_dates SET day = '0000-00-00' WHERE id = 1": "zero_dates.day",
+        "UPDATE zero_dates SET at = NULL WHERE id = 3": "zero_dates.at",
+        "UPDATE long_times SET clock = '-00:00:00.000002' WHERE id = 2": "long_times.clock",
+        "UPDATE every_type SET y = '1901' WHERE y = '0000'": "every_type.y",
+        "UPDATE every_type SET c = 'AB' WHERE c = 'ab'": "every_type.c",
+        "ALTER TABLE every_type MODIFY tu SMALLINT UNSIGNED": "every_type.tu",
+        "ALTER TABLE every_type MODIFY txt LONGTEXT": "every_type.txt",
+        "ALTER TABLE every_type MODIFY kind ENUM('a','b,c','it''s','more')": "every_type.kind",
+    },
+    "pg15": {
+        "UPDATE every_type SET span = '1 day' WHERE id = 1": "every_type.span",
+        "UPDATE every_type SET ints = '{1,NULL,3}' WHERE id = 1": "every_type.ints",
+        "UPDATE every_type SET tv = 'fat' WHERE id = 1": "every_type.tv",
+        "UPDATE every_type SET c = 'a b' WHERE id = 1": "every_type.c",
+        "ALTER TABLE every_type ALTER net TYPE text": "every_type.net",
+        "ALTER TABLE every_type ALTER whole TYPE numeric": "every_type.whole",
+        "ALTER TABLE every_type ALTER dom TYPE integer": "every_type.dom",
+        "ALTER TABLE every_type ALTER at3 TYPE timestamp": "every_type.at3",
+        "DELETE FROM ONLY forebear": "forebear.id",
+        "ALTER TABLE other.notes RENAME TO note": "other__notes has not come",
+    },
+}
+
+
+@pytest.mark.parametrize("home", FILE_FAULTS)
+def test_a_fault_on_the_way_through_files_is_found(
+    request: pytest.FixtureRequest, journey: Journey, home: str
+) -> None:
+    where = server(request, home)
+    scripts = (TYPES_MYSQL, MORE_MYSQL) if home == "mysql9" else (TYPES_POSTGRES,)
+    first = journey.keep(made(where, *scripts))
+    last = journey.keep(made(where, *scripts, *([NULLED] if home == "mysql9" else [])))
+    finds(first, last, FILE_FAULTS[home], rows_by(round_trip.unchanged_through_files))
