@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from streams_engine.adapters import stores
 from streams_engine.config import Connection, DatabaseConnection, NullConnection, Resolver
+from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.stream import StreamConfig
 from streams_engine.errors import ConfigError
@@ -29,6 +31,8 @@ def open_source(
         from streams_engine.adapters.mysql.source import MysqlSource
 
         return MysqlSource(_mysql(connection, document.database, resolvers))
+    if isinstance(connection, FilesConnection | S3Connection):
+        return stores.open_source(connection, document, resolvers, path)
     raise _no(connection, "source", path)
 
 
@@ -57,7 +61,7 @@ def open_sink(
         from streams_engine.adapters.mysql.sink import MysqlSink
 
         return MysqlSink(_mysql(connection, database, resolvers), state_schema=state_schema)
-    raise _no(connection, "target", "$.target")
+    return stores.open_sink(connection, config.document.target.spec, resolvers)
 
 
 def open_canonical(
@@ -119,8 +123,4 @@ def _mysql(
 
 def _no(connection: Connection, role: str, path: str) -> ConfigError:
     kind = connection.identity()["type"]
-    return ConfigError(
-        f"{path}: a connection of type {kind} cannot be a {role} yet.",
-        path=path,
-        remedy="Sources are MySQL, MariaDB and PostgreSQL; targets are PostgreSQL and null.",
-    )
+    return ConfigError(f"{path}: a connection of type {kind} cannot be a {role}.", path=path)

@@ -69,11 +69,24 @@ class QueryDocument(Document):
     query: str = Field(min_length=1)
 
 
+class CsvFormat(Document):
+    """The dialect of CSV files. As a source without a delimiter: found out."""
+
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    quote: str = Field('"', min_length=1, max_length=1)
+    header: bool = True
+
+
 class FilesSource(Document):
-    """Files of a source."""
+    """Files of a source. ``csv`` and ``columns`` are this library's own.
+
+    ``columns``: by table, by column, the Arrow type to read it as instead of what was found.
+    """
 
     base_path: str | None = None
     paths: list[str] = Field(default_factory=list)
+    csv: CsvFormat = CsvFormat()
+    columns: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 class S3Source(Document):
@@ -81,6 +94,8 @@ class S3Source(Document):
 
     bucket: str | None = None
     prefixes: list[str] = Field(default_factory=list)
+    csv: CsvFormat = CsvFormat()
+    columns: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 class SourceConnection(Document):
@@ -136,14 +151,6 @@ class DatabaseSpec(Document):
     schema_policy: SchemaPolicy = "create_missing_only"
     write_mode: WriteMode | None = None
     skip_data: bool = False
-
-
-class CsvFormat(Document):
-    """How CSV is written."""
-
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    quote: str = Field('"', min_length=1, max_length=1)
-    header: bool = True
 
 
 class FileFormat(Document):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from streams_engine.errors import ConfigError
 from streams_engine.model import Catalog, Column, Dialect, Finding, NativeType
+from streams_engine.schema.from_files import map_files_to_mysql, map_files_to_postgres
 from streams_engine.schema.from_mysql import map_mysql
 from streams_engine.schema.from_postgres import map_postgres
 from streams_engine.schema.mapping import (
@@ -20,6 +20,7 @@ from streams_engine.schema.mapping import (
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.mysql_to_mysql import map_mysql_to_mysql
 from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.to_files import file_type, map_to_files
 from streams_engine.schema.to_mysql import map_postgres_to_mysql
 
 __all__ = ["map_catalog", "parse_type"]
@@ -31,30 +32,26 @@ _MAPPERS: Mapping[
     (Dialect.POSTGRES, Dialect.POSTGRES): map_postgres,
     (Dialect.MYSQL, Dialect.MYSQL): map_mysql_to_mysql,
     (Dialect.POSTGRES, Dialect.MYSQL): map_postgres_to_mysql,
+    (Dialect.FILES, Dialect.POSTGRES): map_files_to_postgres,
+    (Dialect.FILES, Dialect.MYSQL): map_files_to_mysql,
+    **{(dialect, Dialect.FILES): map_to_files for dialect in Dialect},
 }
 
 _PARSERS: Mapping[Dialect, Callable[[str], NativeType]] = {
     Dialect.POSTGRES: postgres_type,
     Dialect.MYSQL: mysql_type,
+    Dialect.FILES: file_type,
 }
 
 
 def map_catalog(catalog: Catalog, target: Dialect | None, options: MappingOptions) -> MappedCatalog:
     """Map a source's catalog to a target dialect; None keeps everything as it is read.
 
-    Raises `ConfigError` where there is no such route, `UnsupportedType` naming a column.
+    Raises `UnsupportedType` naming a column.
     """
     if target is None:
         return _as_it_is(catalog)
-    try:
-        mapper = _MAPPERS[catalog.dialect, target]
-    except KeyError:
-        raise ConfigError(
-            f"There is no route from {catalog.dialect} to {target} yet.",
-            path="$.target",
-            remedy="MySQL, MariaDB and PostgreSQL go to PostgreSQL.",
-        ) from None
-    mapped = mapper(catalog, options)
+    mapped = _MAPPERS[catalog.dialect, target](catalog, options)
     return replace(mapped, findings=(*mapped.findings, *_unused(catalog, options)))
 
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 from streams_engine.adapters.files import csv, jsonl, manifest, parquet
 from streams_engine.adapters.files.detect import Detection
 from streams_engine.adapters.files.discovery import DataFile, Found
-from streams_engine.adapters.files.native import files_type
+from streams_engine.adapters.files.native import arrow_of, files_type
 from streams_engine.adapters.files.options import CsvOptions
 from streams_engine.adapters.files.store import Store
-from streams_engine.errors import MalformedFile
+from streams_engine.errors import ConfigError, MalformedFile
 from streams_engine.model import Column, Dialect, Index, IndexPart, TableId, TableSchema
 
-__all__ = ["Table", "describe"]
+__all__ = ["Table", "declared", "describe"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,21 @@ def describe(store: Store, found: Found, options: CsvOptions) -> Table:
         source_notes=_notes(document, store.show(found.path)),
     )
     return Table(schema, found.files, options, facts.groups, parts)
+
+
+def declared(table: Table, types: Mapping[str, str]) -> Table:
+    """The table with columns as the user says that they are. Raises `ConfigError` naming one."""
+    known = {column.name: column for column in table.schema.columns}
+    for name, text in types.items():
+        what = f"{table.schema.id.name}.{name}"
+        if name not in known:
+            raise ConfigError(f"columns: there is no column {what}.", path=f"columns.{what}")
+        try:
+            arrow = arrow_of(text)
+        except (ValueError, pa.ArrowInvalid):
+            raise ConfigError(f"columns.{what}: '{text}' is no Arrow type known here.") from None
+        known[name] = replace(_column(name, arrow), nullable=known[name].nullable)
+    return replace(table, schema=replace(table.schema, columns=tuple(known.values())))
 
 
 def _key(document: Mapping[str, Sequence[str]] | None) -> Index | None:

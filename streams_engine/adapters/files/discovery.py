@@ -180,8 +180,13 @@ def _counting(store: Store, path: str, files: Sequence[DataFile], document: Any)
 
 
 def _named(tables: Sequence[Found]) -> list[Found]:
-    """Names by the last component; where two meet, by the parent's too, then by number."""
-    plain = [_name(table.path) for table in tables]
+    """Names by the last component; where two meet, by the parent's too, then by number.
+
+    A table of this library's own writing has the name that its manifest tells.
+    """
+    plain = [
+        str(table.manifest["table"]) if table.manifest else _name(table.path) for table in tables
+    ]
     given: set[str] = set()
     named = []
     for table, name in zip(tables, plain, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.adapters.files import csv, jsonl, parquet
-from streams_engine.adapters.files.describing import Table, describe
+from streams_engine.adapters.files.describing import Table, declared, describe
 from streams_engine.adapters.files.discovery import DataFile, Found, discover, select
 from streams_engine.adapters.files.filters import kept
 from streams_engine.adapters.files.options import CsvOptions
@@ -58,11 +58,14 @@ class FilesSource:
         file_format: str | None = None,
         paths: tuple[str, ...] = (),
         csv: CsvOptions | None = None,
+        columns: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        """``columns``: by table, by column, the Arrow type to read instead of the one found."""
         self._store = store
         self._file_format = file_format
         self._paths = paths
         self._options = csv or CsvOptions()
+        self._declared = columns or {}
         self._described: dict[Any, Table] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +99,8 @@ class FilesSource:
             if key in self._described:
                 return self._described[key]
         table = describe(self._store, found, self._options)
+        if found.name in self._declared:
+            table = declared(table, self._declared[found.name])
         with self._lock:
             self._described[key] = table
         return table

@@ -1,0 +1,139 @@
+"""Folders and buckets of a stream's documents, as stores of the files adapter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from streams_engine.config import Resolver
+from streams_engine.config.connection import FilesConnection, S3Connection
+from streams_engine.config.documents import CsvFormat, SourceConnection, TargetSpec, Upload
+from streams_engine.config.secret import Secret
+from streams_engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from streams_engine.adapters.files.options import CsvOptions
+    from streams_engine.adapters.files.sink import FilesSink
+    from streams_engine.adapters.files.source import FilesSource
+    from streams_engine.adapters.files.store import Store
+
+__all__ = ["open_sink", "open_source"]
+
+Place = FilesConnection | S3Connection
+
+
+def open_source(
+    connection: Place, document: SourceConnection, resolvers: Mapping[str, Resolver], path: str
+) -> FilesSource:
+    """The files of a source. Raises `ConfigError` naming the path of what is missing."""
+    from streams_engine.adapters.files.source import FilesSource
+    from streams_engine.adapters.files.store import Store
+
+    chosen = document.s3 if isinstance(connection, S3Connection) else document.files
+    if isinstance(connection, S3Connection):
+        bucket = (document.s3 and document.s3.bucket) or connection.bucket
+        store = _bucket(connection, bucket, connection.prefix, resolvers, f"{path}.s3.bucket")
+        paths = tuple(document.s3.prefixes) if document.s3 else ()
+    else:
+        base = (document.files and document.files.base_path) or connection.base_path
+        root, paths = _folder(base, tuple(document.files.paths) if document.files else ())
+        store = Store("file", root)
+    return FilesSource(
+        store,
+        file_format=connection.file_format,
+        paths=paths,
+        csv=_csv(chosen.csv if chosen else CsvFormat()),
+        columns=chosen.columns if chosen else {},
+    )
+
+
+def _folder(base: str, paths: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """A folder and the paths in it; a base that is one file is that file of its folder."""
+    local = Path(unquote(urlsplit(base).path) if base.startswith("file:") else base)
+    if local.is_file() and not paths:
+        return str(local.parent), (local.name,)
+    return str(local), paths
+
+
+def open_sink(connection: Any, spec: TargetSpec, resolvers: Mapping[str, Resolver]) -> FilesSink:
+    """The folder or bucket that is written to. Raises `ConfigError`."""
+    from streams_engine.adapters.files.sink import FilesSink
+    from streams_engine.adapters.files.store import Store
+
+    chosen = spec.s3 if isinstance(connection, S3Connection) else spec.files
+    if isinstance(connection, S3Connection):
+        upload = spec.s3.upload if spec.s3 else Upload()
+        parts = (connection.prefix, upload.prefix, spec.s3.output_directory if spec.s3 else "")
+        prefix = "/".join(part.strip("/") for part in parts if part.strip("/"))
+        bucket = upload.bucket or connection.bucket
+        path = "$.target.spec.s3.upload.bucket"
+        store = _bucket(connection, bucket, prefix, resolvers, path, upload)
+    else:
+        store = Store("file", _folder(connection.base_path, ("",))[0])
+    return FilesSink(
+        store,
+        file_format=(chosen.file_format if chosen else connection.file_format) or "parquet",
+        compression=chosen.format.compression if chosen else None,
+        csv=_csv(chosen.format.csv if chosen else CsvFormat()),
+    )
+
+
+def _csv(document: CsvFormat) -> CsvOptions:
+    from streams_engine.adapters.files.options import CsvOptions
+
+    return CsvOptions(document.delimiter or "", document.quote, document.header)
+
+
+def _bucket(
+    connection: S3Connection,
+    bucket: str | None,
+    prefix: str,
+    resolvers: Mapping[str, Resolver],
+    path: str,
+    upload: Upload | None = None,
+) -> Store:
+    from streams_engine.adapters.files.store import Store
+
+    if not bucket:
+        raise ConfigError(f"{path}: no bucket is named.", path=path)
+    key, secret, token = _credentials(connection, resolvers)
+    return Store(
+        "s3",
+        "/".join(part for part in (bucket, prefix.strip("/")) if part),
+        key,
+        secret,
+        token,
+        connection.endpoint or "",
+        connection.region or "",
+        upload.storage_class if upload else "",
+        upload.server_side_enc if upload else "",
+    )
+
+
+def _credentials(
+    connection: S3Connection, resolvers: Mapping[str, Resolver]
+) -> tuple[str, str, str]:
+    """Keys of the document, or of the JSON that ``credentials_ref`` leads to; else none."""
+    if connection.credentials_ref is not None:
+        text = Secret(connection.credentials_ref).reveal(resolvers)
+        try:
+            found = json.loads(text)
+            return found["accessKey"], found["secretKey"], found.get("sessionToken", "")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ConfigError(
+                "credentials_ref leads to no credentials.",
+                path="$.storage_config.credentials_ref",
+                remedy='It must be a reference to {"accessKey": ..., "secretKey": ...} as JSON.',
+            ) from None
+
+    def shown(secret: Secret | None) -> str:
+        return "" if secret is None else secret.reveal(resolvers)
+
+    return (
+        shown(connection.access_key),
+        shown(connection.secret_key),
+        shown(connection.session_token),
+    )
