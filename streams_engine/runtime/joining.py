@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
+from streams_engine.errors import TargetConflict
+from streams_engine.model import (
+    Catalog,
+    Chunk,
+    Extract,
+    Finding,
+    Position,
+    TableId,
+    TableSchema,
+    UserType,
+)
 from streams_engine.protocols import Scope, Snapshot, Source
 from streams_engine.schema.mapping import MappedCatalog, MappingOptions, Selected
 
@@ -72,13 +82,27 @@ def merged(parts: Sequence[MappedCatalog]) -> MappedCatalog:
         replace(
             first.target,
             tables=tuple(t for target in targets for t in target.tables),
-            types=tuple(t for target in targets for t in target.types),
+            types=_shared(target.types for target in targets),
             sequences=tuple(s for target in targets for s in target.sequences),
             extensions=tuple(dict.fromkeys(e for target in targets for e in target.extensions)),
         ),
         tuple(table for part in parts for table in part.tables),
         tuple(finding for part in parts for finding in part.findings),
     )
+
+
+def _shared(parts: Iterable[Sequence[UserType]]) -> tuple[UserType, ...]:
+    """Each type once. Raises `TargetConflict` where sources mean different things by a name."""
+    found: dict[TableId, UserType] = {}
+    for types in parts:
+        for user in types:
+            if found.setdefault(user.id, user) != user:
+                raise TargetConflict(
+                    f"Two sources have a type {user.id}, each with its own definition.",
+                    remedy="Rename one of them, or move the sources into schemas of their own.",
+                    type=str(user.id),
+                )
+    return tuple(found.values())
 
 
 class JoinedView:

@@ -82,7 +82,7 @@ class _Mapper:
 
     def _table_id(self, source: TableId) -> TableId:
         schema = self.options.target_schema or self._case(source.schema)
-        wanted = self._case(source.name)
+        wanted = self.options.prefix + self._case(source.name)
         name = self._namespace(schema).unique(wanted, f"{source.schema}_{wanted}")
         if name != wanted:
             self.findings.warn(
@@ -294,7 +294,7 @@ class _Mapper:
                 "spatial-index", where, "A spatial index needs PostGIS geometry; it is left out."
             )
             return None
-        wanted = self._case(index.name)
+        wanted = self.options.prefix + self._case(index.name)
         name = self._namespace(target.schema).unique(wanted, f"{target.name}_{wanted}")
         if index.method == "fulltext":
             return self._fulltext(table, index, name, where)

@@ -7,6 +7,7 @@ travel in that form (``typsend`` to ``typreceive``); what carries object ids ins
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from streams_engine.model import (
     Expression,
     ForeignKey,
     Identity,
+    Index,
     NativeType,
     Partitioning,
     Sequence,
@@ -34,10 +36,15 @@ from streams_engine.schema.mapping import (
     TableMapping,
     chosen_type,
 )
+from streams_engine.schema.naming import shorten
 from streams_engine.schema.postgres import WIRE, has_binary_form
+from streams_engine.schema.postgres_ddl import literal, name_of
 
-__all__ = ["map_postgres", "transport", "without_wire"]
+__all__ = ["NEXT_VALUE", "map_postgres", "transport", "without_wire"]
 
+
+NEXT_VALUE = re.compile(r"^nextval\('(.+)'::regclass\)$")
+"""How the server renders the default of a serial column."""
 
 _EXACT_IN_ARROW = {
     "bool",
@@ -140,20 +147,29 @@ class _Mapper:
         """Raise `TargetConflict` where one target schema would mix what several schemas hold."""
         seen: dict[TableId, TableId] = {}
         catalog = self.catalog
-        names = [table.id for table in catalog.tables]
-        names += [user_type.id for user_type in catalog.types]
-        names += [sequence.id for sequence in catalog.sequences]
-        for source in names:
-            other = seen.setdefault(self._id(source), source)
+        names = [(table.id, self._id(table.id)) for table in catalog.tables]
+        names += [(user_type.id, self._type_id(user_type.id)) for user_type in catalog.types]
+        names += [(sequence.id, self._id(sequence.id)) for sequence in catalog.sequences]
+        for source, target in names:
+            other = seen.setdefault(target, source)
             if other != source:
                 raise TargetConflict(
-                    f"{other} and {source} would both become {self._id(source)} on the target.",
+                    f"{other} and {source} would both become {target} on the target.",
                     remedy="Leave the target's schema out, or move one schema at a time.",
-                    table=str(self._id(source)),
+                    table=str(target),
                 )
 
     def _id(self, source: TableId) -> TableId:
-        return replace(source, schema=self.options.target_schema or source.schema)
+        """The target's name of a relation."""
+        schema = self.options.target_schema or source.schema
+        return TableId(schema, self._named(source.name))
+
+    def _named(self, name: str) -> str:
+        return shorten(self.options.prefix + name) if self.options.prefix else name
+
+    def _type_id(self, source: TableId) -> TableId:
+        """Types keep their names, which expressions hold: several sources share equal ones."""
+        return TableId(self.options.target_schema or source.schema, source.name)
 
     def _table(self, source: TableSchema) -> TableMapping:
         columns = without_wire([self._column(source, column) for column in source.columns])
@@ -163,7 +179,8 @@ class _Mapper:
             source,
             id=self._id(source.id),
             columns=tuple(c.target for c in columns),
-            primary_key=source.primary_key,
+            primary_key=source.primary_key and self._index(source.primary_key),
+            query=None,
             foreign_keys=tuple(
                 fk
                 for original in source.foreign_keys
@@ -175,7 +192,7 @@ class _Mapper:
                 if self._carried(check.expression, f"{source.id}.{check.name}", "check")
             ),
             indexes=tuple(
-                index
+                self._index(index)
                 for index in source.indexes
                 if all(
                     self._carried(e, f"{source.id}.{index.name}", "index")
@@ -198,11 +215,26 @@ class _Mapper:
             source,
             type=native,
             arrow=arrow,
-            default=source.default if keeps_default else None,
+            default=self._default(source) if keeps_default else None,
             generated=source.generated if keeps_rule else None,
             identity=source.identity and self._identity(source.identity),
         )
         return ColumnMapping(replace(source, arrow=arrow), target)
+
+    def _default(self, source: Column) -> Expression | None:
+        """The default, with the new name of a sequence that it calls."""
+        if source.default is None or not self.options.prefix:
+            return source.default
+        called = NEXT_VALUE.match(source.default.sql)
+        for sequence in self.catalog.sequences if called else ():
+            if called and called[1].replace('"', "") in (str(sequence.id), sequence.id.name):
+                place = literal(name_of(self._id(sequence.id)))
+                return replace(source.default, sql=f"nextval({place}::regclass)")
+        return source.default
+
+    def _index(self, index: Index) -> Index:
+        """Indexes share a namespace with tables."""
+        return replace(index, name=self._named(index.name)) if self.options.prefix else index
 
     def _carried(self, expression: Expression | None, where: str, what: str) -> bool:
         """False (and a warning) where an expression calls functions that are not moved."""
@@ -222,7 +254,7 @@ class _Mapper:
     def _native(self, native: NativeType) -> NativeType:
         return replace(
             native,
-            user=native.user and self._id(native.user),
+            user=native.user and self._type_id(native.user),
             element=native.element and self._native(native.element),
         )
 
@@ -252,7 +284,7 @@ class _Mapper:
     def _user_type(self, user: UserType) -> UserType:
         return replace(
             user,
-            id=self._id(user.id),
+            id=self._type_id(user.id),
             base=user.base and self._native(user.base),
             attributes=tuple((name, self._native(native)) for name, native in user.attributes),
         )

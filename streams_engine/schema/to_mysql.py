@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from streams_engine.model import (
     TableSchema,
     TypeKind,
 )
+from streams_engine.schema.from_postgres import NEXT_VALUE
 from streams_engine.schema.mapping import (
     ColumnMapping,
     Findings,
@@ -44,7 +44,6 @@ __all__ = ["map_postgres_to_mysql"]
 LONGEST = 64
 """Characters in a name, https://dev.mysql.com/doc/refman/en/identifier-length.html"""
 TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
-_NEXT_VALUE = re.compile(r"^nextval\('(.+)'::regclass\)$")
 COUNTERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 
 
@@ -87,7 +86,7 @@ class _Mapper:
         found = {s.owner: s for s in self.catalog.sequences if s.owner is not None}
         for table in self.catalog.tables:
             for column in table.columns:
-                called = column.default and _NEXT_VALUE.match(column.default.sql)
+                called = column.default and NEXT_VALUE.match(column.default.sql)
                 if not called or table.inherits:
                     continue
                 for sequence in self.catalog.sequences:

@@ -13,8 +13,9 @@ from streams_engine.model import Column, Dialect, TableId, TableSchema, UserType
 from streams_engine.schema.postgres import arrow_type
 from streams_engine.schema.queries import reading_only
 
-__all__ = ["query_tables"]
+__all__ = ["path_of", "query_tables"]
 
+SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, false)"
 FORMAT = "SELECT pg_catalog.format_type(oid, modifier) FROM unnest(%s::oid[], %s::int[]) \
 WITH ORDINALITY AS t (oid, modifier, place) ORDER BY place"
 
@@ -28,6 +29,8 @@ def query_tables(
     `ServerError` naming the query.
     """
     tables, types = [], {}
+    before = connection.execute("SHOW search_path").fetchone()
+    connection.execute(SET_PATH, (path_of(schema),))
     for name, query in queries:
         plain = reading_only(name, query, Dialect.POSTGRES)
         with translating(f"the query '{name}'"):
@@ -47,4 +50,11 @@ def query_tables(
             columns.append(Column(column, native, arrow_type(native)))
         table_id = TableId(schema or "public", name)
         tables.append(TableSchema(table_id, Dialect.POSTGRES, tuple(columns), query=plain))
+    connection.execute(SET_PATH, before)
     return tuple(tables), tuple(types.values())
+
+
+def path_of(schema: str | None) -> str:
+    """The search_path under which a user's query finds its tables."""
+    quoted = (schema or "public").replace('"', '""')
+    return f'"{quoted}", public'

@@ -45,9 +45,11 @@ class PostgresSnapshot:
         holder: psycopg.Connection,
         catalog: Catalog,
         readers: int,
+        query_path: str = "public",
     ) -> None:
         self._connect = connect
         self._holder = holder
+        self._query_path = query_path
         self._readers: set[Any] = set()
         self.readers = readers
         self._lock = threading.Lock()
@@ -189,6 +191,8 @@ class PostgresSnapshot:
         reader = self._join(what)
         try:
             with _translating(what, self), reader.cursor() as cursor:
+                if extract.query is not None:
+                    cursor.execute(f"SET LOCAL search_path TO {self._query_path}")
                 cursor.adbc_statement.set_options(
                     **{"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)}
                 )

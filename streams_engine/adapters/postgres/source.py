@@ -11,7 +11,7 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres.catalog import read_catalog, tables_in_scope
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
-from streams_engine.adapters.postgres.query import query_tables
+from streams_engine.adapters.postgres.query import path_of, query_tables
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
@@ -76,7 +76,9 @@ class PostgresSource:
             self._lock(holder, self._wanted(scope))
             with translating("reading the catalog"):
                 catalog = _with_queries(holder, read_catalog(holder, scope), scope)
-            view = PostgresSnapshot(self._connect, holder, catalog, readers)
+            view = PostgresSnapshot(
+                self._connect, holder, catalog, readers, query_path=path_of(scope.schema)
+            )
             self._open.add(view)
             try:
                 yield view
