@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from streams_engine.adapters.registry import open_canonical, open_sink, open_source
+from streams_engine.adapters.registry import (
+    open_sink,
+    open_source,
+    open_source_canonical,
+    open_target_canonical,
+)
 from streams_engine.config.connection import Connection
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.secret import Resolver
@@ -222,14 +227,14 @@ class Stream:
             with ExitStack() as stack:
                 ends = {
                     origin.alias: stack.enter_context(
-                        open_canonical(connection, document.database, self._resolvers)
+                        open_source_canonical(connection, document, self._resolvers)
                     )
                     for origin, connection, document in zip(
                         convert.origins, self._config.sources, connections, strict=True
                     )
                 }
                 target = stack.enter_context(
-                    open_canonical(self._config.target, self._target_place(), self._resolvers)
+                    open_target_canonical(self._config, self._resolvers)
                 )
                 return verify_mapped(
                     mapped,
@@ -385,9 +390,6 @@ class Stream:
             state_schema=options.state_schema,
             search_path=() if schema is None else (schema,),
         )
-
-    def _target_place(self) -> str | None:
-        return self._config.db.database
 
     def _as_job(self) -> Job:
         config, options, db = self._config, self._config.options, self._config.db

@@ -13,7 +13,7 @@ from streams_engine.config.stream import StreamConfig
 from streams_engine.errors import ConfigError
 from streams_engine.protocols import Sink, Source
 
-__all__ = ["open_canonical", "open_sink", "open_source"]
+__all__ = ["open_sink", "open_source", "open_source_canonical", "open_target_canonical"]
 
 
 def open_source(
@@ -64,10 +64,26 @@ def open_sink(
     return stores.open_sink(connection, config.document.target.spec, resolvers)
 
 
-def open_canonical(
+def open_source_canonical(
+    connection: Connection, document: SourceConnection, resolvers: Mapping[str, Resolver]
+) -> Any:
+    """What `verify` reads a source's own texts through. Raises `ConfigError`."""
+    if isinstance(connection, FilesConnection | S3Connection):
+        return stores.open_source_canonical(connection, document, resolvers)
+    return _canonical(connection, document.database, resolvers)
+
+
+def open_target_canonical(config: StreamConfig, resolvers: Mapping[str, Resolver]) -> Any:
+    """What `verify` reads the target's own texts through. Raises `ConfigError`."""
+    if isinstance(config.target, FilesConnection | S3Connection):
+        spec = config.document.target.spec
+        return stores.open_target_canonical(config.target, spec, resolvers)
+    return _canonical(config.target, config.db.database, resolvers)
+
+
+def _canonical(
     connection: Connection, database: str | None, resolvers: Mapping[str, Resolver]
 ) -> Any:
-    """What `verify` reads a server's own texts through. Raises `ConfigError`."""
     if isinstance(connection, DatabaseConnection):
         if connection.kind == "postgresql":
             from streams_engine.adapters.postgres.canonical import PostgresCanonical

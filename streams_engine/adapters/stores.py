@@ -11,16 +11,19 @@ from urllib.parse import unquote, urlsplit
 from streams_engine.config import Resolver
 from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import CsvFormat, SourceConnection, TargetSpec, Upload
+from streams_engine.config.documents import FilesSource as FilesSourceDocument
+from streams_engine.config.documents import S3Source as S3SourceDocument
 from streams_engine.config.secret import Secret
 from streams_engine.errors import ConfigError
 
 if TYPE_CHECKING:
+    from streams_engine.adapters.files.canonical import FilesCanonical
     from streams_engine.adapters.files.options import CsvOptions
     from streams_engine.adapters.files.sink import FilesSink
     from streams_engine.adapters.files.source import FilesSource
     from streams_engine.adapters.files.store import Store
 
-__all__ = ["open_sink", "open_source"]
+__all__ = ["open_sink", "open_source", "open_source_canonical", "open_target_canonical"]
 
 Place = FilesConnection | S3Connection
 
@@ -30,17 +33,9 @@ def open_source(
 ) -> FilesSource:
     """The files of a source. Raises `ConfigError` naming the path of what is missing."""
     from streams_engine.adapters.files.source import FilesSource
-    from streams_engine.adapters.files.store import Store
 
-    chosen = document.s3 if isinstance(connection, S3Connection) else document.files
-    if isinstance(connection, S3Connection):
-        bucket = (document.s3 and document.s3.bucket) or connection.bucket
-        store = _bucket(connection, bucket, connection.prefix, resolvers, f"{path}.s3.bucket")
-        paths = tuple(document.s3.prefixes) if document.s3 else ()
-    else:
-        base = (document.files and document.files.base_path) or connection.base_path
-        root, paths = _folder(base, tuple(document.files.paths) if document.files else ())
-        store = Store("file", root)
+    store, paths = _read(connection, document, resolvers, path)
+    chosen = _chosen(connection, document)
     return FilesSource(
         store,
         file_format=connection.file_format,
@@ -50,35 +45,88 @@ def open_source(
     )
 
 
+def open_source_canonical(
+    connection: Place, document: SourceConnection, resolvers: Mapping[str, Resolver]
+) -> FilesCanonical:
+    """The same files for `verify`."""
+    from streams_engine.adapters.files.canonical import FilesCanonical
+
+    store, paths = _read(connection, document, resolvers, "$.source")
+    chosen = _chosen(connection, document)
+    return FilesCanonical(
+        store,
+        file_format=connection.file_format,
+        paths=paths,
+        csv=_csv(chosen.csv if chosen else CsvFormat()),
+    )
+
+
+def _chosen(
+    connection: Place, document: SourceConnection
+) -> FilesSourceDocument | S3SourceDocument | None:
+    return document.s3 if isinstance(connection, S3Connection) else document.files
+
+
+def _read(
+    connection: Place, document: SourceConnection, resolvers: Mapping[str, Resolver], path: str
+) -> tuple[Store, tuple[str, ...]]:
+    """The store of a source, and the paths in it that are meant."""
+    from streams_engine.adapters.files.store import Store
+
+    if isinstance(connection, S3Connection):
+        bucket = (document.s3 and document.s3.bucket) or connection.bucket
+        store = _bucket(connection, bucket, connection.prefix, resolvers, f"{path}.s3.bucket")
+        return store, tuple(document.s3.prefixes) if document.s3 else ()
+    base = (document.files and document.files.base_path) or connection.base_path
+    root, paths = _folder(base, tuple(document.files.paths) if document.files else ())
+    return Store("file", root), paths
+
+
 def _folder(base: str, paths: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """A folder and the paths in it; a base that is one file is that file of its folder."""
-    local = Path(unquote(urlsplit(base).path) if base.startswith("file:") else base)
+    local = _local(base)
     if local.is_file() and not paths:
         return str(local.parent), (local.name,)
     return str(local), paths
 
 
+def _local(base: str) -> Path:
+    return Path(unquote(urlsplit(base).path) if base.startswith("file:") else base)
+
+
 def open_sink(connection: Any, spec: TargetSpec, resolvers: Mapping[str, Resolver]) -> FilesSink:
     """The folder or bucket that is written to. Raises `ConfigError`."""
     from streams_engine.adapters.files.sink import FilesSink
-    from streams_engine.adapters.files.store import Store
 
     chosen = spec.s3 if isinstance(connection, S3Connection) else spec.files
-    if isinstance(connection, S3Connection):
-        upload = spec.s3.upload if spec.s3 else Upload()
-        parts = (connection.prefix, upload.prefix, spec.s3.output_directory if spec.s3 else "")
-        prefix = "/".join(part.strip("/") for part in parts if part.strip("/"))
-        bucket = upload.bucket or connection.bucket
-        path = "$.target.spec.s3.upload.bucket"
-        store = _bucket(connection, bucket, prefix, resolvers, path, upload)
-    else:
-        store = Store("file", _folder(connection.base_path, ("",))[0])
     return FilesSink(
-        store,
+        _written(connection, spec, resolvers),
         file_format=(chosen.file_format if chosen else connection.file_format) or "parquet",
         compression=chosen.format.compression if chosen else None,
         csv=_csv(chosen.format.csv if chosen else CsvFormat()),
     )
+
+
+def open_target_canonical(
+    connection: Place, spec: TargetSpec, resolvers: Mapping[str, Resolver]
+) -> FilesCanonical:
+    """What was written, for `verify`."""
+    from streams_engine.adapters.files.canonical import FilesCanonical
+
+    return FilesCanonical(_written(connection, spec, resolvers))
+
+
+def _written(connection: Place, spec: TargetSpec, resolvers: Mapping[str, Resolver]) -> Store:
+    from streams_engine.adapters.files.store import Store
+
+    if not isinstance(connection, S3Connection):
+        return Store("file", str(_local(connection.base_path)))
+    upload = spec.s3.upload if spec.s3 else Upload()
+    parts = (connection.prefix, upload.prefix, spec.s3.output_directory if spec.s3 else "")
+    prefix = "/".join(part.strip("/") for part in parts if part.strip("/"))
+    bucket = upload.bucket or connection.bucket
+    path = "$.target.spec.s3.upload.bucket"
+    return _bucket(connection, bucket, prefix, resolvers, path, upload)
 
 
 def _csv(document: CsvFormat) -> CsvOptions:

@@ -19,12 +19,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from streams_engine.model import Catalog, NativeType, TableId, TableSchema
+from streams_engine.model import Column, Dialect, Filter, NativeType, TableId, TableSchema
 from streams_engine.protocols import Sink, StructureSink
 from streams_engine.schema.forms import (
     NORMALISERS,
     CanonicalColumn,
+    CanonicalRead,
     form_for,
+    in_files,
     nulls_zero_dates,
 )
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
@@ -56,10 +58,8 @@ Found = TypeVar("Found")
 class Canonical(Protocol):
     """One end, read as texts that its server renders, in one consistent view."""
 
-    def rows(
-        self, table: TableId, columns: Sequence[CanonicalColumn], *, only: bool
-    ) -> AbstractContextManager[Iterator[Row]]:
-        """Every row of the table, in any order."""
+    def rows(self, read: CanonicalRead) -> AbstractContextManager[Iterator[Row]]:
+        """Every row that is asked for, in any order."""
         ...
 
 
@@ -131,6 +131,12 @@ class VerifyPair:
     source_only: bool = False
     """Read without the children of plain inheritance."""
     target_only: bool = False
+    filters: tuple[Filter, ...] = ()
+    """Which rows of the source were wanted."""
+    query: str | None = None
+    """The source is no table but this query's result."""
+    limit: int | None = None
+    """The target holds so many of the source's rows, whichever they are."""
 
 
 def verify_mapped(
@@ -146,7 +152,7 @@ def verify_mapped(
 
     ``sources``: by the alias of the connection that a table is of.
     """
-    there = Catalog(mapped.target.dialect)
+    there = mapped.target
     if isinstance(sink, StructureSink):
         there = sink.inspect([mapping.target.id for mapping in mapped.tables])
     verdicts: list[TableVerdict] = []
@@ -165,7 +171,14 @@ def _pair(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | st
     """The pair of a mapping with the target's types as they are, or why there is none."""
     if present is None:
         return f"there is no {mapping.target.id} on the target"
-    types = {column.name: column.type for column in present.columns}
+    selected = mapping.selection
+    from_files = mapping.source.dialect is Dialect.FILES
+    if from_files and selected is not None and (selected.filters or selected.limit is not None):
+        return "a selection of rows of files cannot be compared"
+    types = {
+        column.name: _compared(column, present.dialect, mapping.source.dialect)
+        for column in present.columns
+    }
     missing = [c.target.name for c in mapping.columns if c.target.name not in types]
     if missing:
         return f"the target lacks the columns {', '.join(missing)}"
@@ -174,12 +187,27 @@ def _pair(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | st
         mapping.target.id,
         _key(mapping.source),
         tuple(
-            PairColumn(c.source.name, c.target.name, c.source.type, types[c.target.name])
+            PairColumn(
+                c.source.name,
+                c.target.name,
+                _compared(c.source, mapping.source.dialect, present.dialect),
+                types[c.target.name],
+            )
             for c in mapping.columns
         ),
         source_only=mapping.source.partitioning is None,
         target_only=mapping.target.partitioning is None,
+        filters=selected.filters if selected else (),
+        query=mapping.source.query,
+        limit=selected.limit if selected else None,
     )
+
+
+def _compared(column: Column, dialect: Dialect, other: Dialect) -> NativeType:
+    """What a column is compared as: in files as what is written there."""
+    if dialect is not Dialect.FILES:
+        return column.type
+    return in_files(column.type, column.arrow, other)
 
 
 def _key(table: TableSchema) -> tuple[str, ...]:
@@ -222,9 +250,7 @@ class _End:
     """One end of a pair, ready to be read as often as it takes."""
 
     canonical: Canonical
-    table: TableId
-    columns: tuple[CanonicalColumn, ...]
-    only: bool
+    read: CanonicalRead
     key: tuple[int, ...]
     """The places of the key's columns."""
     progress: Progress | None = None
@@ -233,11 +259,11 @@ class _End:
         """(bucket, hash, key) of every row; ends early where the other end has failed."""
         steps = [
             (i, NORMALISERS[column.form])
-            for i, column in enumerate(self.columns)
+            for i, column in enumerate(self.read.columns)
             if column.form in NORMALISERS
         ]
         key = self.key
-        with self.canonical.rows(self.table, self.columns, only=self.only) as rows:
+        with self.canonical.rows(self.read) as rows:
             count = 0
             for count, row in enumerate(rows, 1):
                 values = row
@@ -254,9 +280,9 @@ class _End:
                     if halt.is_set():
                         raise _HaltedError
                     if self.progress is not None:
-                        self.progress(self.table, count)
+                        self.progress(self.read.table, count)
             if self.progress is not None:
-                self.progress(self.table, count)
+                self.progress(self.read.table, count)
 
 
 class _HaltedError(Exception):
@@ -280,8 +306,13 @@ def _ends(
     whole = set(pair.key) <= set(names)
     places = tuple(names.index(name) for name in pair.key) if whole else ()
     return (
-        _End(source, pair.source, tuple(left), pair.source_only, places, progress),
-        _End(target, pair.target, tuple(right), pair.target_only, places),
+        _End(
+            source,
+            CanonicalRead(pair.source, tuple(left), pair.source_only, pair.filters, pair.query),
+            places,
+            progress,
+        ),
+        _End(target, CanonicalRead(pair.target, tuple(right), pair.target_only), places),
     )
 
 
@@ -340,6 +371,8 @@ def _both(
 
 def _compare(pair: VerifyPair, ends: tuple[_End, _End], pool: Executor) -> TableVerdict:
     """Compare one table."""
+    if pair.limit is not None:
+        return _contained(pair, ends)
     one, two = _both(pool, ends, _summed)
     rows = sum(one.counts), sum(two.counts)
     if one == two:
@@ -354,6 +387,34 @@ def _compare(pair: VerifyPair, ends: tuple[_End, _End], pool: Executor) -> Table
     for odd in groups[:ROUNDS]:
         tally.add(*_both(pool, ends, _collected, odd))
     return tally.verdict(str(pair.source), rows, partial=len(groups) > ROUNDS)
+
+
+def _contained(pair: VerifyPair, ends: tuple[_End, _End]) -> TableVerdict:
+    """Are the target's rows some of the source's, as many as were wanted? They are held whole."""
+    halt = threading.Event()
+    wanted = Counter((key, digest) for _, digest, key in ends[1].hashes(halt))
+    rows = wanted.total()
+    there = 0
+    for _, digest, key in ends[0].hashes(halt):
+        there += 1
+        if wanted.get((key, digest), 0) > 0:
+            wanted[key, digest] -= 1
+    extra = +wanted
+    due = min(there, pair.limit or 0)
+    note = (
+        f"{rows} of {there} rows, {due} were wanted (limit); {extra.total()} are not the source's"
+    )
+    named = sorted((key for key, _ in extra), key=_sortable)[:NAMED] if ends[1].key else []
+    return TableVerdict(
+        str(pair.source),
+        due,
+        rows,
+        equal=rows == due and not extra,
+        differing=max(extra.total(), abs(rows - due)),
+        keys=tuple(map(_shown, named)),
+        kinds=("extra",) * len(named),
+        note=note,
+    )
 
 
 def _groups(weights: dict[int, int]) -> Iterator[frozenset[int]]:

@@ -13,9 +13,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from streams_engine.model import Dialect, NativeType, TypeKind
+import pyarrow as pa
 
-__all__ = ["NORMALISERS", "CanonicalColumn", "Form", "form_for", "form_of", "nulls_zero_dates"]
+from streams_engine.model import Dialect, Filter, NativeType, TableId, TypeKind
+
+__all__ = [
+    "NORMALISERS",
+    "CanonicalColumn",
+    "CanonicalRead",
+    "Form",
+    "form_for",
+    "form_of",
+    "in_files",
+    "nulls_zero_dates",
+]
 
 
 WRITTEN_OUT = 400
@@ -60,6 +71,18 @@ class CanonicalColumn:
     """``null``: a date that PostgreSQL cannot hold is rendered as NULL, as the copy made it."""
 
 
+@dataclass(frozen=True, slots=True)
+class CanonicalRead:
+    """What is read of one end: a table, or the result of a query, with the rows selected."""
+
+    table: TableId
+    columns: tuple[CanonicalColumn, ...]
+    only: bool = False
+    """Without the children of plain inheritance."""
+    filters: tuple[Filter, ...] = ()
+    query: str | None = None
+
+
 MYSQL_FORMS: Mapping[str, Form] = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year"), Form.INTEGER),
     "decimal": Form.DECIMAL,
@@ -90,6 +113,46 @@ POSTGRES_FORMS: Mapping[str, Form] = {
 }
 """Everything else of PostgreSQL's is text, and arrays are labels."""
 
+FILE_FORMS: Mapping[str, Form] = {
+    "bool": Form.BOOLEAN,
+    "int": Form.INTEGER,
+    "float": Form.FLOAT,
+    "decimal": Form.DECIMAL,
+    "binary": Form.BYTES,
+    "json": Form.JSON,
+    **dict.fromkeys(("date", "time", "timestamp", "duration"), Form.MOMENT),
+}
+"""By family of Arrow types; everything else in files is text."""
+
+PADDED = "padded"
+"""The name of a column of files that holds PostgreSQL's char(n), blanks and all."""
+
+FILE_FAMILIES: tuple[tuple[str, Callable[[pa.DataType], bool]], ...] = (
+    ("bool", pa.types.is_boolean),
+    ("int", pa.types.is_integer),
+    ("float", pa.types.is_floating),
+    ("decimal", pa.types.is_decimal),
+    ("binary", pa.types.is_binary),
+    ("date", pa.types.is_date),
+    ("time", pa.types.is_time),
+    ("timestamp", pa.types.is_timestamp),
+    ("duration", pa.types.is_duration),
+)
+
+
+def in_files(native: NativeType, arrow: pa.DataType, other: Dialect) -> NativeType:
+    """The type under which a column of files is compared: what is written, not its origin.
+
+    ``other``: the dialect of the other end, which alone knows blanks that do not count.
+    """
+    family = next((name for name, is_one in FILE_FAMILIES if is_one(arrow)), "string")
+    if family == "string" and native.name in ("json", "jsonb"):
+        family = "json"
+    if native.name == "bpchar" and other is Dialect.POSTGRES:
+        family = PADDED
+    return NativeType(Dialect.FILES, str(arrow), family)
+
+
 MEETINGS: Mapping[frozenset[Form], Form] = {
     frozenset({Form.INTEGER, Form.DECIMAL}): Form.DECIMAL,
     frozenset({Form.INTEGER, Form.FLOAT}): Form.DECIMAL,
@@ -110,6 +173,8 @@ def form_of(native: NativeType) -> Form:
     """What sort of values a type holds; a domain those of its base."""
     while native.kind is TypeKind.DOMAIN and native.element is not None:
         native = native.element
+    if native.dialect is Dialect.FILES:
+        return FILE_FORMS.get(native.name, Form.TEXT)
     if native.dialect is Dialect.MYSQL:
         return MYSQL_FORMS.get(native.name, Form.BYTES)
     if native.kind is TypeKind.ARRAY or native.name.startswith("_"):
@@ -121,7 +186,8 @@ def form_of(native: NativeType) -> Form:
 
 def form_for(source: NativeType, target: NativeType) -> Form:
     """The form for a source and a target column."""
-    if source.dialect is target.dialect and source.name == target.name:
+    alike = source.dialect is target.dialect and source.name == target.name
+    if alike and source.dialect is not Dialect.FILES:
         return Form.NATIVE
     one, two = form_of(source), form_of(target)
     return one if one is two else MEETINGS.get(frozenset({one, two}), Form.TEXT)
@@ -133,7 +199,7 @@ def nulls_zero_dates(source: NativeType, target: NativeType, policy: str) -> boo
         policy != "error"
         and source.dialect is Dialect.MYSQL
         and source.name in {"date", "datetime", "timestamp"}
-        and target.dialect is Dialect.POSTGRES
+        and target.dialect is not Dialect.MYSQL
         and form_of(target) is Form.MOMENT
     )
 

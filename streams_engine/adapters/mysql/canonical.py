@@ -8,16 +8,16 @@ would be cut (to NULL) at max_allowed_packet.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from pymysql.cursors import SSCursor
 
 from streams_engine.adapters.mysql.connect import MysqlConnect, translating
+from streams_engine.adapters.mysql.selecting import condition, quote
 from streams_engine.errors import ServerError
-from streams_engine.model import TableId
-from streams_engine.schema.forms import CanonicalColumn, Form, form_of
+from streams_engine.schema.forms import CanonicalColumn, CanonicalRead, Form, form_of
 
 __all__ = ["MysqlCanonical"]
 
@@ -68,14 +68,16 @@ class MysqlCanonical:
             self._connection.close()
 
     @contextlib.contextmanager
-    def rows(
-        self, table: TableId, columns: Sequence[CanonicalColumn], *, only: bool
-    ) -> Iterator[Iterator[tuple[str | None, ...]]]:
+    def rows(self, read: CanonicalRead) -> Iterator[Iterator[tuple[str | None, ...]]]:
         """Every row as texts, in no order. MySQL has no inheritance: ``only`` says nothing."""
-        rendered = ", ".join(map(_rendered, columns))
-        binary = any(form_of(column.type) in AS_BYTES for column in columns)
-        query = f"SELECT {rendered} FROM {_quoted(table.schema)}.{_quoted(table.name)}"
-        with translating(f"verifying {table}"):
+        rendered = ", ".join(map(_rendered, read.columns))
+        binary = any(form_of(column.type) in AS_BYTES for column in read.columns)
+        place = f"{quote(read.table.schema)}.{quote(read.table.name)}"
+        source = place if read.query is None else f"({read.query}) AS q"
+        query = f"SELECT {rendered} FROM {source}"
+        if read.filters:
+            query += " WHERE " + " AND ".join(map(condition, read.filters))
+        with translating(f"verifying {read.table}"):
             cursor = self._connection.cursor(SSCursor)
             cursor.execute(query)
             try:
@@ -85,7 +87,9 @@ class MysqlCanonical:
                 self._connection.close()  # else the rest of the rows would be read and dropped
                 raise
             if cursor.warning_count:
-                raise ServerError(f"verifying {table}: the server could not print every value.")
+                raise ServerError(
+                    f"verifying {read.table}: the server could not print every value."
+                )
             cursor.close()
 
 
@@ -98,8 +102,4 @@ def _rendered(column: CanonicalColumn) -> str:
     template = by_name or RENDERINGS.get((column.form, form_of(column.type)), "{}")
     if column.zero_dates == "null":
         template = NULLED
-    return template.format(_quoted(column.name))
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+    return template.format(quote(column.name))

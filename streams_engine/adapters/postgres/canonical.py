@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
-from streams_engine.model import TableId
-from streams_engine.schema.forms import CanonicalColumn, Form, form_of
+from streams_engine.adapters.postgres.query import SET_PATH, path_of
+from streams_engine.adapters.postgres.selecting import condition
+from streams_engine.schema.forms import CanonicalColumn, CanonicalRead, Form, form_of
 
 __all__ = ["PostgresCanonical"]
 
@@ -61,18 +62,24 @@ class PostgresCanonical:
             self._connection.close()
 
     @contextlib.contextmanager
-    def rows(
-        self, table: TableId, columns: Sequence[CanonicalColumn], *, only: bool
-    ) -> Iterator[Iterator[tuple[str | None, ...]]]:
+    def rows(self, read: CanonicalRead) -> Iterator[Iterator[tuple[str | None, ...]]]:
         """Every row as texts, in no order. ``only``: without the children of inheritance."""
         assert self._connection is not None, "use it as a context manager"
-        query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT").format(
-            sql.SQL(", ").join(map(_rendered, columns)) if columns else sql.SQL("NULL"),
-            sql.SQL("ONLY " if only else ""),
-            sql.Identifier(table.schema, table.name),
+        columns = sql.SQL(", ").join(map(_rendered, read.columns))
+        source = sql.SQL("ONLY {}" if read.only else "{}").format(
+            sql.Identifier(read.table.schema, read.table.name)
+        )
+        if read.query is not None:
+            self._connection.execute(SET_PATH, (path_of(read.table.schema),))
+            source = sql.SQL("({}) AS q").format(sql.SQL(read.query))
+        where = sql.SQL(" AND ").join(map(condition, read.filters))
+        query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
+            columns if read.columns else sql.SQL("NULL"),
+            source,
+            where if read.filters else sql.SQL("true"),
         )
         with (
-            translating(f"verifying {table}"),
+            translating(f"verifying {read.table}"),
             self._connection.cursor() as cursor,
             cursor.copy(query) as lines,
         ):

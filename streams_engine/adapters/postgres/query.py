@@ -13,7 +13,7 @@ from streams_engine.model import Column, Dialect, TableId, TableSchema, UserType
 from streams_engine.schema.postgres import arrow_type
 from streams_engine.schema.queries import reading_only
 
-__all__ = ["path_of", "query_tables"]
+__all__ = ["SET_PATH", "path_of", "query_tables"]
 
 SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, false)"
 FORMAT = "SELECT pg_catalog.format_type(oid, modifier) FROM unnest(%s::oid[], %s::int[]) \
