@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streams_engine.adapters import stores
+from streams_engine.adapters.files import opening as files
 from streams_engine.config import Connection, DatabaseConnection, NullConnection, Resolver
 from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import SourceConnection
@@ -32,7 +32,7 @@ def open_source(
 
         return MysqlSource(_mysql(connection, document.database, resolvers))
     if isinstance(connection, FilesConnection | S3Connection):
-        return stores.open_source(connection, document, resolvers, path)
+        return files.open_source(connection, document, resolvers, path)
     raise _no(connection, "source", path)
 
 
@@ -61,7 +61,7 @@ def open_sink(
         from streams_engine.adapters.mysql.sink import MysqlSink
 
         return MysqlSink(_mysql(connection, database, resolvers), state_schema=state_schema)
-    return stores.open_sink(connection, config.document.target.spec, resolvers)
+    return files.open_sink(connection, config.document.target.spec, resolvers)
 
 
 def open_source_canonical(
@@ -69,7 +69,7 @@ def open_source_canonical(
 ) -> Any:
     """What `verify` reads a source's own texts through. Raises `ConfigError`."""
     if isinstance(connection, FilesConnection | S3Connection):
-        return stores.open_source_canonical(connection, document, resolvers)
+        return files.open_source_canonical(connection, document, resolvers)
     return _canonical(connection, document.database, resolvers)
 
 
@@ -77,7 +77,7 @@ def open_target_canonical(config: StreamConfig, resolvers: Mapping[str, Resolver
     """What `verify` reads the target's own texts through. Raises `ConfigError`."""
     if isinstance(config.target, FilesConnection | S3Connection):
         spec = config.document.target.spec
-        return stores.open_target_canonical(config.target, spec, resolvers)
+        return files.open_target_canonical(config.target, spec, resolvers)
     return _canonical(config.target, config.db.database, resolvers)
 
 

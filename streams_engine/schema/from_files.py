@@ -31,7 +31,7 @@ from streams_engine.schema.mapping import (
     TableMapping,
     override_for,
 )
-from streams_engine.schema.mysql_flavours import BINARY_COLLATION, type_for
+from streams_engine.schema.mysql_flavours import BINARY_COLLATION, notes_for, type_for
 from streams_engine.schema.mysql_keys import CHARACTER, KEY_BYTES
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.naming import Names
@@ -168,7 +168,8 @@ class _Mapper:
             collation=BINARY_COLLATION[self.options.mariadb] if textual else None,
         )
         rounds = native.name == "json" and textual is False and self._rounds()
-        return ColumnMapping(source, column, "json_numbers" if rounds else None)
+        notes = notes_for(native, mariadb=self.options.mariadb)
+        return ColumnMapping(source, column, "json_numbers" if rounds else None, notes)
 
     def _rounds(self) -> bool:
         return self.dialect is Dialect.MYSQL and not self.options.mariadb

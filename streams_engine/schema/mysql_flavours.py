@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from streams_engine.model import Index, NativeType
+from streams_engine.model import Dialect, Index, NativeType
 from streams_engine.schema.mysql_names import mysql_type
 
-__all__ = ["BINARY_COLLATION", "CASELESS_COLLATION", "collation_for", "options_for", "type_for"]
+__all__ = [
+    "BINARY_COLLATION",
+    "CASELESS_COLLATION",
+    "collation_for",
+    "notes_for",
+    "options_for",
+    "type_for",
+]
 
 BINARY_COLLATION: Mapping[bool, str] = {True: "utf8mb4_nopad_bin", False: "utf8mb4_0900_bin"}
 """By ``is MariaDB``: texts that are equal only byte for byte, trailing blanks included, as
@@ -65,3 +72,12 @@ def type_for(native: NativeType, *, mariadb: bool) -> NativeType:
 def options_for(index: Index, *, mariadb: bool) -> tuple[str, ...]:
     """How an index that the optimizer must not use is declared."""
     return () if index.visible else ("IGNORED",) if mariadb else ("INVISIBLE",)
+
+
+def notes_for(native: NativeType, *, mariadb: bool) -> tuple[str, ...]:
+    """What the plan has to say of a type that values lose a little in."""
+    if native.dialect is Dialect.MYSQL and mariadb and native.name in ("float", "double"):
+        return ("MariaDB stores a negative zero as zero",)
+    if native.dialect is Dialect.MYSQL and not mariadb and native.name == "json":
+        return ("a number that MySQL's JSON would round is refused",)
+    return ()

@@ -29,7 +29,7 @@ from streams_engine.schema.mapping import (
     TableMapping,
     chosen_type,
 )
-from streams_engine.schema.mysql_flavours import collation_for, options_for, type_for
+from streams_engine.schema.mysql_flavours import collation_for, notes_for, options_for, type_for
 
 __all__ = ["map_mysql_to_mysql"]
 
@@ -131,7 +131,10 @@ class _Mapper:
             target = replace(target, charset="utf8mb4")
         rounds = native.name == "json" and not mariadb
         return ColumnMapping(
-            replace(source, arrow=arrow), target, "json_numbers" if rounds else None
+            replace(source, arrow=arrow),
+            target,
+            "json_numbers" if rounds else None,
+            notes_for(native, mariadb=mariadb),
         )
 
     def _index(self, table: TableSchema, index: Index) -> Index | None:

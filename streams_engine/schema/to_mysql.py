@@ -31,7 +31,7 @@ from streams_engine.schema.mapping import (
     TableMapping,
     chosen_type,
 )
-from streams_engine.schema.mysql_flavours import BINARY_COLLATION, CASELESS_COLLATION
+from streams_engine.schema.mysql_flavours import BINARY_COLLATION, CASELESS_COLLATION, notes_for
 from streams_engine.schema.mysql_keys import KeyColumns, fit_rows
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.naming import Names, shorten
@@ -193,6 +193,7 @@ class _Mapper:
             comment=self._comment(where, source.comment, 1024),
         )
         notes = (rule.note,) if rule.note and override is None else ()
+        notes += notes_for(native, mariadb=self.options.mariadb)
         read = replace(source, arrow=rule.read, as_json=rule.as_json)
         rounds = native.name == "json" and not self.options.mariadb
         return ColumnMapping(read, target, "json_numbers" if rounds else rule.convert, notes)

@@ -22,7 +22,7 @@ from streams_engine.runtime.verifying import (
     VerifyReport,
     verify_tables,
 )
-from streams_engine.schema.forms import CanonicalColumn
+from streams_engine.schema.forms import CanonicalRead
 
 TABLE = TableId("shop", "orders")
 TEXT = NativeType(Dialect.POSTGRES, "text", "text")
@@ -41,9 +41,7 @@ class Fake:
         self.given = 0
 
     @contextmanager
-    def rows(
-        self, table: TableId, columns: Sequence[CanonicalColumn], *, only: bool
-    ) -> Iterator[Iterator[Row]]:
+    def rows(self, read: CanonicalRead) -> Iterator[Iterator[Row]]:
         self.reads += 1
         shuffled = random.sample(self.held, len(self.held))
         yield self._given(shuffled)

@@ -68,6 +68,10 @@ def projection(column: Column) -> sql.Composed:
         )
     elif native.kind is TypeKind.BASE and native.name in {"text", "varchar", "bpchar"}:
         expression = sql.SQL("{}::pg_catalog.{}").format(plain, sql.Identifier(native.name))
+    elif native.kind is TypeKind.BASE and native.name == "inet":
+        # What the type's output function prints; a cast to text never suppresses the netmask
+        # (https://www.postgresql.org/docs/current/functions-net.html, abbrev).
+        expression = sql.SQL("pg_catalog.abbrev({}::pg_catalog.inet)").format(plain)
     else:
         expression = sql.SQL("{}::pg_catalog.text").format(plain)
     return expression + sql.SQL(" AS ") + sql.Identifier(column.name)
