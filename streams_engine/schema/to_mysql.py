@@ -192,8 +192,9 @@ class _Mapper:
             collation=collations[self.options.mariadb] if textual else None,
             comment=self._comment(where, source.comment, 1024),
         )
-        notes = (rule.note,) if rule.note and override is None else ()
-        notes += notes_for(native, mariadb=self.options.mariadb)
+        notes = notes_for(native, mariadb=self.options.mariadb)
+        if rule.note and override is None:
+            notes = (rule.note, *notes)
         read = replace(source, arrow=rule.read, as_json=rule.as_json)
         rounds = native.name == "json" and not self.options.mariadb
         return ColumnMapping(read, target, "json_numbers" if rounds else rule.convert, notes)
