@@ -216,6 +216,9 @@ class Statement:
     """A failure is a warning (a comment, a full-text equivalent), not the end of the run."""
     empties: tuple[TableId, ...] = ()
     """The tables that it drops or empties."""
+    proof: str | None = None
+    """A query that gives a row where the statement would be refused: a target whose own look at
+    the rows is slow asks it instead."""
     drops: bool = False
     """It removes what others left. A target whose DDL commits by itself runs it before it puts
     the state: with the state there, what is found counts as this stream's own."""

@@ -302,9 +302,11 @@ class MysqlSink:
             try:
                 with (
                     translating(statement.object),
-                    _unchecked(connection, statement.empties),
+                    _unchecked(connection, bool(statement.empties or statement.proof)),
                     connection.cursor() as cursor,
                 ):
+                    if statement.proof is not None:
+                        _demand_none(cursor, statement)
                     cursor.execute(statement.sql)
             except StreamsError as error:
                 if not statement.optional:
@@ -341,8 +343,8 @@ class MysqlSink:
 
 
 @contextlib.contextmanager
-def _unchecked(connection: Any, wanted: Sequence[TableId]) -> Iterator[None]:
-    """Foreign keys among emptied tables are no hindrance; others were looked for before."""
+def _unchecked(connection: Any, wanted: bool) -> Iterator[None]:
+    """Without the server's look at foreign keys, where it was seen before that they hold."""
     if not wanted:
         yield
         return
@@ -352,6 +354,15 @@ def _unchecked(connection: Any, wanted: Sequence[TableId]) -> Iterator[None]:
             yield
         finally:
             cursor.execute("SET SESSION foreign_key_checks = 1")
+
+
+def _demand_none(cursor: Any, statement: Statement) -> None:
+    cursor.execute(statement.proof)
+    if cursor.fetchone() is not None:
+        raise TargetConflict(
+            f"{statement.object}: a row refers to one that is not there.",
+            remedy="Move the referenced rows too, or leave foreignKeys out of structureOptions.",
+        )
 
 
 def _is_super(cursor: Any) -> bool:
