@@ -233,9 +233,7 @@ class Stream:
                         convert.origins, self._config.sources, connections, strict=True
                     )
                 }
-                target = stack.enter_context(
-                    open_target_canonical(self._config, self._resolvers)
-                )
+                target = stack.enter_context(open_target_canonical(self._config, self._resolvers))
                 return verify_mapped(
                     mapped,
                     convert.sink,

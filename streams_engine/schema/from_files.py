@@ -193,14 +193,38 @@ class _Mapper:
         if self.dialect is Dialect.MYSQL:
             return type_for(source.type, mariadb=self.options.mariadb)
         base = base_of(source.type)
-        if base.kind is TypeKind.ENUM and base.labels:
-            user = TableId(table.schema, self.names.unique(f"{table.name}_{source.name}"))
-            self.types.append(UserType(user, TypeKind.ENUM, base.labels))
-            return replace(base, user=user, text=user.name, name=user.name)
+        if source.type.kind is TypeKind.DOMAIN:
+            self._unmade(source, table, base)
         inner = base.element if base.kind is TypeKind.ARRAY else base
-        own = base.kind not in (TypeKind.BASE, TypeKind.ARRAY)
-        built_in = base.kind in (TypeKind.RANGE, TypeKind.MULTIRANGE) and base.user is None
-        foreign = inner is None or inner.user is not None or inner.extension is not None
-        if foreign or (own and not built_in):
-            return postgres_type("text")
-        return base
+        if inner is not None and inner.kind is TypeKind.ENUM:
+            element = self._enum(inner, table)
+            if inner is base:
+                return element
+            text = f"{element.text}[]"
+            return replace(base, text=text, name=f"_{element.name}", element=element)
+        built_in = inner is not None and inner.user is None and inner.extension is None
+        if built_in and inner is not None and inner.kind is not TypeKind.COMPOSITE:
+            return base
+        plain = postgres_type("text")
+        self._unmade(source, table, plain)
+        return plain
+
+    def _unmade(self, source: Column, table: TableId, native: NativeType) -> None:
+        self.findings.warn(
+            "user-type",
+            f"{table}.{source.name}",
+            f"Its type {source.type} is not kept in files: it becomes {native}.",
+            "Name a type for it in options.typeOverrides.",
+        )
+
+    def _enum(self, native: NativeType, table: TableId) -> NativeType:
+        """An enum under its own name; another one of that name gets a number."""
+        wanted = native.user.name if native.user else native.name
+        for user in self.types:
+            if user.labels == native.labels and user.id.name.startswith(wanted):
+                break
+        else:
+            made = TableId(table.schema, self.names.unique(wanted))
+            user = UserType(made, TypeKind.ENUM, native.labels)
+            self.types.append(user)
+        return replace(native, user=user.id, text=user.id.name, name=user.id.name)

@@ -399,8 +399,12 @@ def unchanged(a: Field, b: Field) -> Held | None:
 
 
 def unchanged_through_files(a: Field, b: Field) -> Held | None:
-    """As `unchanged`, but a zero date has become NULL."""
+    """As `unchanged`, but a zero date has become NULL; a domain its base, a composite text."""
     held = unchanged(a, b)
+    if held is None and a.base is not None:
+        return _when((a.base.type, a.base.full) == (b.type, b.full), EQUAL)
+    if held is None and a.full.endswith("pair"):  # the one composite
+        return _when(b.type == "text", EQUAL)
     zero = a.type in ("date", "datetime", "timestamp") and not a.element  # MySQL's
     return CLOCK if held and zero else held
 

@@ -25,9 +25,10 @@ tables with their own rows.
 Primary and foreign keys stay on both ways; SET NULL of a column that is NOT NULL may become
 NO ACTION, which is all that it can do.
 
-Through Parquet every type stays as it was, constraints and indexes do not, zero dates are
-NULL. From MySQL to MySQL all values and the whole structure stay; between the flavours all
-but the collations.
+Through Parquet every type stays as it was, but a domain, which becomes its base, and a
+composite, which becomes its text; constraints and indexes do not stay, zero dates are NULL.
+From MySQL to MySQL all values and the whole structure stay; between the flavours all but the
+collations.
 """
 
 from __future__ import annotations
