@@ -6,8 +6,8 @@ skipped): any warning in the answer is the error that it hides, and nothing of t
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -18,14 +18,15 @@ from pymysql.protocol import LoadLocalPacketWrapper, MysqlPacket, OKPacketWrappe
 
 from streams_engine.adapters.mysql import load_text
 from streams_engine.adapters.mysql.connect import translate
+from streams_engine.adapters.mysql.refusals import REASONS, refusal
 from streams_engine.adapters.mysql.selecting import name, quote
 from streams_engine.bundles import blocks
 from streams_engine.errors import RowRejected
 from streams_engine.isolating import isolate
-from streams_engine.model import Column
+from streams_engine.model import Column, TableId
 from streams_engine.protocols import Load, Rejected
 
-__all__ = ["Loader", "rejection"]
+__all__ = ["Loader"]
 
 REQUESTED = b"streams_engine"
 """The name of the file that LOAD DATA asks us for. We answer no other request of a server."""
@@ -49,6 +50,7 @@ class Loader:
         self._load = load
         self._local = local_infile and bool(load.columns)
         self._packet = packet
+        self._stage = name(TableId(load.table.schema, STAGE))
         self.rows = 0
         self.bytes = 0
         self.rejected: list[Rejected] = []
@@ -58,9 +60,9 @@ class Loader:
         if not self._load.upsert:
             return
         columns = ", ".join(quote(column.name) for column in self._load.columns)
-        self._execute(f"DROP TEMPORARY TABLE IF EXISTS {quote(STAGE)}")
+        self._execute(f"DROP TEMPORARY TABLE IF EXISTS {self._stage}")
         self._execute(
-            f"CREATE TEMPORARY TABLE {quote(STAGE)} ("
+            f"CREATE TEMPORARY TABLE {self._stage} ("
             f"{quote(ORDER)} BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB "
             f"AS SELECT {columns} FROM {name(self._load.table)} LIMIT 0"
         )
@@ -77,7 +79,7 @@ class Loader:
     # One block
 
     def _write(self, block: pa.RecordBatch) -> None:
-        into = quote(STAGE) if self._load.upsert else name(self._load.table)
+        into = self._stage if self._load.upsert else name(self._load.table)
         try:
             if self._local:
                 self._load_data(into, block)
@@ -88,7 +90,7 @@ class Loader:
         except RowRejected as error:
             raise self._named(error) from None
         except pymysql.MySQLError as error:
-            raise self._translated(error) from None
+            raise translate(error, f"loading {self._load.table}") from None
         self.rows += block.num_rows
 
     def _try(self, block: pa.RecordBatch) -> RowRejected | None:
@@ -104,8 +106,8 @@ class Loader:
 
     def _load_data(self, into: str, block: pa.RecordBatch) -> None:
         data = load_text.lines(block, self._load.columns)
-        statement = self._statement(into)
-        answer = self._send(statement, data)
+        with self._refusing():
+            answer = self._send(self._statement(into), data)
         self.bytes += len(data)
         if answer.warning_count or answer.affected_rows != block.num_rows:
             raise self._warned(answer.affected_rows, block.num_rows)
@@ -138,7 +140,11 @@ class Loader:
         for start in range(0, len(data), PIECE):
             connection.write_packet(data[start : start + PIECE])
         connection.write_packet(b"")
-        return OKPacketWrapper(connection._read_packet())
+        packet = connection._read_packet()
+        if not packet.is_ok_packet():
+            connection._force_close()
+            raise OperationalError(2013, "the server answered with something else")
+        return OKPacketWrapper(packet)
 
     def _insert(self, into: str, block: pa.RecordBatch) -> None:
         columns = ", ".join(quote(column.name) for column in self._load.columns)
@@ -157,14 +163,14 @@ class Loader:
                     row=start + 1,
                 )
             statement = head + b", ".join(rows[start:end])
-            with self._connection.cursor() as cursor:
-                cursor.execute(statement)
+            with self._refusing(offset=start):
+                self._execute(statement)
             self.bytes += len(statement)
             if self._connection._result.warning_count:
                 raise self._warned(end - start, end - start, offset=start)
             start = end
 
-    def _execute(self, statement: str) -> None:
+    def _execute(self, statement: str | bytes) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
 
@@ -176,14 +182,26 @@ class Loader:
             cursor.execute("SHOW WARNINGS LIMIT 1")
             row = cursor.fetchone()
         if row is None:
-            return self._named(RowRejected(f"{sent - written} of {sent} rows were skipped."))
-        return self._named(rejection(row[1], row[2], offset))
+            return RowRejected(f"{sent - written} of {sent} rows were skipped.")
+        return refusal(row[1], row[2], self._load, offset)
 
-    def _translated(self, error: pymysql.MySQLError) -> Exception:
-        number, message = (*error.args, 0, "")[:2]
-        if number in REASONS:
-            return self._named(rejection(number, str(message)))
-        return translate(error, f"loading {self._load.table}")
+    @contextlib.contextmanager
+    def _refusing(self, offset: int = 0, numbered: bool = True) -> Iterator[None]:
+        """Turn errors that a row is to blame for into `RowRejected`.
+
+        The server counts the rows of its statement, which begins ``offset`` rows into the
+        block; where it is not ``numbered`` like the block, the count says nothing.
+        """
+        try:
+            yield
+        except pymysql.MySQLError as error:
+            number, message = (*error.args, 0, "")[:2]
+            if number not in REASONS:
+                raise
+            fault = refusal(number, str(message), self._load, offset)
+            if not numbered:
+                fault.details.pop("row", None)
+            raise fault from None
 
     def _named(self, error: RowRejected) -> RowRejected:
         what = f"loading {self._load.table}: "
@@ -213,21 +231,23 @@ class Loader:
         key = ", ".join(quote(column) for column in load.key)
         newest = (
             f"(SELECT *, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {quote(ORDER)} DESC)"
-            f" AS streams_engine_rank FROM {quote(STAGE)})"
+            f" AS streams_engine_rank FROM {self._stage})"
         )
         match = " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in load.key)
         names = [quote(column.name) for column in load.columns]
-        self._execute(
-            f"UPDATE {table} t JOIN {newest} s ON {match} SET "
-            + ", ".join(f"t.{n} = s.{n}" for n in names)
-            + " WHERE s.streams_engine_rank = 1"
-        )
-        self._execute(
-            f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(f's.{n}' for n in names)} "
-            f"FROM {newest} s LEFT JOIN {table} t ON {match} "
-            f"WHERE s.streams_engine_rank = 1 AND t.{quote(load.key[0])} IS NULL"
-        )
-        self._execute(f"DELETE FROM {quote(STAGE)}")
+        with self._refusing(numbered=False):
+            self._execute(
+                f"UPDATE {table} t JOIN {newest} s ON {match} SET "
+                + ", ".join(f"t.{n} = s.{n}" for n in names)
+                + " WHERE s.streams_engine_rank = 1"
+            )
+            self._execute(
+                f"INSERT INTO {table} ({', '.join(names)})"
+                f" SELECT {', '.join(f's.{n}' for n in names)}"
+                f" FROM {newest} s LEFT JOIN {table} t ON {match}"
+                f" WHERE s.streams_engine_rank = 1 AND t.{quote(load.key[0])} IS NULL"
+            )
+        self._execute(f"DELETE FROM {self._stage}")
 
 
 def converted(column: Column) -> bool:
@@ -256,63 +276,3 @@ def _portions(rows: list[bytes], room: int) -> Iterator[int]:
 
 def _shown(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-# Errors that a row is to blame for
-
-REASONS: Mapping[int, str] = {
-    1048: "NULL is not allowed there",
-    1062: "another row has the same value in a unique key",
-    1216: "no row of the table that it refers to",
-    1263: "NULL is not allowed there",
-    1264: "a number is out of the type's range",
-    1265: "a value would be cut or rounded",
-    1292: "a value is not of the type's form",
-    1300: "bytes that are no text of the column's character set",
-    1301: "a value is larger than max_allowed_packet",
-    1364: "it has no default and gets no value",
-    1366: "a value is not of the type's form, or has characters that its character set lacks",
-    1406: "a text is too long",
-    1411: "a value is not of the type's form",
-    1416: "it is no geometry",
-    1425: "a number has too many digits",
-    1452: "no row of the table that it refers to",
-    1526: "no partition takes it",
-    3140: "it is no JSON",
-    3141: "it is no JSON",
-    3157: "its JSON is nested too deeply",
-    3819: "it violates a check constraint",
-    4025: "it violates a check constraint",
-    22001: "a text is too long",
-}
-"""https://dev.mysql.com/doc/mysql-errors/9.0/en/server-error-reference.html; 4025 is MariaDB's."""
-
-_PLACE = re.compile(r"column '((?:[^']|'')+)' at row (\d+)|at row (\d+)", re.I)
-_NAMED = re.compile(r"(?:constraint|key) [`']([^`']+)[`']|CONSTRAINT `([^`]+)`", re.I)
-
-
-def rejection(number: int, message: str, offset: int = 0) -> RowRejected:
-    """The refusal of a row. Of the server's message only names and the row's number are kept."""
-    place = _PLACE.search(message)
-    details: dict[str, Any] = {"errno": number}
-    where = ""
-    if place is not None and place[1]:
-        column = place[1].rsplit(".", 1)[-1].strip("`'")
-        details["column"] = column
-        where = f"column {column}: "
-    if place is not None:
-        details["row"] = int(place[2] or place[3]) + offset
-    if number == 1048 and (found := re.search(r"Column '(.+?)' cannot", message)):
-        details["column"] = found[1]
-        where = f"column {found[1]}: "
-    constraint = _NAMED.search(message) if number in (1062, 1452, 3819, 4025) else None
-    if constraint is not None:
-        details["constraint"] = constraint[1] or constraint[2]
-        where = f"{details['constraint']}: "
-    reason = REASONS.get(number, f"the server reported error {number}")
-    return RowRejected(
-        f"{where}{reason}.",
-        remedy="Change the row, choose another type (options.typeOverrides), or use onError: "
-        "quarantine.",
-        **details,
-    )

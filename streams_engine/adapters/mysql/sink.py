@@ -6,11 +6,12 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 import pymysql
+from pymysql.connections import Connection
 
 from streams_engine.adapters.mysql.catalog import describe
 from streams_engine.adapters.mysql.connect import (
@@ -71,9 +72,7 @@ class MysqlSink:
         with self._lock:
             if self._closed:
                 raise ConnectionFailed("The target was closed.", retryable=False)
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._open()
+        connection = self._alive() or self._open()
         with self._lock:
             closed = self._closed
             if not closed:
@@ -82,6 +81,19 @@ class MysqlSink:
             _end(connection)
             raise ConnectionFailed("The target was closed.", retryable=False)
         return connection
+
+    def _alive(self) -> Any:
+        """An idle connection that still answers, or None."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return None
+            try:
+                connection.ping(reconnect=False)
+                return connection
+            except (pymysql.MySQLError, OSError):
+                _end(connection)
 
     def _open(self) -> Any:
         connection = self._connect.open(local_infile=True)
@@ -96,12 +108,12 @@ class MysqlSink:
         return connection
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[Any]:
+    def _connection(self, begin: Callable[[Any], None] = Connection.begin) -> Iterator[Any]:
         """A connection whose transaction ends with the block: committed, or rolled back."""
         connection = self._acquire()
         try:
             with translating("writing to the target"):
-                connection.begin()
+                begin(connection)
             yield connection
             with translating("committing on the target"):
                 connection.commit()
@@ -185,16 +197,8 @@ class MysqlSink:
 
     def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Put or remove records in one transaction."""
-        self._make_state()
-        with self._connection() as connection:
+        with self._connection(self._state.begin) as connection:
             self._state.save(connection, stream, records)
-
-    def _make_state(self) -> None:
-        connection = self._acquire()
-        try:
-            self._state.make(connection)
-        finally:
-            self._release(connection)
 
     def forget(self, stream: str) -> None:
         """Remove a stream's records; the state's tables go where they are empty."""
@@ -207,10 +211,9 @@ class MysqlSink:
         loader = Loader(connection, load, local_infile=self._local_infile, packet=self._packet)
         attempt = uuid4().hex
         try:
-            self._state.make(connection)
             with translating(f"loading {load.table}"):
                 loader.stage()
-                connection.begin()
+                self._state.begin(connection)
                 loader.run(rows)
             checkpoint = mark()
             rejected = (*checkpoint.rejected, *loader.rejected)
@@ -285,8 +288,7 @@ class MysqlSink:
             self._demand_alone(connection, emptied)
             self._each(connection, [s for s in statements if s.drops], findings)
             if state is not None:
-                self._state.make(connection)
-                connection.begin()
+                self._state.begin(connection)
                 self._state.save(connection, *state)
                 with translating("writing the checkpoint"):
                     connection.commit()
@@ -332,8 +334,14 @@ class MysqlSink:
                 " WHERE (referenced_table_schema, referenced_table_name) IN %s",
                 (sorted((t.schema, t.name) for t in emptied),),
             )
-            for schema, table, other_schema, other in cursor.fetchall():
-                if TableId(other_schema, other) not in emptied:
+            references = cursor.fetchall()
+            cursor.execute("SELECT @@lower_case_table_names")
+            same = str.casefold if cursor.fetchone()[0] else str
+            known = {(same(t.schema), same(t.name)) for t in emptied}
+            for schema, table, other_schema, other in references:
+                # The catalog compares names without their case, the server may not.
+                ours = (same(schema), same(table)) in known
+                if ours and (same(other_schema), same(other)) not in known:
                     raise TargetConflict(
                         f"{other_schema}.{other} refers to {schema}.{table}, which would be "
                         "emptied under it.",

@@ -11,8 +11,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pymysql
+
 from streams_engine.adapters.mysql.connect import translating
 from streams_engine.adapters.mysql.selecting import quote
+from streams_engine.errors import TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
 
 __all__ = ["STATE_TABLES", "StateTable"]
@@ -20,6 +23,12 @@ __all__ = ["STATE_TABLES", "StateTable"]
 STATE_TABLES = ("streams_engine_state", "streams_engine_quarantine")
 DATABASE = "streams_engine"
 """Where the target has no database of its own: a whole server is written to."""
+
+NO_TABLE = (1146, 1049)
+BUSY = (1044, 1142, 1205)
+"""No right to lock; or a lock that others hold."""
+
+TRIES = 5
 
 
 class StateTable:
@@ -61,6 +70,25 @@ class StateTable:
             )
         self._made = True
 
+    def begin(self, connection: Any) -> None:
+        """Begin a transaction in which the tables stay: no one can drop them until it ends."""
+        with translating("opening the checkpoint"), connection.cursor() as cursor:
+            for _ in range(TRIES):
+                self.make(connection)
+                connection.begin()
+                try:
+                    cursor.execute(f"SELECT 1 FROM {self._state} LIMIT 0")
+                    cursor.execute(f"SELECT 1 FROM {self._quarantine} LIMIT 0")
+                    return
+                except pymysql.ProgrammingError as error:
+                    if error.args[0] not in NO_TABLE:
+                        raise
+                    self._made = False  # another process, whose stream was the last, dropped them
+        raise TargetConflict(
+            f"The state tables in database {self._database} vanish again and again.",
+            remedy="Find what drops them.",
+        )
+
     def _there(self, cursor: Any) -> bool:
         cursor.execute(
             "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s"
@@ -91,8 +119,12 @@ class StateTable:
             f"INSERT INTO {self._state} (stream, name, document, attempt) VALUES (%s, %s, %s, %s)"
             " ON DUPLICATE KEY UPDATE document = VALUES(document), attempt = VALUES(attempt)"
         )
-        kept = [(_short(stream), k, json.dumps(v), attempt) for k, v in records.items() if v]
-        gone = [key for key, document in records.items() if not document]
+        kept = [
+            (_short(stream), key, json.dumps(document), attempt)
+            for key, document in records.items()
+            if document is not None
+        ]
+        gone = [key for key, document in records.items() if document is None]
         with translating("writing the checkpoint"), connection.cursor() as cursor:
             if kept:
                 cursor.executemany(put, kept)
@@ -119,16 +151,34 @@ class StateTable:
                 return
             cursor.execute(f"DELETE FROM {self._state} WHERE stream = %s", (_short(stream),))
             connection.commit()
+            self._drop_empty(cursor)
+
+    def _drop_empty(self, cursor: Any) -> None:
+        """Drop the tables where both are empty, and no write of another stream is under way."""
+        cursor.execute("SET SESSION lock_wait_timeout = 1")
+        try:
+            cursor.execute(f"LOCK TABLES {self._state} WRITE, {self._quarantine} WRITE")
             cursor.execute(
                 f"SELECT EXISTS (SELECT 1 FROM {self._state})"
                 f" OR EXISTS (SELECT 1 FROM {self._quarantine})"
             )
-            if cursor.fetchone()[0]:
-                return
-            cursor.execute(f"DROP TABLE {self._state}, {self._quarantine}")
-            self._made = False
-            if self._own:
-                cursor.execute(f"DROP DATABASE {quote(self._database)}")
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"DROP TABLE {self._state}, {self._quarantine}")
+                self._made = False
+        except pymysql.MySQLError as error:
+            if error.args[0] not in BUSY:
+                raise
+            return  # somebody writes, or may not lock: they stay for the next end of a stream
+        finally:
+            cursor.execute("UNLOCK TABLES")
+            cursor.execute("SET SESSION lock_wait_timeout = DEFAULT")
+        if self._own and not self._made:
+            cursor.execute(
+                "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s",
+                (self._database,),
+            )
+            if not cursor.fetchone()[0]:
+                cursor.execute(f"DROP DATABASE IF EXISTS {quote(self._database)}")
 
     def record(
         self,
