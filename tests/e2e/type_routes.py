@@ -58,8 +58,13 @@ class Duty(Enum):
 
     HOLD = "hold"
     NULL = "null"
+    STATED = "stated"
+    """Zero for minus zero, as the plan says of the column."""
     REFUSE = "refuse"
     EITHER = "either"
+
+
+TOGETHER = (Duty.HOLD, Duty.NULL, Duty.STATED)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,6 @@ class Fact:
     native: str = ""
     json: str | None = None
     """An array: what the source's server makes of it as JSON."""
-    json_type: str | None = None
     """JSON on MySQL: what kind of value the server holds."""
     zero_date: bool = False
 
@@ -561,24 +565,21 @@ def float_duty(server: Server, fact: Fact) -> Duty:
             cursor.execute(f"CREATE TABLE probe (v {kind})")
             cursor.execute("INSERT INTO probe VALUES (%s)", (shown,))
             cursor.execute("SELECT CAST(CAST(v AS DOUBLE) AS CHAR) FROM probe")
-            return Duty.HOLD if mysql_agrees(fact, cursor.fetchone()[0]) else Duty.REFUSE
+            if mysql_agrees(fact, kept := cursor.fetchone()[0]):
+                return Duty.HOLD
+            zeros = float(fact.text) == float(kept) == 0 and server.kind == "mariadb"
+            return Duty.STATED if zeros else Duty.REFUSE
         except pymysql.MySQLError:
             return Duty.REFUSE
         finally:
             server.drop_database(name)
 
 
-OPAQUE = ("BLOB", "BIT", "OPAQUE", "DATE", "TIME", "DATETIME", "DECIMAL")
-
-
 def duty_mysql_to_mysql(fact: Fact, source: Server, target: Server) -> Duty:
     if fact.native == "enum" and fact.text == "":
         return Duty.EITHER
-    if fact.native == "json" and fact.text is not None:
-        if source.kind == target.kind == "mysql" and fact.json_type in OPAQUE:
-            return Duty.EITHER
-        if source.kind != target.kind:
-            return json_duty(target, fact.text)
+    if fact.native == "json" and fact.text is not None and source.kind != target.kind:
+        return json_duty(target, fact.text)
     if fact.family in ("float32", "float64") and fact.text is not None:
         return float_duty(target, fact)
     return Duty.HOLD
@@ -634,8 +635,8 @@ def duty_postgres_to_file(fact: Fact, form: str) -> Duty:
             return Duty.REFUSE
         if fact.family == "time" and (fact.text or "").startswith("24:"):
             return Duty.REFUSE
-        if fact.family in ("datetime", "instant") and past_arrow(fact.text):
-            return Duty.REFUSE
+    if fact.family in ("datetime", "instant") and past_arrow(fact.text):
+        return Duty.REFUSE
     return Duty.HOLD
 
 
@@ -696,19 +697,10 @@ class MysqlSource:
         tables = grouped(taken)
         fill(server, probing.database, tables)
         facts = {name: mysql_fact(held) for name, held in held_values(probing, tables).items()}
-        if server.kind == "mysql":
-            kinds = mysql_texts(
-                probing, tables, lambda case: "JSON_TYPE({})" if is_json(facts, case) else "NULL"
-            )
-            facts = {n: replace(fact, json_type=kinds[n]) for n, fact in facts.items()}
         return cls(end, impossible, taken, facts)
 
     def fill(self, tables: Mapping[str, list[Case]]) -> None:
         fill(self.end.server, self.end.database, tables)
-
-
-def is_json(facts: Mapping[str, Fact], case: Case) -> bool:
-    return facts[case["id"]].native == "json"
 
 
 def mysql_texts(
@@ -785,7 +777,9 @@ def postgres_facts(end: End, tables: Mapping[str, list[Case]]) -> dict[str, Fact
                 kind, typtype, category, native, nullable = described[column(case)]
                 array = category == "A"
                 as_json = f"to_jsonb({column(case)})::text" if array else "NULL"
-                query = f"SELECT {column(case)}::text, {as_json} FROM {name}"
+                # The cast of an inet appends /32, which SELECT does not print.
+                shown = "abbrev({})" if kind == "inet" else "{}::text"
+                query = f"SELECT {shown.format(column(case))}, {as_json} FROM {name}"
                 text, document_of = connection.execute(query).fetchone()
                 family = POSTGRES_FAMILIES.get(kind, "text")
                 if array:
@@ -949,6 +943,7 @@ class Route:
 class Outcome:
     held: int
     nulled: list[str]
+    stated: list[str]
     refused: list[str]
     wrong: dict[str, Any]
 
@@ -1039,14 +1034,14 @@ def travel(route: Route) -> Outcome:
     """Every case over a route, with what is wrong about any of them."""
     source = route.source
     duties = {case["id"]: route.duty(source.facts[case["id"]]) for case in source.wanted}
-    together = [c for c in source.wanted if duties[c["id"]] in (Duty.HOLD, Duty.NULL)]
+    together = [c for c in source.wanted if duties[c["id"]] in TOGETHER]
     alone = {
         f"r{i}": [case] for i, case in enumerate(c for c in source.wanted if c not in together)
     }
     tables = grouped(together)
     source.fill({**tables, **alone})
     arrival = arrive(route, tables)
-    outcome = Outcome(0, [], [], {})
+    outcome = Outcome(0, [], [], [], {})
     for name, (case,) in alone.items():
         target = route.fresh()
         try:
@@ -1077,6 +1072,9 @@ def travel(route: Route) -> Outcome:
         if duties[name] is Duty.NULL:
             outcome.nulled.append(column(case))
             fact = replace(fact, text=None)
+        if duties[name] is Duty.STATED:
+            outcome.stated.append(name)
+            fact = replace(fact, text="0")
         wrong = route.agrees(case, fact, arrival)
         if wrong is None:
             outcome.held += 1
@@ -1097,6 +1095,7 @@ def summary(route: Route, outcome: Outcome) -> str:
     source = route.source
     return (
         f"\n{route.name}: {outcome.held} held of {len(source.wanted)}, {len(outcome.nulled)} of "
-        f"them NULL by zeroDates, {len(outcome.refused)} refused by name: {outcome.refused}; "
+        f"them NULL by zeroDates, {len(outcome.stated)} zero for minus zero as the plan states, "
+        f"{len(outcome.refused)} refused by name: {outcome.refused}; "
         f"{len(source.impossible)} this server does not take: {sorted(source.impossible)}"
     )
