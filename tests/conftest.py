@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from streams_engine.testing.servers import FLAVOURS, Server, ServerError, availa
 
 USED: dict[str, str] = {}
 MISSING: dict[str, str] = {}
+COUNTED: list[str] = []
 
 
 def _server(name: str) -> Iterator[Server]:
@@ -96,6 +97,12 @@ def database() -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="session")
+def counted() -> Callable[[str], None]:
+    """``counted(line)`` puts a line of figures under the run's output."""
+    return COUNTED.append
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of sample databases beside the project, which a checkout alone lacks."""
     path = Path(__file__).parents[2] / "shared" / "data"
@@ -105,7 +112,7 @@ def shared_data() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which servers the run used, loudly where one was missing."""
+    """Say which servers the run used, loudly where one was missing, and what was counted."""
     for name in FLAVOURS:
         if name in USED:
             terminalreporter.write_line(f"server {name}: {USED[name]}")
@@ -113,3 +120,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"!!! server {name} MISSING: {MISSING[name]}", red=True)
         else:
             terminalreporter.write_line(f"server {name}: not used by this run")
+    for line in COUNTED:
+        terminalreporter.write_line(line)

@@ -246,7 +246,11 @@ def printed(end: End, tables: Mapping[str, Mapping[str, str]]) -> dict[str, str 
 
 
 def test_mysql_to_postgres(
-    mysql_server: Server, pg18: Server, database: Any, shared_data: Path
+    mysql_server: Server,
+    pg18: Server,
+    database: Any,
+    shared_data: Path,
+    counted: Callable[[str], None],
 ) -> None:
     wanted = cases(shared_data, "mysql", *(["mariadb"] if mysql_server.kind == "mariadb" else []))
     source = End(mysql_server, database(mysql_server))
@@ -279,8 +283,8 @@ def test_mysql_to_postgres(
         if not (theirs is None if is_zero_date(mine) else agrees(mine, theirs)):
             wrong[case["id"]] = (case["type"], mine, theirs)
     wrong |= refusals(source, target, alone)
-    print(
-        f"\n{mysql_server.kind} -> PostgreSQL: {len(wanted) - len(wrong)} of {len(wanted)} held, "
+    counted(
+        f"{mysql_server.kind} -> PostgreSQL: {len(wanted) - len(wrong)} of {len(wanted)} held, "
         f"{len(nulled)} of them zero dates as NULL, {len(refused)} refused; "
         f"{len(impossible)} this server does not take: {sorted(impossible)}"
     )
@@ -329,7 +333,11 @@ def prepare_postgres(end: End, wanted: list[Case]) -> dict[str, str]:
 
 
 def test_postgres_to_postgres(
-    pg_server: Server, pg18: Server, database: Any, shared_data: Path
+    pg_server: Server,
+    pg18: Server,
+    database: Any,
+    shared_data: Path,
+    counted: Callable[[str], None],
 ) -> None:
     wanted = cases(shared_data, "postgres")
     source = End(pg_server, database(pg_server))
@@ -356,8 +364,8 @@ def test_postgres_to_postgres(
         for case in wanted
         if before[column(case)] != after[column(case)]
     }
-    print(
-        f"\n{pg_server.version} -> {pg18.version}: {len(wanted) - len(wrong)} of "
+    counted(
+        f"{pg_server.version} -> {pg18.version}: {len(wanted) - len(wrong)} of "
         f"{len(wanted)} held; {len(impossible)} not on both servers: {sorted(impossible)}"
     )
     assert not wrong

@@ -221,9 +221,9 @@ OPAQUE = ("BLOB", "BIT", "OPAQUE", "DATE", "TIME", "DATETIME", "DECIMAL")
 # The routes
 
 
-def finished(route: Route, impossible: int) -> None:
+def finished(route: Route, impossible: int, counted: Callable[[str], None]) -> None:
     outcome = travel(route)
-    print(summary(route, outcome))
+    counted(summary(route, outcome))
     for name, wrong in outcome.wrong.items():
         print("  wrong:", name, wrong)
     assert not sorted(outcome.wrong)
@@ -249,6 +249,7 @@ def test_mysql_to_mysql(
     request: pytest.FixtureRequest,
     database: Any,
     shared_data: Path,
+    counted: Callable[[str], None],
 ) -> None:
     server: Server = request.getfixturevalue(source_name)
     sink: Server = request.getfixturevalue(target_name)
@@ -304,7 +305,7 @@ def test_mysql_to_mysql(
         lambda fact: duty_mysql_to_mysql(fact, server, sink),
         agrees,
     )
-    finished(route, 4 if server.kind == "mariadb" else 0)
+    finished(route, 4 if server.kind == "mariadb" else 0, counted)
 
 
 def source_tables(source: MysqlSource) -> dict[str, list[Case]]:
@@ -330,6 +331,7 @@ def test_postgres_to_mysql(
     request: pytest.FixtureRequest,
     database: Any,
     shared_data: Path,
+    counted: Callable[[str], None],
 ) -> None:
     server: Server = request.getfixturevalue(source_name)
     sink: Server = request.getfixturevalue(target_name)
@@ -352,7 +354,7 @@ def test_postgres_to_mysql(
         lambda fact: duty_postgres_to_mysql(fact, sink),
         agrees,
     )
-    finished(route, 5 if source_name == "pg18" else 0)
+    finished(route, 5 if source_name == "pg18" else 0, counted)
 
 
 def wrong_type(wanted: str | None, made: str) -> Any:
@@ -381,16 +383,26 @@ def to_files(source: Any, form: str, name: str, path: Path, duty: Callable[[Fact
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_mysql_to_files(
-    mysql_server: Server, form: str, database: Any, shared_data: Path, tmp_path: Path
+    mysql_server: Server,
+    form: str,
+    database: Any,
+    shared_data: Path,
+    tmp_path: Path,
+    counted: Callable[[str], None],
 ) -> None:
     source = MysqlSource.prepare(mysql_server, database, mysql_cases(shared_data, mysql_server))
     route = to_files(source, form, mysql_server.kind, tmp_path, duty_mysql_to_file)
-    finished(route, 4 if mysql_server.kind == "mariadb" else 0)
+    finished(route, 4 if mysql_server.kind == "mariadb" else 0, counted)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_postgres_to_files(
-    pg_server: Server, form: str, database: Any, shared_data: Path, tmp_path: Path
+    pg_server: Server,
+    form: str,
+    database: Any,
+    shared_data: Path,
+    tmp_path: Path,
+    counted: Callable[[str], None],
 ) -> None:
     source = PostgresSource.prepare(pg_server, database, postgres_cases(shared_data))
     route = to_files(
@@ -400,4 +412,4 @@ def test_postgres_to_files(
         tmp_path,
         lambda fact: duty_postgres_to_file(fact, form),
     )
-    finished(route, 5 if "18" in pg_server.version else 0)
+    finished(route, 5 if "18" in pg_server.version else 0, counted)

@@ -1094,7 +1094,7 @@ def travel(route: Route) -> Outcome:
 def summary(route: Route, outcome: Outcome) -> str:
     source = route.source
     return (
-        f"\n{route.name}: {outcome.held} held of {len(source.wanted)}, {len(outcome.nulled)} of "
+        f"{route.name}: {outcome.held} held of {len(source.wanted)}, {len(outcome.nulled)} of "
         f"them NULL by zeroDates, {len(outcome.stated)} zero for minus zero as the plan states, "
         f"{len(outcome.refused)} refused by name: {outcome.refused}; "
         f"{len(source.impossible)} this server does not take: {sorted(source.impossible)}"
