@@ -149,7 +149,7 @@ def _maybe(chance: random.Random, value: Any) -> Any:
 
 
 def _person(number: int, key: int, chance: random.Random) -> Row:
-    note = f"{number} " + "".join(chance.choices("abcdefgh ijkl", k=chance.randint(500, 700)))
+    note = f"{number} " + "".join(chance.choices("abcdefgh ijkl", k=chance.randint(1300, 1600)))
     texts = (*HARD_TEXTS, *(f"name {n}" for n in range(20)))
     return {
         "id": key,

@@ -38,8 +38,8 @@ from streams_engine.testing.source_place import (
 
 __all__ = ["ReadingConformance"]
 
-CHUNK_ROWS = (110, 350, 100_000)
-CHUNK = 350
+CHUNK_ROWS = (110, 250, 100_000)
+CHUNK = 250
 """A size at which both tables with rows hold more than one chunk, or a chunk many batches."""
 
 

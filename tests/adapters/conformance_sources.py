@@ -108,7 +108,7 @@ class MysqlSourcePlace(DatabaseSourcePlace):
     mark = "`"
     analyze = "ANALYZE TABLE {}"
     types = {  # noqa: RUF012
-        "int64": "BIGINT", "text": "VARCHAR(800)", "decimal": "DECIMAL(12,2)", "date": "DATE",
+        "int64": "BIGINT", "text": "VARCHAR(2000)", "decimal": "DECIMAL(12,2)", "date": "DATE",
         "timestamp": "DATETIME(6)", "bool": "TINYINT(1)", "float64": "DOUBLE", "bytes": "BLOB",
     }  # fmt: skip
 

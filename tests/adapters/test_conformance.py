@@ -14,9 +14,13 @@ from conformance_fakes import BROKEN_SINKS, BROKEN_SOURCES
 from conformance_sinks import FilesSinkPlace, MysqlSinkPlace, NullSinkPlace, PostgresSinkPlace
 from conformance_sources import FilesSourcePlace, MysqlSourcePlace, PostgresSourcePlace
 
+from streams_engine.protocols import Snapshot
 from streams_engine.testing.conformance_sink import SinkConformance, SinkPlace
 from streams_engine.testing.conformance_source import SourceConformance, SourcePlace
+from streams_engine.testing.sample_rows import PEOPLE
 from streams_engine.testing.servers import Server
+from streams_engine.testing.source_place import found
+from streams_engine.testing.source_reading import CHUNK
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
 
@@ -51,7 +55,13 @@ def known_fault(request: pytest.FixtureRequest) -> None:
 # Our sources
 
 
-class TestMysqlSource(SourceConformance):
+class DatabaseSource(SourceConformance):
+    def test_the_sample_is_large_enough_to_be_cut(self, view: Snapshot) -> None:
+        """Else the suite would say nothing of the edges of chunks."""
+        assert len(view.chunks(found(view, PEOPLE.name), CHUNK)) > 1
+
+
+class TestMysqlSource(DatabaseSource):
     @pytest.fixture(scope="class", params=["mysql9", "mariadb"])
     @classmethod
     def place(cls, request: pytest.FixtureRequest) -> Iterator[SourcePlace]:
@@ -59,7 +69,7 @@ class TestMysqlSource(SourceConformance):
             yield place
 
 
-class TestPostgresSource(SourceConformance):
+class TestPostgresSource(DatabaseSource):
     @pytest.fixture(scope="class", params=["pg15", "pg18"])
     @classmethod
     def place(cls, request: pytest.FixtureRequest) -> Iterator[SourcePlace]:
