@@ -6,28 +6,36 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-__all__ = ["blocks", "bundles"]
+__all__ = ["BLOCK_BYTES", "blocks", "bundles", "gathered"]
 
-BLOCK_BYTES = 8 << 20
-BLOCK_ROWS = 65_536
+BLOCK_BYTES = 2 << 20
+BLOCK_ROWS = 16_384
 """How much is gathered from bundles before it is encoded: encoding small blocks costs triple."""
+
+MEASURED_ROWS = 100
+"""The size of a batch is asked for once in so many rows: asking costs more than cutting it."""
 
 
 def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """Batches of exactly ``rows`` rows, the last one smaller; empty blocks vanish.
 
     Each is a slice of a block and pins it; only a bundle that straddles two blocks is
-    a copy of its own few rows.
+    a copy of its own few rows. Rows so large that a bundle of them would hold more than
+    `BLOCK_BYTES` come in smaller ones.
     """
     rest: list[pa.RecordBatch] = []
-    held = 0
+    held = size = 0
     for block in blocks:
         start = 0
+        if held and size >= BLOCK_BYTES:
+            yield _joined(rest)
+            rest, held = [], 0
         if held:
             start = min(rows - held, block.num_rows)
             rest.append(block.slice(0, start))
             held += start
             if held < rows:
+                size += block.nbytes
                 continue
             yield _joined(rest)
             rest, held = [], 0
@@ -36,6 +44,7 @@ def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBa
             yield block.slice(offset, rows)
         if whole < block.num_rows:
             rest, held = [block.slice(whole)], block.num_rows - whole
+            size = rest[0].nbytes
     if held:
         yield _joined(rest)
 
@@ -54,16 +63,22 @@ def _without_columns(rows: int) -> pa.RecordBatch:
 
 def blocks(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Bundles gathered into blocks worth encoding."""
+    while (block := gathered(rows)) is not None:
+        yield block
+
+
+def gathered(rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    """The next block of bundles, as one batch; None where no row is left."""
     held: list[pa.RecordBatch] = []
-    size = count = 0
-    for batch in rows:
-        if not batch.num_rows:
+    size = count = unmeasured = usual = 0
+    while size < BLOCK_BYTES and count < BLOCK_ROWS and (batch := next(rows, None)) is not None:
+        if not (length := batch.num_rows):
             continue
         held.append(batch)
-        size += batch.nbytes
-        count += batch.num_rows
-        if size >= BLOCK_BYTES or count >= BLOCK_ROWS:
-            yield _joined(held)
-            held, size, count = [], 0, 0
-    if held:
-        yield _joined(held)
+        count += length
+        unmeasured += length
+        if unmeasured >= MEASURED_ROWS or length < usual:
+            size += batch.nbytes * unmeasured // length
+            unmeasured = 0
+        usual = length
+    return _joined(held) if held else None

@@ -439,9 +439,13 @@ class Extract:
     limit: int | None = None
     query: str | None = None
     """Read this query's result instead of the table."""
+    tuples: bool = False
+    """Rows as PostgreSQL's COPY BINARY has them, whole, in one column: nothing looks inside."""
 
     def arrow_schema(self) -> pa.Schema:
         """The schema of each batch that a reader yields for this extract."""
+        if self.tuples:
+            return pa.schema([pa.field("tuple", pa.binary())])
         return pa.schema([pa.field(c.name, c.arrow, nullable=c.nullable) for c in self.columns])
 
 

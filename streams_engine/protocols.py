@@ -140,6 +140,8 @@ class Load:
     transaction with its reason, and counted; the others go through."""
     chunk: int = 0
     """The number of the chunk that the rows are of: it names a file."""
+    tuples: bool = False
+    """Batches are those of an extract with ``tuples``; ``columns`` say what is in them."""
 
 
 @dataclass(frozen=True, slots=True)

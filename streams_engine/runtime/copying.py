@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
+from streams_engine.bundles import gathered
 from streams_engine.errors import ConnectionFailed, RowRejected, StreamsError
 from streams_engine.model import Chunk, Finding, Severity, TableId
 from streams_engine.protocols import Checkpoint, Load, Rejected, Sink
@@ -30,6 +31,10 @@ from streams_engine.stats import Counters
 __all__ = ["ChunkTask", "Copier"]
 
 log = logging.getLogger("streams_engine.copying")
+
+RELEASED_BLOCKS = 4
+"""After so many blocks Arrow's allocator is told to hand back what it keeps: unasked it keeps,
+for each thread, several times of what is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,11 @@ class Copier:
 
 
 class _Feed(Iterator[pa.RecordBatch]):
-    """The bundles of one chunk on their way to the sink, up to the next cut."""
+    """The rows of one chunk on their way to the sink, up to the next cut.
+
+    Bundles are where a run can be cut; what lies between two cuts is gathered into blocks,
+    so that converting and encoding cost the same for any size of bundle.
+    """
 
     def __init__(self, copier: Copier, task: ChunkTask, reader: Iterator[pa.RecordBatch]) -> None:
         self._copier = copier
@@ -172,6 +181,7 @@ class _Feed(Iterator[pa.RecordBatch]):
         # A portion without rows must not forget how far earlier ones came.
         self._last = None if task.chunk.ordered else task.chunk.low
         self._rows = task.chunk.skip
+        self._blocks = 0
         self.ended = False
         self.taken = 0
         self.rejected: list[Rejected] = []
@@ -196,28 +206,35 @@ class _Feed(Iterator[pa.RecordBatch]):
             close()
 
     def __next__(self) -> pa.RecordBatch:
-        control = self._copier.control
-        if self.ended or control.cut() or control.out_of_rows:
+        block = gathered(self._granted())
+        if block is None:
             raise StopIteration
-        batch = self._held if self._held is not None else self._pull()
-        granted = control.reserve(batch.num_rows)
-        self._held = batch.slice(granted) if granted < batch.num_rows else None
-        if not granted and batch.num_rows:
-            raise StopIteration
-        self.taken += granted
-        self._rows += granted
-        return self._checked(batch.slice(0, granted))
+        self._copier.counters.read(block.num_rows, block.nbytes)
+        self._blocks += 1
+        if not self._blocks % RELEASED_BLOCKS:
+            pa.default_memory_pool().release_unused()
+        return self._checked(block)
 
-    def _pull(self) -> pa.RecordBatch:
-        try:
-            batch = next(self._reader)
-        except StopIteration:
-            self.ended = True
-            raise
-        self._copier.counters.read(batch.num_rows, batch.nbytes)
-        return batch
+    def _granted(self) -> Iterator[pa.RecordBatch]:
+        """Bundles, up to a cut or a limit."""
+        control = self._copier.control
+        while not (self.ended or control.cut() or control.out_of_rows):
+            bundle = self._held if self._held is not None else next(self._reader, None)
+            if bundle is None:
+                self.ended = True
+                return
+            granted = control.reserve(bundle.num_rows)
+            whole = granted == bundle.num_rows
+            self._held = None if whole else bundle.slice(granted)
+            if not granted and bundle.num_rows:
+                return
+            self.taken += granted
+            self._rows += granted
+            yield bundle if whole else bundle.slice(0, granted)
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._task.load.tuples:
+            return batch
         converted, bad, replaced = self._convert(batch)
         table = self._task.mapping.source.id
         for column, count in replaced.items():

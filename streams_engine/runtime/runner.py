@@ -40,6 +40,13 @@ class BooleanScan(Protocol):
 
 
 @runtime_checkable
+class TupleSink(Protocol):
+    """A sink that takes rows whole, as PostgreSQL's COPY BINARY has them."""
+
+    takes_tuples: bool
+
+
+@runtime_checkable
 class Flavoured(Protocol):
     """A sink whose dialect has flavours: which one is seen only on the server."""
 
@@ -161,6 +168,7 @@ class Convert:
         if flavour is not None:
             options = replace(options, mariadb=flavour)
         findings = Findings()
+        whole = isinstance(self.sink, TupleSink) and self.sink.takes_tuples
         catalog, chosen = apply_selections(catalog, origin.selections, findings)
         tables = [table for table in catalog.tables if table.query is None]
         if self.sink.dialect is Dialect.POSTGRES and isinstance(scanner, BooleanScan):
@@ -173,7 +181,12 @@ class Convert:
         return replace(
             mapped,
             tables=tuple(
-                replace(m, selection=chosen.get(replace(m.source.id, alias="")))
+                replace(
+                    m,
+                    selection=chosen.get(replace(m.source.id, alias="")),
+                    # A bad row that is set aside is shown, which takes a look inside.
+                    tuples=m.tuples and whole and not self.job.quarantine,
+                )
                 for m in mapped.tables
             ),
             findings=(*findings.items, *mapped.findings),
@@ -274,6 +287,7 @@ class Convert:
             upsert=bool(key),
             freeze=fresh and alone and not key and not mapping.target.inherits,
             quarantine=self.job.quarantine,
+            tuples=mapping.tuples,
         )
 
     def _finish(self, prepared: Preparation, copier: Copier | None, going_on: Continuation) -> None:

@@ -37,7 +37,7 @@ from streams_engine.schema.mapping import (
     chosen_type,
 )
 from streams_engine.schema.naming import shorten
-from streams_engine.schema.postgres import WIRE, has_binary_form
+from streams_engine.schema.postgres import WIRE, base_of, has_binary_form
 from streams_engine.schema.postgres_ddl import literal, name_of
 
 __all__ = ["NEXT_VALUE", "map_postgres", "transport", "without_wire"]
@@ -202,7 +202,17 @@ class _Mapper:
             partitioning=source.partitioning and self._partitioning(source.partitioning),
             inherits=tuple(self._id(parent) for parent in source.inherits),
         )
-        return TableMapping(source, target, tuple(c for c in columns if c.target.generated is None))
+        carried = tuple(c for c in columns if c.target.generated is None)
+        return TableMapping(source, target, carried, tuples=self._unchanged(carried))
+
+    def _unchanged(self, columns: tuple[ColumnMapping, ...]) -> bool:
+        """True where the target's server takes each value just as the source's sends it."""
+        return bool(columns) and all(
+            has_binary_form(c.target.type, c.target.arrow)
+            and self._native(c.source.type) == c.target.type
+            and base_of(c.source.type).name != "xml"  # which is sent with its encoding
+            for c in columns
+        )
 
     def _column(self, table: TableSchema, source: Column) -> ColumnMapping:
         where = f"{table.id}.{source.name}"

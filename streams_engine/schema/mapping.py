@@ -90,6 +90,8 @@ class TableMapping:
     target: TableSchema
     columns: tuple[ColumnMapping, ...]
     selection: Selected | None = None
+    tuples: bool = False
+    """Rows may go over as the source's server wrote them; not where bad ones are set aside."""
 
     def extract(self) -> Extract:
         """What is to be read."""
@@ -101,6 +103,7 @@ class TableMapping:
             chosen.sorts,
             chosen.limit,
             self.source.query,
+            self.tuples,
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pymysql.constants import FIELD_TYPE
 
+from streams_engine.cutting import cut
 from streams_engine.errors import RowRejected
 from streams_engine.schema.mysql import INVALID_DATE, INVALID_TIMESTAMP
 
@@ -24,9 +25,6 @@ Decoded = tuple[pa.Array, Places]
 
 DAY_MICROSECONDS = 86_400_000_000
 MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0], np.int64)
-MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.uint32)
-INLINE = 12
-"""Bytes that a string view holds itself: length, then 12 bytes, or 4 and buffer and offset."""
 
 
 class Block:
@@ -203,22 +201,9 @@ def _strings(
 
 
 def text(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
-    """Strings and bytes: views into the block, then one copy into the column."""
+    """Strings and bytes."""
     start, length = _strings(block, place, nulls)
-    views = np.zeros(
-        block.rows, dtype=[("length", "<i4"), ("a", "<u4"), ("b", "<u4"), ("c", "<u4")]
-    )
-    words = block.view("<u4")
-    short = length <= INLINE
-    views["length"] = length
-    views["a"] = words[start] & MASKS[np.minimum(length, 4)]
-    views["b"] = np.where(short, words[start + 4] & MASKS[np.clip(length - 4, 0, 4)], 0)
-    views["c"] = np.where(short, words[start + 8] & MASKS[np.clip(length - 8, 0, 4)], start)
-    array = pa.Array.from_buffers(
-        pa.binary_view(),
-        block.rows,
-        [_valid(nulls), pa.py_buffer(views), pa.py_buffer(block.buffer)],
-    ).cast(pa.binary())
+    array = cut(block.buffer, start, length, _valid(nulls))
     if not pa.types.is_binary(wanted):
         # Arrow checks here that the bytes are UTF-8.
         array = array.cast(pa.string())

@@ -17,19 +17,17 @@ from pymysql import err
 from pymysql.protocol import FieldDescriptorPacket
 
 from streams_engine.adapters.mysql.decoding import Block, decode
+from streams_engine.cutting import PAD
 from streams_engine.errors import RowRejected
 
-__all__ = ["PAD", "stream"]
+__all__ = ["stream"]
 
 COM_STMT_PREPARE = 0x16
 COM_STMT_EXECUTE = 0x17
 COM_STMT_CLOSE = 0x19
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 """How much is gathered before it is decoded; one row larger than that makes the block grow."""
-
-PAD = 64
-"""Bytes after the data, so that a view of eight bytes at the last field stays inside."""
 
 MAX_PACKET = 0xFFFFFF
 """A payload of exactly this length is continued in the next packet."""
@@ -134,7 +132,10 @@ def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
 
 
 def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]:
-    """(buffer, starts of the rows' payloads in it), until the EOF packet."""
+    """(buffer, starts of the rows' payloads in it), until the EOF packet.
+
+    The buffer is written over as soon as the next block is asked for: decoding copies.
+    """
     ahead = reader.take()
     buffer = bytearray(max(BLOCK_BYTES, len(ahead)) + PAD)
     buffer[: len(ahead)] = ahead
@@ -151,12 +152,13 @@ def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]
         if room < BLOCK_BYTES // 8 and starts:
             yield buffer, starts
             rest = buffer[position:fill]
-            buffer = bytearray(max(BLOCK_BYTES, len(rest) * 2) + PAD)
+            if len(buffer) - PAD > BLOCK_BYTES:  # it grew for one row
+                buffer = bytearray(max(BLOCK_BYTES, len(rest) * 2) + PAD)
             buffer[: len(rest)] = rest
             fill, position, starts = len(rest), 0, []
             continue
         if not room:  # one row is larger than the block
-            buffer.extend(bytes(len(buffer)))
+            buffer = buffer + bytearray(len(buffer))
             room = len(buffer) - PAD - fill
         with memoryview(buffer) as view:
             received = sock.recv_into(view[fill : fill + room])

@@ -47,6 +47,8 @@ SESSION: Mapping[str, str] = {
     "client_min_messages": "warning",
     # The planner may use other sessions' progress of a sequential scan: chunks want their order.
     "synchronize_seqscans": "off",
+    # Compiling the catalog's queries takes a second; running them takes milliseconds.
+    "jit": "off",
 }
 """What a session never inherits from server, database or role."""
 

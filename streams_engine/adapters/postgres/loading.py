@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from streams_engine.adapters.postgres import copy_binary, copy_text
+from streams_engine.adapters.postgres import copy_binary, copy_text, copy_tuples
 from streams_engine.adapters.postgres.connect import translate
 from streams_engine.bundles import blocks
 from streams_engine.errors import RowRejected
@@ -32,7 +32,7 @@ class Loader:
     def __init__(self, connection: psycopg.Connection, load: Load) -> None:
         self._connection = connection
         self._load = load
-        self._encoders = copy_binary.encoders_for(load.columns)
+        self._encoders = None if load.tuples else copy_binary.encoders_for(load.columns)
         self.rows = 0
         self.bytes = 0
         self.rejected: list[Rejected] = []
@@ -63,7 +63,7 @@ class Loader:
         self, into: sql.Composable, several: Iterator[pa.RecordBatch], *, freeze: bool = False
     ) -> None:
         load = self._load
-        binary = self._encoders is not None
+        binary = load.tuples or self._encoders is not None
         options = [sql.SQL("FORMAT binary" if binary else "FORMAT text")]
         if freeze:
             options.append(sql.SQL("FREEZE true"))
@@ -90,6 +90,8 @@ class Loader:
 
     def _encode(self, block: pa.RecordBatch) -> Any:
         load = self._load
+        if load.tuples:
+            return copy_tuples.encode(block)
         try:
             if self._encoders is None:
                 return copy_text.encode(block, load.columns)

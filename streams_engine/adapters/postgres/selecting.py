@@ -20,7 +20,8 @@ def name(table: TableId) -> sql.Identifier:
 
 def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:
     """The query that reads a chunk; in key order where the chunk has a key."""
-    columns = sql.SQL(", ").join(projection(column) for column in extract.columns)
+    show = plain if extract.tuples else projection
+    columns = sql.SQL(", ").join(show(column) for column in extract.columns)
     source: sql.Composable = sql.SQL("ONLY {}" if only else "{}").format(
         name(chunk.relation or chunk.table)
     )
@@ -42,6 +43,11 @@ def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:
     if chunk.skip:
         query += sql.SQL(" OFFSET {}").format(sql.Literal(chunk.skip))
     return query
+
+
+def plain(column: Column) -> sql.Composable:
+    """A column as it is."""
+    return sql.Identifier(column.name)
 
 
 def projection(column: Column) -> sql.Composed:

@@ -32,6 +32,7 @@ class PostgresSink:
     """A PostgreSQL database that is written to. Safe to use from many threads."""
 
     dialect = Dialect.POSTGRES
+    takes_tuples = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -13,9 +13,11 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from streams_engine.adapters.postgres import copy_tuples
 from streams_engine.adapters.postgres.connect import (
     SESSION,
     PostgresConnect,
+    pin,
     translating,
 )
 from streams_engine.adapters.postgres.selecting import select
@@ -25,7 +27,7 @@ from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, Tab
 
 __all__ = ["PostgresSnapshot"]
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 """What ADBC gathers before it hands a block over."""
 
 IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
@@ -50,7 +52,8 @@ class PostgresSnapshot:
         self._connect = connect
         self._holder = holder
         self._query_path = query_path
-        self._readers: set[Any] = set()
+        self._readers: dict[Any, Callable[[], None]] = {}
+        """Open connections, and what ends the statement that one is at."""
         self.readers = readers
         self._lock = threading.Lock()
         self._closed = False
@@ -180,7 +183,8 @@ class PostgresSnapshot:
         table = self._own(extract.table)
         only = chunk.relation is None and not (table is not None and table.partitioning)
         query = select(extract, chunk, only=only).as_string(self._holder)
-        return bundles(self._blocks(extract, query), rows)
+        read = self._tuples if extract.tuples else self._blocks
+        return bundles(read(extract, query), rows)
 
     def _blocks(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
         wanted = extract.arrow_schema()
@@ -202,6 +206,23 @@ class PostgresSnapshot:
         finally:
             self._leave(reader)
 
+    def _tuples(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
+        """Rows as the server writes them, over a connection of psycopg's."""
+        what = f"reading {extract.table}"
+        reader = self._connect.open()
+        with self._lock:
+            self._readers[reader] = reader.cancel
+        try:
+            with _translating(what, self):
+                reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                reader.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'".encode())
+                pin(reader, IN_ORDER)
+                if extract.query is not None:
+                    reader.execute(f"SET LOCAL search_path TO {self._query_path}".encode())
+                yield from copy_tuples.read(reader, query, BLOCK_BYTES)
+        finally:
+            self._leave(reader)
+
     def _counted(self, query: str) -> Iterator[pa.RecordBatch]:
         """A table without columns still has rows."""
         count = query.replace("SELECT  FROM", "SELECT count(*) FROM", 1)
@@ -214,7 +235,7 @@ class PostgresSnapshot:
         with _translating(what, self), self._connect._files():
             reader = adbc.connect(self._connect.uri(), autocommit=False)
         with self._lock:
-            self._readers.add(reader)
+            self._readers[reader] = reader.adbc_cancel
         try:
             with _translating(what, self), reader.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -228,9 +249,9 @@ class PostgresSnapshot:
 
     def _leave(self, reader: Any) -> None:
         with self._lock:
-            self._readers.discard(reader)
+            cancel = self._readers.pop(reader)
         with contextlib.suppress(Exception):
-            reader.adbc_cancel()
+            cancel()
         with contextlib.suppress(Exception):
             reader.close()
 
@@ -250,10 +271,10 @@ class PostgresSnapshot:
         """End the view and every reader in it. Idempotent."""
         self._closed = True
         with self._lock:
-            readers = list(self._readers)
-        for reader in readers:
+            running = list(self._readers.values())
+        for cancel in running:
             with contextlib.suppress(Exception):
-                reader.adbc_cancel()
+                cancel()
         with contextlib.suppress(psycopg.Error):
             self._holder.close()
 
@@ -296,10 +317,10 @@ def _marked(column: pa.Array, storage: Any, epoch: int) -> pa.Array:
 
 @contextlib.contextmanager
 def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
-    """ADBC's errors as ours; a dead connection means that this reader lost the view."""
+    """The drivers' errors as ours; a dead connection means that this reader lost the view."""
     try:
         yield
-    except adbc.Error as error:
+    except (adbc.Error, psycopg.Error) as error:
         state = getattr(error, "sqlstate", None)
         if view._closed:
             raise ConnectionFailed(f"{what}: the snapshot was closed.", retryable=False) from None
