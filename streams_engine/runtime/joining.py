@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.errors import TargetConflict
+from streams_engine.errors import StreamsError, TargetConflict
 from streams_engine.model import (
     Catalog,
     Chunk,
@@ -22,7 +23,15 @@ from streams_engine.model import (
 from streams_engine.protocols import Scope, Snapshot, Source
 from streams_engine.schema.mapping import MappedCatalog, MappingOptions, Selected
 
-__all__ = ["JoinedView", "Origin", "merged", "positions", "stamped"]
+__all__ = [
+    "JoinedView",
+    "Origin",
+    "demand_names",
+    "merged",
+    "positions",
+    "stamped",
+    "told_apart",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ def stamped(catalog: Catalog, alias: str) -> Catalog:
 
 def merged(parts: Sequence[MappedCatalog]) -> MappedCatalog:
     """The mappings of several sources onto one target."""
+    _demand_distinct(parts)
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -89,6 +99,49 @@ def merged(parts: Sequence[MappedCatalog]) -> MappedCatalog:
         tuple(table for part in parts for table in part.tables),
         tuple(finding for part in parts for finding in part.findings),
     )
+
+
+def _demand_distinct(parts: Sequence[MappedCatalog]) -> None:
+    """Raise `TargetConflict` where two things would become one table."""
+    seen: dict[TableId, str] = {}
+    for mapping in (table for part in parts for table in part.tables):
+        shown = _shown(mapping.source)
+        if (other := seen.setdefault(mapping.target.id, shown)) != shown or other is not shown:
+            raise TargetConflict(
+                f"{other} and {shown} would both become {mapping.target.id} on the target.",
+                remedy="Give one of them another name: a query's name, or a source's alias.",
+                table=str(mapping.target.id),
+            )
+
+
+def demand_names(catalog: Catalog) -> None:
+    """Raise `TargetConflict` where a query has the name of a table, or of another query."""
+    seen: set[TableId] = set()
+    for table in catalog.tables:
+        if table.id in seen:
+            raise TargetConflict(
+                f"The query '{table.id.name}' has the name of a table, or of another query.",
+                remedy="Give it a name of its own.",
+                table=str(table.id),
+            )
+        seen.add(table.id)
+
+
+def _shown(table: TableSchema) -> str:
+    what = f"the query {table.id.name}" if table.query else f"the table {table.id}"
+    return f"{what} of {table.id.alias}" if table.id.alias else what
+
+
+@contextmanager
+def told_apart(alias: str) -> Iterator[None]:
+    """Errors of one of several sources say which."""
+    try:
+        yield
+    except StreamsError as error:
+        if alias and "source" not in error.details:
+            error.message = f"source {alias}: {error.message}"
+            error.details["source"] = alias
+        raise
 
 
 def _shared(parts: Iterable[Sequence[UserType]]) -> tuple[UserType, ...]:

@@ -14,7 +14,14 @@ from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, Tab
 from streams_engine.protocols import LayoutSink, Load, Sink, Statement, StructureSink
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.copying import ChunkTask, Copier
-from streams_engine.runtime.joining import JoinedView, Origin, merged, stamped
+from streams_engine.runtime.joining import (
+    JoinedView,
+    Origin,
+    demand_names,
+    merged,
+    stamped,
+    told_apart,
+)
 from streams_engine.runtime.planning import Plan, describe
 from streams_engine.runtime.preflight import Preparation, prepare
 from streams_engine.runtime.resuming import Continuation, Memory
@@ -92,23 +99,28 @@ class Convert:
 
     def plan(self) -> Plan:
         """What `run` would do on an empty target; the target is not asked."""
-        findings = [f for origin in self.origins for f in origin.source.check()]
+        findings = [finding for origin in self.origins for finding in self._checked(origin)]
         return describe(self.mapped(), self.job.structure, findings)
 
     def mapped(self) -> MappedCatalog:
         """The mapping alone, for `plan` and `verify`."""
-        return merged(
-            [
-                self._map(origin, origin.source.catalog(origin.scope), origin.source)
-                for origin in self.origins
-            ]
-        )
+        mapped = []
+        for origin in self.origins:
+            with told_apart(origin.alias):
+                catalog = origin.source.catalog(origin.scope)
+            mapped.append(self._map(origin, catalog, origin.source))
+        return merged(mapped)
+
+    @staticmethod
+    def _checked(origin: Origin) -> Sequence[Finding]:
+        with told_apart(origin.alias):
+            return origin.source.check()
 
     def run(self, *, fresh: bool) -> None:
         """Do it. Raises the error that the run failed of."""
         with self.control.working():
             for origin in self.origins:
-                self._found(origin.source.check())
+                self._found(self._checked(origin))
             with self._opened() as (view, mapped):
                 self._found(self.sink.check())
                 memory = Memory(self.sink, self.job.name)
@@ -147,7 +159,8 @@ class Convert:
         with ExitStack() as stack:
             parts, mapped = {}, []
             for origin in self.origins:
-                snapshot = stack.enter_context(origin.source.snapshot(origin.scope, readers))
+                with told_apart(origin.alias):
+                    snapshot = stack.enter_context(origin.source.snapshot(origin.scope, readers))
                 parts[origin.alias] = snapshot
                 self._found(snapshot.findings)
                 mapped.append(self._map(origin, snapshot.catalog, snapshot, flavour))
@@ -169,6 +182,7 @@ class Convert:
             options = replace(options, mariadb=flavour)
         findings = Findings()
         whole = isinstance(self.sink, TupleSink) and self.sink.takes_tuples
+        demand_names(catalog)
         catalog, chosen = apply_selections(catalog, origin.selections, findings)
         tables = [table for table in catalog.tables if table.query is None]
         if self.sink.dialect is Dialect.POSTGRES and isinstance(scanner, BooleanScan):

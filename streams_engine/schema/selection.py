@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from streams_engine.errors import ConfigError
-from streams_engine.model import Catalog, Index, TableId, TableSchema
+from streams_engine.model import (
+    Catalog,
+    Dialect,
+    Expression,
+    ForeignKey,
+    Index,
+    TableId,
+    TableSchema,
+)
+from streams_engine.model import Sequence as Counter
 from streams_engine.schema.mapping import Findings, Selected
 
 __all__ = ["apply_selections"]
@@ -21,22 +35,37 @@ def apply_selections(
     Raises `ConfigError` naming the path of a column that the table has not.
     """
     chosen: dict[TableId, Selected] = {}
-    tables = []
     for table in catalog.tables:
         for name in (table.id.name, f"{table.id.schema}.{table.id.name}"):
             if name in selections and table.query is None:
                 path, selected = selections[name]
                 _check(table, selected, path)
                 chosen[table.id] = selected
-                if selected.columns:
-                    table = _narrowed(table, selected.columns, findings)
-        tables.append(table)
-    return replace(catalog, tables=tuple(tables)), chosen
+    narrowing = _Narrowing(
+        {table: frozenset(s.columns) for table, s in chosen.items() if s.columns}, findings
+    )
+    if not narrowing.kept:
+        return catalog, chosen
+    tables = tuple(
+        narrowing.table(table, chosen[table.id].columns)
+        if table.id in narrowing.kept
+        else narrowing.others(table)
+        for table in catalog.tables
+    )
+    whole = replace(catalog, tables=tables)
+    return replace(whole, sequences=narrowing.sequences(whole)), chosen
 
 
 def _check(table: TableSchema, selected: Selected, path: str) -> None:
     known = {column.name for column in table.columns}
     named = [(f"{path}.selectedColumns[{i}]", name) for i, name in enumerate(selected.columns)]
+    for i, (where, name) in enumerate(named):
+        if name in selected.columns[:i]:
+            raise ConfigError(
+                f"{where}: the column '{name}' is selected twice.",
+                path=where,
+                remedy="Name it once.",
+            )
     named += [(f"{path}.filters[{i}].column", f.column) for i, f in enumerate(selected.filters)]
     named += [(f"{path}.sorts[{i}].column", s.column) for i, s in enumerate(selected.sorts)]
     for where, name in named:
@@ -48,34 +77,123 @@ def _check(table: TableSchema, selected: Selected, path: str) -> None:
             )
 
 
-def _narrowed(table: TableSchema, names: tuple[str, ...], findings: Findings) -> TableSchema:
-    """The table with these columns; what needs another one is left out."""
-    kept = set(names)
+def _names(expression: Expression | None) -> set[str] | None:
+    """The columns that an expression is made of; None where its text is not understood."""
+    if expression is None:
+        return set()
+    try:
+        parsed = sqlglot.parse_one(expression.sql, dialect=expression.dialect.value)
+    except SqlglotError:
+        return None
+    return {column.name for column in parsed.find_all(exp.Column)}
 
-    def whole(index: Index | None) -> bool:
-        return (
-            index is not None
-            and set(index.columns) <= kept
-            and len(index.columns) == len(index.parts)
+
+@dataclass
+class _Narrowing:
+    """The tables with their selected columns; what needs another one is left out, and said."""
+
+    kept: Mapping[TableId, frozenset[str]]
+    findings: Findings
+
+    def table(self, table: TableSchema, names: Sequence[str]) -> TableSchema:
+        """One table, with these columns in their order."""
+        kept = self.kept[table.id]
+        left: list[str] = []
+
+        def within(
+            name: str,
+            expressions: Iterable[Expression | None],
+            columns: AbstractSet[str] = frozenset(),
+        ) -> bool:
+            needs = [_names(e) for e in expressions]
+            whole = columns <= kept and all(n is not None and n <= kept for n in needs)
+            if not whole:
+                left.append(name)
+            return whole
+
+        def covered(index: Index) -> bool:
+            expressions = [*(part.expression for part in index.parts), index.where]
+            return within(index.name, expressions, {*index.columns, *index.include})
+
+        keys = [index for index in (table.primary_key,) if index and covered(index)]
+        indexes = tuple(index for index in table.indexes if covered(index))
+        foreign = tuple(
+            fk
+            for fk in table.foreign_keys
+            if within(fk.name, (), set(fk.columns)) and self._refers(fk, left)
+        )
+        checks = tuple(check for check in table.checks if within(check.name, [check.expression]))
+        # MySQL counts only the first column of a key.
+        counted = {index.columns[0] for index in (*keys, *indexes) if index.columns}
+        if table.dialect is not Dialect.MYSQL:
+            counted = set(names)
+        columns = []
+        for column in map(table.column, names):
+            if not within(column.name, [column.generated]):
+                column = replace(column, generated=None)
+            if column.identity is not None and column.name not in counted:
+                column = replace(column, identity=None)
+                left.append(f"the counter of {column.name}")
+            columns.append(column)
+        if left:
+            self.findings.warn(
+                "selection",
+                table.id,
+                "Left out, or made plain, with the columns that are not selected: "
+                f"{', '.join(sorted(left))}.",
+            )
+        return replace(
+            table,
+            columns=tuple(columns),
+            primary_key=keys[0] if keys else None,
+            indexes=indexes,
+            foreign_keys=foreign,
+            checks=checks,
+            exclusions=(),
+            partitioning=None,
+            inherits=(),
         )
 
-    left = [i.name for i in (table.primary_key, *table.indexes) if i and not whole(i)]
-    left += [fk.name for fk in table.foreign_keys if not set(fk.columns) <= kept]
-    left += [check.name for check in table.checks]
-    if left:
-        findings.warn(
+    def _refers(self, fk: ForeignKey, left: list[str]) -> bool:
+        there = self.kept.get(fk.referenced)
+        whole = there is None or set(fk.referenced_columns) <= there
+        if not whole:
+            left.append(fk.name)
+        return whole
+
+    def others(self, table: TableSchema) -> TableSchema:
+        """A table that is whole, without foreign keys to columns that are not selected."""
+        left: list[str] = []
+        foreign = tuple(fk for fk in table.foreign_keys if self._refers(fk, left))
+        if not left:
+            return table
+        self.findings.warn(
             "selection",
             table.id,
-            f"Left out with the columns that are not selected: {', '.join(sorted(left))}.",
+            f"It refers to columns that are not selected; left out: {', '.join(sorted(left))}.",
         )
-    return replace(
-        table,
-        columns=tuple(table.column(name) for name in names),
-        primary_key=table.primary_key if whole(table.primary_key) else None,
-        indexes=tuple(index for index in table.indexes if whole(index)),
-        foreign_keys=tuple(fk for fk in table.foreign_keys if set(fk.columns) <= kept),
-        checks=(),
-        exclusions=(),
-        partitioning=None,
-        inherits=(),
-    )
+        return replace(table, foreign_keys=foreign)
+
+    def sequences(self, catalog: Catalog) -> tuple[Counter, ...]:
+        """Those whose owner is selected; without an owner where another column counts by it."""
+        found = []
+        for sequence in catalog.sequences:
+            if sequence.owner is not None and not self._owned(sequence.owner):
+                if not self._called(sequence, catalog):
+                    continue
+                sequence = replace(sequence, owner=None)
+            found.append(sequence)
+        return tuple(found)
+
+    def _owned(self, owner: tuple[TableId, str]) -> bool:
+        kept = self.kept.get(owner[0])
+        return kept is None or owner[1] in kept
+
+    def _called(self, sequence: Counter, catalog: Catalog) -> bool:
+        return any(
+            column.default is not None
+            and f"nextval('{sequence.id.name}'" in column.default.sql.replace('"', "")
+            for table in catalog.tables
+            for column in table.columns
+            if column.name in self.kept.get(table.id, {column.name})
+        )

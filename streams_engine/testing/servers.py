@@ -114,6 +114,7 @@ class Server:
             database=database,
             charset="utf8mb4",
             read_timeout=seconds,
+            ssl_disabled=True,  # a context of trusted authorities costs 30 ms a connection
             autocommit=True,
         )
 
@@ -472,6 +473,7 @@ MYSQL_SETTINGS: Mapping[str, str] = {
     "binlog-row-metadata": "FULL",
     "innodb-buffer-pool-size": "256M",
     "innodb-flush-log-at-trx-commit": "2",
+    "skip-name-resolve": "ON",
     "sync-binlog": "0",
     "local-infile": "ON",
     "max-allowed-packet": "256M",

@@ -119,8 +119,6 @@ class MysqlSourcePlace(DatabaseSourcePlace):
 class PostgresSourcePlace(DatabaseSourcePlace):
     mark = '"'
     analyze = "ANALYZE {}"
-    settings = ('ALTER DATABASE "{}" SET jit = off',)
-    """Compiling a query of the catalog takes a second, each time."""
     scope = Scope(schema="public")
     types = {  # noqa: RUF012
         "int64": "bigint", "text": "text", "decimal": "numeric(12,2)", "date": "date",

@@ -24,34 +24,6 @@ from streams_engine.testing.source_reading import CHUNK
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
 
-KNOWN = {
-    **dict.fromkeys(
-        (
-            "TestPostgresSource::test_filters[pg15-empty",
-            "TestPostgresSource::test_filters[pg18-empty",
-        ),
-        "IN and NOT IN of an empty list become IN (), which is no SQL",
-    ),
-    **dict.fromkeys(
-        ("TestMysqlSink::test_streams_are_told_apart", "TestMysqlSink::test_keys_are_told_apart"),
-        "the state's names compare without the spaces at their end",
-    ),
-    "TestPostgresSink::test_another_sink_forgets_meanwhile": (
-        "a sink remembers that it made the state's tables, which another one may drop"
-    ),
-}
-"""Faults of ours that are not repaired yet: the beginning of a test's id, and the reason."""
-
-
-@pytest.fixture(autouse=True)
-def known_fault(request: pytest.FixtureRequest) -> None:
-    """Expect the failure of a test whose fault is known; that it passes is a failure then."""
-    name = request.node.nodeid.split("::", 1)[1]
-    for begin, reason in KNOWN.items():
-        if name.startswith(begin):
-            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
-
 # Our sources
 
 

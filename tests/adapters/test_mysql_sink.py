@@ -293,7 +293,9 @@ def test_the_server_shows_what_was_meant(target: Target, way: str) -> None:
         whole = batch(of, list(range(len(rows))), *map(list, zip(*rows, strict=True)))
         target.write(Load(table, of), whole.slice(skip))
         found = list(zip(*target.rows(f"SELECT {asked} FROM t ORDER BY n"), strict=True))
-        for place, (case, values) in enumerate(zip(cases, zip(*rows[skip:], strict=False), strict=False)):
+        for place, (case, values) in enumerate(
+            zip(cases, zip(*rows[skip:], strict=False), strict=False)
+        ):
             wanted = [None if v is None else case[5](v) for v in values]
             assert (case[0], list(map(signed, found[place]))) == (
                 case[0],

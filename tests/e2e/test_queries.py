@@ -119,7 +119,6 @@ def test_results_become_tables(
     assert report.ok, report
 
 
-@pytest.mark.xfail(strict=True, reason="the remark swallows what is written around the query")
 @pytest.mark.parametrize("kind", ["mysql9", "pg15"])
 @pytest.mark.parametrize("query", ["SELECT id FROM t -- the end", "SELECT id FROM t; -- the end"])
 def test_a_query_that_ends_with_a_remark(
@@ -320,7 +319,6 @@ def test_a_query_that_calls_what_writes_changes_nothing(
         assert source.rows("SELECT is_called FROM counter") == [(False,)]
 
 
-@pytest.mark.xfail(strict=True, reason="what the server refuses while it runs is INTERNAL_ERROR")
 @pytest.mark.parametrize("expression", [*CALLS, "1 / (id - 2)"])
 def test_a_query_that_fails_as_it_runs_has_the_servers_error(
     pg15: Server, database: Any, target: End, expression: str
@@ -353,7 +351,6 @@ def test_a_query_that_the_server_refuses_is_named(
     assert target.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
-@pytest.mark.xfail(strict=True, reason="names are not compared before rows are read")
 @pytest.mark.parametrize("kind", ["mysql9", "pg15"])
 @pytest.mark.parametrize("into", ["pg18", "files"])
 @pytest.mark.parametrize("other", ["table", "query"])

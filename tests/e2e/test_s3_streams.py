@@ -185,7 +185,6 @@ def test_a_stopped_upload_goes_on(
     equal(source, target)
 
 
-@pytest.mark.xfail(strict=True, reason="at the root of a bucket no object is seen")
 def test_a_whole_bucket_is_a_source(source: End, target: End, client: Any, server: str) -> None:
     upload(source, server).run()
     assert keys(client) == ["t/_manifest.json", "t/part-0-0.parquet"]

@@ -216,7 +216,6 @@ def clashing(shop: End, crm: End) -> dict[str, Any]:
     }
 
 
-@pytest.mark.xfail(strict=True, reason="names of several sources are not compared")
 def test_two_tables_of_one_name_are_never_mixed(target: End, shop: End, crm: End) -> None:
     made = stream(target, **clashing(shop, crm))
     with pytest.raises(StreamsError, match="a_b_t") as caught:
@@ -225,7 +224,6 @@ def test_two_tables_of_one_name_are_never_mixed(target: End, shop: End, crm: End
     assert tables(target) == []
 
 
-@pytest.mark.xfail(strict=True, reason="names of several sources are not compared")
 def test_two_tables_of_one_folder_are_never_mixed(shop: End, crm: End, tmp_path: Path) -> None:
     made = stream(tmp_path / "out", **clashing(shop, crm))
     with pytest.raises(StreamsError, match="a_b_t") as caught:
@@ -265,7 +263,6 @@ def test_a_missing_table_of_one_source_is_named(postgres: End, shop: End, crm: E
     assert tables(postgres) == []
 
 
-@pytest.mark.xfail(strict=True, reason="errors of one source among several do not say which")
 @pytest.mark.parametrize("what", ["server", "table"])
 def test_an_error_names_the_alias(postgres: End, shop: End, crm: End, what: str) -> None:
     """Two sources may be of one server and hold tables of one name."""

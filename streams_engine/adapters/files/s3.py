@@ -54,7 +54,8 @@ class S3Files:
         key = self._key(path)
         found = []
         for prefix in (key, f"{key}/") if path else (f"{key}/" if key else "",):
-            found = [info for info in self._page(prefix) if prefix != key or info[0] == key]
+            exactly = prefix == key and key != ""
+            found = [info for info in self._page(prefix) if not exactly or info[0] == key]
             if found:
                 break
         cut = len(self._prefix) + 1 if self._prefix else 0

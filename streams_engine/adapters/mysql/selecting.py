@@ -115,7 +115,7 @@ def _listed(operator: str) -> Callable[[str, Any], str]:
     def build(column: str, value: Any) -> str:
         values = value if isinstance(value, list | tuple) else [value]
         if not values:  # IN () is no SQL
-            return "TRUE" if operator == "NOT IN" else "FALSE"
+            return f"{column} IS NOT NULL" if operator == "NOT IN" else "FALSE"
         return f"{column} {operator} ({', '.join(map(literal, values))})"
 
     return build

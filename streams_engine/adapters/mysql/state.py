@@ -53,8 +53,8 @@ class StateTable:
             if self._own:
                 cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quote(self._database)}")
             cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS {self._state} (stream VARCHAR(200) NOT NULL,"
-                " name VARCHAR(560) NOT NULL, document LONGTEXT NOT NULL,"
+                f"CREATE TABLE IF NOT EXISTS {self._state} (stream VARBINARY(800) NOT NULL,"
+                " name VARBINARY(2200) NOT NULL, document LONGTEXT NOT NULL,"
                 " attempt CHAR(32) NOT NULL DEFAULT '',"
                 " updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP"
                 " ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (stream, name))"
@@ -105,7 +105,7 @@ class StateTable:
             cursor.execute(
                 f"SELECT name, document FROM {self._state} WHERE stream = %s", (_short(stream),)
             )
-            return {key: json.loads(document) for key, document in cursor.fetchall()}
+            return {key.decode(): json.loads(document) for key, document in cursor.fetchall()}
 
     def save(
         self,

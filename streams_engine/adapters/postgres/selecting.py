@@ -137,6 +137,9 @@ def _compared(operator: str) -> Callable[[sql.Identifier, object], sql.Composed]
 def _listed(operator: str) -> Callable[[sql.Identifier, object], sql.Composed]:
     def build(column: sql.Identifier, value: object) -> sql.Composed:
         values = value if isinstance(value, list | tuple) else [value]
+        if not values:  # IN () is no SQL
+            nothing = sql.SQL("{} IS NOT NULL" if operator == "NOT IN" else "{} IS NULL AND FALSE")
+            return nothing.format(column)
         items = sql.SQL(", ").join(map(sql.Literal, values))
         return sql.SQL("{} {} ({})").format(column, sql.SQL(operator), items)
 

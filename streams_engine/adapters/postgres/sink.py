@@ -163,7 +163,7 @@ class PostgresSink:
     def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Put or remove records in one transaction."""
         with self._connection() as connection:
-            self._state.make(connection)
+            self._state.begin(connection)
             self._state.save(connection, stream, records)
 
     def forget(self, stream: str) -> None:
@@ -177,9 +177,8 @@ class PostgresSink:
         loader = Loader(connection, load)
         checkpoint: Checkpoint | None = None
         try:
-            self._state.make(connection)
+            self._state.begin(connection)
             with translating(f"loading {load.table}"):
-                # Opens the transaction: in none, each of the loader's savepoints would commit.
                 row = connection.execute("SELECT pg_catalog.txid_current()").fetchone()
                 loader.run(rows)
             checkpoint = mark()

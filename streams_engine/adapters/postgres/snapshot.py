@@ -334,7 +334,12 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
         raise ServerError(
             f"{what}: the server reported SQLSTATE {state}.", sqlstate=state
         ) from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        if "PGRES_FATAL_ERROR" in str(error) and "closed the connection" not in str(error):
+            raise ServerError(
+                f"{what}: the server ended the result with an error.",
+                remedy="Run the query by hand, or look into the server's log.",
+            ) from None
+        if isinstance(error, OSError):
+            raise ConnectionFailed(f"{what}: the connection broke.") from None
         raise InternalError(f"{what}: {type(error).__name__} while decoding.") from None
-    except OSError:
-        raise ConnectionFailed(f"{what}: the connection broke.") from None

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.connect import translating
-from streams_engine.errors import PermissionDenied
+from streams_engine.errors import PermissionDenied, TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
 
 __all__ = ["StateTable"]
@@ -32,6 +32,8 @@ CROSS JOIN LATERAL (
   WHERE c.relnamespace = n.oid AND c.relname IN ('state', 'quarantine')) AS t
 """
 """Whether the tables are there and the account's own (they are dropped at the end), or can be."""
+
+TRIES = 5
 
 
 class StateTable:
@@ -68,6 +70,25 @@ class StateTable:
             if not self._there(connection):
                 self._create(connection)
         self._made = True
+
+    def begin(self, connection: psycopg.Connection) -> None:
+        """Begin a transaction in which the tables stay: no one can drop them until it ends."""
+        hold = sql.SQL("LOCK TABLE {}, {} IN ROW EXCLUSIVE MODE").format(
+            self._state, self._quarantine
+        )
+        with translating("opening the checkpoint"):
+            for _ in range(TRIES):
+                self.make(connection)
+                try:
+                    connection.execute(hold)
+                    return
+                except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                    connection.rollback()
+                    self._made = False  # another process, whose stream was the last, dropped them
+        raise TargetConflict(
+            f"The state tables in schema {self._schema} vanish again and again.",
+            remedy="Find what drops them.",
+        )
 
     def make_within(self, connection: psycopg.Connection) -> None:
         """Create what is missing in the caller's transaction: gone again where that fails."""
@@ -142,6 +163,8 @@ class StateTable:
                 return
             drop = sql.SQL("DELETE FROM {} WHERE stream = %s").format(self._state)
             connection.execute(drop, (stream,))
+            if not self._alone(connection):
+                return
             used = sql.SQL("SELECT EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM {})").format(
                 self._state, self._quarantine
             )
@@ -152,6 +175,18 @@ class StateTable:
             self._made = False
             if self._own_schema and not self._schema_used(connection):
                 connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(self._schema)))
+
+    def _alone(self, connection: psycopg.Connection) -> bool:
+        """Keep others out of the tables. False where a write of another stream is under way."""
+        keep_out = sql.SQL("LOCK TABLE {}, {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(
+            self._state, self._quarantine
+        )
+        try:
+            with connection.transaction():
+                connection.execute(keep_out)
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
 
     def _schema_used(self, connection: psycopg.Connection) -> bool:
         query = (
