@@ -122,7 +122,9 @@ class Server:
         """Make an empty database with a name of its own."""
         self._counter += 1
         name = f"t{self._counter}_{secrets.token_hex(3)}"
-        self._statement(f"CREATE DATABASE {name}")
+        # From template0 by copied files: a tenth of the time of any other way.
+        quick = " TEMPLATE template0 STRATEGY file_copy" if self.kind == "postgresql" else ""
+        self._statement(f"CREATE DATABASE {name}{quick}")
         return name
 
     def drop_database(self, name: str) -> None:
