@@ -221,6 +221,11 @@ class Statement:
     proof: str | None = None
     """A query that gives a row where the statement would be refused: a target whose own look at
     the rows is slow asks it instead."""
+    beside: bool = False
+    """It may run beside other statements of its table: an index that is built."""
+    clause: str | None = None
+    """What it adds in an ALTER TABLE: a target may join those of one table, which reads its
+    rows once."""
     drops: bool = False
     """It removes what others left. A target whose DDL commits by itself runs it before it puts
     the state: with the state there, what is found counts as this stream's own."""

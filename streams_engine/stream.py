@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -406,7 +408,28 @@ class Stream:
             parallelism=max(1, min(options.parallelism, options.memory_budget // WORKER_BYTES)),
             quarantine=options.on_error == "quarantine",
             on_resume=options.on_resume,
+            executor=_threads(options.executor),
         )
+
+
+def _threads(executor: Any) -> Executor | None:
+    """The caller's pool. Raises `ConfigError` where it is none, or not one of this process."""
+    if executor is None:
+        return None
+    path = "$.options.executor"
+    if not isinstance(executor, Executor):
+        raise ConfigError(
+            f"{path}: it is a {type(executor).__name__}, no concurrent.futures.Executor.",
+            path=path,
+            remedy="Give a ThreadPoolExecutor, or leave it out.",
+        )
+    if executor.submit(os.getpid).result() != os.getpid():
+        raise ConfigError(
+            f"{path}: its workers are other processes, which this version cannot use.",
+            path=path,
+            remedy="Give a pool of threads.",
+        )
+    return executor
 
 
 def _overrides(
@@ -430,7 +453,6 @@ def _refuse_unbuilt(config: StreamConfig) -> None:
     document = config.document
     unbuilt = {
         "$.mode": document.mode == "cdc",
-        "$.options.executor": document.options.executor is not None,
     }
     for path, present in unbuilt.items():
         if present:

@@ -90,6 +90,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "parallelism": ("options", "parallelism"),
     "memory_budget": ("options", "memoryBudget"),
     "state_schema": ("options", "stateSchema"),
+    "executor": ("options", "executor"),
 }
 
 

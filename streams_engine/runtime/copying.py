@@ -58,10 +58,15 @@ class Copier:
     bundle: int
     zero_dates: str
     quarantine: bool
+    workers: int
+    """How many chunks may be under way, however large the pool is."""
     failed: dict[TableId, StreamsError] = field(default_factory=dict)
     replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
     _left: dict[TableId, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._slots = threading.Semaphore(self.workers)
 
     def copy(self, tasks: Sequence[ChunkTask], executor: Executor) -> None:
         """Copy all tasks, largest table first. A table's failure does not stop the others.
@@ -88,7 +93,7 @@ class Copier:
 
     def _work(self, task: ChunkTask) -> None:
         table = task.mapping.source.id
-        with self.control.working():
+        with self._slots, self.control.working():
             if table in self.failed or not self.control.hold():
                 return
             self.counters.enter(table, "copying")
@@ -209,7 +214,7 @@ class _Feed(Iterator[pa.RecordBatch]):
         block = gathered(self._granted())
         if block is None:
             raise StopIteration
-        self._copier.counters.read(block.num_rows, block.nbytes)
+        self._copier.counters.read(0, block.nbytes)
         self._blocks += 1
         if not self._blocks % RELEASED_BLOCKS:
             pa.default_memory_pool().release_unused()
@@ -230,6 +235,7 @@ class _Feed(Iterator[pa.RecordBatch]):
                 return
             self.taken += granted
             self._rows += granted
+            self._copier.counters.read(granted, 0)
             yield bundle if whole else bundle.slice(0, granted)
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -61,7 +61,7 @@ class Continuation:
             return frozenset()
         keys = (there.primary_key, *there.indexes)
         names = [("index", i.name) for i in keys if i is not None]
-        names += [("constraint", i.name) for i in keys if i is not None]
+        names += [("constraint", i.name) for i in keys if i is not None and i.constraint]
         names += [("constraint", fk.name) for fk in there.foreign_keys]
         names += [("constraint", check.name) for check in there.checks]
         names += [("constraint", exclusion.name) for exclusion in there.exclusions]

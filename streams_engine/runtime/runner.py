@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.errors import ConfigError
 from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
-from streams_engine.protocols import LayoutSink, Load, Sink, Statement, StructureSink
+from streams_engine.protocols import LayoutSink, Load, Sink, StructureSink
+from streams_engine.runtime.building import Builder
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.copying import ChunkTask, Copier
 from streams_engine.runtime.joining import (
@@ -25,7 +26,6 @@ from streams_engine.runtime.joining import (
 from streams_engine.runtime.planning import Plan, describe
 from streams_engine.runtime.preflight import Preparation, prepare
 from streams_engine.runtime.resuming import Continuation, Memory
-from streams_engine.schema.ddl import ddl_of
 from streams_engine.schema.mapping import Findings, MappedCatalog, TableMapping, warning
 from streams_engine.schema.routes import map_catalog
 from streams_engine.schema.selection import apply_selections
@@ -78,6 +78,8 @@ class Job:
     chunk_rows: int = 250_000
     quarantine: bool = False
     on_resume: str = "reload"
+    executor: Executor | None = None
+    """The caller's pool of threads; None: one of our own for each run."""
 
 
 class Convert:
@@ -247,6 +249,7 @@ class Convert:
             self.job.bundle,
             self.job.zero_dates,
             self.job.quarantine,
+            1 if self.control.counts_rows else view.readers,
         )
 
     def _copy(
@@ -274,8 +277,7 @@ class Convert:
             if not remaining:
                 self.counters.enter(table, "copied")
         memory.begin(self.job.fingerprint, view.position, plans)
-        workers = 1 if self.control.counts_rows else view.readers
-        with self._pool(workers) as executor, self.control.resting():
+        with self._pool(copier.workers) as executor, self.control.resting():
             for wave in prepared.waves:
                 copier.copy([t for t in tasks if t.mapping.target.id in wave], executor)
         self._report_replaced(copier.replaced)
@@ -287,7 +289,9 @@ class Convert:
             return [Chunk(mapping.source.id)]
         return list(view.chunks(mapping.source, self.job.chunk_rows))
 
-    def _pool(self, workers: int) -> Executor:
+    def _pool(self, workers: int) -> AbstractContextManager[Executor]:
+        if self.job.executor is not None:
+            return nullcontext(self.job.executor)
         return ThreadPoolExecutor(workers, thread_name_prefix="streams-engine-copy")
 
     def _load(self, mapping: TableMapping, prepared: Preparation, *, alone: bool) -> Load:
@@ -313,38 +317,13 @@ class Convert:
             self.sink.finish(self.job.name, [m.target.id for m in whole])
         if isinstance(self.sink, StructureSink):
             lost = {m.target.id for m in prepared.tables} - {m.target.id for m in whole}
-            self._build(self.sink, prepared.catalog, lost, going_on)
+            builder = Builder(self.sink, self.job.structure, self.control, going_on)
+            with self._pool(self.job.parallelism) as executor:
+                self._found(builder.build(prepared.catalog, lost, executor))
         for mapping in whole:
             self.counters.enter(mapping.source.id, "done")
 
-    def _build(
-        self, sink: StructureSink, catalog: Catalog, lost: set[TableId], going_on: Continuation
-    ) -> None:
-        """Keys, indexes, counters, foreign keys."""
-        ddl = ddl_of(catalog.dialect)
-        present = sink.inspect([t.id for t in catalog.tables])
-        for schema in catalog.tables:
-            if schema.id in lost or not self.control.hold():
-                continue
-            done = going_on.made(present.table(schema.id))
-            self._execute(
-                s for s in ddl.indexes(schema, self.job.structure) if s.object not in done
-            )
-        self._execute(s for s in ddl.sequence_values(catalog) if s.table not in lost)
-        if not self.job.structure.foreign_keys:
-            return
-        for schema in catalog.tables:
-            touched = {schema.id, *(fk.referenced for fk in schema.foreign_keys)}
-            if not touched & lost and self.control.hold():
-                done = going_on.made(present.table(schema.id))
-                self._execute(s for s in ddl.foreign_keys(schema) if s.object not in done)
-
     # Small things
-
-    def _execute(self, statements: Any) -> None:
-        wanted: list[Statement] = list(statements)
-        if wanted and isinstance(self.sink, StructureSink):
-            self._found(self.sink.execute(wanted))
 
     def _found(self, findings: Sequence[Finding]) -> None:
         self.counters.found(findings)

@@ -188,11 +188,14 @@ def key(schema: TableSchema, columns: tuple[str, ...]) -> Iterator[Statement]:
 
 
 def _add_index(table_id: TableId, index: Index) -> Statement:
+    clause = f"ADD {_index(index)}"
     return Statement(
-        f"ALTER TABLE {name_of(table_id)} ADD {_index(index)}",
+        f"ALTER TABLE {name_of(table_id)} {clause}",
         f"index {index.name} of {table_id}",
         table_id,
         index.optional,
+        # InnoDB builds one FULLTEXT index at a time.
+        clause=None if index.method in ("fulltext", "spatial") else clause,
     )
 
 

@@ -223,7 +223,7 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     keys = (schema.primary_key, *schema.indexes) if wanted.indexes else (schema.primary_key,)
     for index in keys:
         if index is not None:
-            yield from _index(schema.id, index)
+            yield from _index(schema.id, index, whole=schema.partitioning is not None)
     if schema.partitioning:
         yield from _parts_own(schema.partitioning, wanted)
     if wanted.indexes:
@@ -241,7 +241,7 @@ def key(schema: TableSchema, columns: tuple[str, ...]) -> Iterator[Statement]:
     """The unique key on these columns alone, for rows that are to be matched on it."""
     for index in (schema.primary_key, *schema.indexes):
         if index is not None and index.unique and index.columns == columns:
-            yield from _index(schema.id, index)
+            yield from _index(schema.id, index, whole=schema.partitioning is not None)
             return
 
 
@@ -251,7 +251,7 @@ def _parts_own(tree: Partitioning, wanted: Structure) -> Iterator[Statement]:
         for check in part.checks if wanted.checks else ():
             yield _check(part.id, check)
         for index in part.indexes if wanted.indexes else ():
-            yield from _index(part.id, index)
+            yield from _index(part.id, index, whole=part.partitioning is not None)
         if part.partitioning:
             yield from _parts_own(part.partitioning, wanted)
 
@@ -274,9 +274,19 @@ def _constraint(
     )
 
 
-def _index(table_id: TableId, index: Index) -> Iterator[Statement]:
+def _index(table_id: TableId, index: Index, *, whole: bool) -> Iterator[Statement]:
+    """An index; that of a constraint first, which then takes it over.
+
+    Indexes are built beside one another, a constraint keeps all others out. That of a
+    partitioned table comes whole: it takes over none
+    (https://www.postgresql.org/docs/current/sql-altertable.html, ADD table_constraint_using_index).
+    """
     plain = all(part.column and not part.opclass and not part.collation for part in index.parts)
-    if index.constraint and plain:
+    if index.constraint and plain and not whole:
+        yield _built(table_id, index)
+        sql = f"{'PRIMARY KEY' if index.primary else 'UNIQUE'} USING INDEX {quote(index.name)}"
+        yield _constraint(table_id, index.name, sql + _deferred(index))
+    elif index.constraint and plain:
         kind = "PRIMARY KEY" if index.primary else "UNIQUE"
         sql = kind if index.nulls_distinct else "UNIQUE NULLS NOT DISTINCT"
         sql += f" ({columns_of(index.columns)})"
@@ -284,19 +294,28 @@ def _index(table_id: TableId, index: Index) -> Iterator[Statement]:
             sql += f" INCLUDE ({columns_of(index.include)})"
         if index.options:
             sql += f" WITH ({', '.join(index.options)})"
-        if index.deferrable:
-            sql += " DEFERRABLE" + (" INITIALLY DEFERRED" if index.deferred else "")
-        yield _constraint(table_id, index.name, sql)
+        yield _constraint(table_id, index.name, sql + _deferred(index))
     else:
-        yield Statement(
-            _create_index(table_id, index),
-            f"index {index.name} of {table_id}",
-            table_id,
-            index.optional,
-        )
+        yield _built(table_id, index)
     if index.clustered:
         sql = f"ALTER TABLE {name_of(table_id)} CLUSTER ON {quote(index.name)}"
         yield Statement(sql, f"index {index.name} of {table_id}", table_id)
+
+
+def _deferred(index: Index) -> str:
+    if not index.deferrable:
+        return ""
+    return " DEFERRABLE" + (" INITIALLY DEFERRED" if index.deferred else "")
+
+
+def _built(table_id: TableId, index: Index) -> Statement:
+    return Statement(
+        _create_index(table_id, index),
+        f"index {index.name} of {table_id}",
+        table_id,
+        index.optional,
+        beside=True,
+    )
 
 
 def _create_index(table_id: TableId, index: Index) -> str:

@@ -475,7 +475,6 @@ MYSQL_SETTINGS: Mapping[str, str] = {
     "binlog-row-metadata": "FULL",
     "innodb-buffer-pool-size": "256M",
     "innodb-flush-log-at-trx-commit": "2",
-    "skip-name-resolve": "ON",
     "sync-binlog": "0",
     "local-infile": "ON",
     "max-allowed-packet": "256M",

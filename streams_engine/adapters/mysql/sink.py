@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,10 @@ SETTINGS: Mapping[str, str] = {
     "sql_notes": "1",  # a DECIMAL that is rounded is only worth a note to the server
     "max_error_count": "64",
 }
+
+BUILD_BYTES = 64 << 20
+"""What the server may sort in while it builds an index; its own default is 1 MB
+(https://dev.mysql.com/doc/refman/en/innodb-parameters.html)."""
 
 SETTLE_SECONDS = 30
 """How long the end of a transaction is asked for, where the answer to its commit was lost."""
@@ -104,6 +109,8 @@ class MysqlSink:
             cursor.execute(f"SET SESSION {settings}")
             cursor.execute("SELECT @@local_infile, @@max_allowed_packet")
             local, self._packet = cursor.fetchone()
+            with contextlib.suppress(pymysql.MySQLError):  # MySQL's since 8.0.27
+                cursor.execute(f"SET SESSION innodb_ddl_buffer_size = {BUILD_BYTES}")
         self._local_infile = bool(local)
         return connection
 
@@ -300,7 +307,7 @@ class MysqlSink:
     def _each(
         self, connection: Any, statements: Sequence[Statement], findings: list[Finding]
     ) -> None:
-        for statement in statements:
+        for statement in _joined(connection, statements):
             try:
                 with (
                     translating(statement.object),
@@ -348,6 +355,21 @@ class MysqlSink:
                         remedy="Move both tables, or drop the foreign key first.",
                         table=f"{schema}.{table}",
                     )
+
+
+def _joined(connection: Any, statements: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements that are left to run: what several in a row add to a table is run as one.
+
+    Where that is refused they are all left, so that the one at fault is named.
+    """
+    for adds, group in groupby(statements, lambda s: s.clause is not None and s.table):
+        several = list(group)
+        if isinstance(adds, TableId) and len(several) > 1:
+            clauses = ", ".join(str(statement.clause) for statement in several)
+            with contextlib.suppress(pymysql.MySQLError), connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {name(adds)} {clauses}")
+                continue
+        yield from several
 
 
 @contextlib.contextmanager
