@@ -25,6 +25,7 @@ from pathlib import Path
 
 __all__ = [
     "PACKAGES",
+    "PEERS",
     "Package",
     "ProvisionError",
     "SuiteBroken",
@@ -53,7 +54,7 @@ class Package:
     name: str
     suite: str | None
     binary: str
-    """The server's executable inside the unpacked tree."""
+    """The executable inside the unpacked tree."""
 
 
 PACKAGES: Mapping[str, Package] = {
@@ -62,6 +63,15 @@ PACKAGES: Mapping[str, Package] = {
     "mariadb": Package("mariadb-server", None, "usr/sbin/mariadbd"),
     "pg15": Package("postgresql-15", None, "usr/lib/postgresql/15/bin/postgres"),
 }
+
+PEERS: Mapping[str, Package] = {
+    "pgloader": Package("pgloader", None, "usr/bin/pgloader"),
+    "pgcopydb": Package("pgcopydb", None, "usr/bin/pgcopydb"),
+    "mydumper": Package("mydumper", None, "usr/bin/mydumper"),
+    "mariadb-client": Package("mariadb-client", None, "usr/bin/mariadb"),
+    "psql": Package("postgresql-client-15", None, "usr/lib/postgresql/15/bin/psql"),
+}
+"""What benchmarks run beside the library: fetched only where it is asked for by name."""
 
 
 def cache_directory() -> Path:
@@ -82,7 +92,7 @@ def open_directory(path: Path) -> Path:
 
 
 def provision(name: str) -> Path:
-    """The directory of an unpacked server, fetched where it is missing.
+    """The directory of an unpacked server or peer, fetched where it is missing.
 
     Raises `ProvisionError`. Safe to call from several processes at once.
     """
@@ -95,7 +105,7 @@ def provision(name: str) -> Path:
 
 
 def _provision(name: str) -> Path:
-    package = PACKAGES[name]
+    package = PACKAGES.get(name) or PEERS[name]
     target = cache_directory() / name
     with _lock(name):
         if (target / package.binary).exists():
@@ -253,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     required = {name for name in given.require.split(",") if name}
     failed = set()
     for name in given.names or PACKAGES:
-        if available(name) is None:
+        if name in PACKAGES and available(name) is None:
             _say(f"{name}: on this machine")
             continue
         try:
