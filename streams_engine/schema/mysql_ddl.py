@@ -248,10 +248,12 @@ def _orphans(table_id: TableId, fk: ForeignKey) -> str:
 
 
 def _foreign_key(fk: ForeignKey) -> str:
-    return (
+    sql = (
         f"FOREIGN KEY ({columns_of(fk.columns)}) REFERENCES {name_of(fk.referenced)} "
-        f"({columns_of(fk.referenced_columns)}) ON UPDATE {fk.on_update} ON DELETE {fk.on_delete}"
+        f"({columns_of(fk.referenced_columns)})"
     )
+    rules = (("UPDATE", fk.on_update), ("DELETE", fk.on_delete))
+    return sql + "".join(f" ON {event} {rule}" for event, rule in rules if rule)
 
 
 def sequence_values(catalog: Catalog) -> Iterator[Statement]:

@@ -14,6 +14,7 @@ __all__ = [
     "collation_for",
     "notes_for",
     "options_for",
+    "rule_for",
     "type_for",
 ]
 
@@ -72,6 +73,15 @@ def type_for(native: NativeType, *, mariadb: bool) -> NativeType:
 def options_for(index: Index, *, mariadb: bool) -> tuple[str, ...]:
     """How an index that the optimizer must not use is declared."""
     return () if index.visible else ("IGNORED",) if mariadb else ("INVISIBLE",)
+
+
+def rule_for(action: str, *, mariadb: bool) -> str:
+    """A foreign key's action as it is declared, so that the catalog shows it again.
+
+    MariaDB shows RESTRICT where nothing is said, and NO ACTION where RESTRICT is said of a key
+    that it does not check.
+    """
+    return "" if mariadb and action == "RESTRICT" else action
 
 
 def notes_for(native: NativeType, *, mariadb: bool) -> tuple[str, ...]:

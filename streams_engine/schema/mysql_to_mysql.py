@@ -29,7 +29,13 @@ from streams_engine.schema.mapping import (
     TableMapping,
     chosen_type,
 )
-from streams_engine.schema.mysql_flavours import collation_for, notes_for, options_for, type_for
+from streams_engine.schema.mysql_flavours import (
+    collation_for,
+    notes_for,
+    options_for,
+    rule_for,
+    type_for,
+)
 
 __all__ = ["map_mysql_to_mysql"]
 
@@ -165,4 +171,10 @@ class _Mapper:
                 f"The foreign key refers to {fk.referenced}, which is not moved: it is left out.",
             )
             return None
-        return replace(fk, referenced=referenced, name=(self.options.prefix + fk.name)[:64])
+        return replace(
+            fk,
+            referenced=referenced,
+            name=(self.options.prefix + fk.name)[:64],
+            on_update=rule_for(fk.on_update, mariadb=self.options.mariadb),
+            on_delete=rule_for(fk.on_delete, mariadb=self.options.mariadb),
+        )

@@ -386,7 +386,9 @@ def test_odd_names_stay_below_the_root(store: Store, sink: FilesSink) -> None:
         load = Load(TableId("", name), NUMBERS)
         sink.write_rows("../s", load, iter([numbers(number)]), mark(key=f"chunk:{number}"))
     tables = FilesSource(store).catalog(Scope()).tables
-    assert {t.id.name for t in tables} == {"___up", "_hidden", "_n__x", "_dot"}
+    assert {t.id.name for t in tables} == {"../up", "_hidden", "Ünï/x", ".dot"}
+    folders = {p.name for p in Path(store.root).iterdir() if p.name != "_streams_engine"}
+    assert folders == {"%2E.%2Fup", "%5Fhidden", "%C3%9Cn%C3%AF%2Fx", "%2Edot"}
     assert not [p for p in Path(store.root).parent.iterdir() if p.name == "up"]
 
 

@@ -375,7 +375,7 @@ def test_an_error_never_holds_the_servers_text() -> None:
         (1146, "NOT_FOUND"),
         (1205, "LOCK_TIMEOUT"),
         (2013, "CONNECTION_FAILED"),
-        (1062, "SERVER_ERROR"),
+        (1062, "TARGET_CONFLICT"),
     ):
         error = translate(pymysql.err.OperationalError(number, "entry 'secret-5'"), "table t")
         assert error.code == code and "secret" not in f"{error}{error.details}"

@@ -538,16 +538,16 @@ def test_closing_between_two_statements_still_abandons(target: Target) -> None:
 def test_a_deadlock_may_be_tried_again(target: Target) -> None:
     table = target.table("t", "id int", "note text")
     target.sql.execute("SET deadlock_timeout = '100s'")  # so that the sink's is the victim
-    target.sink.save_state(STREAM, {"other": {}})
+    target.sink.save_state(STREAM, {"c": {}})
     other = threading.Thread(target=lambda: target.sql.execute("LOCK TABLE t; COMMIT"))
 
     def mark() -> Checkpoint:
-        """The rows are in, the lock of ``t`` is held; the record waits for the state table."""
+        """The rows are in, the lock of ``t`` is held; the record waits for its row."""
         other.start()
         time.sleep(0.5)
         return Checkpoint("c", {})
 
-    target.sql.execute("BEGIN; LOCK TABLE streams_engine.state")
+    target.sql.execute("BEGIN; SELECT FROM streams_engine.state FOR UPDATE")
     with pytest.raises(ServerError) as caught:
         target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
     other.join(20)

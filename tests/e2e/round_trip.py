@@ -170,6 +170,9 @@ def texts(end: End, key: Key, columns: list[Field], as_json: list[bool]) -> list
             sql.Identifier(column.name)
         )
         if column.type == "bytea"
+        # A cast appends /32 to an inet, which SELECT does not print.
+        else sql.SQL("pg_catalog.abbrev({})").format(sql.Identifier(column.name))
+        if column.type == "inet"
         else sql.SQL("{}::text").format(sql.Identifier(column.name))
         for column, json in zip(columns, as_json, strict=True)
     ]

@@ -106,15 +106,21 @@ def test_keys_and_indexes() -> None:
             Index("i", parts, where=condition("id > 3"), include=("c",), optional=True),
         ),
     )
-    primary, unique, plain = ddl.indexes(indexed, ALL)
-    assert primary.sql.endswith('ADD CONSTRAINT "p" PRIMARY KEY ("id")')
-    assert unique.sql.endswith('UNIQUE NULLS NOT DISTINCT ("id")')
+    of_primary, primary, of_unique, unique, plain = ddl.indexes(indexed, ALL)
+    assert of_primary.sql.startswith('CREATE UNIQUE INDEX "p" ON')
+    assert primary.sql.endswith('ADD CONSTRAINT "p" PRIMARY KEY USING INDEX "p"')
+    assert of_unique.sql.endswith('USING btree ("id") NULLS NOT DISTINCT')
+    assert unique.sql.endswith('ADD CONSTRAINT "u" UNIQUE USING INDEX "u"')
+    # Those that are built may be built beside one another.
+    assert [s.beside for s in (of_primary, primary, of_unique, unique, plain)] == [
+        True, False, True, False, True,
+    ]  # fmt: skip
     assert plain.sql.endswith(
         'USING btree ("id", "a""b" DESC NULLS LAST) INCLUDE ("c") WHERE id > 3'
     )
     assert plain.optional and not primary.optional
-    assert sql(*ddl.key(indexed, ("id",))) == [primary.sql]
-    assert len(list(ddl.indexes(indexed, ddl.Structure(indexes=False)))) == 1
+    assert sql(*ddl.key(indexed, ("id",))) == [of_primary.sql, primary.sql]
+    assert len(list(ddl.indexes(indexed, ddl.Structure(indexes=False)))) == 2
 
 
 def test_foreign_keys() -> None:
