@@ -24,6 +24,12 @@ NUMBERS = {
     "postgresql": "WITH s(i) AS (SELECT * FROM generate_series({first}::bigint, {last}))",
 }
 
+SUMS = {
+    "mysql": "LEFT(SHA2(i, 256), 32)",
+    "postgresql": "substr(sha256(i::text::bytea)::text, 3, 32)",
+}
+"""What ``{sum}`` in a SELECT list stands for: 32 hexadecimal digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -103,7 +109,13 @@ MIXED = Shape(
 WIDE_KINDS = (
     ("INT NOT NULL", "int NOT NULL", "i % {n}000", "i % {n}000", "int32"),
     ("BIGINT", "bigint", "i * {n}", "i * {n}", "int64"),
-    ("VARCHAR(40)", "varchar(40)", "CONCAT('value ', i % {n}77)", "'value ' || i % {n}77", "string"),
+    (
+        "VARCHAR(40)",
+        "varchar(40)",
+        "CONCAT('value ', i % {n}77)",
+        "'value ' || i % {n}77",
+        "string",
+    ),
     (
         "DECIMAL(14,3)",
         "numeric(14,3)",
@@ -148,7 +160,7 @@ def _wide(columns: int) -> Shape:
 
 DOCUMENTS = Shape(
     "documents",
-    0.1,
+    0.05,
     {
         "mysql": (
             "id BIGINT NOT NULL, kind INT NOT NULL, title VARCHAR(200) NOT NULL,"
@@ -162,15 +174,15 @@ DOCUMENTS = Shape(
     {
         "mysql": (
             "i, i % 50, CONCAT('Title of document ', i), JSON_OBJECT('id', i, 'name',"
-            " LEFT(SHA2(i, 256), 32), 'tags', JSON_ARRAY('a', i % 7, TRUE, NULL), 'text', REPEAT(LEFT(SHA2(i, 256), 32), i % 60)),"
-            " IF(i % 10, REPEAT(CONCAT(LEFT(SHA2(i, 256), 32), ', \\n'), i % 222), NULL),"
+            " {sum}, 'tags', JSON_ARRAY('a', i % 7, TRUE, NULL), 'text', REPEAT({sum}, i % 60)),"
+            " IF(i % 10, REPEAT(CONCAT({sum}, ', \\n'), i % 222), NULL),"
             " TIMESTAMP '2024-01-01 00:00:00' + INTERVAL i SECOND"
         ),
         "postgresql": (
             "i, i % 50, 'Title of document ' || i, jsonb_build_object('id', i, 'name',"
-            " left(sha256(i::text::bytea)::text, 32), 'tags', jsonb_build_array('a', i % 7, true, NULL), 'text',"
-            " repeat(left(sha256(i::text::bytea)::text, 32), (i % 60)::int)),"
-            " CASE WHEN i % 10 > 0 THEN repeat(left(sha256(i::text::bytea)::text, 32) || E', \\n', (i % 222)::int) END,"
+            " {sum}, 'tags', jsonb_build_array('a', i % 7, true, NULL), 'text',"
+            " repeat({sum}, (i % 60)::int)),"
+            " CASE WHEN i % 10 > 0 THEN repeat({sum} || E', \\n', (i % 222)::int) END,"
             " timestamp '2024-01-01' + i * interval '1 second'"
         ),
     },
@@ -201,7 +213,8 @@ def fill(server: Server, shape: Shape, rows: int) -> str:
         for first in range(1, rows + 1, FILL_STEP):
             last = min(first + FILL_STEP - 1, rows)
             numbers = NUMBERS[dialect].format(first=first, last=last)
-            select = f"SELECT {shape.values[dialect]} FROM s"
+            values = shape.values[dialect].replace("{sum}", SUMS[dialect])
+            select = f"SELECT {values} FROM s"
             insert = f"INSERT INTO {shape.table}"
             together = f"{insert} {numbers} {select}"
             cursor.execute(together)

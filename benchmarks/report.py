@@ -1,0 +1,198 @@
+"""The results: on the terminal as they come, and as a document."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.measuring import Measured
+from benchmarks.routes import Route
+from benchmarks.tools import module_version, tool_version
+
+__all__ = ["Line", "Section", "Setting", "lines_of", "terminal", "write"]
+
+MODULES = ("streams-engine", "pyarrow", "numpy", "PyMySQL", "psycopg", "adbc-driver-postgresql")
+PEER_MODULES = ("connectorx", "dlt", "SQLAlchemy")
+TOOLS = ("psql", "mariadb", "pgloader", "pgcopydb", "mydumper")
+NOTES = Path(__file__).with_name("notes.md")
+FIGURE_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One contender on one route."""
+
+    work: str
+    settings: str
+    seconds: Sequence[float]
+    rows: int
+    peak_mb: float
+    ratio: float | None = None
+    """Rate of ours by this one's, None for ours."""
+    figure: str = ""
+    holds: bool | None = None
+    failed: str = ""
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.seconds)
+
+
+@dataclass(slots=True)
+class Section:
+    """One table of the results."""
+
+    title: str
+    lines: list[Line] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How the run was made."""
+
+    command: str
+    rows: int
+    rounds: int
+    load_before: float
+
+
+def lines_of(
+    route: Route,
+    shape: str,
+    rows: int,
+    runs: Mapping[str, Sequence[Measured]],
+    failures: Mapping[str, str],
+) -> list[Line]:
+    """The lines of one route; ratios are of medians, against the first contender."""
+    lines: list[Line] = []
+    first = route.contenders[0].name
+    ours = None
+    if runs.get(first) and first not in failures:
+        ours = statistics.median(run.seconds for run in runs[first])
+    for contender in route.contenders:
+        name = contender.name
+        if name in failures:
+            lines.append(Line(name, contender.settings, (), rows, 0, failed=failures[name]))
+            continue
+        if not runs.get(name):
+            continue
+        seconds = [run.seconds for run in runs[name]]
+        peak = max(run.peak_mb for run in runs[name])
+        ratio = statistics.median(seconds) / ours if ours and name != first else None
+        figure = route.figures.get(name) if shape == "mixed" else None
+        holds = figure.holds(ratio) if figure and ratio else None
+        text = figure.text if figure else ""
+        lines.append(Line(name, contender.settings, seconds, rows, peak, ratio, text, holds))
+    return lines
+
+
+def terminal(section: Section) -> str:
+    """A section as lines of text."""
+    out = [section.title]
+    for line in section.lines:
+        if line.failed:
+            out.append(f"  !!! {line.work}: NOT MEASURED: {line.failed}")
+            continue
+        out.append(
+            f"  {line.work:38} {line.median:8.2f} s {line.rows / line.median:12,.0f} rows/s"
+            f" {line.peak_mb:7.0f} MB  {_ratio(line):>8}  {line.figure} {_holds(line)}"
+        )
+    return "\n".join(out)
+
+
+def write(
+    path: Path, sections: Iterable[Section], setting: Setting, servers: Mapping[str, str]
+) -> None:
+    """Write the document."""
+    sections = [section for section in sections if section.lines]
+    lines = [line for section in sections for line in section.lines]
+    judged = [line for line in lines if line.holds is not None]
+    missed = [(s.title, line) for s in sections for line in s.lines if line.holds is False]
+    out = ["# Results", "", *_opening(setting), ""]
+    out += [f"{len(judged)} figures were judged, {len(judged) - len(missed)} hold.", ""]
+    out += [f"- **Missed**: {title}: {line.work}, {line.figure}" for title, line in missed]
+    out += [
+        f"- **NOT MEASURED**: {section.title}: {line.work}: {line.failed}"
+        for section in sections
+        for line in section.lines
+        if line.failed
+    ]
+    for section in sections:
+        out += ["", f"## {section.title}", "", *_table(section)]
+    if NOTES.exists():
+        out += ["", "## Where a figure is not reached", "", NOTES.read_text().strip()]
+    out += ["", "## Settings", "", *_settings(lines), "", "## Versions", "", *_versions(servers)]
+    path.write_text("\n".join(out).replace("\n\n\n", "\n\n") + "\n")
+
+
+def _opening(setting: Setting) -> list[str]:
+    rows = f"{setting.rows:,}"
+    text = [
+        f"`{setting.command}`: {rows} mixed rows, {setting.rounds} rounds,"
+        f" {os.cpu_count()} cores, load {setting.load_before:.1f} before the first run.",
+        "",
+        "Private servers on the same machine, source and target apart, durability relaxed as in"
+        " `streams_engine/testing/servers.py`. In each round every contender of a route runs once,"
+        " the order turning by one from round to round, each into a new database that is dropped"
+        " afterwards; PostgreSQL makes a checkpoint before each run. Seconds are medians of the"
+        " rounds, with the lowest and the highest. Python programs run in processes of their own"
+        " and are timed without their imports, others from start to end. Peak memory is the"
+        " highest of the rounds: resident memory of the process and all that descend from it,"
+        " sampled, without the servers. The ratio is ours by theirs in rows a second: above 1 ours"
+        " is faster. After each run the rows of the target are counted, its key and indexes too,"
+        " and a run that did not bring all of them is no result.",
+    ]
+    if setting.rows != FIGURE_ROWS:
+        text += [
+            "",
+            f"**The figures are meant for {FIGURE_ROWS:,} mixed rows; this run moved {rows}**, so"
+            " that what a run costs whatever its size weighs more.",
+        ]
+    return text
+
+
+def _table(section: Section) -> list[str]:
+    rows = [
+        "| work | rows | seconds | rows/s | peak MB | ours : theirs | figure | holds |",
+        "|---|--:|--:|--:|--:|--:|---|---|",
+    ]
+    for line in section.lines:
+        work = line.work.replace("|", "\\|")
+        if line.failed:
+            said = line.failed.replace("|", "\\|")
+            rows.append(f"| {work} | {line.rows:,} | **NOT MEASURED**: {said} | | | | | |")
+            continue
+        spread = f"{line.median:.2f}"
+        if len(line.seconds) > 1:
+            spread += f" ({min(line.seconds):.2f} to {max(line.seconds):.2f})"
+        rows.append(
+            f"| {work} | {line.rows:,} | {spread} | {line.rows / line.median:,.0f}"
+            f" | {line.peak_mb:.0f} | {_ratio(line)} | {line.figure} | {_holds(line)} |"
+        )
+    return rows
+
+
+def _ratio(line: Line) -> str:
+    return "" if line.ratio is None else f"{line.ratio:.2f}"
+
+
+def _holds(line: Line) -> str:
+    return {None: "", True: "yes", False: "**no**"}[line.holds]
+
+
+def _settings(lines: Iterable[Line]) -> list[str]:
+    settings = {line.work: line.settings for line in lines if line.settings}
+    return [f"- {name}: {text}" for name, text in settings.items()]
+
+
+def _versions(servers: Mapping[str, str]) -> list[str]:
+    out = [f"- {platform.system()} {platform.machine()}, Python {platform.python_version()}"]
+    out += [f"- server {name}: {version}" for name, version in sorted(servers.items())]
+    out += [f"- {name} {module_version(name)}" for name in (*MODULES, *PEER_MODULES)]
+    out += [f"- {name}: {tool_version(name)}" for name in TOOLS]
+    return out

@@ -1,0 +1,89 @@
+"""Where the executables of peers are: the machine's own, or unpacked Debian packages."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from benchmarks.jobs import Unavailable
+from streams_engine.testing.provision import ProvisionError, provision
+
+__all__ = ["module_version", "need_module", "tool", "tool_version"]
+
+POSTGRES = "usr/lib/postgresql/15/bin"
+
+PLACES = {
+    "psql": ("psql", POSTGRES),
+    "pg_dump": ("psql", POSTGRES),
+    "pg_restore": ("psql", POSTGRES),
+    "mariadb": ("mariadb-client", "usr/bin"),
+    "pgloader": ("pgloader", "usr/bin"),
+    "pgcopydb": ("pgcopydb", "usr/bin"),
+    "mydumper": ("mydumper", "usr/bin"),
+    "myloader": ("mydumper", "usr/bin"),
+}
+"""Executable: (what `provision` knows it by, the directory within)."""
+
+
+@functools.cache
+def tool(name: str) -> str:
+    """How a shell calls an executable, with its libraries. Raises `Unavailable`."""
+    package, inside = PLACES[name]
+    own = Path("/") / POSTGRES / name if package == "psql" else None
+    if own and own.exists():
+        # Not the one on the PATH: Debian's is a wrapper that costs a start of Perl.
+        return shlex.quote(str(own))
+    found = None if own else shutil.which(name)
+    if found:
+        return shlex.quote(found)
+    try:
+        root = provision(package)
+    except ProvisionError as error:
+        raise Unavailable(f"{name}: {error}") from None
+    libraries = [str(d) for top in ("usr/lib", "lib") for d in (root / top).glob("*-linux-gnu*")]
+    settings = [f"LD_LIBRARY_PATH={':'.join(libraries)}"]
+    settings += [f"MARIADB_PLUGIN_DIR={d}" for d in root.glob("usr/lib/*/libmariadb3/plugin")]
+    if (root / POSTGRES).exists() and not (Path("/") / POSTGRES).exists():
+        settings.append(f"PATH={root / POSTGRES}:/usr/bin:/bin")
+    elif name == "pgcopydb":
+        settings.append(f"PATH=/{POSTGRES}:/usr/bin:/bin")
+    return shlex.join(["env", *settings, str(root / inside / name)])
+
+
+def tool_version(name: str) -> str:
+    """The first line that an executable says of itself."""
+    try:
+        done = subprocess.run(
+            ["sh", "-c", f"{tool(name)} --version"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except Unavailable as error:
+        return f"cannot be had: {error}"
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[0].replace(_directory_of(name), "") if lines else "says nothing"
+
+
+def _directory_of(name: str) -> str:
+    """The path in front of an executable's name, which some print in front of their version."""
+    return str(Path(shlex.split(tool(name))[-1]).parent) + "/"
+
+
+def module_version(name: str) -> str:
+    """The version of an installed distribution."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def need_module(name: str) -> None:
+    """Raises `Unavailable` where a distribution is not installed."""
+    if module_version(name) == "not installed":
+        raise Unavailable(f"{name} is not installed: pip install '.[benchmarks]'")
