@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.bench import Bench
@@ -25,13 +26,15 @@ from benchmarks.routes import ROUTES, Route
 __all__ = ["main"]
 
 FULL = {"rows": 1_000_000, "rounds": 3, "more": 10_000_000}
-QUICK = {"rows": 200_000, "rounds": 2, "more": 1_000_000}
+QUICK = {"rows": 200_000, "rounds": 3, "more": 1_000_000}
 
 
 def compare(bench: Bench, route: Route, shape: str, rows: int, rounds: int) -> Section:
-    """Run one route: every contender once a round, in turn."""
+    """Run one route: every contender once a round, in turn, after a run that warms the servers."""
     runs: dict[str, list[Measured]] = {}
     failures: dict[str, str] = {}
+    with suppress(Failed):
+        bench.run(route.contenders[0], route.source, route.target, shape, rows)
     for number in range(rounds):
         for contender in _turned(route.contenders, number):
             if contender.name in failures:
@@ -108,7 +111,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what was asked for, and write the results after each route."""
+    """Run what was asked for, write the results after each route; 1 where ours failed."""
     given = _arguments()
     words = [word for word in sys.argv[1:] if not word.startswith("--results")]
     setting = Setting(
@@ -123,7 +126,7 @@ def main() -> int:
     missing = [line for section in done for line in section.lines if line.failed]
     for line in missing:
         print(f"!!! NOT MEASURED: {line.work}: {line.failed}", flush=True)
-    return 1 if missing else 0
+    return 1 if any(line.work.startswith("ours") for line in missing) else 0
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def _last_words(text: str) -> str:
     parts = [part.strip() for part in text.strip().splitlines() if part.strip()]
     errors = [part for part in parts if re.search(r"\b(ERROR|FATAL)\b|Error:", part)]
     line = " / ".join(errors[-2:] or parts[-3:])
+    line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z ", "", line)
     line = re.sub(r"://[^@\s]+@[^\s/]+", "://...", line)
     return re.sub(r"(?<![\w:])(/[\w.+-]+){2,}/", ".../", line)[-300:]
 

@@ -29,6 +29,7 @@ __all__ = [
     "OURS_ROWS_ONLY",
     "PGCOPYDB",
     "PGLOADER",
+    "PGLOADER_SPLIT",
     "PG_DUMP",
     "PSQL_NULL",
     "PSQL_PIPE",
@@ -106,19 +107,20 @@ def _psql_pipe(job: Job) -> list[str]:
     return [_pg_table(job), f"{out} | {into}", _pg_indexes(job)]
 
 
-def _pgloader(job: Job) -> list[str]:
-    script = Path(job.directory) / "job.load"
-    text = (
-        f"LOAD DATABASE FROM {job.source.replace('mariadb://', 'mysql://')}\n"
-        f"INTO {job.target}?sslmode=disable\n"
-        "WITH include drop, create tables, create indexes, reset sequences,"
-        " workers = 4, concurrency = 2, multiple readers per thread, rows per range = 50000,"
-        " prefetch rows = 50000;\n"
-    )
-    return [
-        f"printf %s {shlex.quote(text)} > {script}",
-        f"{tool('pgloader')} --on-error-stop -D {job.directory} {script} >&2",
-    ]
+def _pgloader(settings: str) -> Callable[[Job], list[str]]:
+    def lines(job: Job) -> list[str]:
+        script = Path(job.directory) / "job.load"
+        text = (
+            f"LOAD DATABASE FROM {job.source.replace('mariadb://', 'mysql://')}\n"
+            f"INTO {job.target}?sslmode=disable\n"
+            f"WITH include drop, create tables, create indexes, reset sequences, {settings};\n"
+        )
+        return [
+            f"printf %s {shlex.quote(text)} > {script}",
+            f"{tool('pgloader')} --on-error-stop -D {job.directory} {script} >&2",
+        ]
+
+    return _shell(lines)
 
 
 def _pgcopydb(job: Job) -> list[str]:
@@ -219,11 +221,12 @@ CSV_ONLY = Contender(
     reads_file=True,
 )
 PSQL_PIPE = Contender("psql | psql", _shell(_psql_pipe), f"binary COPY; {AFTER}")
-PGLOADER = Contender(
-    "pgloader",
-    _shell(_pgloader),
-    "workers 4, concurrency 2, multiple readers per thread, rows per range and prefetch 50,000",
+PGLOADER_ONE = "workers = 4, concurrency = 1"
+PGLOADER_RANGES = (
+    "workers = 4, concurrency = 2, multiple readers per thread, rows per range = 50000"
 )
+PGLOADER = Contender("pgloader", _pgloader(PGLOADER_ONE), f"its defaults, {PGLOADER_ONE}")
+PGLOADER_SPLIT = Contender("pgloader, 2 readers", _pgloader(PGLOADER_RANGES), PGLOADER_RANGES)
 PGCOPYDB = Contender(
     "pgcopydb",
     _shell(_pgcopydb),

@@ -74,6 +74,7 @@ MYSQL_NULL = {
 }
 FROM_MYSQL_POSTGRES = {
     p.PGLOADER.name: at_least(3.5),
+    p.PGLOADER_SPLIT.name: at_least(3.5),
     p.DLT.name: at_least(1.7),
     p.MARIADB_PIPE.name: at_least(1.4),
     p.CSV_COPY.name: no_slower(),
@@ -114,7 +115,7 @@ ROUTES: Mapping[str, Route] = {
             "MariaDB → PostgreSQL, the same",
             "mariadb",
             "pg18",
-            (p.OURS, p.PGLOADER, p.DLT, p.MARIADB_PIPE, p.CSV_COPY),
+            (p.OURS, p.PGLOADER, p.PGLOADER_SPLIT, p.DLT, p.MARIADB_PIPE, p.CSV_COPY),
             FROM_MYSQL_POSTGRES,
         ),
         Route(
