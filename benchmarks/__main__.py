@@ -3,7 +3,8 @@
 The full form moves 1,000,000 mixed rows three times on every route, and 10,000,000 once; the
 quick form (``--quick``) takes under 15 minutes. Private servers are started and stopped, peers
 that are Debian packages are fetched and unpacked aside, Python peers come with the extra
-``benchmarks``. Nothing else on the machine should be busy. Writes ``benchmarks/RESULTS.md``.
+``benchmarks``. Nothing else on the machine should be busy. Writes ``benchmarks/RESULTS.md``,
+unless only a part was asked for: then a file only where ``--results`` names one.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def _chosen(route: Route, peers: list[str] | None) -> Route:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, allow_abbrev=False
+    )
     names = (*ROUTES, *EXTRAS)
 
     def words(text: str) -> list[str]:
@@ -96,11 +99,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="mixed rows; other shapes have a share of them")
     parser.add_argument("--more", type=int, help="rows of the second measurement of memory")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--routes", type=words, default=list(names), help=",".join(names))
+    parser.add_argument("--routes", type=words, help=",".join(names))
     parser.add_argument("--peers", type=words, help="words that are in the names of peers")
-    parser.add_argument("--shapes", type=words, default=list(SHAPES), help=",".join(SHAPES))
-    parser.add_argument("--results", type=Path, default=Path(__file__).with_name("RESULTS.md"))
+    parser.add_argument("--shapes", type=words, help=",".join(SHAPES))
+    parser.add_argument("--results", type=Path, help="the document to write")
     given = parser.parse_args()
+    if given.routes is given.peers is given.shapes is given.results is None:
+        given.results = Path(__file__).with_name("RESULTS.md")
+    given.routes = given.routes or list(names)
+    given.shapes = given.shapes or list(SHAPES)
     for key, value in (QUICK if given.quick else FULL).items():
         if getattr(given, key) is None:
             setattr(given, key, value)
@@ -110,19 +117,24 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
+def _command() -> str:
+    """How the run was called, without the place of the results."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--results")
+    return " ".join(["python -m benchmarks", *parser.parse_known_args()[1]])
+
+
 def main() -> int:
     """Run what was asked for, write the results after each route; 1 where ours failed."""
     given = _arguments()
-    words = [word for word in sys.argv[1:] if not word.startswith("--results")]
-    setting = Setting(
-        " ".join(["python -m benchmarks", *words]), given.rows, given.rounds, os.getloadavg()[0]
-    )
+    setting = Setting(_command(), given.rows, given.rounds, os.getloadavg()[0])
     done: list[Section] = []
     with Bench() as bench:
         for section in _sections(bench, given):
             print(terminal(section), flush=True)
             done.append(section)
-            write(given.results, done, setting, bench.servers)
+            if given.results:
+                write(given.results, done, setting, bench.servers)
     missing = [line for section in done for line in section.lines if line.failed]
     for line in missing:
         print(f"!!! NOT MEASURED: {line.work}: {line.failed}", flush=True)

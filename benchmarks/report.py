@@ -11,13 +11,12 @@ from pathlib import Path
 
 from benchmarks.measuring import Measured
 from benchmarks.routes import Route
-from benchmarks.tools import module_version, tool_version
+from benchmarks.tools import module_version, tool_versions
 
 __all__ = ["Line", "Section", "Setting", "lines_of", "terminal", "write"]
 
 MODULES = ("streams-engine", "pyarrow", "numpy", "PyMySQL", "psycopg", "adbc-driver-postgresql")
 PEER_MODULES = ("connectorx", "dlt", "SQLAlchemy")
-TOOLS = ("psql", "mariadb", "pgloader", "pgcopydb", "mydumper")
 NOTES = Path(__file__).with_name("notes.md")
 FIGURE_ROWS = 1_000_000
 
@@ -57,6 +56,7 @@ class Setting:
 
     command: str
     rows: int
+    """Mixed rows."""
     rounds: int
     load_before: float
 
@@ -86,6 +86,8 @@ def lines_of(
         ratio = statistics.median(seconds) / ours if ours and name != first else None
         figure = route.figures.get(name) if shape == "mixed" else None
         holds = figure.holds(ratio) if figure and ratio else None
+        if figure and first in failures:
+            holds = False
         text = figure.text if figure else ""
         lines.append(Line(name, contender.settings, seconds, rows, peak, ratio, text, holds))
     return lines
@@ -114,7 +116,12 @@ def write(
     judged = [line for line in lines if line.holds is not None]
     missed = [(s.title, line) for s in sections for line in s.lines if line.holds is False]
     out = ["# Results", "", *_opening(setting), ""]
-    out += [f"{len(judged)} figures were judged, {len(judged) - len(missed)} hold.", ""]
+    failed = sum(1 for line in lines if line.failed)
+    out += [
+        f"{len(judged)} figures were judged, {len(judged) - len(missed)} hold;"
+        f" {failed} contenders were not measured.",
+        "",
+    ]
     out += [f"- **Missed**: {title}: {line.work}, {line.figure}" for title, line in missed]
     out += [
         f"- **NOT MEASURED**: {section.title}: {line.work}: {line.failed}"
@@ -139,9 +146,9 @@ def _opening(setting: Setting) -> list[str]:
         "Private servers on the same machine, source and target apart, durability relaxed as in"
         " `streams_engine/testing/servers.py`. In each round every contender of a route runs once,"
         " the order turning by one from round to round, each into a new database that is dropped"
-        " afterwards; PostgreSQL makes a checkpoint before each run. One run of ours before the first"
-        " round is not counted: it warms the servers for all. Seconds are medians of the"
-        " rounds, with the lowest and the highest. Python programs run in processes of their own"
+        " afterwards; PostgreSQL makes a checkpoint before each run. One run of ours before"
+        " the first round is not counted: it warms the servers for all. Seconds are medians of"
+        " the rounds, with the lowest and the highest. Python programs run in processes of their own"
         " and are timed without their imports, others from start to end. Peak memory is the"
         " highest of the rounds: resident memory of the process and all that descend from it,"
         " sampled, without the servers. The ratio is ours by theirs in rows a second: above 1 ours"
@@ -195,5 +202,5 @@ def _versions(servers: Mapping[str, str]) -> list[str]:
     out = [f"- {platform.system()} {platform.machine()}, Python {platform.python_version()}"]
     out += [f"- server {name}: {version}" for name, version in sorted(servers.items())]
     out += [f"- {name} {module_version(name)}" for name in (*MODULES, *PEER_MODULES)]
-    out += [f"- {name}: {tool_version(name)}" for name in TOOLS]
+    out += [f"- {name}: {version}" for name, version in tool_versions().items()]
     return out

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.jobs import Unavailable
 from streams_engine.testing.provision import ProvisionError, provision
 
-__all__ = ["module_version", "need_module", "tool", "tool_version"]
+__all__ = ["module_version", "need_module", "tool", "tool_versions"]
 
 POSTGRES = "usr/lib/postgresql/15/bin"
 
@@ -29,9 +29,20 @@ PLACES = {
 """Executable: (what `provision` knows it by, the directory within)."""
 
 
-@functools.cache
 def tool(name: str) -> str:
     """How a shell calls an executable, with its libraries. Raises `Unavailable`."""
+    found = _find(name)
+    _asked.add(name)
+    if isinstance(found, Unavailable):
+        raise found
+    return found
+
+
+_asked: set[str] = set()
+
+
+@functools.cache
+def _find(name: str) -> str | Unavailable:
     package, inside = PLACES[name]
     own = Path("/") / POSTGRES / name if package == "psql" else None
     if own and own.exists():
@@ -43,36 +54,30 @@ def tool(name: str) -> str:
     try:
         root = provision(package)
     except ProvisionError as error:
-        raise Unavailable(f"{name}: {error}") from None
+        return Unavailable(f"{name} cannot be had: {error}")
     libraries = [str(d) for top in ("usr/lib", "lib") for d in (root / top).glob("*-linux-gnu*")]
     settings = [f"LD_LIBRARY_PATH={':'.join(libraries)}"]
     settings += [f"MARIADB_PLUGIN_DIR={d}" for d in root.glob("usr/lib/*/libmariadb3/plugin")]
-    if (root / POSTGRES).exists() and not (Path("/") / POSTGRES).exists():
-        settings.append(f"PATH={root / POSTGRES}:/usr/bin:/bin")
-    elif name == "pgcopydb":
-        settings.append(f"PATH=/{POSTGRES}:/usr/bin:/bin")
+    programs = root / POSTGRES if (root / POSTGRES).exists() else Path("/") / POSTGRES
+    settings.append(f"PATH={programs}:/usr/bin:/bin")  # pgcopydb calls pg_dump
     return shlex.join(["env", *settings, str(root / inside / name)])
 
 
-def tool_version(name: str) -> str:
-    """The first line that an executable says of itself."""
-    try:
-        done = subprocess.run(
-            ["sh", "-c", f"{tool(name)} --version"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    except Unavailable as error:
-        return f"cannot be had: {error}"
+def tool_versions() -> dict[str, str]:
+    """What each executable that was asked for says of itself, by name."""
+    return {name: _version(name) for name in sorted(_asked)}
+
+
+@functools.cache
+def _version(name: str) -> str:
+    call = _find(name)
+    if isinstance(call, Unavailable):
+        return str(call)
+    done = subprocess.run(
+        ["sh", "-c", f"{call} --version"], capture_output=True, text=True, timeout=60, check=False
+    )
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[0].replace(_directory_of(name), "") if lines else "says nothing"
-
-
-def _directory_of(name: str) -> str:
-    """The path in front of an executable's name, which some print in front of their version."""
-    return str(Path(shlex.split(tool(name))[-1]).parent) + "/"
+    return lines[0] if lines else "says nothing"
 
 
 def module_version(name: str) -> str:
