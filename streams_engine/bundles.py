@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-__all__ = ["BLOCK_BYTES", "blocks", "bundles", "gathered"]
+__all__ = ["BLOCK_BYTES", "ahead", "blocks", "bundles", "gathered"]
 
 BLOCK_BYTES = 2 << 20
 BLOCK_ROWS = 16_384
 """How much is gathered from bundles before it is encoded: encoding small blocks costs triple."""
+
+BUNDLE_BYTES = 16 << 20
+"""A bundle that would hold more is cut short: rows of megabytes must not add up."""
 
 MEASURED_ROWS = 100
 """The size of a batch is asked for once in so many rows: asking costs more than cutting it."""
@@ -21,13 +27,13 @@ def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBa
 
     Each is a slice of a block and pins it; only a bundle that straddles two blocks is
     a copy of its own few rows. Rows so large that a bundle of them would hold more than
-    `BLOCK_BYTES` come in smaller ones.
+    `BUNDLE_BYTES` come in smaller ones.
     """
     rest: list[pa.RecordBatch] = []
     held = size = 0
     for block in blocks:
         start = 0
-        if held and size >= BLOCK_BYTES:
+        if held and size >= BUNDLE_BYTES:
             yield _joined(rest)
             rest, held = [], 0
         if held:
@@ -47,6 +53,39 @@ def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBa
             size = rest[0].nbytes
     if held:
         yield _joined(rest)
+
+
+def ahead(blocks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The blocks, the next one read by a thread of its own while one is worked on."""
+    held: queue.Queue[tuple[pa.RecordBatch | None, BaseException | None]] = queue.Queue(1)
+    left = threading.Event()
+
+    def read() -> None:
+        end: tuple[None, BaseException | None] = (None, None)
+        try:
+            for block in blocks:
+                held.put((block, None))
+                if left.is_set():
+                    return
+        except BaseException as error:
+            end = (None, error)
+        finally:
+            getattr(blocks, "close", lambda: None)()
+        held.put(end)
+
+    reader = threading.Thread(target=read, name="streams-engine-ahead", daemon=True)
+    reader.start()
+    try:
+        while (item := held.get())[0] is not None:
+            yield item[0]
+        if item[1] is not None:
+            raise item[1]
+    finally:
+        left.set()
+        while reader.is_alive():
+            with contextlib.suppress(queue.Empty):
+                held.get(timeout=0.01)
+        reader.join()
 
 
 def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -70,7 +109,9 @@ def blocks(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def gathered(rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     """The next block of bundles, as one batch; None where no row is left."""
     held: list[pa.RecordBatch] = []
-    size = count = unmeasured = usual = 0
+    count = usual = 0
+    size = row_bytes = 0.0
+    unmeasured = MEASURED_ROWS
     while size < BLOCK_BYTES and count < BLOCK_ROWS and (batch := next(rows, None)) is not None:
         if not (length := batch.num_rows):
             continue
@@ -78,7 +119,8 @@ def gathered(rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         count += length
         unmeasured += length
         if unmeasured >= MEASURED_ROWS or length < usual:
-            size += batch.nbytes * unmeasured // length
+            row_bytes = batch.nbytes / length
             unmeasured = 0
+        size += row_bytes * length
         usual = length
     return _joined(held) if held else None

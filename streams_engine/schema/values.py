@@ -49,18 +49,29 @@ def labels(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | Non
 
 def date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """Zero and partial dates, which arrive as the storage's minimum, become NULL."""
+    if not _has_invalid(values):
+        return values, None
     return pc.if_else(_invalid(values), pa.scalar(None, values.type), values), None
 
 
 def strict_date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """A row with a zero or partial date is a bad row (``zeroDates: error``)."""
-    return values, _mask(_invalid(values))
+    return values, _mask(_invalid(values)) if _has_invalid(values) else None
+
+
+def _lowest(values: pa.Array) -> tuple[pa.Array, pa.Scalar]:
+    storage = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
+    lowest = pa.scalar(int(np.iinfo(storage.to_pandas_dtype()).min), storage)
+    return values.view(storage), lowest
+
+
+def _has_invalid(values: pa.Array) -> bool:
+    numbers, lowest = _lowest(values)
+    return bool(pc.min(numbers).equals(lowest))
 
 
 def _invalid(values: pa.Array) -> pa.Array:
-    storage = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
-    lowest = pa.scalar(int(np.iinfo(storage.to_pandas_dtype()).min), storage)
-    return pc.fill_null(pc.equal(values.view(storage), lowest), False)
+    return pc.fill_null(pc.equal(*_lowest(values)), False)
 
 
 # PostgreSQL's binary send format (https://www.postgresql.org/docs/current/datatype-datetime.html:

@@ -445,3 +445,22 @@ def test_no_access_is_said(store: Store, put: Put) -> None:
     assert FilesSource(Store(root="/nowhere/at/all")).catalog(Scope()).tables == ()
     with pytest.raises(ConfigError):
         FilesSource(store).catalog(Scope(tables=(), queries=(("q", "SELECT 1"),)))
+
+
+def test_declared_columns_need_no_scan(put: Put, store: Store) -> None:
+    """Where each column's type is given, the header is all that is read before the rows."""
+    put("t.csv", "a,b\n1,x\n2,y\n3\n")
+    with pytest.raises(MalformedFile):
+        catalog(store)
+    columns = {"t": {"a": "int16", "b": "string"}}
+    found = table_of(store, columns=columns)
+    assert types(found) == {"a": "int16", "b": "string"} and found.estimated_rows is None
+    with pytest.raises(MalformedFile, match="line 4"):
+        read(store, columns=columns)
+
+
+def test_declared_columns_of_a_file_without_rows(put: Put, store: Store) -> None:
+    put("t.jsonl", "")
+    found = table_of(store, columns={"t": {"n": "int64", "s": "string"}})
+    assert types(found) == {"n": "int64", "s": "string"}
+    assert read(store, columns={"t": {"n": "int64", "s": "string"}}) == []

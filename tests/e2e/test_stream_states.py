@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from streams_engine import AsyncStream, State, Stream
-from streams_engine.errors import RowRejected, StateConflict
-from streams_engine.stats import Stats
+from streams_engine.errors import ConfigError, RowRejected, StateConflict
+from streams_engine.stats import Counters, Stats
 
 from .halting import ROWS, SECONDS, big, cut_small, equal, finish, held, records, sums
 from .moving import End
@@ -528,3 +530,36 @@ def test_ctrl_c_stops_cleanly(source: End, target: End) -> None:
     assert sums(target)[0] == int(rows)
     finish(stream(source, target))
     equal(source, target)
+
+
+# A pool of the caller's
+
+
+def test_chunks_run_on_the_callers_pool(source: End, target: End, monkeypatch: Any) -> None:
+    """And it stays usable; no more chunks are under way than the view has readers."""
+    cut_small(monkeypatch)
+    with ThreadPoolExecutor(9, thread_name_prefix="mine") as pool:
+        seen: set[str] = set()
+        plain = Counters.wrote
+
+        def wrote(*given: Any) -> None:
+            seen.add(threading.current_thread().name)
+            plain(*given)
+
+        monkeypatch.setattr(Counters, "wrote", wrote)
+        finish(Stream(source.url, target.url, executor=pool))
+        assert pool.submit(int).result() == 0
+    assert seen and all(name.startswith("mine") for name in seen)
+    equal(source, target)
+
+
+@pytest.mark.parametrize("pool", [3, ProcessPoolExecutor])
+def test_a_pool_that_cannot_be_used_is_refused(source: End, target: End, pool: Any) -> None:
+    given = pool if pool == 3 else pool(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        with pytest.raises(ConfigError, match="executor"):
+            Stream(source.url, target.url, executor=given).run()
+    finally:
+        if pool != 3:
+            given.shutdown()
+    assert target.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]

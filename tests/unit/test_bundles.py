@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams_engine.bundles import bundles
+from streams_engine.bundles import ahead, blocks, bundles
 
 SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
 
@@ -56,3 +60,58 @@ def test_a_bundle_is_given_before_the_next_block_is_asked_for() -> None:
     next(taken)
     assert asked == [0]
     taken.close()  # type: ignore[attr-defined]
+
+
+def test_rows_of_megabytes_do_not_add_up_to_a_bundle() -> None:
+    large = [pa.RecordBatch.from_pydict({"b": [b"x" * (5 << 20)]}) for _ in range(9)]
+    found = [batch.num_rows for batch in bundles(large, 500)]
+    assert sum(found) == 9 and max(found) <= 4
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 60))
+def test_gathered_blocks_hold_every_row_once(sizes: list[int], most: int) -> None:
+    total = sum(sizes)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    given_ = iter([block(a, n) for a, n in zip(starts, sizes, strict=True)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streams_engine.bundles.BLOCK_ROWS", most)
+        found = list(blocks(given_))
+    assert [n for batch in found for n in batch["n"].to_pylist()] == list(range(total))
+    assert all(batch.num_rows >= most for batch in found[:-1])
+    assert all(0 < batch.num_rows < most + 40 for batch in found)
+
+
+def test_gathering_stops_at_bytes() -> None:
+    rows = iter([pa.RecordBatch.from_pydict({"b": [b"x" * 700_000] * 2}) for _ in range(6)])
+    assert [batch.num_rows for batch in blocks(rows)] == [4, 4, 4]
+
+
+def test_ahead_gives_every_block_and_the_error() -> None:
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield block(0, 3)
+        yield block(3, 3)
+        raise RuntimeError("the source is gone")
+
+    taken = ahead(failing())
+    assert next(taken)["n"].to_pylist() == [0, 1, 2]
+    assert next(taken)["n"].to_pylist() == [3, 4, 5]
+    with pytest.raises(RuntimeError, match="the source is gone"):
+        next(taken)
+    assert list(ahead(iter(()))) == []
+
+
+def test_ahead_that_is_left_early_closes_its_source() -> None:
+    closed = threading.Event()
+
+    def endless() -> Iterator[pa.RecordBatch]:
+        try:
+            while True:
+                yield block(0, 1)
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    taken = ahead(endless())
+    next(taken)
+    taken.close()  # type: ignore[attr-defined]
+    assert closed.is_set() and threading.active_count() == before

@@ -106,7 +106,8 @@ class Broken(ValueError):
 
 def lines_in(data: bytes) -> int:
     """The line ends in some bytes: CRLF, LF and CR."""
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    returns = data.count(b"\r")
+    return data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
 
 
 def row_blocks(

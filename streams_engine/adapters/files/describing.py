@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -39,8 +39,11 @@ class _Facts:
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def describe(store: Store, found: Found, options: CsvOptions) -> Table:
-    """Describe a table. Raises `MalformedFile` naming the file that has no place in it."""
+def describe(store: Store, found: Found, options: CsvOptions, types: Collection[str] = ()) -> Table:
+    """Describe a table. Raises `MalformedFile` naming the file that has no place in it.
+
+    ``types``: the columns whose types are given by the user, which need no scan.
+    """
     document = found.manifest
     parts: frozenset[str] = frozenset()
     facts = _Facts()
@@ -48,14 +51,14 @@ def describe(store: Store, found: Found, options: CsvOptions) -> Table:
         options = CsvOptions(**document["csv"]) if document.get("csv") else options
         parts = frozenset(f"{found.path}/{part['path']}" for part in document["parts"])
         if found.file_format == "parquet":
-            facts = _parquet(store, found.files, options)
+            facts = _parquet(store, found.files, options, ())
         declared = manifest.columns_of(document, store.show(found.path))
         further = [c for c in facts.columns if c.name not in {d.name for d in declared}]
         facts.columns = (*declared, *further)
         if facts.rows is None and all(file.info.path in parts for file in found.files):
             facts.rows = int(document["rows"])
     else:
-        facts = SCANS[found.file_format](store, found.files, options)
+        facts = SCANS[found.file_format](store, found.files, options, types)
     schema = TableSchema(
         TableId("", found.name),
         Dialect.FILES,
@@ -71,6 +74,8 @@ def describe(store: Store, found: Found, options: CsvOptions) -> Table:
 def declared(table: Table, types: Mapping[str, str]) -> Table:
     """The table with columns as the user says that they are. Raises `ConfigError` naming one."""
     known = {column.name: column for column in table.schema.columns}
+    if not known:  # there is nothing in the files: the user alone knows
+        known = {name: _column(name, pa.string()) for name in types}
     for name, text in types.items():
         what = f"{table.schema.id.name}.{name}"
         if name not in known:
@@ -101,18 +106,29 @@ def _column(name: str, arrow: pa.DataType, kind: str | None = None) -> Column:
     return Column(name, files_type(arrow, kind), arrow)
 
 
-def _csv(store: Store, files: Sequence[DataFile], options: CsvOptions) -> _Facts:
+def _csv(
+    store: Store, files: Sequence[DataFile], options: CsvOptions, types: Collection[str]
+) -> _Facts:
     found: dict[str, Detection] = {}
-    rows = 0
+    rows: int | None = 0
     for file in files:
         for batch, _ in csv.read_texts(store, file.info.path, file.codec, options):
-            rows += batch.num_rows
-            for name, values in zip(batch.schema.names, batch.columns, strict=True):
-                found.setdefault(name, Detection()).show(values)
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            for name in columns:
+                found.setdefault(name, Detection())
+            unknown = [name for name in columns if name not in types]
+            if not unknown:  # the header was all that there is to know
+                rows = None
+                break
+            if rows is not None:
+                rows += batch.num_rows
+            for name in unknown:
+                found[name].show(columns[name])
     return _Facts(tuple(_column(name, d.arrow) for name, d in found.items()), rows)
 
 
-def _jsonl(store: Store, files: Sequence[DataFile], _: CsvOptions) -> _Facts:
+def _jsonl(store: Store, files: Sequence[DataFile], _: CsvOptions, __: Collection[str]) -> _Facts:
+    """Any line can have a column of its own: all are looked at."""
     found: dict[str, jsonl.JsonDetection] = {}
     rows = 0
     for file in files:
@@ -127,7 +143,7 @@ def _jsonl(store: Store, files: Sequence[DataFile], _: CsvOptions) -> _Facts:
     return _Facts(tuple(_column(name, d.arrow, d.name) for name, d in found.items()), rows)
 
 
-def _parquet(store: Store, files: Sequence[DataFile], _: CsvOptions) -> _Facts:
+def _parquet(store: Store, files: Sequence[DataFile], _: CsvOptions, __: Collection[str]) -> _Facts:
     facts = _Facts(rows=0)
     united: dict[str, tuple[Column, str]] = {}
     seen: list[set[str]] = []
@@ -184,7 +200,7 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(width, pa.decimal128(20, 0))
 
 
-SCANS: Mapping[str, Callable[[Store, Sequence[DataFile], CsvOptions], _Facts]] = {
+SCANS: Mapping[str, Callable[[Store, Sequence[DataFile], CsvOptions, Collection[str]], _Facts]] = {
     "csv": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,

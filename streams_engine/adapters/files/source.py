@@ -19,7 +19,7 @@ from streams_engine.adapters.files.filters import kept
 from streams_engine.adapters.files.options import CsvOptions
 from streams_engine.adapters.files.store import Store
 from streams_engine.adapters.files.texts import parse, render
-from streams_engine.bundles import bundles
+from streams_engine.bundles import ahead, bundles
 from streams_engine.errors import (
     ConfigError,
     MalformedFile,
@@ -98,9 +98,8 @@ class FilesSource:
         with self._lock:
             if key in self._described:
                 return self._described[key]
-        table = describe(self._store, found, self._options)
-        if found.name in self._declared:
-            table = declared(table, self._declared[found.name])
+        types = self._declared.get(found.name, {})
+        table = declared(describe(self._store, found, self._options, types), types)
         with self._lock:
             self._described[key] = table
         return table
@@ -129,7 +128,7 @@ class FilesSnapshot:
 
     def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the chunk. Raises `SnapshotLost` naming a file that changed, `MalformedFile`."""
-        return bundles(_skipped(self._selected(extract, chunk), chunk.skip), rows)
+        return bundles(ahead(_skipped(self._selected(extract, chunk), chunk.skip)), rows)
 
     def _table(self, wanted: TableId) -> Table:
         found = self._tables.get(TableId(wanted.schema, wanted.name))

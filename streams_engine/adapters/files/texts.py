@@ -202,7 +202,26 @@ def _parse_bool(strings: pa.Array, _: pa.DataType, __: str) -> pa.Array:
     return pc.equal(lower, "true")
 
 
+def _only(strings: pa.Array, characters: bytes) -> bool:
+    """Whether the texts are made of these characters: one look at all bytes at once."""
+    data = strings.buffers()[2]
+    if data is None or not len(strings):
+        return True
+    offsets = np.frombuffer(strings.buffers()[1], np.int32)
+    begin, end = offsets[strings.offset], offsets[strings.offset + len(strings)]
+    allowed = np.zeros(256, bool)
+    allowed[np.frombuffer(characters, np.uint8)] = True
+    return bool(allowed[np.frombuffer(data, np.uint8)[begin:end]].all())
+
+
+NUMERALS = b"0123456789.+-eE"
+"""A text of these alone that Arrow reads as a number is one; what else it reads (hexadecimal
+digits, words) needs others."""
+
+
 def _parse_int(strings: pa.Array, arrow: pa.DataType, _: str) -> pa.Array:
+    if _only(strings, b"0123456789-"):
+        return strings.cast(arrow)
     _all(strings, r"[+-]?[0-9]+")
     return pc.replace_substring_regex(strings, r"^\+", "").cast(arrow)
 
@@ -211,16 +230,20 @@ SPECIAL = r"NaN|[+-]?Infinity|nan|[+-]?inf"
 
 
 def _parse_float(strings: pa.Array, arrow: pa.DataType, _: str) -> pa.Array:
-    _all(strings, rf"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|{SPECIAL}")
+    if not _only(strings, NUMERALS):
+        _all(strings, rf"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|{SPECIAL}")
     values = strings.cast(arrow)
-    infinite = pc.and_(pc.is_inf(values), pc.match_substring_regex(strings, r"[0-9]"))
+    infinite = pc.is_inf(values)
     if pc.any(infinite).as_py():
-        raise ValueError("out of range")
+        beyond = pc.and_(infinite, pc.match_substring_regex(strings, r"[0-9]"))
+        if pc.any(beyond).as_py():
+            raise ValueError("out of range")
     return values
 
 
 def _parse_decimal(strings: pa.Array, arrow: pa.DataType, _: str) -> pa.Array:
-    _all(strings, r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+    if not _only(strings, b"0123456789.-"):
+        _all(strings, r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
     return strings.cast(arrow)
 
 

@@ -7,6 +7,7 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,13 +31,14 @@ MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 
 class Block:
     """The bytes of a block with unaligned views over them, and where its rows begin."""
 
-    def __init__(self, buffer: bytearray, starts: Sequence[int], columns: int) -> None:
+    def __init__(self, buffer: bytearray, starts: array[int], columns: int) -> None:
         self.buffer = buffer
         self.rows = len(starts)
-        self.starts = np.array(starts, np.int64)
         # header byte, then the NULL bitmap with two bits of offset
-        self.first = self.starts + 1 + (columns + 9) // 8
+        self._bitmap = np.frombuffer(starts, np.int64) + 1
+        self.first = self._bitmap + (columns + 9) // 8
         self.u8 = np.frombuffer(buffer, np.uint8)
+        self._flags: dict[int, np.ndarray | None] = {}
         self._views: dict[str, np.ndarray] = {"u1": self.u8}
 
     def view(self, dtype: str) -> np.ndarray:
@@ -52,9 +54,15 @@ class Block:
 
     def nulls(self, column: int) -> np.ndarray | None:
         """Which rows have NULL in a column, None where none has."""
-        bit = column + 2
-        flags = (self.u8[self.starts + 1 + bit // 8] >> (bit % 8)) & 1
-        return flags.astype(bool) if flags.any() else None
+        byte, bit = divmod(column + 2, 8)
+        if byte not in self._flags:
+            flags = self.u8[self._bitmap + byte]
+            self._flags[byte] = flags if flags.any() else None
+        eight = self._flags[byte]
+        if eight is None:
+            return None
+        mask = (eight & np.uint8(1 << bit)).astype(bool)
+        return mask if mask.any() else None
 
 
 def decode(block: Block, types: Sequence[int], schema: pa.Schema, what: str) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -131,7 +132,7 @@ def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
     return types
 
 
-def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]:
+def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, array[int]]]:
     """(buffer, starts of the rows' payloads in it), until the EOF packet.
 
     The buffer is written over as soon as the next block is asked for: decoding copies.
@@ -140,7 +141,7 @@ def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]
     buffer = bytearray(max(BLOCK_BYTES, len(ahead)) + PAD)
     buffer[: len(ahead)] = ahead
     fill, position = len(ahead), 0
-    starts: list[int] = []
+    starts = array("q")
     while True:
         position, last = _walk(buffer, position, fill, starts)
         if last is not None:
@@ -155,7 +156,7 @@ def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]
             if len(buffer) - PAD > BLOCK_BYTES:  # it grew for one row
                 buffer = bytearray(max(BLOCK_BYTES, len(rest) * 2) + PAD)
             buffer[: len(rest)] = rest
-            fill, position, starts = len(rest), 0, []
+            fill, position, starts = len(rest), 0, array("q")
             continue
         if not room:  # one row is larger than the block
             buffer = buffer + bytearray(len(buffer))
@@ -168,27 +169,27 @@ def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, list[int]]]
 
 
 def _walk(
-    buffer: bytearray, position: int, fill: int, starts: list[int]
+    buffer: bytearray, position: int, fill: int, starts: array[int]
 ) -> tuple[int, bytes | None]:
     """Find whole packets. Returns where the first incomplete one begins, and the last packet
     of the result set (EOF or ERR) where it is there."""
-    add = starts.append
+    # The loop over every row there is: names are local, and nothing is done twice.
+    add, length_at, most = starts.append, _length, MAX_PACKET
     edge = fill - 4
     while position <= edge:
-        length = _length(buffer, position)[0] & MAX_PACKET
-        after = position + 4 + length
+        length = length_at(buffer, position)[0] & most
+        payload = position + 4
+        after = payload + length
         if after > fill:
             break
-        if length == MAX_PACKET:
+        if buffer[payload]:  # a row begins with 0x00
+            return after, bytes(buffer[payload:after])
+        if length == most:
             whole = _joined(buffer, position, fill)
             if whole is None:
                 break
-            add(position + 4)
-            position = whole
-            continue
-        if buffer[position + 4]:  # a row begins with 0x00
-            return after, bytes(buffer[position + 4 : after])
-        add(position + 4)
+            after = whole
+        add(payload)
         position = after
     return position, None
 

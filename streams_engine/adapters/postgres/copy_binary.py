@@ -280,12 +280,15 @@ def numeric(values: pa.Array, _: NativeType) -> list[Part]:
         values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     scale, precision = values.type.scale, values.type.precision
     nulls = _nulls(values)
-    digits, negative = _decimal_digits(values, precision, nulls)
     left = -(precision - scale) % 4
     right = -scale % 4
-    wide = np.zeros((len(values), left + precision + right), np.int16)
-    wide[:, left : left + precision] = digits
-    groups = wide.reshape(len(values), -1, 4) @ np.array([1000, 100, 10, 1], np.int16)
+    if precision + right <= SHORT_DIGITS:
+        groups, negative = _short_groups(values, (left + precision + right) // 4, right, nulls)
+    else:
+        digits, negative = _decimal_digits(values, precision)
+        wide = np.zeros((len(values), left + precision + right), np.int16)
+        wide[:, left : left + precision] = digits
+        groups = wide.reshape(len(values), -1, 4) @ np.array([1000, 100, 10, 1], np.int16)
     count = groups.shape[1]
     fields = np.empty((len(values), 4 + count), ">i2")
     fields[:, 0] = count
@@ -296,19 +299,29 @@ def numeric(values: pa.Array, _: NativeType) -> list[Part]:
     return _sized(fields.view(np.uint8).reshape(len(values), 2 * (4 + count)), nulls)
 
 
-def _decimal_digits(
-    values: pa.Array, precision: int, nulls: np.ndarray | None
+SHORT_DIGITS = 18
+"""As many as 64 bits surely hold."""
+
+
+def _short_groups(
+    values: pa.Array, count: int, right: int, nulls: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(decimal digits, negative?) of the unscaled values."""
+    """(groups of four digits, negative?) of unscaled values that fit 64 bits."""
     wide = 4 if pa.types.is_decimal256(values.type) else 2
-    if precision <= 18:
-        words = np.frombuffer(values.buffers()[1], np.int64).reshape(-1, wide)
-        low = words[values.offset : values.offset + len(values), 0]
-        if nulls is not None:
-            low = np.where(nulls, 0, low)
-        powers = 10 ** np.arange(precision - 1, -1, -1, dtype=np.int64)
-        return (np.abs(low)[:, None] // powers % 10).astype(np.int16), low < 0
-    whole = pa.decimal256(76, 0) if wide == 4 else pa.decimal128(38, 0)
+    words = np.frombuffer(values.buffers()[1], np.int64).reshape(-1, wide)
+    low = words[values.offset : values.offset + len(values), 0]
+    if nulls is not None:
+        low = np.where(nulls, 0, low)
+    rest = np.abs(low) * 10**right
+    groups = np.empty((len(values), count), np.int16)
+    for place in range(count - 1, -1, -1):
+        rest, groups[:, place] = np.divmod(rest, 10_000)
+    return groups, low < 0
+
+
+def _decimal_digits(values: pa.Array, precision: int) -> tuple[np.ndarray, np.ndarray]:
+    """(decimal digits, negative?) of the unscaled values."""
+    whole = pa.decimal256(76, 0) if pa.types.is_decimal256(values.type) else pa.decimal128(38, 0)
     unscaled = pa.Array.from_buffers(
         whole, len(values), values.buffers(), values.null_count, values.offset
     )

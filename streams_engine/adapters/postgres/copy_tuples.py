@@ -98,8 +98,8 @@ class _Messages:
                 continue
             starts: list[int] = []
             position, done = self._walk(buffer, fill, starts)
-            if starts:
-                yield self._batch(buffer, np.array(starts, np.int64))
+            if starts and (tuples := self._cut(buffer, np.array(starts, np.int64))):
+                yield pa.RecordBatch.from_arrays([tuples], ["tuple"])
             rest = buffer[position:fill]
             if len(buffer) - PAD > self._size:
                 buffer = bytearray(max(self._size, len(rest) * 2) + PAD)
@@ -127,7 +127,7 @@ class _Messages:
             position = after
         return position, False
 
-    def _batch(self, buffer: bytearray, starts: np.ndarray) -> pa.RecordBatch:
+    def _cut(self, buffer: bytearray, starts: np.ndarray) -> pa.Array:
         sizes = np.ndarray((len(buffer) - 3,), ">i4", buffer, strides=(1,))
         lengths = sizes[starts - 4].astype(np.int64) - 4
         if self._header:
@@ -136,7 +136,7 @@ class _Messages:
             lengths[0] -= header
             self._header = 0
         whole = lengths > TRAILER
-        return pa.RecordBatch.from_arrays([cut(buffer, starts[whole], lengths[whole])], ["tuple"])
+        return cut(buffer, starts[whole], lengths[whole])
 
 
 def _whole(buffer: bytearray, fill: int) -> bool:
