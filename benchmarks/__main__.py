@@ -34,7 +34,7 @@ def compare(bench: Bench, route: Route, shape: str, rows: int, rounds: int) -> S
     """Run one route: every contender once a round, in turn, after a run that warms the servers."""
     runs: dict[str, list[Measured]] = {}
     failures: dict[str, str] = {}
-    with suppress(Failed):
+    with suppress(Failed, Unavailable):
         bench.run(route.contenders[0], route.source, route.target, shape, rows)
     for number in range(rounds):
         for contender in _turned(route.contenders, number):

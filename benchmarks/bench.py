@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.data import SHAPES, fill, fill_small
-from benchmarks.jobs import Contender, Job
+from benchmarks.jobs import Contender, Job, Unavailable
 from benchmarks.measuring import Failed, Measured, measure
 from benchmarks.tools import tool
-from streams_engine.testing.provision import PACKAGES, provision
-from streams_engine.testing.servers import Server, available, start
+from streams_engine.testing.provision import PACKAGES, ProvisionError, provision
+from streams_engine.testing.servers import Server, ServerError, available, start
 
 __all__ = ["Bench"]
 
@@ -25,6 +25,7 @@ class Bench:
         self._stack = ExitStack()
         self._servers: dict[tuple[str, str], Server] = {}
         self._data: dict[tuple[str, str, int], str] = {}
+        self._missing: dict[str, str] = {}
         self._ready: dict[tuple[str, int], Path] = {}
         self._scratch = Path()
 
@@ -41,11 +42,17 @@ class Bench:
         self._stack.close()
 
     def server(self, flavour: str, side: str) -> Server:
-        """A private server for one side, started when it is first asked for."""
+        """A private server for one side, started when first asked for. Raises `Unavailable`."""
+        if flavour in self._missing:
+            raise Unavailable(self._missing[flavour])
         if (flavour, side) not in self._servers:
-            if flavour in PACKAGES and available(flavour) is not None:
-                provision(flavour)
-            server = self._stack.enter_context(start(flavour))
+            try:
+                if flavour in PACKAGES and available(flavour) is not None:
+                    provision(flavour)
+                server = self._stack.enter_context(start(flavour))
+            except (ProvisionError, ServerError) as error:
+                self._missing[flavour] = f"the server {flavour} cannot be had: {error}"
+                raise Unavailable(self._missing[flavour]) from None
             self._servers[flavour, side] = server
         return self._servers[flavour, side]
 
@@ -88,8 +95,12 @@ class Bench:
         """One run into a fresh target. Raises `Failed` where it fails or the result is wrong."""
         directory = self._scratch / "work"
         directory.mkdir()
-        server = None if target in ("null", "parquet") else self.server(target, "target")
-        database = server.create_database() if server else ""
+        try:
+            server = None if target in ("null", "parquet") else self.server(target, "target")
+            database = server.create_database() if server else ""
+        except Unavailable:
+            directory.rmdir()
+            raise
         try:
             ready = str(self.ready(shape, rows)) if contender.reads_file else ""
             job = Job(
@@ -102,11 +113,10 @@ class Bench:
             )
             settle(server)
             measured = measure(contender.command(job), measures_itself=contender.measures_itself)
-            if server:
-                found, indexes = _look(server, database, job.shape.table)
-            else:
-                found = _parquet_rows(directory) if target == "parquet" else measured.rows or 0
-                indexes = 0
+            try:
+                found, indexes = _brought(server, database, job, target, directory, measured)
+            except Exception as error:
+                raise Failed(f"the result cannot be read: {error}") from error
             wanted = 1 + len(job.shape.indexed) if server and contender.indexed else 0
             if (found, indexes) != (rows, wanted):
                 raise Failed(
@@ -147,6 +157,20 @@ def settle(server: Server | None) -> None:
 
 def _place_of(target: str, directory: Path) -> str:
     return "null://" if target == "null" else f"file://{directory}/out?format=parquet"
+
+
+def _brought(
+    server: Server | None,
+    database: str,
+    job: Job,
+    target: str,
+    directory: Path,
+    measured: Measured,
+) -> tuple[int, int]:
+    """Rows and indexes that a run brought."""
+    if server:
+        return _look(server, database, job.shape.table)
+    return (_parquet_rows(directory) if target == "parquet" else measured.rows or 0), 0
 
 
 def _look(server: Server, database: str, table: str) -> tuple[int, int]:

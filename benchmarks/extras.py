@@ -46,9 +46,9 @@ def small_tables(bench: Bench, rounds: int, tables: int = SMALL_TABLES) -> Secti
     """Many small tables, MySQL → PostgreSQL."""
     section = Section(f"{tables:,} small tables of ten rows, MySQL → PostgreSQL")
     begun = time.monotonic()
-    source = bench.small_tables(tables)
-    print(f"  {tables:,} tables made in {time.monotonic() - begun:.0f} s", flush=True)
     try:
+        source = bench.small_tables(tables)
+        print(f"  {tables:,} tables made in {time.monotonic() - begun:.0f} s", flush=True)
         runs = [bench.run_many(OURS, source, "pg18", tables) for _ in range(rounds)]
     except (Failed, Unavailable) as error:
         section.lines.append(Line("ours", "", (), tables * 10, 0, failed=str(error)))

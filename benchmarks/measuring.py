@@ -67,7 +67,10 @@ def measure(command: Sequence[str], *, measures_itself: bool) -> Measured:
         raise Failed(f"exit code {code}: {_last_words(complained or said)}")
     if not measures_itself:
         return Measured(seconds, peak, _rows_of_psql(said), _last_words(complained))
-    report = json.loads(said.strip().splitlines()[-1])
+    try:
+        report = json.loads(said.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        raise Failed(f"no report: {_last_words(complained or said)}") from None
     return Measured(report["seconds"], peak, report["rows"])
 
 
