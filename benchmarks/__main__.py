@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -127,6 +128,7 @@ def _command() -> str:
 def main() -> int:
     """Run what was asked for, write the results after each route; 1 where ours failed."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleared away
     setting = Setting(_command(), given.rows, given.rounds, os.getloadavg()[0])
     done: list[Section] = []
     with Bench() as bench:
@@ -135,10 +137,10 @@ def main() -> int:
             done.append(section)
             if given.results:
                 write(given.results, done, setting, bench.servers)
-    missing = [line for section in done for line in section.lines if line.failed]
-    for line in missing:
-        print(f"!!! NOT MEASURED: {line.work}: {line.failed}", flush=True)
-    return 1 if any(line.work.startswith("ours") for line in missing) else 0
+    missing = [(s.title, line) for s in done for line in s.lines if line.failed]
+    for title, line in missing:
+        print(f"!!! NOT MEASURED: {title}: {line.work}: {line.failed}", flush=True)
+    return 1 if any(line.work.startswith("ours") for _, line in missing) else 0
 
 
 if __name__ == "__main__":

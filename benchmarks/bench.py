@@ -50,7 +50,7 @@ class Bench:
                 if flavour in PACKAGES and available(flavour) is not None:
                     provision(flavour)
                 server = self._stack.enter_context(start(flavour))
-            except (ProvisionError, ServerError) as error:
+            except (ProvisionError, ServerError, OSError) as error:
                 self._missing[flavour] = f"the server {flavour} cannot be had: {error}"
                 raise Unavailable(self._missing[flavour]) from None
             self._servers[flavour, side] = server

@@ -225,7 +225,10 @@ PGLOADER_ONE = "workers = 4, concurrency = 1"
 PGLOADER_RANGES = (
     "workers = 4, concurrency = 2, multiple readers per thread, rows per range = 50000"
 )
-PGLOADER = Contender("pgloader", _pgloader(PGLOADER_ONE), f"its defaults, {PGLOADER_ONE}")
+PGLOADER_NOTE = "3.6 cannot log in to MySQL 9 (caching_sha2_password), so MariaDB stands in"
+PGLOADER = Contender(
+    "pgloader", _pgloader(PGLOADER_ONE), f"its defaults, {PGLOADER_ONE}; {PGLOADER_NOTE}"
+)
 PGLOADER_SPLIT = Contender("pgloader, 2 readers", _pgloader(PGLOADER_RANGES), PGLOADER_RANGES)
 PGCOPYDB = Contender(
     "pgcopydb",

@@ -103,7 +103,7 @@ ROUTES: Mapping[str, Route] = {
         ),
         Route(
             "mysql-postgres",
-            "MySQL → PostgreSQL, structure, key and two indexes included",
+            "MySQL → PostgreSQL with structure, key and two indexes",
             "mysql9",
             "pg18",
             (p.OURS, p.PGLOADER, p.DLT, p.MARIADB_PIPE, p.CSV_COPY),
@@ -112,7 +112,7 @@ ROUTES: Mapping[str, Route] = {
         ),
         Route(
             "mariadb-postgres",
-            "MariaDB → PostgreSQL, the same",
+            "MariaDB → PostgreSQL with structure, key and two indexes",
             "mariadb",
             "pg18",
             (p.OURS, p.PGLOADER, p.PGLOADER_SPLIT, p.DLT, p.MARIADB_PIPE, p.CSV_COPY),
@@ -120,7 +120,7 @@ ROUTES: Mapping[str, Route] = {
         ),
         Route(
             "postgres-postgres",
-            "PostgreSQL → PostgreSQL, the same",
+            "PostgreSQL → PostgreSQL with structure, key and two indexes",
             "pg15",
             "pg18",
             (p.OURS, p.PSQL_PIPE, p.PGCOPYDB, p.PG_DUMP),
@@ -133,7 +133,7 @@ ROUTES: Mapping[str, Route] = {
         ),
         Route(
             "mysql-mysql",
-            "MySQL → MySQL, the same",
+            "MySQL → MySQL with structure, key and two indexes",
             "mysql9",
             "mysql9",
             (p.OURS, p.LOAD_DATA, p.MYDUMPER),
@@ -142,7 +142,7 @@ ROUTES: Mapping[str, Route] = {
         ),
         Route(
             "postgres-mysql",
-            "PostgreSQL → MySQL, the same",
+            "PostgreSQL → MySQL with structure, key and two indexes",
             "pg15",
             "mysql9",
             (p.OURS, p.LOAD_DATA),
