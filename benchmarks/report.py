@@ -13,7 +13,7 @@ from benchmarks.measuring import Measured
 from benchmarks.routes import Route
 from benchmarks.tools import module_version, tool_versions
 
-__all__ = ["Line", "Section", "Setting", "lines_of", "terminal", "write"]
+__all__ = ["FIGURE_ROWS", "Line", "Section", "Setting", "lines_of", "terminal", "write"]
 
 MODULES = ("streams-engine", "pyarrow", "numpy", "PyMySQL", "psycopg", "adbc-driver-postgresql")
 PEER_MODULES = ("connectorx", "dlt", "SQLAlchemy")
@@ -58,6 +58,7 @@ class Setting:
     rows: int
     """Mixed rows."""
     rounds: int
+    other_rounds: int
     load_before: float
 
 
@@ -140,7 +141,8 @@ def write(
 def _opening(setting: Setting) -> list[str]:
     rows = f"{setting.rows:,}"
     text = [
-        f"`{setting.command}`: {rows} mixed rows, {setting.rounds} rounds,"
+        f"`{setting.command}`: {rows} mixed rows, {setting.rounds} rounds (other shapes: at most"
+        f" {setting.other_rounds}),"
         f" {os.cpu_count()} cores, load {setting.load_before:.1f} before the first run.",
         "",
         "Private servers on the same machine, source and target apart, durability relaxed as in"
