@@ -39,7 +39,7 @@ class Measured:
 
 
 def measure(command: Sequence[str], *, measures_itself: bool) -> Measured:
-    """Run a command in a session of its own. Raises `Failed` where it fails."""
+    """Run a command as the head of its own process group. Raises `Failed` where it fails."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         begun = time.perf_counter()
         process = subprocess.Popen(
