@@ -18,7 +18,7 @@ BLOCK_ROWS = 16_384
 BUNDLE_BYTES = 16 << 20
 """A bundle that would hold more is cut short: rows of megabytes must not add up."""
 
-MEASURED_ROWS = 100
+MEASURED_ROWS = 2000
 """The size of a batch is asked for once in so many rows: asking costs more than cutting it."""
 
 

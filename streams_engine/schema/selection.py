@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import sqlglot
 from sqlglot import exp
@@ -13,6 +13,7 @@ from sqlglot.errors import SqlglotError
 from streams_engine.errors import ConfigError
 from streams_engine.model import (
     Catalog,
+    Column,
     Dialect,
     Expression,
     ForeignKey,
@@ -89,6 +90,41 @@ def _names(expression: Expression | None) -> set[str] | None:
 
 
 @dataclass
+class _Cut:
+    """What is left of one table, and the names of what is not."""
+
+    kept: AbstractSet[str]
+    left: list[str] = field(default_factory=list)
+
+    def has(
+        self,
+        name: str,
+        expressions: Iterable[Expression | None] = (),
+        columns: Iterable[str] = (),
+    ) -> bool:
+        """True where all that a thing is made of is kept; else its name is noted."""
+        needs = [set(columns), *map(_names, expressions)]
+        whole = all(names is not None and names <= self.kept for names in needs)
+        if not whole:
+            self.left.append(name)
+        return whole
+
+    def index(self, index: Index) -> bool:
+        """Whether an index is kept, its condition and its further columns too."""
+        expressions = [*(part.expression for part in index.parts), index.where]
+        return self.has(index.name, expressions, (*index.columns, *index.include))
+
+    def column(self, column: Column, counted: AbstractSet[str]) -> Column:
+        """The column; plain where what it is generated from, or counts by, is not kept."""
+        if not self.has(column.name, [column.generated]):
+            column = replace(column, generated=None)
+        if column.identity is not None and column.name not in counted:
+            column = replace(column, identity=None)
+            self.left.append(f"the counter of {column.name}")
+        return column
+
+
+@dataclass
 class _Narrowing:
     """The tables with their selected columns; what needs another one is left out, and said."""
 
@@ -97,54 +133,32 @@ class _Narrowing:
 
     def table(self, table: TableSchema, names: Sequence[str]) -> TableSchema:
         """One table, with these columns in their order."""
-        kept = self.kept[table.id]
-        left: list[str] = []
-
-        def within(
-            name: str,
-            expressions: Iterable[Expression | None],
-            columns: AbstractSet[str] = frozenset(),
-        ) -> bool:
-            needs = [_names(e) for e in expressions]
-            whole = columns <= kept and all(n is not None and n <= kept for n in needs)
-            if not whole:
-                left.append(name)
-            return whole
-
-        def covered(index: Index) -> bool:
-            expressions = [*(part.expression for part in index.parts), index.where]
-            return within(index.name, expressions, {*index.columns, *index.include})
-
-        keys = [index for index in (table.primary_key,) if index and covered(index)]
-        indexes = tuple(index for index in table.indexes if covered(index))
+        cut = _Cut(self.kept[table.id])
+        keys = [index for index in (table.primary_key,) if index and cut.index(index)]
+        indexes = tuple(index for index in table.indexes if cut.index(index))
         foreign = tuple(
             fk
             for fk in table.foreign_keys
-            if within(fk.name, (), set(fk.columns)) and self._refers(fk, left)
+            if cut.has(fk.name, columns=fk.columns) and self._refers(fk, cut.left)
         )
-        checks = tuple(check for check in table.checks if within(check.name, [check.expression]))
-        # MySQL counts only the first column of a key.
+        checks = tuple(check for check in table.checks if cut.has(check.name, [check.expression]))
+        cut.left += [exclusion.name for exclusion in table.exclusions]
+        cut.left += ["its partitions"] * (table.partitioning is not None)
+        cut.left += ["its parents"] * bool(table.inherits)
         counted = {index.columns[0] for index in (*keys, *indexes) if index.columns}
-        if table.dialect is not Dialect.MYSQL:
+        if table.dialect is not Dialect.MYSQL:  # which counts only the first column of a key
             counted = set(names)
-        columns = []
-        for column in map(table.column, names):
-            if not within(column.name, [column.generated]):
-                column = replace(column, generated=None)
-            if column.identity is not None and column.name not in counted:
-                column = replace(column, identity=None)
-                left.append(f"the counter of {column.name}")
-            columns.append(column)
-        if left:
+        columns = tuple(cut.column(table.column(name), counted) for name in names)
+        if cut.left:
             self.findings.warn(
                 "selection",
                 table.id,
                 "Left out, or made plain, with the columns that are not selected: "
-                f"{', '.join(sorted(left))}.",
+                f"{', '.join(sorted(cut.left))}.",
             )
         return replace(
             table,
-            columns=tuple(columns),
+            columns=columns,
             primary_key=keys[0] if keys else None,
             indexes=indexes,
             foreign_keys=foreign,

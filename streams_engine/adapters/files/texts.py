@@ -202,48 +202,45 @@ def _parse_bool(strings: pa.Array, _: pa.DataType, __: str) -> pa.Array:
     return pc.equal(lower, "true")
 
 
-def _only(strings: pa.Array, characters: bytes) -> bool:
-    """Whether the texts are made of these characters: one look at all bytes at once."""
+def _hexadecimal(strings: pa.Array) -> bool:
+    """Whether one of them may be what Arrow reads as a number beyond decimal digits."""
     data = strings.buffers()[2]
     if data is None or not len(strings):
-        return True
+        return False
     offsets = np.frombuffer(strings.buffers()[1], np.int32)
     begin, end = offsets[strings.offset], offsets[strings.offset + len(strings)]
-    allowed = np.zeros(256, bool)
-    allowed[np.frombuffer(characters, np.uint8)] = True
-    return bool(allowed[np.frombuffer(data, np.uint8)[begin:end]].all())
-
-
-NUMERALS = b"0123456789.+-eE"
-"""A text of these alone that Arrow reads as a number is one; what else it reads (hexadecimal
-digits, words) needs others."""
+    raw = bytes(memoryview(data)[begin:end])
+    return b"x" in raw or b"X" in raw
 
 
 def _parse_int(strings: pa.Array, arrow: pa.DataType, _: str) -> pa.Array:
-    if _only(strings, b"0123456789-"):
+    if _hexadecimal(strings):
+        raise ValueError("a text of another form")
+    try:
         return strings.cast(arrow)
-    _all(strings, r"[+-]?[0-9]+")
-    return pc.replace_substring_regex(strings, r"^\+", "").cast(arrow)
+    except pa.ArrowInvalid:  # a sign that Arrow does not know
+        _all(strings, r"[+-]?[0-9]+")
+        return pc.replace_substring_regex(strings, r"^\+", "").cast(arrow)
 
 
+NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?Infinity|[+-]?inf"
 SPECIAL = r"NaN|[+-]?Infinity|nan|[+-]?inf"
 
 
 def _parse_float(strings: pa.Array, arrow: pa.DataType, _: str) -> pa.Array:
-    if not _only(strings, NUMERALS):
-        _all(strings, rf"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|{SPECIAL}")
-    values = strings.cast(arrow)
-    infinite = pc.is_inf(values)
-    if pc.any(infinite).as_py():
-        beyond = pc.and_(infinite, pc.match_substring_regex(strings, r"[0-9]"))
-        if pc.any(beyond).as_py():
-            raise ValueError("out of range")
+    try:
+        values = strings.cast(arrow)
+    except pa.ArrowInvalid:  # a sign that Arrow does not know
+        _all(strings, NUMBER)
+        values = pc.replace_substring_regex(strings, r"^\+", "").cast(arrow)
+    # What is no number in digits is one of a few words; digits must not become one.
+    odd = pc.fill_null(pc.invert(pc.is_finite(values)), False)
+    if pc.any(odd).as_py():
+        _all(strings.filter(odd), SPECIAL)
     return values
 
 
 def _parse_decimal(strings: pa.Array, arrow: pa.DataType, _: str) -> pa.Array:
-    if not _only(strings, b"0123456789.-"):
-        _all(strings, r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
     return strings.cast(arrow)
 
 

@@ -110,21 +110,31 @@ def fixed(dtype: str, arrow: pa.DataType) -> Callable[..., Decoded]:
     return run
 
 
+def _calendar() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(days from 1970 to a year's first, 16 where it is a leap year, days before a month of
+    such a year, days of a month of such a year): tables instead of divisions a row."""
+    years = np.arange(1 << 16, dtype=np.int64)
+    before = years - 1
+    first = before * 365 + before // 4 - before // 100 + before // 400 - 719_162
+    leap = (years % 4 == 0) & ((years % 100 != 0) | (years % 400 == 0))
+    last = np.stack([MONTH_DAYS, MONTH_DAYS + (np.arange(16) == 2)])
+    passed = np.cumsum(last, axis=1) - last
+    return first, leap * np.uint8(16), passed.ravel(), last.ravel()
+
+
+YEARS, LEAP, PASSED, LAST = _calendar()
+
+
 def _civil(block: Block, place: Places, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(days since 1970, valid?) of the date at ``place + 1``; proleptic Gregorian."""
-    there = length >= 4
-    year = np.where(there, block.view("<u2")[place + 1], 0).astype(np.int64)
-    month = np.where(there, block.u8[place + 3], 0).astype(np.int64)
-    day = np.where(there, block.u8[place + 4], 0).astype(np.int64)
-    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    last = MONTH_DAYS[month & 15] + (leap & (month == 2))
-    valid = (year > 0) & (month > 0) & (day > 0) & (day <= last)
-    shifted = year - (month <= 2)
-    era = shifted // 400
-    of_era = shifted - era * 400
-    of_year = (153 * (month + np.where(month > 2, -3, 9)) + 2) // 5 + day - 1
-    days = era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
-    return days, valid
+    year = block.view("<u2")[place + 1]
+    month, day = block.u8[place + 3], block.u8[place + 4]
+    if length.size and length.min() < 4:
+        there = length >= 4
+        year, month, day = (np.where(there, part, 0) for part in (year, month, day))
+    of_year = LEAP[year] | (month & 15)
+    valid = (year > 0) & (month > 0) & (day > 0) & (day <= LAST[of_year])
+    return YEARS[year] + PASSED[of_year] + (day.astype(np.int64) - 1), valid
 
 
 def _lengths(block: Block, place: Places, nulls: np.ndarray | None) -> np.ndarray:
@@ -150,9 +160,12 @@ def moment(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.Dat
         u8[place + 5].astype(np.int64) * 3600 + u8[place + 6].astype(np.int64) * 60 + u8[place + 7]
     ) * 1_000_000
     micro = block.view("<u4")[place + 8].astype(np.int64)
-    values = days * DAY_MICROSECONDS + np.where(length >= 7, clock, 0)
-    values += np.where(length >= 11, micro, 0)
-    values = np.where(valid, values, INVALID_TIMESTAMP)
+    shortest = length.min() if length.size else 0
+    values = days * DAY_MICROSECONDS
+    values += clock if shortest >= 7 else np.where(length >= 7, clock, 0)
+    values += micro if shortest >= 11 else np.where(length >= 11, micro, 0)
+    if not valid.all():
+        values = np.where(valid, values, INVALID_TIMESTAMP)
     array = pa.Array.from_buffers(
         wanted if pa.types.is_timestamp(wanted) else pa.timestamp("us"),
         block.rows,
