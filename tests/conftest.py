@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,22 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the sample data beside the project (../shared/data) is not here")
     return path
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several workers hands over what the summary will say."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["summary"] = (USED, MISSING, COUNTED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker (pytest-xdist) is done."""
+    used, missing, counted = getattr(node, "workeroutput", {}).get("summary", ({}, {}, []))
+    USED.update(used)
+    MISSING.update(missing)
+    COUNTED.extend(counted)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -178,7 +178,9 @@ def test_what_is_missing_or_refused_is_said_without_the_secret(store: Store, ser
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_wrong_credentials_and_no_server(store: Store) -> None:
+def test_wrong_credentials_and_no_server(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
     @set_initial_no_auth_action_count(0)
     def refused() -> None:
         with pytest.raises(AuthenticationFailed) as caught:

@@ -247,7 +247,10 @@ def test_refused_credentials_are_not_told(
     refused()
 
 
-def test_nobody_listens(source: End, client: Any, caplog: Any) -> None:
+def test_nobody_listens(
+    source: End, client: Any, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     made = upload(source, "http://127.0.0.1:1")
     with pytest.raises(StreamsError, match="s3://box") as caught:
         made.run()

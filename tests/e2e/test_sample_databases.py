@@ -58,8 +58,7 @@ def check_sample(source: Server, target: Server, sample: str, data: Path) -> Non
         assert differences(there, here) == []
 
 
-@pytest.mark.parametrize("target", ["pg15", "pg18"])
-@pytest.mark.parametrize("source", ["mysql9", "mariadb"])
+@pytest.mark.parametrize(("source", "target"), [("mysql9", "pg18"), ("mariadb", "pg15")])
 @pytest.mark.parametrize("sample", MYSQL_SAMPLES)
 def test_mysql_sample_moves_whole(
     request: pytest.FixtureRequest, shared_data: Path, sample: str, source: str, target: str
