@@ -324,12 +324,12 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
         state = getattr(error, "sqlstate", None)
         if view._closed:
             raise ConnectionFailed(f"{what}: the snapshot was closed.", retryable=False) from None
+        if not view.alive:  # a reader that joins finds no snapshot of that name any more
+            raise SnapshotLost(
+                f"{what}: the session that holds the snapshot is gone, and the view with it.",
+                remedy="Start the stream again: it continues from its checkpoint.",
+            ) from None
         if isinstance(error, adbc.OperationalError) or state is None or state[:2] in ("08", "57"):
-            if not view.alive:
-                raise SnapshotLost(
-                    f"{what}: the session that holds the snapshot is gone, and the view with it.",
-                    remedy="Start the stream again: it continues from its checkpoint.",
-                ) from None
             raise ConnectionFailed(f"{what}: the connection broke.", sqlstate=state) from None
         raise ServerError(
             f"{what}: the server reported SQLSTATE {state}.", sqlstate=state
