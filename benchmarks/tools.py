@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import re
 import shlex
 import shutil
 import subprocess
@@ -77,7 +78,8 @@ def _version(name: str) -> str:
         ["sh", "-c", f"{call} --version"], capture_output=True, text=True, timeout=60, check=False
     )
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[0] if lines else "says nothing"
+    # Some say where they lie, which is nobody's business.
+    return re.sub(r"/\S*/", "", lines[0]) if lines else "says nothing"
 
 
 def module_version(name: str) -> str:
