@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from typing import Any
 
 import sqlglot
@@ -19,20 +19,25 @@ WRITES = (
     *(exp.Create, exp.Drop, exp.Command, exp.Into),
 )
 
+BEGINNINGS = {"SELECT", "WITH", "VALUES", "L_PAREN"}
+"""Anything else is refused unparsed: sqlglot would log the text of what it does not know."""
+
 
 def reading_only(name: str, query: str, dialect: Dialect) -> str:
     """The query without a closing semicolon. Raises `ConfigError` unless it is one that reads."""
-    try:
+    statements: list[Any] = []
+    plain = ""
+    with contextlib.suppress(SqlglotError):
         tokens = sqlglot.tokenize(query, dialect=dialect.value)
-        while tokens and tokens[-1].token_type.name == "SEMICOLON":
-            tokens.pop()
-        # A remark at the end would swallow what is put around the query.
-        plain = query[: tokens[-1].end + 1].strip() if tokens else ""
         # MySQL executes what stands in some remarks: what runs would not be what was parsed.
         hidden = any(c.startswith(("!", "M!")) for token in tokens for c in token.comments)
-        statements = [] if hidden else _silently(plain, dialect)
-    except SqlglotError:
-        statements = []
+        while tokens and tokens[-1].token_type.name == "SEMICOLON":
+            tokens.pop()
+        kinds = [token.token_type.name for token in tokens]
+        if not hidden and kinds and kinds[0] in BEGINNINGS and "SEMICOLON" not in kinds:
+            # A remark at the end would swallow what is put around the query.
+            plain = query[: tokens[-1].end + 1].strip()
+            statements = list(sqlglot.parse(plain, dialect=dialect.value))
     reads = len(statements) == 1 and isinstance(statements[0], exp.Query | exp.Values)
     if not reads or any(statements[0].find_all(*WRITES)):
         raise ConfigError(
@@ -41,17 +46,3 @@ def reading_only(name: str, query: str, dialect: Dialect) -> str:
             remedy="Write one SELECT, or WITH ... SELECT.",
         )
     return plain
-
-
-def _silently(query: str, dialect: Dialect) -> list[Any]:
-    """The statements. sqlglot logs what it does not know, values of the query included."""
-    log = logging.getLogger("sqlglot")
-    log.addFilter(_nothing)
-    try:
-        return sqlglot.parse(query, dialect=dialect.value)
-    finally:
-        log.removeFilter(_nothing)
-
-
-def _nothing(_: logging.LogRecord) -> bool:
-    return False

@@ -737,7 +737,11 @@ def test_closing_abandons_a_write(target: Target) -> None:
     target.run("LOCK TABLES t WRITE")
     writer = threading.Thread(target=write)
     writer.start()
-    time.sleep(0.5)
+    deadline = time.monotonic() + 10
+    while not target.rows(
+        "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+    ):
+        assert time.monotonic() < deadline, "the writer never came to wait"
     target.sink.close()
     target.sink.close()
     writer.join(5)

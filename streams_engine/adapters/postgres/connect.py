@@ -76,9 +76,11 @@ class PostgresConnect:
         autocommit: bool = False,
         database: str | None = None,
         search_path: tuple[str, ...] = (),
+        gss: bool = True,
     ) -> psycopg.Connection:
         """A connection with every setting pinned. Raises `ConnectionFailed` and its kin.
 
+        ``gss`` False: no GSS encryption is asked for, so that without TLS the socket is plain.
         ``search_path`` empty: only ``pg_catalog``, so that every rendered name is qualified.
         """
         settings = {
@@ -90,6 +92,8 @@ class PostgresConnect:
             translating(f"{self.host}:{self.port}/{database or self.database}"),
             self._files() as tls,
         ):
+            if not gss:
+                tls["gssencmode"] = "disable"
             connection = psycopg.connect(
                 host=self.host,
                 port=self.port,

@@ -43,7 +43,10 @@ _length: Any = struct.Struct(">I").unpack_from
 
 
 def read(connection: psycopg.Connection, query: str, size: int) -> Iterator[pa.RecordBatch]:
-    """The tuples of a query in batches of about ``size`` bytes. Raises psycopg's errors."""
+    """The tuples of a query in batches of about ``size`` bytes. Raises psycopg's errors.
+
+    The connection has no GSS encryption, of which libpq would say nothing.
+    """
     copy = f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()
     if connection.pgconn.ssl_in_use:
         return _by_libpq(connection, copy, size)

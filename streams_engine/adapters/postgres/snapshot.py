@@ -209,7 +209,7 @@ class PostgresSnapshot:
     def _tuples(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
         """Rows as the server writes them, over a connection of psycopg's."""
         what = f"reading {extract.table}"
-        reader = self._connect.open()
+        reader = self._connect.open(gss=False)
         with self._lock:
             self._readers[reader] = reader.cancel
         try:
