@@ -18,6 +18,9 @@
     ├── MalformedFile            MALFORMED_FILE           a file is not what its name says
     ├── CheckpointMismatch       CHECKPOINT_MISMATCH      of another source or config
     ├── SourceChanged            SOURCE_CHANGED           its structure changed meanwhile
+    ├── LogLost                  LOG_LOST                 the log has a gap, or is another's
+    ├── SchemaChangeRefused      SCHEMA_CHANGE_REFUSED    a change of structure is not carried
+    ├── FencedOff                FENCED_OFF               another process runs the stream
     ├── ServerError              SERVER_ERROR             any other error of a database
     └── InternalError            INTERNAL_ERROR           a fault of this library
 
@@ -34,13 +37,16 @@ __all__ = [
     "CheckpointMismatch",
     "ConfigError",
     "ConnectionFailed",
+    "FencedOff",
     "InternalError",
     "LockTimeout",
+    "LogLost",
     "LossyMapping",
     "MalformedFile",
     "NotFound",
     "PermissionDenied",
     "RowRejected",
+    "SchemaChangeRefused",
     "ServerError",
     "SnapshotLost",
     "SourceChanged",
@@ -202,6 +208,27 @@ class SourceChanged(StreamsError):
 
     code = "SOURCE_CHANGED"
     category = "source"
+
+
+class LogLost(StreamsError):
+    """The source's log cannot be read on from the checkpoint: nothing is skipped in silence."""
+
+    code = "LOG_LOST"
+    category = "source"
+
+
+class SchemaChangeRefused(StreamsError):
+    """A change of structure in the log that ``schemaChanges`` or the target does not take."""
+
+    code = "SCHEMA_CHANGE_REFUSED"
+    category = "source"
+
+
+class FencedOff(StreamsError):
+    """Another process has taken the stream over; this one changes nothing any more."""
+
+    code = "FENCED_OFF"
+    category = "state"
 
 
 class ServerError(StreamsError):

@@ -1,7 +1,7 @@
 """The seams between the runtime and the adapters. Small on purpose.
 
 A source need not be a database: abilities are separate protocols, and a source
-that has no log simply lacks `ChangeSource` (which arrives with cdc).
+that has no log simply lacks `ChangeSource`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from streams_engine.changes import ChangeSet, Tracked
 from streams_engine.model import (
     Catalog,
     Chunk,
@@ -26,7 +27,10 @@ from streams_engine.model import (
 )
 
 __all__ = [
+    "ChangeReader",
+    "ChangeSource",
     "Checkpoint",
+    "Lag",
     "LayoutSink",
     "Load",
     "Mark",
@@ -108,6 +112,97 @@ class Snapshot(Protocol):
         call with a connection of its own into the same view; closing the generator
         early frees the connection. Raises `SnapshotLost` where the connection died.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a position is behind the end of its log."""
+
+    bytes: int
+    """Bytes of log after the position, also those of other tables."""
+    retained: int | None = None
+    """Bytes of log that the server keeps for this stream, None where it keeps none for it."""
+
+
+class ChangeReader(Protocol):
+    """A log being read, from one position on. Used by one thread, but for `acknowledge`.
+
+    The connection is kept alive, and the server answered, by the reader itself, however long
+    nobody polls.
+    """
+
+    def poll(self, timeout: float) -> ChangeSet | None:
+        """The next set, None where none came within ``timeout`` seconds.
+
+        It waits for more only while a transaction is incomplete: what is there is given at
+        once. A set without parts but with a position says that the log went on without
+        changes of the tracked tables. After one that ends with a `SchemaChange` the table
+        has to be adopted (or dropped) before the next poll. Raises `ConnectionFailed`
+        (retryable: a new reader from the last durable position goes on), `LogLost`,
+        `SchemaChangeRefused`, `RowRejected`.
+        """
+        ...
+
+    def adopt(self, table: TableId, tracked: Tracked | None) -> None:
+        """From here on decode a table like this; None: it is not followed any more."""
+        ...
+
+    def acknowledge(self, position: Position) -> None:
+        """All up to here is durable on the target: the server may forget it. Thread-safe."""
+        ...
+
+
+class ChangeSource(Source, Protocol):
+    """A source whose log can be followed."""
+
+    def readiness(self, scope: Scope) -> Sequence[Finding]:
+        """What hinders following these tables, each with the statement that repairs it."""
+        ...
+
+    def identities(self, tables: Sequence[TableSchema]) -> Mapping[TableId, tuple[str, ...]]:
+        """The columns by which the log names a row of each table: its key, or all of them."""
+        ...
+
+    def handover(
+        self, scope: Scope, readers: int, *, again: bool
+    ) -> AbstractContextManager[Snapshot]:
+        """A view whose ``position`` the log goes on from, with no gap and nothing twice.
+
+        The first time it makes what the log needs (publication and slot) and leaves it;
+        ``again``: that is there, and further tables get a newer view of their own. Raises
+        what `snapshot` raises, and `LogLost`.
+        """
+        ...
+
+    def start(self, tables: Sequence[TableId]) -> Position:
+        """Make what the log needs, without a snapshot: from where changes will be read."""
+        ...
+
+    def changes(
+        self, tracked: Sequence[Tracked], after: Position
+    ) -> AbstractContextManager[ChangeReader]:
+        """Read the log from a position that an earlier set, view or `start` gave.
+
+        Raises `LogLost` where the server does not have it any more, or is another one:
+        nothing is ever skipped in silence.
+        """
+        ...
+
+    def end(self) -> Position:
+        """The end of the log now: what was committed before the call is at or below it."""
+        ...
+
+    def reached(self, position: Position, wanted: Position) -> bool:
+        """True where ``position`` is at or after ``wanted``."""
+        ...
+
+    def lag(self, position: Position) -> Lag:
+        """How far a position is behind."""
+        ...
+
+    def release(self) -> None:
+        """Drop the slot and publication that were made for the stream."""
         ...
 
 

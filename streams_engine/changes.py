@@ -1,0 +1,139 @@
+"""What a log says: row changes in columns, whole transactions, in commit order.
+
+A `ChangeSet` is what one `ChangeReader.poll` gives. Its row changes come in batches, each of
+one table in one version; ``seq`` orders them across batches. Everything is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+
+from streams_engine.model import Extract, Position, TableId, TableSchema
+
+__all__ = [
+    "ChangeBatch",
+    "ChangeSet",
+    "LogOptions",
+    "Op",
+    "SchemaChange",
+    "Tracked",
+    "Truncate",
+]
+
+
+class Op(IntEnum):
+    """What was done to a row; the numbers of `ChangeBatch.op`."""
+
+    INSERT = 0
+    UPDATE = 1
+    DELETE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How a source's log is read; what is None the source chooses, and says."""
+
+    stream: str
+    """The stream's name: default names of slots and publications are made of it."""
+    slot: str | None = None
+    publication: str | None = None
+    server_id: int | None = None
+    position: str | None = None
+    """Where to start without an initial load: ``file:pos`` or a GTID set (MySQL, MariaDB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One table that is followed: how its rows are to be decoded from now on."""
+
+    schema: TableSchema
+    """The source's table as it is where the log is read: names and types of a row image."""
+    extract: Extract
+    """Which columns are wanted, each in the Arrow type that a snapshot was asked for too."""
+    identity: tuple[str, ...]
+    """The columns whose old values are wanted: those that tell which row was changed."""
+    since: Position | None = None
+    """Its rows are known up to here: transactions at or below this position are not its."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBatch:
+    """Changes of one table in one version of its schema; ``n`` rows, in the order of the log."""
+
+    table: TableId
+    tracked: Tracked
+    """By what it was decoded."""
+    op: np.ndarray
+    """uint8[n] of `Op`."""
+    seq: np.ndarray
+    """int64[n], rising; comparable with those of the other parts of one set."""
+    after: pa.RecordBatch
+    """The extract's schema; all NULL where the row was deleted."""
+    before: pa.RecordBatch | None = None
+    """The old values of ``tracked.identity``, in that order and those Arrow types; NULL where
+    the row was inserted. None: every update kept its identity, and nothing was deleted."""
+    missing: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By column of ``after``, bool[n]: what the log did not carry for that row, which is not
+    NULL: it keeps the value it has. Columns that are always there are left out."""
+
+    @property
+    def rows(self) -> int:
+        """How many changes it holds."""
+        return len(self.op)
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """Tables that were emptied by one statement."""
+
+    tables: tuple[TableId, ...]
+    seq: int
+    restart_identity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """A table is another one from here on: always the last part of its set.
+
+    ``after`` is None where it was dropped, ``before`` None where it is new.
+    """
+
+    before: TableSchema | None
+    after: TableSchema | None
+    seq: int
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Old to new name of columns that the log says were renamed."""
+    statement: str | None = None
+    """The statement without its literals, where the log has it."""
+
+    @property
+    def table(self) -> TableId:
+        """The table by its old name, or its new one where it is new."""
+        found = self.before or self.after
+        assert found is not None
+        return found.id
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """Whole transactions in commit order, or a part of one that is too large for a set."""
+
+    parts: tuple[ChangeBatch | Truncate | SchemaChange, ...]
+    position: Position | None
+    """From where to go on once this set is durable. None while one transaction continues."""
+    transactions: int = 0
+    """Transactions that end in this set."""
+    committed_at: float | None = None
+    """When the last of them was committed, in seconds since 1970 by the source's clock."""
+    bytes: int = 0
+    """Bytes of the log that it was made of."""
+
+    @property
+    def rows(self) -> int:
+        """Row changes in it."""
+        return sum(part.rows for part in self.parts if isinstance(part, ChangeBatch))
