@@ -392,6 +392,18 @@ def test_odd_names_stay_below_the_root(store: Store, sink: FilesSink) -> None:
     assert not [p for p in Path(store.root).parent.iterdir() if p.name == "up"]
 
 
+def test_only_columns_that_repeat_have_a_dictionary(store: Store) -> None:
+    """A dictionary of keys or moments doubles the time, and the size."""
+    batch = BATCH.slice(0, 2).append_column("small", pa.array([1, 2], pa.int32()))
+    sink = FilesSink(store, file_format="parquet")
+    columns = (*COLUMNS, column("small", pa.int32()))
+    sink.write_rows("s", Load(T, columns), iter([batch]), mark())
+    group = pq.read_metadata(Path(store.root) / "t/part-0-0.parquet").row_group(0)
+    parts = [group.column(i) for i in range(group.num_columns)]
+    with_one = {part.path_in_schema for part in parts if part.has_dictionary_page}
+    assert with_one == {"text", "raw", "day", "small"}
+
+
 def test_row_groups_are_limited(store: Store) -> None:
     sink = FilesSink(store, file_format="parquet")
     batches = (numbers(*range(50_000)) for _ in range(6))
