@@ -13,12 +13,14 @@ from enum import IntEnum
 import numpy as np
 import pyarrow as pa
 
-from streams_engine.model import Extract, Position, TableId, TableSchema
+from streams_engine.model import Column, Extract, Position, TableId, TableSchema
 
 __all__ = [
     "ChangeBatch",
     "ChangeSet",
+    "Emptied",
     "LogOptions",
+    "NetChanges",
     "Op",
     "SchemaChange",
     "Tracked",
@@ -137,3 +139,45 @@ class ChangeSet:
     def rows(self) -> int:
         """Row changes in it."""
         return sum(part.rows for part in self.parts if isinstance(part, ChangeBatch))
+
+
+@dataclass(frozen=True, slots=True)
+class NetChanges:
+    """What a run of changes comes to for one table of the target: each key at most once.
+
+    Applied in the order deletes, moves, updates, inserts. Batches carry the target's column
+    names, in the Arrow types of ``columns``.
+    """
+
+    table: TableId
+    columns: tuple[Column, ...]
+    """The target's columns that changes carry."""
+    key: tuple[str, ...]
+    """The columns that name a row; empty where only all its values do."""
+    deletes: pa.RecordBatch | None = None
+    """The key's columns, or all of them where there is no key."""
+    copies: np.ndarray | None = None
+    """int64 per row of ``deletes``, without a key: how many of the equal rows go."""
+    moves: tuple[tuple[pa.RecordBatch, pa.RecordBatch], ...] = ()
+    """(old key, new row of the columns that are known): one row each, in this order."""
+    updates: tuple[pa.RecordBatch, ...] = ()
+    """Rows that are there: each batch holds the key and the columns that are known."""
+    inserts: pa.RecordBatch | None = None
+    """Rows that are not there, of all ``columns``."""
+    cascades: bool = False
+    """The log does not carry what foreign keys did: the target's own do it again."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the target that it touches."""
+        several = (self.deletes, *self.updates, self.inserts)
+        rows: int = sum(batch.num_rows for batch in several if batch is not None)
+        return len(self.moves) + rows
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """Tables of the target that lose all their rows at this point."""
+
+    tables: tuple[TableId, ...]
+    restart_identity: bool = False

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from streams_engine.changes import ChangeSet, Tracked
+from streams_engine.changes import ChangeSet, Emptied, NetChanges, Tracked
 from streams_engine.model import (
     Catalog,
     Chunk,
@@ -27,8 +27,11 @@ from streams_engine.model import (
 )
 
 __all__ = [
+    "Applied",
     "ChangeReader",
+    "ChangeSink",
     "ChangeSource",
+    "ChangeWriter",
     "Checkpoint",
     "Lag",
     "LayoutSink",
@@ -132,10 +135,11 @@ class ChangeReader(Protocol):
     nobody polls.
     """
 
-    def poll(self, timeout: float) -> ChangeSet | None:
+    def poll(self, timeout: float, rows: int | None = None) -> ChangeSet | None:
         """The next set, None where none came within ``timeout`` seconds.
 
-        It waits for more only while a transaction is incomplete: what is there is given at
+        With ``rows`` it ends at the first commit at which it holds as many row changes. It
+        waits for more only while a transaction is incomplete: what is there is given at
         once. A set without parts but with a position says that the log went on without
         changes of the tracked tables. After one that ends with a `SchemaChange` the table
         has to be adopted (or dropped) before the next poll. Raises `ConnectionFailed`
@@ -368,4 +372,60 @@ class StructureSink(Protocol):
         """Run statements, and put the records of ``state``, in one transaction where the
         target can; optional ones that fail become warnings. Raises `PermissionDenied`,
         `ServerError` naming the object."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one `ChangeWriter.apply` did, by target table."""
+
+    rows: Mapping[TableId, int]
+    """Rows that were inserted, updated or deleted."""
+    unmet: Mapping[TableId, int]
+    """Updates and deletes whose row was not there: the target has diverged."""
+    bytes: int = 0
+
+
+class ChangeWriter(Protocol):
+    """One stream's way into a target. Used by one thread; one transaction at a time."""
+
+    document: Mapping[str, Any] | None
+    """What the last commit under this key said, also of an earlier process; None: nothing."""
+
+    def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
+        """Apply steps in order within the transaction that `commit` ends, begun if need be.
+
+        Raises `RowRejected` naming table, column and constraint; nothing stays then.
+        """
+        ...
+
+    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+        """Run DDL: within the transaction where the target can, else it commits by itself."""
+        ...
+
+    def commit(
+        self,
+        document: Mapping[str, Any],
+        records: Mapping[str, Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Make what was applied durable together with the document and further records.
+
+        Raises `FencedOff` where another process took the stream over; nothing stays then.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Roll back what was applied since the last commit."""
+        ...
+
+
+@runtime_checkable
+class ChangeSink(Protocol):
+    """A sink that changes can be applied to."""
+
+    transactional_ddl: bool
+    """DDL is part of the transaction, or commits by itself."""
+
+    def follow(self, stream: str, key: str) -> AbstractContextManager[ChangeWriter]:
+        """Take over the stream's changes under a key: whoever had them before is fenced off."""
         ...
