@@ -33,6 +33,12 @@ BLOCK_BYTES = 2 << 20
 IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
 """What makes a reader scan a heap from its first page to its last."""
 
+PINNED = ", ".join(
+    f"pg_catalog.set_config('{key}', '{value}', false)"
+    for key, value in {**SESSION, **IN_ORDER, "search_path": ""}.items()
+)
+"""The settings of a reader, in one round trip."""
+
 EPOCH_DAYS = 10957
 EPOCH_MICROSECONDS = 946_684_800_000_000
 """2000-01-01, PostgreSQL's epoch, since 1970-01-01."""
@@ -54,6 +60,9 @@ class PostgresSnapshot:
         self._query_path = query_path
         self._readers: dict[Any, Callable[[], None]] = {}
         """Open connections, and what ends the statement that one is at."""
+        self._template: Any = None
+        """What ADBC's connections are cloned from; it holds the server's types, no connection."""
+        self._opening = threading.Lock()
         self.readers = readers
         self._lock = threading.Lock()
         self._closed = False
@@ -232,20 +241,31 @@ class PostgresSnapshot:
 
     def _join(self, what: str) -> Any:
         """A connection inside the view, pinned like every other."""
-        with _translating(what, self), self._connect._files():
-            reader = adbc.connect(self._connect.uri(), autocommit=False)
+        with _translating(what, self):
+            reader = self._cloned()
         with self._lock:
             self._readers[reader] = reader.adbc_cancel
         try:
             with _translating(what, self), reader.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'")
-                for key, value in {**SESSION, **IN_ORDER, "search_path": ""}.items():
-                    cursor.execute(f"SET SESSION {key} = '{value}'")
+                cursor.execute(f"SELECT {PINNED}")
+                cursor.fetchone()
         except BaseException:
             self._leave(reader)
             raise
         return reader
+
+    def _cloned(self) -> Any:
+        """A connection of ADBC's. The first asks the server for all its types, which takes ten
+        times as long as to connect: the others know them from it."""
+        with self._opening, self._connect._files():
+            if self._closed:
+                raise ConnectionFailed("The snapshot was closed.", retryable=False)
+            if self._template is None:
+                self._template = adbc.connect(self._connect.uri(), autocommit=False)
+                self._template.adbc_connection.close()
+            return self._template.adbc_clone()
 
     def _leave(self, reader: Any) -> None:
         with self._lock:
@@ -275,6 +295,9 @@ class PostgresSnapshot:
         for cancel in running:
             with contextlib.suppress(Exception):
                 cancel()
+        with self._opening:
+            if self._template is not None:
+                self._template.close()
         with contextlib.suppress(psycopg.Error):
             self._holder.close()
 
