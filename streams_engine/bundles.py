@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import pyarrow as pa
 
-__all__ = ["BLOCK_BYTES", "ahead", "blocks", "bundles", "gathered"]
+__all__ = ["BLOCK_BYTES", "Bundles", "ahead", "blocks", "bundles", "gathered", "pieces"]
 
 BLOCK_BYTES = 2 << 20
 BLOCK_ROWS = 16_384
@@ -22,13 +23,48 @@ MEASURED_ROWS = 2000
 """The size of a batch is asked for once in so many rows: asking costs more than cutting it."""
 
 
-def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+class Bundles(Iterator[pa.RecordBatch]):
+    """Batches of exactly so many rows, and the blocks that they are cut from.
+
+    Who only counts bundles takes the blocks: nothing has to be cut and put together again.
+    """
+
+    def __init__(self, blocks: Iterable[pa.RecordBatch], rows: int) -> None:
+        self.blocks = iter(blocks)
+        self._bundles = _cut(self.blocks, rows)
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._bundles)
+
+    def close(self) -> None:
+        """Leave it early; what the blocks come from is free then."""
+        self._bundles.close()
+        getattr(self.blocks, "close", lambda: None)()
+
+
+def bundles(blocks: Iterable[pa.RecordBatch], rows: int) -> Bundles:
     """Batches of exactly ``rows`` rows, the last one smaller; empty blocks vanish.
 
     Each is a slice of a block and pins it; only a bundle that straddles two blocks is
     a copy of its own few rows. Rows so large that a bundle of them would hold more than
     `BUNDLE_BYTES` come in smaller ones.
     """
+    return Bundles(blocks, rows)
+
+
+def pieces(blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The blocks as they are, but those of more than twice the size worth encoding in parts."""
+    for block in blocks:
+        parts = math.ceil(max(block.nbytes / BLOCK_BYTES, block.num_rows / BLOCK_ROWS))
+        if parts <= 2:
+            yield block
+            continue
+        step = math.ceil(block.num_rows / parts)
+        for offset in range(0, block.num_rows, step):
+            yield block.slice(offset, step)
+
+
+def _cut(blocks: Iterator[pa.RecordBatch], rows: int) -> Generator[pa.RecordBatch, None, None]:
     rest: list[pa.RecordBatch] = []
     held = size = 0
     for block in blocks:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from streams_engine.bundles import gathered
+from streams_engine.bundles import gathered, pieces
 from streams_engine.errors import ConnectionFailed, RowRejected, StreamsError
 from streams_engine.model import Chunk, Finding, Severity, TableId
 from streams_engine.protocols import Checkpoint, Load, Rejected, Sink
@@ -35,6 +35,10 @@ log = logging.getLogger("streams_engine.copying")
 RELEASED_BLOCKS = 4
 """After so many blocks Arrow's allocator is told to hand back what it keeps: unasked it keeps,
 for each thread, several times of what is in use."""
+
+
+STEP_ROWS = 500
+"""Smaller bundles are taken several at a time, as many as are no more than so many rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +177,18 @@ class Copier:
 class _Feed(Iterator[pa.RecordBatch]):
     """The rows of one chunk on their way to the sink, up to the next cut.
 
-    Bundles are where a run can be cut; what lies between two cuts is gathered into blocks,
-    so that converting and encoding cost the same for any size of bundle.
+    Bundles are where a run can be cut, and they are only counted: whole blocks go on, so that
+    cutting, converting and encoding cost the same for any size of bundle.
     """
 
     def __init__(self, copier: Copier, task: ChunkTask, reader: Iterator[pa.RecordBatch]) -> None:
         self._copier = copier
         self._task = task
         self._reader = reader
+        self._source = pieces(getattr(reader, "blocks", reader))
+        self._step = copier.bundle * max(1, STEP_ROWS // copier.bundle)
+        self._to_cut = 0
+        """Rows up to the next place where the run can be cut."""
         self._convert = Converter(task.mapping.columns, copier.zero_dates)
         self._held: pa.RecordBatch | None = None
         # A portion without rows must not forget how far earlier ones came.
@@ -221,22 +229,39 @@ class _Feed(Iterator[pa.RecordBatch]):
         return self._checked(block)
 
     def _granted(self) -> Iterator[pa.RecordBatch]:
-        """Bundles, up to a cut or a limit."""
-        control = self._copier.control
-        while not (self.ended or control.cut() or control.out_of_rows):
-            bundle = self._held if self._held is not None else next(self._reader, None)
-            if bundle is None:
+        """Blocks, the last one up to a cut or a limit."""
+        while not (self.ended or self._cut()):
+            block = self._held if self._held is not None else next(self._source, None)
+            self._held = None
+            if block is None:
                 self.ended = True
                 return
-            granted = control.reserve(bundle.num_rows)
-            whole = granted == bundle.num_rows
-            self._held = None if whole else bundle.slice(granted)
-            if not granted and bundle.num_rows:
-                return
-            self.taken += granted
-            self._rows += granted
+            taken = self._taken(block.num_rows)
+            if taken < block.num_rows:
+                self._held = block.slice(taken)
+                block = block.slice(0, taken)
+            yield block
+
+    def _cut(self) -> bool:
+        control = self._copier.control
+        return not self._to_cut and (control.cut() or control.out_of_rows)
+
+    def _taken(self, rows: int) -> int:
+        """How many of a block's rows go on, bundle by bundle."""
+        taken = 0
+        while taken < rows and not self._cut():
+            self._to_cut = self._to_cut or self._step
+            wanted = min(self._to_cut, rows - taken)
+            granted = self._copier.control.reserve(wanted)
+            # A limit cuts where it is reached.
+            self._to_cut = self._to_cut - granted if granted == wanted else 0
+            taken += granted
             self._copier.counters.read(granted, 0)
-            yield bundle if whole else bundle.slice(0, granted)
+            if granted < wanted:
+                break
+        self.taken += taken
+        self._rows += taken
+        return taken
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self._task.load.tuples:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams_engine.bundles import ahead, blocks, bundles
+from streams_engine.bundles import ahead, blocks, bundles, pieces
 
 SCHEMA = pa.schema([("n", pa.int64()), ("s", pa.string())])
 
@@ -115,3 +115,16 @@ def test_ahead_that_is_left_early_closes_its_source() -> None:
     next(taken)
     taken.close()  # type: ignore[attr-defined]
     assert closed.is_set() and threading.active_count() == before
+
+
+def test_large_blocks_come_in_pieces_and_others_as_they_are() -> None:
+    small, large = block(0, 20_000), block(20_000, 70_000)
+    found = list(pieces([small, large]))
+    assert found[0] is small
+    assert all(piece.num_rows <= 16_384 for piece in found[1:])
+    assert [n for piece in found for n in piece["n"].to_pylist()] == list(range(90_000))
+
+
+def test_who_counts_bundles_takes_the_blocks() -> None:
+    whole = [block(0, 7), block(7, 5)]
+    assert list(bundles(whole, 3).blocks) == whole
