@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from benchmarks.jobs import Job
 
 __all__ = ["convert"]
 
+ADAPTERS = {
+    "mysql": "mysql.{}",
+    "mariadb": "mysql.{}",
+    "postgresql": "postgres.{}",
+    "csv": "files.{}",
+    "file": "files.{}",
+    "null": "null",
+}
+"""By the scheme of a place: the module that the library imports once a stream runs."""
+
 
 def convert(job: Job) -> Callable[[], int]:
     """A whole convert: structure, data, key and indexes."""
     from streams_engine import Stream
+
+    for place, side in ((job.source, "source"), (job.target, "sink")):
+        adapter = ADAPTERS[place.partition(":")[0]].format(side)
+        import_module(f"streams_engine.adapters.{adapter}")
 
     def work() -> int:
         if job.source == "csv:":
