@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
+from pymysql.constants import CLIENT
 
 from streams_engine.errors import (
     AuthenticationFailed,
@@ -72,11 +73,18 @@ class MysqlConnect:
     ssl_key: str | None = field(default=None, repr=False)
     unix_socket: str | None = None
 
-    def open(self, *, database: str | None = None, local_infile: bool = False) -> Any:
+    def open(
+        self,
+        *,
+        database: str | None = None,
+        local_infile: bool = False,
+        found_rows: bool = False,
+    ) -> Any:
         """A connection in autocommit mode with every setting pinned.
 
         To ``database`` if given, to none if that is empty. ``local_infile``: the server may
-        be sent LOAD DATA LOCAL. Raises `ConnectionFailed` and its kin.
+        be sent LOAD DATA LOCAL. ``found_rows``: an UPDATE counts the rows that it finds, not
+        those that it changes. Raises `ConnectionFailed` and its kin.
         """
         database = self.database if database is None else database or None
         with translating(f"{self.host}:{self.port}/{database or ''}".rstrip("/")):
@@ -91,6 +99,7 @@ class MysqlConnect:
                 connect_timeout=15,
                 autocommit=True,
                 local_infile=local_infile,
+                client_flag=CLIENT.FOUND_ROWS if found_rows else 0,
                 program_name="streams_engine",
                 **self._tls(),
             )

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType
 
-__all__ = ["fields", "lines", "literals"]
+__all__ = ["fields", "is_bytes", "lines", "literals", "quoted", "values"]
 
 ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"))
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
@@ -54,18 +54,24 @@ def lines(batch: pa.RecordBatch, columns: Sequence[Column]) -> Any:
 
 def literals(batch: pa.RecordBatch, columns: Sequence[Column]) -> list[bytes]:
     """Each row as ``(..., ...)`` for INSERT. Raises `RowRejected`."""
+    return [f"({', '.join(row)})".encode() for row in values(batch, columns)]
+
+
+def values(batch: pa.RecordBatch, columns: Sequence[Column]) -> list[tuple[str, ...]]:
+    """The literals of each row. Raises `RowRejected`."""
     shown = []
-    for values, column in zip(fields(batch, columns), columns, strict=True):
-        write = _hex if is_bytes(column.type) else _quoted
-        shown.append(["NULL" if v is None else write(v) for v in values.to_pylist()])
-    return [f"({', '.join(row)})".encode() for row in zip(*shown, strict=True)]
+    for field, column in zip(fields(batch, columns), columns, strict=True):
+        write = _hex if is_bytes(column.type) else quoted
+        shown.append(["NULL" if v is None else write(v) for v in field.to_pylist()])
+    return list(zip(*shown, strict=True))
 
 
 def _hex(value: bytes) -> str:
     return f"X'{value.hex()}'"
 
 
-def _quoted(value: bytes) -> str:
+def quoted(value: bytes) -> str:
+    """A text in UTF-8 as a literal; the session knows backslashes as escapes."""
     text = value.decode().replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
     return f"'{text}'"
 

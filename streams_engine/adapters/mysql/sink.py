@@ -14,7 +14,9 @@ from uuid import uuid4
 import pymysql
 from pymysql.connections import Connection
 
+from streams_engine.adapters.mysql.applying import MysqlChangeWriter
 from streams_engine.adapters.mysql.catalog import describe
+from streams_engine.adapters.mysql.changing import Changer
 from streams_engine.adapters.mysql.connect import (
     MysqlConnect,
     is_mariadb,
@@ -60,6 +62,7 @@ class MysqlSink:
     """A MySQL or MariaDB server that is written to. Safe to use from many threads."""
 
     dialect = Dialect.MYSQL
+    transactional_ddl = False
 
     def __init__(self, connect: MysqlConnect, *, state_schema: str | None = None) -> None:
         self._connect = connect
@@ -100,8 +103,8 @@ class MysqlSink:
             except (pymysql.MySQLError, OSError):
                 _end(connection)
 
-    def _open(self) -> Any:
-        connection = self._connect.open(local_infile=True)
+    def _open(self, *, found_rows: bool = False) -> Any:
+        connection = self._connect.open(local_infile=True, found_rows=found_rows)
         # Only a request that answers our own LOAD DATA is served (`loading`), never the driver's.
         connection._local_infile = False
         with translating("opening the target"), connection.cursor() as cursor:
@@ -262,6 +265,25 @@ class MysqlSink:
             remedy="Start again once the server answers: the checkpoint says what is there.",
             retryable=False,
         )
+
+    # ChangeSink
+
+    @contextlib.contextmanager
+    def follow(self, stream: str, key: str) -> Iterator[MysqlChangeWriter]:
+        """Take over a stream's changes, on a connection whose session is like no other."""
+        connection = self._open(found_rows=True)
+        with self._lock:
+            self._busy.add(connection)
+        try:
+            changer = Changer(connection, local_infile=self._local_infile, packet=self._packet)
+            writer = MysqlChangeWriter(connection, changer, self._state, stream, key)
+            try:
+                yield writer
+            finally:
+                writer.abandon()
+        finally:
+            _end(connection)
+            self._release(connection)
 
     # StructureSink
 

@@ -134,6 +134,42 @@ class StateTable:
                     (_short(stream), gone),
                 )
 
+    def claim(self, connection: Any, stream: str, key: str) -> tuple[dict[str, Any] | None, int]:
+        """Take a record over: (its document, the new epoch). Waits for who is writing it.
+
+        The caller commits; from then on `advance` of an earlier epoch changes nothing.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT document FROM {self._state} WHERE stream = %s AND name = %s FOR UPDATE",
+                (_short(stream), key),
+            )
+            row = cursor.fetchone()
+        document: dict[str, Any] = {} if row is None else json.loads(row[0])
+        epoch = int(document.pop("epoch", 0)) + 1
+        self.save(connection, stream, {key: {**document, "epoch": epoch}})
+        return document or None, epoch
+
+    def advance(
+        self,
+        connection: Any,
+        stream: str,
+        key: str,
+        epoch: int,
+        document: Mapping[str, Any],
+    ) -> bool:
+        """Put a claimed record in the caller's transaction. False where it was claimed since.
+
+        The connection has to count rows that were found, not those that were changed.
+        """
+        with connection.cursor() as cursor:
+            found = cursor.execute(
+                f"UPDATE {self._state} SET document = %s WHERE stream = %s AND name = %s"
+                " AND CAST(JSON_EXTRACT(document, '$.epoch') AS UNSIGNED) = %s",
+                (json.dumps({**document, "epoch": epoch}), _short(stream), key, epoch),
+            )
+            return bool(found == 1)
+
     def attempted(self, connection: Any, stream: str, key: str) -> str | None:
         """Who wrote a record last. Waits for a transaction that holds it to end."""
         with translating("asking for the outcome of a commit"), connection.cursor() as cursor:

@@ -20,7 +20,7 @@ from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType, TypeKind
 from streams_engine.schema.postgres import WIRE, base_of
 
-__all__ = ["encode"]
+__all__ = ["encode", "texts"]
 
 ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
@@ -46,12 +46,21 @@ def encode(batch: pa.RecordBatch, columns: Sequence[Column]) -> Any:
     return memoryview(lines.buffers()[2])[: offsets[lines.offset + rows]]
 
 
+def texts(batch: pa.RecordBatch, columns: Sequence[Column]) -> list[pa.Array]:
+    """Each column as texts, NULL staying NULL. Raises `RowRejected` naming the column."""
+    return [_plain(values, column) for values, column in zip(batch.columns, columns, strict=True)]
+
+
 def _field(values: pa.Array, column: Column) -> pa.Array:
+    text = _plain(values, column)
+    for plain, escaped in ESCAPES:
+        text = pc.replace_substring(text, plain, escaped)
+    return text.fill_null("\\N")
+
+
+def _plain(values: pa.Array, column: Column) -> pa.Array:
     try:
-        text = _text(values, base_of(column.type))
-        for plain, escaped in ESCAPES:
-            text = pc.replace_substring(text, plain, escaped)
-        return text.fill_null("\\N")
+        return _text(values, base_of(column.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError):
         raise RowRejected(
             f"Column {column.name}: a value has no text for {column.type}.",

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from streams_engine.adapters.postgres.applying import PostgresChangeWriter
 from streams_engine.adapters.postgres.catalog import read_catalog
 from streams_engine.adapters.postgres.connect import PostgresConnect, translate, translating
 from streams_engine.adapters.postgres.loading import Loader
@@ -33,6 +34,7 @@ class PostgresSink:
 
     dialect = Dialect.POSTGRES
     takes_tuples = True
+    transactional_ddl = True
 
     def __init__(
         self,
@@ -222,6 +224,23 @@ class PostgresSink:
             remedy="Start again once the server answers: the checkpoint says what is there.",
             retryable=False,
         )
+
+    # ChangeSink
+
+    @contextlib.contextmanager
+    def follow(self, stream: str, key: str) -> Iterator[PostgresChangeWriter]:
+        """Take over a stream's changes, on a connection whose session is like no other."""
+        connection = self._acquire()
+        try:
+            writer = PostgresChangeWriter(connection, self._state, stream, key)
+            try:
+                yield writer
+            finally:
+                writer.abandon()
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+            self._release(connection)
 
     # StructureSink
 

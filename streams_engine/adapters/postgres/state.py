@@ -155,6 +155,41 @@ class StateTable:
             if gone:
                 cursor.execute(drop, (stream, gone))
 
+    def claim(
+        self, connection: psycopg.Connection, stream: str, key: str
+    ) -> tuple[dict[str, Any] | None, int]:
+        """Take a record over: (its document, the new epoch). Waits for who is writing it.
+
+        The caller commits; from then on `advance` of an earlier epoch changes nothing.
+        """
+        put = sql.SQL(
+            "INSERT INTO {} (stream, key, document) VALUES (%s, %s, '{{\"epoch\": 1}}')"
+            " ON CONFLICT (stream, key) DO UPDATE SET document = jsonb_set(state.document,"
+            " '{{epoch}}', to_jsonb(1 + COALESCE((state.document ->> 'epoch')::bigint, 0)))"
+            " RETURNING document"
+        ).format(self._state)
+        row = connection.execute(put, (stream, key)).fetchone()
+        assert row is not None
+        document = dict(row[0])
+        epoch = int(document.pop("epoch"))
+        return document or None, epoch
+
+    def advance(
+        self,
+        connection: psycopg.Connection,
+        stream: str,
+        key: str,
+        epoch: int,
+        document: Mapping[str, Any],
+    ) -> bool:
+        """Put a claimed record in the caller's transaction. False where it was claimed since."""
+        query = sql.SQL(
+            "UPDATE {} SET document = %s, updated_at = now() WHERE stream = %s AND key = %s"
+            " AND (document ->> 'epoch')::bigint = %s"
+        ).format(self._state)
+        text = json.dumps({**document, "epoch": epoch})
+        return connection.execute(query, (text, stream, key, epoch)).rowcount == 1
+
     def forget(self, connection: psycopg.Connection, stream: str) -> None:
         """Remove a stream's records, then what of the state is empty; the caller commits."""
         with translating("removing the checkpoint"):

@@ -1,0 +1,281 @@
+"""Net changes as statements on MySQL and MariaDB: a few rows each by itself, many through a stage.
+
+A stage is a temporary table with the columns of a batch; one statement then changes all its
+rows. Never REPLACE and no ON DUPLICATE KEY UPDATE: each can silently destroy another row that a
+second unique key names. Temporary tables may be read once in a statement, and what empties
+them is DELETE, for TRUNCATE commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pymysql.constants import ER
+from pymysql.err import IntegrityError
+
+from streams_engine.adapters.mysql import load_text
+from streams_engine.adapters.mysql.loading import ORDER, Loader
+from streams_engine.adapters.mysql.selecting import name, quote
+from streams_engine.changes import Emptied, NetChanges
+from streams_engine.errors import RowRejected
+from streams_engine.model import Column, TableId
+from streams_engine.protocols import Load
+
+__all__ = ["Changer"]
+
+FEW = 4
+"""Up to so many rows a statement for each is faster than a stage."""
+
+WRITABLE = """
+SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s
+AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position
+"""
+
+TEXTS = ("char", "text", "enum", "set")
+
+SAME: Mapping[str, str] = {"json": "CAST({} AS CHAR)", "float": "{} * 1E0"}
+"""By type, what tells values of a column apart exactly; for geometries it is their bytes."""
+
+
+class Changer:
+    """Changes the rows of tables within the caller's transactions. Used by one thread."""
+
+    def __init__(self, connection: Any, *, local_infile: bool, packet: int) -> None:
+        self._connection = connection
+        self._local = local_infile
+        self._packet = packet
+        self._stages: dict[tuple[TableId, tuple[str, ...]], TableId] = {}
+        self.bytes = 0
+
+    def forget(self) -> None:
+        """The tables may have other columns from here on: stages are made anew."""
+        self._stages.clear()
+
+    def empty(self, step: Emptied) -> None:
+        """DELETE, for TRUNCATE would commit."""
+        for table in step.tables:
+            self._run(f"DELETE FROM {name(table)}")
+
+    def change(self, net: NetChanges) -> tuple[int, int]:
+        """Apply one table's changes. Returns (rows changed, rows that were not there)."""
+        changed = wanted = 0
+        if net.deletes is not None:
+            wanted += net.deletes.num_rows if net.copies is None else int(net.copies.sum())
+            changed += self._delete(net, net.deletes)
+        for old, new in net.moves:
+            wanted += 1
+            changed += self._move(net, old, new)
+        for batch in net.updates:
+            wanted += batch.num_rows
+        if net.updates:
+            changed += self._update(net)
+        if net.inserts is not None:
+            wanted += net.inserts.num_rows
+            changed += self._insert(net, net.inserts)
+        return changed, wanted - changed
+
+    # Deletes
+
+    def _delete(self, net: NetChanges, rows: pa.RecordBatch) -> int:
+        if not net.key:
+            return self._delete_copies(net, rows)
+        if rows.num_rows <= FEW and (keys := self._key_literals(net, rows)) is not None:
+            return sum(self._run(f"DELETE FROM {name(net.table)} WHERE {key}") for key in keys)
+        stage = self._stage(net, rows)
+        return self._run(
+            f"DELETE t FROM {name(net.table)} t JOIN {name(stage)} s ON {_matching(net.key)}"
+        )
+
+    def _delete_copies(self, net: NetChanges, rows: pa.RecordBatch) -> int:
+        """Equal rows have nothing that tells them apart: all go, and those that stay come back."""
+        assert net.copies is not None
+        stage = self._stage(net, rows)
+        columns = {column.name: column for column in net.columns}
+        match = " AND ".join(_same(columns[c]) for c in rows.schema.names)
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT s.{quote(ORDER)}, COUNT(*) FROM {name(net.table)} t"
+                f" JOIN {name(stage)} s ON {match} GROUP BY s.{quote(ORDER)}"
+                f" ORDER BY s.{quote(ORDER)}"
+            )
+            # The server numbers rows as they come, from whatever number it likes.
+            found = dict(cursor.fetchall())
+            cursor.execute(f"SELECT {quote(ORDER)} FROM {name(stage)} ORDER BY 1")
+            numbers = [row[0] for row in cursor.fetchall()]
+        there = np.array([found.get(number, 0) for number in numbers], np.int64)
+        self._run(f"DELETE t FROM {name(net.table)} t JOIN {name(stage)} s ON {match}")
+        stay = np.maximum(there - net.copies, 0)
+        if stay.any():
+            again = rows.take(pa.array(np.repeat(np.arange(rows.num_rows), stay)))
+            self._load(net.table, net, again)
+        return int(np.minimum(there, net.copies).sum())
+
+    # Updates
+
+    def _move(self, net: NetChanges, old: pa.RecordBatch, new: pa.RecordBatch) -> int:
+        keys = self._key_literals(net, old)
+        if keys is None:
+            stage = self._stage(net, old)
+            head = f"UPDATE {name(net.table)} t JOIN {name(stage)} s ON {_matching(net.key)} SET "
+            return self._run(head + self._assignments(net, new, "t.")[0])
+        return self._run(
+            f"UPDATE {name(net.table)} SET {self._assignments(net, new)[0]} WHERE {keys[0]}"
+        )
+
+    def _update(self, net: NetChanges) -> int:
+        changed = 0
+        try:
+            for batch in net.updates:
+                changed += self._update_in_place(net, batch)
+        except IntegrityError as error:
+            if error.args[0] != ER.DUP_ENTRY:
+                raise
+            # Rows that exchange a unique value: all of them leave before any comes back. What
+            # was changed before is changed once more, to the same.
+            return self._rewrite(net)
+        return changed
+
+    def _update_in_place(self, net: NetChanges, batch: pa.RecordBatch) -> int:
+        others = [c for c in batch.schema.names if c not in net.key] or list(net.key)
+        if batch.num_rows <= FEW and (keys := self._key_literals(net, batch)) is not None:
+            changes = self._assignments(net, batch.select(others))
+            return sum(
+                self._run(f"UPDATE {name(net.table)} SET {change} WHERE {key}")
+                for change, key in zip(changes, keys, strict=True)
+            )
+        stage = self._stage(net, batch)
+        return self._run(
+            f"UPDATE {name(net.table)} t JOIN {name(stage)} s ON {_matching(net.key)}"
+            f" SET {_taking(others)}"
+        )
+
+    def _rewrite(self, net: NetChanges) -> int:
+        """Take the rows out, change them aside, and put them back: other columns are kept."""
+        aside = name(TableId(net.table.schema, "streams_engine_aside"))
+        with self._connection.cursor() as cursor:
+            cursor.execute(WRITABLE, (net.table.schema, net.table.name))
+            columns = ", ".join(quote(row[0]) for row in cursor.fetchall())
+        chosen = ", ".join(f"t.{column}" for column in columns.split(", "))
+        self._run(f"DROP TEMPORARY TABLE IF EXISTS {aside}")
+        made = False
+        for batch in net.updates:
+            stage = name(self._stage(net, batch))
+            select = (
+                f"SELECT {chosen} FROM {name(net.table)} t JOIN {stage} s ON {_matching(net.key)}"
+            )
+            self._run(
+                f"INSERT INTO {aside} ({columns}) {select}"
+                if made
+                else f"CREATE TEMPORARY TABLE {aside} ({quote(ORDER)} BIGINT UNSIGNED NOT NULL"
+                f" AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB AS {select}"
+            )
+            made = True
+            others = [c for c in batch.schema.names if c not in net.key]
+            self._run(
+                f"UPDATE {aside} t JOIN {stage} s ON {_matching(net.key)} SET {_taking(others)}"
+            )
+        self._run(f"DELETE t FROM {name(net.table)} t JOIN {aside} s ON {_matching(net.key)}")
+        changed = self._run(
+            f"INSERT INTO {name(net.table)} ({columns}) SELECT {columns} FROM {aside}"
+        )
+        self._run(f"DROP TEMPORARY TABLE {aside}")
+        return changed
+
+    # Inserts
+
+    def _insert(self, net: NetChanges, rows: pa.RecordBatch) -> int:
+        self._run("SAVEPOINT streams_engine_insert")
+        try:
+            self._load(net.table, net, rows)
+        except RowRejected as error:
+            if not net.key or error.details.get("errno") != ER.DUP_ENTRY:
+                raise
+            self._run("ROLLBACK TO SAVEPOINT streams_engine_insert")
+        else:
+            return int(rows.num_rows)
+        # A row of that key is there already: it gives way.
+        stage = name(self._stage(net, rows))
+        columns = ", ".join(quote(c) for c in rows.schema.names)
+        self._run(f"DELETE t FROM {name(net.table)} t JOIN {stage} s ON {_matching(net.key)}")
+        return self._run(f"INSERT INTO {name(net.table)} ({columns}) SELECT {columns} FROM {stage}")
+
+    # Sending
+
+    def _run(self, statement: str) -> int:
+        with self._connection.cursor() as cursor:
+            return int(cursor.execute(statement))
+
+    def _load(self, table: TableId, net: NetChanges, batch: pa.RecordBatch) -> None:
+        by_name = {column.name: column for column in net.columns}
+        columns = tuple(by_name[c] for c in batch.schema.names)
+        local = self._local and batch.num_rows > FEW
+        loader = Loader(
+            self._connection, Load(table, columns), local_infile=local, packet=self._packet
+        )
+        loader.run(iter((batch,)))
+        self.bytes += loader.bytes
+
+    def _stage(self, net: NetChanges, batch: pa.RecordBatch) -> TableId:
+        """A temporary table that holds the batch, and nothing else."""
+        names = tuple(batch.schema.names)
+        stage = self._stages.get((net.table, names))
+        if stage is None:
+            number = len(self._stages)
+            stage = TableId(net.table.schema, f"streams_engine_stage_{number}")
+            self._run(f"DROP TEMPORARY TABLE IF EXISTS {name(stage)}")
+            self._run(
+                f"CREATE TEMPORARY TABLE {name(stage)} ({quote(ORDER)} BIGINT UNSIGNED NOT NULL"
+                f" AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB AS SELECT"
+                f" {', '.join(map(quote, names))} FROM {name(net.table)} LIMIT 0"
+            )
+            self._stages[net.table, names] = stage
+        else:
+            self._run(f"DELETE FROM {name(stage)}")
+        self._load(stage, net, batch)
+        return stage
+
+    def _key_literals(self, net: NetChanges, batch: pa.RecordBatch) -> list[str] | None:
+        """A condition a row; None where a literal of a key's type might compare otherwise."""
+        by_name = {column.name: column for column in net.columns}
+        columns = []
+        for c in net.key:
+            values, column = batch.column(c), by_name[c]
+            if pa.types.is_integer(values.type) and column.type.name.endswith("int"):
+                shown = [str(v) for v in values.to_pylist()]
+            elif pa.types.is_string(values.type) and column.type.name in ("char", "varchar"):
+                shown = [load_text.quoted(v.encode()) for v in values.to_pylist()]
+            else:
+                return None
+            columns.append([f"{quote(c)} = {text}" for text in shown])
+        return [" AND ".join(row) for row in zip(*columns, strict=True)]
+
+    def _assignments(self, net: NetChanges, batch: pa.RecordBatch, alias: str = "") -> list[str]:
+        by_name = {column.name: column for column in net.columns}
+        names = batch.schema.names
+        rows = load_text.values(batch, [by_name[c] for c in names])
+        return [
+            ", ".join(f"{alias}{quote(c)} = {v}" for c, v in zip(names, row, strict=True))
+            for row in rows
+        ]
+
+
+def _matching(key: Sequence[str]) -> str:
+    return " AND ".join(f"t.{quote(k)} = s.{quote(k)}" for k in key)
+
+
+def _taking(names: Sequence[str]) -> str:
+    return ", ".join(f"t.{quote(c)} = s.{quote(c)}" for c in names)
+
+
+def _same(column: Column) -> str:
+    """The condition that two values of a column are one and the same; NULL is like NULL."""
+    kind = column.type.name
+    plain = quote(column.name)
+    if kind.endswith(TEXTS):
+        form = "CAST({} AS BINARY)"  # not what a collation takes for equal
+    else:
+        form = SAME.get(kind, "HEX({})" if load_text.is_bytes(column.type) else "{}")
+    return f"{form.format('t.' + plain)} <=> {form.format('s.' + plain)}"

@@ -1,0 +1,119 @@
+"""One stream's changes into PostgreSQL: rows, structure and position in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from streams_engine.adapters.postgres.changing import Changer
+from streams_engine.adapters.postgres.connect import translating
+from streams_engine.adapters.postgres.state import StateTable
+from streams_engine.changes import Emptied, NetChanges
+from streams_engine.errors import FencedOff
+from streams_engine.model import Finding, TableId
+from streams_engine.protocols import Applied, Statement
+
+__all__ = ["PostgresChangeWriter"]
+
+
+class PostgresChangeWriter:
+    """Changes on a connection of its own, whose transaction `commit` ends. Used by one thread."""
+
+    def __init__(
+        self, connection: psycopg.Connection, state: StateTable, stream: str, key: str
+    ) -> None:
+        self._connection = connection
+        self._state = state
+        self._stream = stream
+        self._key = key
+        self.replica = self._without_triggers()
+        self._changer = Changer(connection)
+        self.document: Mapping[str, Any] | None
+        state.begin(connection)
+        with translating("taking over the stream"):
+            self.document, self._epoch = state.claim(connection, stream, key)
+            connection.commit()
+
+    def _without_triggers(self) -> bool:
+        """Foreign keys and triggers did their work on the source. True where they can rest.
+
+        https://www.postgresql.org/docs/current/runtime-config-client.html
+        """
+        try:
+            self._connection.execute("SET SESSION session_replication_role = replica")
+            self._connection.commit()
+        except psycopg.errors.InsufficientPrivilege:
+            self._connection.rollback()
+            return False
+        return True
+
+    def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
+        """Apply steps in order. Raises `RowRejected` naming table and constraint."""
+        rows: dict[TableId, int] = {}
+        unmet: dict[TableId, int] = {}
+        before = self._changer.bytes
+        if not self.replica:
+            with translating("deferring constraints"):
+                self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
+        for step in steps:
+            if isinstance(step, Emptied):
+                with translating(f"emptying {', '.join(map(str, step.tables))}"):
+                    self._changer.empty(step)
+                continue
+            with translating(f"changing {step.table}"), self._acting(step):
+                changed, missed = self._changer.change(step)
+            rows[step.table] = rows.get(step.table, 0) + changed
+            if missed:
+                unmet[step.table] = unmet.get(step.table, 0) + missed
+        return Applied(rows, unmet, self._changer.bytes - before)
+
+    @contextlib.contextmanager
+    def _acting(self, step: NetChanges) -> Any:
+        """Foreign keys act for a step whose log does not carry what they did."""
+        if not (step.cascades and self.replica):
+            yield
+            return
+        self._connection.execute("SET LOCAL session_replication_role = origin")
+        yield
+        self._connection.execute("SET LOCAL session_replication_role = replica")
+
+    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+        """Run DDL within the transaction."""
+        for statement in statements:
+            with translating(statement.object):
+                self._connection.execute(statement.sql.encode())
+        self._changer = Changer(self._connection)
+        return ()
+
+    def commit(
+        self,
+        document: Mapping[str, Any],
+        records: Mapping[str, Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Commit rows and records, if the stream is still ours."""
+        if records:
+            self._state.save(self._connection, self._stream, records)
+        with translating("writing the position"):
+            ours = self._state.advance(
+                self._connection, self._stream, self._key, self._epoch, document
+            )
+        if not ours:
+            self.abandon()
+            raise FencedOff(
+                f"Another process runs the stream '{self._stream}' now; nothing of this set is "
+                "kept here.",
+                remedy="Run a stream in one process at a time.",
+            )
+        with translating("committing changes"):
+            self._connection.commit()
+        self._changer.ended(committed=True)
+        self.document = document
+
+    def abandon(self) -> None:
+        """Roll back."""
+        with contextlib.suppress(psycopg.Error):
+            self._connection.rollback()
+        self._changer.ended(committed=False)
