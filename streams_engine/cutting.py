@@ -16,21 +16,26 @@ INLINE = 12
 """Bytes that a string view holds itself: length, then 12 bytes, or 4 and buffer and offset
 (https://arrow.apache.org/docs/format/Columnar.html, "Variable-size Binary View Layout")."""
 
-MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.uint32)
-VIEW = [("length", "<i4"), ("a", "<u4"), ("b", "<u4"), ("c", "<u4")]
+PREFIX = np.array([(1 << 8 * n) - 1 for n in range(5)], np.uint32)
+REST = np.array([(1 << 8 * max(0, n - 4)) - 1 for n in range(INLINE + 1)], np.uint64)
+"""By the length of a piece: which bits of its first four bytes, and of the eight after them,
+are its own."""
 
 
 def cut(
     buffer: Any, start: np.ndarray, length: np.ndarray, valid: pa.Buffer | None = None
 ) -> pa.Array:
     """The pieces as a binary column of their own: views into the buffer, then one copy."""
-    views = np.zeros(len(start), dtype=VIEW)
-    words = np.ndarray((len(buffer) - 3,), dtype="<u4", buffer=buffer, strides=(1,))
-    short = length <= INLINE
-    views["length"] = length
-    views["a"] = words[start] & MASKS[np.minimum(length, 4)]
-    views["b"] = np.where(short, words[start + 4] & MASKS[np.clip(length - 4, 0, 4)], 0)
-    views["c"] = np.where(short, words[start + 8] & MASKS[np.clip(length - 8, 0, 4)], start)
+    rows = len(start)
+    words, twice = (
+        np.ndarray((len(buffer) - kind.itemsize + 1,), kind, buffer, strides=(1,))
+        for kind in (np.dtype("<u4"), np.dtype("<u8"))
+    )
+    views = np.empty((rows, 4), "<u4")
+    views[:, 0] = length
+    views[:, 1] = words[start] & PREFIX.take(length, mode="clip")
+    inline = twice[start + 4] & REST.take(length, mode="clip")
+    views.view("<u8")[:, 1] = np.where(length <= INLINE, inline, start.astype(np.uint64) << 32)
     return pa.Array.from_buffers(
-        pa.binary_view(), len(start), [valid, pa.py_buffer(views), pa.py_buffer(buffer)]
+        pa.binary_view(), rows, [valid, pa.py_buffer(views), pa.py_buffer(buffer)]
     ).cast(pa.binary())
