@@ -1,7 +1,7 @@
 """Result sets of the binary protocol, decoded column by column off the socket.
 
 PyMySQL connects, authenticates and reads the column definitions; the rows are taken from
-the socket in large reads. Finding the packets is the only loop over rows. The protocol:
+the socket in large reads. What finds the packets is the only loop over rows. The protocol:
 https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html
 """
 
@@ -18,6 +18,7 @@ from pymysql import err
 from pymysql.protocol import FieldDescriptorPacket
 
 from streams_engine.adapters.mysql.decoding import Block, decode
+from streams_engine.adapters.mysql.packets import LEAST_ROWS, MAX_PACKET, leap
 from streams_engine.cutting import PAD
 from streams_engine.errors import RowRejected
 
@@ -29,9 +30,6 @@ COM_STMT_CLOSE = 0x19
 
 BLOCK_BYTES = 2 << 20
 """How much is gathered before it is decoded; one row larger than that makes the block grow."""
-
-MAX_PACKET = 0xFFFFFF
-"""A payload of exactly this length is continued in the next packet."""
 
 _length: Any = struct.Struct("<I").unpack_from
 
@@ -173,7 +171,15 @@ def _walk(
 ) -> tuple[int, bytes | None]:
     """Find whole packets. Returns where the first incomplete one begins, and the last packet
     of the result set (EOF or ERR) where it is there."""
-    # The loop over every row there is: names are local, and nothing is done twice.
+    found = LEAST_ROWS
+    while found >= LEAST_ROWS:  # else they are few, or their places were guessed badly
+        heads = leap(buffer, position, fill)
+        found = len(heads)
+        if found:
+            starts.frombytes((heads + 4).tobytes())
+            position = int(heads[-1])
+            position += 4 + (_length(buffer, position)[0] & MAX_PACKET)
+    # What is left, row by row: names are local, and nothing is done twice.
     add, length_at, most = starts.append, _length, MAX_PACKET
     edge = fill - 4
     while position <= edge:
