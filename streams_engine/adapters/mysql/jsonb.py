@@ -1,0 +1,182 @@
+"""MySQL's binary JSON as exactly the text that the server prints for it.
+
+https://dev.mysql.com/doc/dev/mysql-server/latest/json__binary_8h.html
+"""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["double_text", "render"]
+
+SMALL_OBJECT, LARGE_OBJECT, SMALL_ARRAY, LARGE_ARRAY, LITERAL = range(5)
+INLINE_SMALL = {0x04, 0x05, 0x06}
+INLINE_LARGE = {0x04, 0x05, 0x06, 0x07, 0x08}
+
+_ESCAPES = {
+    0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0C: "\\f", 0x0D: "\\r", 0x22: '\\"', 0x5C: "\\\\",
+    **{i: f"\\u{i:04x}" for i in range(32) if i not in (8, 9, 10, 12, 13)},
+}  # fmt: skip
+
+
+def render(data: bytes) -> str:
+    """The document's text. Raises `ValueError` for bytes that are no document."""
+    if not data:  # what an INSERT IGNORE or an old server may leave
+        return "null"
+    parts: list[str] = []
+    _value(data[0], data, 1, parts.append)
+    return "".join(parts)
+
+
+def _value(kind: int, data: bytes, at: int, put: Callable[[str], None]) -> None:
+    if kind <= LARGE_ARRAY:
+        _container(kind, data, at, put)
+    elif kind == LITERAL:
+        put(("null", "true", "false")[data[at]])
+    elif kind in _NUMBERS:
+        put(str(_NUMBERS[kind].unpack_from(data, at)[0]))
+    elif kind == 0x0B:
+        put(_double(struct.unpack_from("<d", data, at)[0]))
+    elif kind == 0x0C:
+        size, at = _length(data, at)
+        put(_quoted(data[at : at + size].decode()))
+    elif kind == 0x0F:
+        size, begin = _length(data, at + 1)
+        put(_opaque(data[at], data[begin : begin + size]))
+    else:
+        raise ValueError(f"no JSON type {kind}")
+
+
+_NUMBERS = {
+    0x05: struct.Struct("<h"), 0x06: struct.Struct("<H"), 0x07: struct.Struct("<i"),
+    0x08: struct.Struct("<I"), 0x09: struct.Struct("<q"), 0x0A: struct.Struct("<Q"),
+}  # fmt: skip
+_LARGE, _SMALL = struct.Struct("<I"), struct.Struct("<H")
+
+
+def _container(kind: int, data: bytes, at: int, put: Callable[[str], None]) -> None:
+    """Offsets in it count from its own beginning."""
+    large = kind in (LARGE_OBJECT, LARGE_ARRAY)
+    is_object = kind <= LARGE_OBJECT
+    number, size = (_LARGE, 4) if large else (_SMALL, 2)
+    inline = INLINE_LARGE if large else INLINE_SMALL
+    count = number.unpack_from(data, at)[0]
+    keys = at + 2 * size
+    values = keys + count * (size + 2) if is_object else keys
+    put("{" if is_object else "[")
+    for i in range(count):
+        if i:
+            put(", ")
+        if is_object:
+            entry = keys + i * (size + 2)
+            start = at + number.unpack_from(data, entry)[0]
+            length = _SMALL.unpack_from(data, entry + size)[0]
+            put(_quoted(data[start : start + length].decode()) + ": ")
+        entry = values + i * (size + 1)
+        inner = data[entry]
+        place = entry + 1 if inner in inline else at + number.unpack_from(data, entry + 1)[0]
+        _value(inner, data, place, put)
+    put("}" if is_object else "]")
+
+
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    """Seven bits a byte, the lowest first."""
+    length = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        length |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return length, at
+        shift += 7
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.translate(_ESCAPES) + '"'
+
+
+def _double(value: float) -> str:
+    text = double_text(value, 22 if value < 0 else 23)
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def double_text(value: float, room: int = 400) -> str:
+    """A double as the server prints it: shortest digits, plain where they fit into ``room``."""
+    if value == 0:
+        return "-0" if str(value)[0] == "-" else "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(whole) + int(exponent or 0)
+    if whole == "0":
+        point -= len(whole) + len(fraction) - len(fraction.lstrip("0"))
+    digits = digits.rstrip("0") or "0"
+    size = len(digits)
+    plain = size - point + 2 if point <= 0 else max(point, size + (point < size))
+    if plain <= room and (-14 <= point <= 15 or size > point):
+        if point <= 0:
+            return f"{sign}0.{'0' * -point}{digits}"
+        whole, fraction = digits[:point].ljust(point, "0"), digits[point:]
+        return sign + whole + ("." + fraction if fraction else "")
+    head = digits[0] + ("." + digits[1:] if size > 1 else "")
+    return f"{sign}{head}e{point - 1}"
+
+
+# Values of SQL types that JSON has no form for
+
+
+def _opaque(kind: int, data: bytes) -> str:
+    if kind == 246:
+        return _decimal(data)
+    if kind in (7, 10, 11, 12):
+        return f'"{_moment(kind, int.from_bytes(data, "little", signed=True))}"'
+    if kind == 15 or kind == 253 or kind == 254:
+        return f'"base64:type{kind}:{b64encode(data).decode()}"'
+    return f'"base64:type{kind}:{b64encode(data).decode()}"'
+
+
+def _moment(kind: int, packed: int) -> str:
+    sign, packed = ("-" if packed < 0 else ""), abs(packed)
+    micro, rest = packed & 0xFFFFFF, packed >> 24
+    if kind == 11:
+        clock = f"{rest >> 12 & 1023:02}:{rest >> 6 & 63:02}:{rest & 63:02}"
+        return f"{sign}{clock}.{micro:06}"
+    months, day = rest >> 22, rest >> 17 & 31
+    date = f"{months // 13:04}-{months % 13:02}-{day:02}"
+    if kind == 10:
+        return date
+    return f"{date} {rest >> 12 & 31:02}:{rest >> 6 & 63:02}:{rest & 63:02}.{micro:06}"
+
+
+_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
+
+
+def _decimal(data: bytes) -> str:
+    """Precision, scale, then the form that a DECIMAL column has too."""
+    precision, scale = data[0], data[1]
+    raw = bytearray(data[2:])
+    negative = not raw[0] & 0x80
+    raw[0] ^= 0x80
+    if negative:
+        raw = bytearray(byte ^ 0xFF for byte in raw)
+    whole, at = _digits(raw, 0, precision - scale, leading=True)
+    fraction, _ = _digits(raw, at, scale, leading=False)
+    text = (whole.lstrip("0") or "0") + ("." + fraction if scale else "")
+    return "-" + text if negative else text
+
+
+def _digits(raw: Any, at: int, count: int, *, leading: bool) -> tuple[str, int]:
+    full, rest = divmod(count, 9)
+    groups = [9] * full
+    if rest:
+        groups = [rest, *groups] if leading else [*groups, rest]
+    text = ""
+    for digits in groups:
+        size = _BYTES[digits]
+        text += str(int.from_bytes(raw[at : at + size], "big")).zfill(digits)
+        at += size
+    return text, at
