@@ -160,6 +160,11 @@ class ChangeReader(Protocol):
 class ChangeSource(Source, Protocol):
     """A source whose log can be followed."""
 
+    @property
+    def logs_cascades(self) -> bool:
+        """False where rows that its foreign keys delete or change leave no trace in the log."""
+        ...
+
     def readiness(self, scope: Scope) -> Sequence[Finding]:
         """What hinders following these tables, each with the statement that repairs it."""
         ...
@@ -407,8 +412,10 @@ class ChangeWriter(Protocol):
         self,
         document: Mapping[str, Any],
         records: Mapping[str, Mapping[str, Any] | None] | None = None,
+        rejected: Sequence[Rejected] = (),
     ) -> None:
-        """Make what was applied durable together with the document and further records.
+        """Make what was applied durable together with the document, further records, and the
+        rows set aside.
 
         Raises `FencedOff` where another process took the stream over; nothing stays then.
         """

@@ -12,7 +12,7 @@ from typing import Any
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, LeftBehind, TableId
 
-__all__ = ["Counters", "NodeStats", "Stats", "TableStats"]
+__all__ = ["ChangeStats", "Counters", "NodeStats", "Stats", "TableStats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,36 @@ class NodeStats:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeStats:
+    """How the following of a log goes."""
+
+    transactions: int = 0
+    """Transactions of the source that are durable on the target."""
+    unmet: int = 0
+    """Updates and deletes whose row was not on the target."""
+    reconnects: int = 0
+    """How often a connection was lost and opened again."""
+    lag_bytes: int | None = None
+    """Bytes of log after the durable position; None before the first look."""
+    lag_seconds: float | None = None
+    """How long after its commit on the source the last transaction was durable here; 0 where
+    nothing is left to read."""
+    retained_bytes: int | None = None
+    """Bytes of log that the source keeps for this stream; None where it keeps none for it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As part of the stats document."""
+        return {
+            "transactions": self.transactions,
+            "unmet": self.unmet,
+            "reconnects": self.reconnects,
+            "lagBytes": self.lag_bytes,
+            "lagSeconds": None if self.lag_seconds is None else round(self.lag_seconds, 3),
+            "retainedBytes": self.retained_bytes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """A frozen picture of a run."""
 
@@ -48,7 +78,7 @@ class Stats:
     stream_id: str
     state: State
     phase: str
-    """checking, structure, copying, indexing, done: what a convert is busy with."""
+    """checking, structure, copying, indexing, following, done: what it is busy with."""
     source: NodeStats
     target: NodeStats
     tables: tuple[TableStats, ...] = ()
@@ -59,6 +89,8 @@ class Stats:
     findings: tuple[Finding, ...] = ()
     left_behind: tuple[LeftBehind, ...] = ()
     error: dict[str, Any] | None = None
+    changes: ChangeStats | None = None
+    """Of a cdc; None for a convert."""
 
     @property
     def rows(self) -> int:
@@ -103,6 +135,7 @@ class Stats:
             ],
             "leftBehind": [{"kind": x.kind, "name": x.name} for x in self.left_behind],
             "error": self.error,
+            **({} if self.changes is None else {"changes": self.changes.to_dict()}),
         }
 
     def _node(self, node: NodeStats) -> dict[str, Any]:
@@ -138,6 +171,7 @@ class Counters:
     _source: NodeStats = NodeStats("source")
     _target: NodeStats = NodeStats("target")
     _findings: dict[Finding, None] = field(default_factory=dict)
+    _changes: ChangeStats | None = None
     phase: str = "checking"
     left_behind: tuple[LeftBehind, ...] = ()
     started: datetime | None = None
@@ -166,9 +200,9 @@ class Counters:
         return self._ran + (0 if since is None else time.monotonic_ns() - since)
 
     def expect(self, table: TableId, estimated_rows: int | None) -> None:
-        """A table will be copied."""
+        """A table will be copied, or followed."""
         with self._lock:
-            self._tables[table] = TableStats(str(table), estimated_rows=estimated_rows)
+            self._tables.setdefault(table, TableStats(str(table), estimated_rows=estimated_rows))
 
     def enter(self, table: TableId, phase: str) -> None:
         """A table moved on to ``phase``."""
@@ -209,6 +243,43 @@ class Counters:
                 seconds=time.monotonic() - self._begun.get(table, time.monotonic()),
             )
 
+    # A log that is followed
+
+    def follow(self) -> None:
+        """From now on there is a log."""
+        with self._lock:
+            self._changes = self._changes or ChangeStats()
+
+    def _change(self, **values: Any) -> None:
+        with self._lock:
+            self._changes = replace(self._changes or ChangeStats(), **values)
+
+    def committed(self, transactions: int, committed_at: float | None) -> None:
+        """Transactions became durable; the last one was committed then on the source."""
+        seen = self._changes or ChangeStats()
+        lag = seen.lag_seconds if committed_at is None else max(0.0, time.time() - committed_at)
+        self._change(transactions=seen.transactions + transactions, lag_seconds=lag)
+
+    def diverged(self, rows: int) -> None:
+        """Updates and deletes met no row."""
+        self._change(unmet=(self._changes or ChangeStats()).unmet + rows)
+
+    def reconnected(self) -> None:
+        """A connection was lost, and is opened again."""
+        self._change(reconnects=(self._changes or ChangeStats()).reconnects + 1)
+
+    def behind(self, lag: int, retained: int | None) -> None:
+        """Bytes of log that are not read yet, and that the source keeps."""
+        self._change(lag_bytes=lag, retained_bytes=retained)
+        if not lag:
+            self._change(lag_seconds=0.0)
+
+    def sent(self, size: int) -> None:
+        """Bytes went to the target."""
+        with self._lock:
+            t = self._target
+            self._target = replace(t, prev_data_size=size, sum_data_size=t.sum_data_size + size)
+
     def found(self, findings: Iterable[Finding]) -> None:
         """Keep findings for the report, each once."""
         with self._lock:
@@ -241,4 +312,5 @@ class Counters:
                 findings=tuple(self._findings),
                 left_behind=self.left_behind,
                 error=error,
+                changes=self._changes,
             )

@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -19,16 +20,25 @@ from streams_engine.adapters.registry import (
     open_source_canonical,
     open_target_canonical,
 )
+from streams_engine.changes import LogOptions
 from streams_engine.config.connection import Connection
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride, from_urls, parse_config
-from streams_engine.errors import ConfigError, InternalError, StreamsError, UnsupportedType
+from streams_engine.errors import (
+    ConfigError,
+    InternalError,
+    StateConflict,
+    StreamsError,
+    UnsupportedType,
+)
 from streams_engine.lifecycle import State
 from streams_engine.model import Dialect, NativeType
 from streams_engine.placing import file_format, scope_of, selections_of, target_schema
 from streams_engine.protocols import Sink, Source
+from streams_engine.runtime.capturing import Capture, LogSettings
 from streams_engine.runtime.control import Control
+from streams_engine.runtime.followed import operations_of
 from streams_engine.runtime.joining import Origin
 from streams_engine.runtime.planning import Plan
 from streams_engine.runtime.runner import Convert, Job
@@ -94,17 +104,19 @@ class Stream:
         return stream
 
     def _set_up(self, config: StreamConfig, resolvers: Mapping[str, Resolver] | None) -> None:
-        _refuse_unbuilt(config)
+        _refuse_meaningless(config)
         self._config = config
         self._resolvers = resolvers or {}
         limits = config.document.limits
-        self._control = Control(max_rows=limits.number_of_events, max_seconds=limits.elapsed_time)
+        rows = 0 if self._follows else limits.number_of_events
+        self._control = Control(max_rows=rows, max_seconds=limits.elapsed_time)
         self._counters = Counters()
-        self._job: Job | None = None
+        self._capture: Capture | None = None
         self._error: StreamsError | None = None
         self._thread: threading.Thread | None = None
         self._reporter: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._opening = threading.Event()
         self._ends: list[Source | Sink] = []
         self._on_progress: list[Progress] = []
         self._on_state: list[Moved] = []
@@ -115,6 +127,10 @@ class Stream:
             log.warning(text, extra={"stream": config.name})
 
     # What it is
+
+    @property
+    def _follows(self) -> bool:
+        return self._config.document.mode == "cdc"
 
     @property
     def name(self) -> str:
@@ -221,6 +237,36 @@ class Stream:
             self._join()
         return reached
 
+    def catch_up(self, timeout: float | None = None) -> bool:
+        """Of a cdc: wait until all that was committed on the source before the call is durable
+        on the target.
+
+        False where that was not reached within ``timeout`` seconds, or the stream ended. Raises
+        `StateConflict` for a convert.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._follows:
+            raise StateConflict("Only a cdc has something to catch up with.")
+        while (capture := self._capture) is None:
+            if self.state.final or (deadline is not None and time.monotonic() > deadline):
+                return False
+            self._opening.wait(0.1)
+        return capture.catch_up(deadline)
+
+    def release(self) -> None:
+        """Of a cdc: drop the slot and publication that it made, and forget its checkpoint.
+
+        Raises `StateConflict` while it runs.
+        """
+        if not self._follows:
+            raise StateConflict("Only a cdc holds something on its source.")
+        if self.state in (State.RUNNING, State.PAUSED):
+            raise StateConflict(
+                "The stream is running.", remedy="stop() it first.", current=str(self.state)
+            )
+        with self._parts() as (origins, sink):
+            self._captured(origins, sink).release()
+
     def verify(self, on_progress: Callable[[Any, int], None] | None = None) -> VerifyReport:
         """Compare source and target row by row, by text that the servers render themselves."""
         with self._convert(Control(), Counters()) as convert:
@@ -263,9 +309,15 @@ class Stream:
 
     def _main(self, fresh: bool) -> None:
         try:
-            with self._convert(self._control, self._counters) as convert:
-                self._ends += [*(origin.source for origin in convert.origins), convert.sink]
-                convert.run(fresh=fresh)
+            with self._parts() as (origins, sink):
+                self._ends += [*(origin.source for origin in origins), sink]
+                if self._follows:
+                    self._capture = self._captured(origins, sink)
+                    self._opening.set()
+                    self._capture.run(fresh=fresh)
+                else:
+                    job = self._as_job()
+                    Convert(job, origins, sink, self._control, self._counters).run(fresh=fresh)
             self._end(self._control.end_state())
         except StreamsError as error:
             self._fail(error)
@@ -318,6 +370,8 @@ class Stream:
             try:
                 move = self._moves.get(timeout=interval)
             except queue.Empty:
+                if self._capture is not None:
+                    self._capture.measure()
                 self._deliver(self._on_progress, self.stats())
                 continue
             if move is None:
@@ -335,15 +389,53 @@ class Stream:
     # Composition
 
     @contextmanager
-    def _convert(self, control: Control, counters: Counters) -> Iterator[Convert]:
-        """The run's parts, opened; every connection is released at the end."""
+    def _parts(self) -> Iterator[tuple[list[Origin], Sink]]:
+        """The ends, opened; every connection is released at the end."""
         with ExitStack() as stack:
             sink = stack.enter_context(closing(self._sink()))
             origins = [
                 stack.enter_context(self._origin(i, sink.dialect))
                 for i in range(len(self._config.sources))
             ]
+            yield origins, sink
+
+    @contextmanager
+    def _convert(self, control: Control, counters: Counters) -> Iterator[Convert]:
+        """What maps and loads, for a look that changes nothing."""
+        with self._parts() as (origins, sink):
             yield Convert(self._as_job(), origins, sink, control, counters)
+
+    def _captured(self, origins: list[Origin], sink: Sink) -> Capture:
+        """What loads and follows."""
+        document = self._config.document
+        options = document.source.options
+        chosen = {
+            table.name: operations_of(table.operations)
+            for connection in document.source.connections
+            for table in connection.tables
+            if table.operations is not None
+        }
+        settings = LogSettings(
+            initial_load=options.initial_load,
+            operations={"": operations_of(options.operations), **chosen},
+            schema_changes=self._config.options.schema_changes,
+            max_rows=document.limits.number_of_events,
+            max_retained=self._config.options.max_retained_bytes,
+        )
+        return Capture(self._as_job(), settings, origins, sink, self._control, self._counters)
+
+    def _log(self) -> LogOptions | None:
+        """How the sources' logs are read, where they are."""
+        options = self._config.document.source.options
+        if not self._follows:
+            return None
+        return LogOptions(
+            self.name,
+            options.replication_slot,
+            options.publication_name,
+            options.server_id or None,
+            options.binlog_position,
+        )
 
     @contextmanager
     def _origin(self, number: int, dialect: Dialect | None) -> Iterator[Origin]:
@@ -351,7 +443,13 @@ class Stream:
         connection = self._config.sources[number]
         alias = document.alias or "" if len(self._config.sources) > 1 else ""
         with closing(
-            open_source(connection, document, self._resolvers, f"$.source.connections[{number}]")
+            open_source(
+                connection,
+                document,
+                self._resolvers,
+                f"$.source.connections[{number}]",
+                self._log(),
+            )
         ) as source:
             yield Origin(
                 source,
@@ -408,6 +506,7 @@ class Stream:
             parallelism=max(1, min(options.parallelism, options.memory_budget // WORKER_BYTES)),
             quarantine=options.on_error == "quarantine",
             on_resume=options.on_resume,
+            follows=self._follows,
             executor=_threads(options.executor),
         )
 
@@ -448,16 +547,24 @@ def _overrides(
     return tuple(found)
 
 
-def _refuse_unbuilt(config: StreamConfig) -> None:
-    """Say by path what the documents allow and this version cannot do; never ignore it."""
-    document = config.document
-    unbuilt = {
-        "$.mode": document.mode == "cdc",
-    }
-    for path, present in unbuilt.items():
-        if present:
-            raise ConfigError(
-                f"{path}: this version does not have it yet.",
-                path=path,
-                remedy="It converts: mode convert, on this machine.",
-            )
+def _refuse_meaningless(config: StreamConfig) -> None:
+    """Say by path what the documents allow and a log has no meaning for; never ignore it."""
+    if config.document.mode != "cdc":
+        return
+    for i, connection in enumerate(config.document.source.connections):
+        for j, table in enumerate(connection.tables):
+            path = f"$.source.connections[{i}].tables[{j}]"
+            chosen = table.selection
+            unfit = {
+                f"{path}.query": table.query is not None,
+                f"{path}.selection.filters": bool(chosen.filters),
+                f"{path}.selection.sorts": bool(chosen.sorts),
+                f"{path}.selection.limit": chosen.limit is not None,
+            }
+            for where, present in unfit.items():
+                if present:
+                    raise ConfigError(
+                        f"{where}: a cdc follows whole tables.",
+                        path=where,
+                        remedy="Leave it out, or use mode convert.",
+                    )

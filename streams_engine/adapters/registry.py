@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams_engine.adapters.files import opening as files
+from streams_engine.changes import LogOptions
 from streams_engine.config import Connection, DatabaseConnection, NullConnection, Resolver
 from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import SourceConnection
@@ -21,16 +22,30 @@ def open_source(
     document: SourceConnection,
     resolvers: Mapping[str, Resolver],
     path: str,
+    log: LogOptions | None = None,
 ) -> Source:
-    """The source behind a connection; nothing is connected yet. Raises `ConfigError`."""
+    """The source behind a connection; nothing is connected yet. Raises `ConfigError`.
+
+    ``log``: its log is to be followed.
+    """
     if isinstance(connection, DatabaseConnection):
         if connection.kind == "postgresql":
+            postgres = _postgres(connection, document.database, resolvers)
+            if log is not None:
+                from streams_engine.adapters.postgres.changes import PostgresChangeSource
+
+                return PostgresChangeSource(postgres, log)
             from streams_engine.adapters.postgres.source import PostgresSource
 
-            return PostgresSource(_postgres(connection, document.database, resolvers))
+            return PostgresSource(postgres)
+        mysql = _mysql(connection, document.database, resolvers)
+        if log is not None:
+            from streams_engine.adapters.mysql.changes import MysqlChangeSource
+
+            return MysqlChangeSource(mysql, log)
         from streams_engine.adapters.mysql.source import MysqlSource
 
-        return MysqlSource(_mysql(connection, document.database, resolvers))
+        return MysqlSource(mysql)
     if isinstance(connection, FilesConnection | S3Connection):
         return files.open_source(connection, document, resolvers, path)
     raise _no(connection, "source", path)

@@ -60,30 +60,37 @@ class StreamConfig:
         connections = self.document.source.connections
         return _digest(
             {
-                "sources": [s.identity() for s in self.sources],
-                "target": self.target.identity(),
-                "mode": self.document.mode,
-                "where": [[c.database, c.schema_] for c in connections],
+                **self._ends(),
                 "tables": [[t.name for t in c.tables] for c in connections],
                 "queries": [[q.name for q in c.queries] for c in connections],
-                "into": [self.db.database, self.db.schema_],
             }
         )
 
+    def _ends(self) -> dict[str, Any]:
+        connections = self.document.source.connections
+        return {
+            "sources": [s.identity() for s in self.sources],
+            "target": self.target.identity(),
+            "mode": self.document.mode,
+            "where": [[c.database, c.schema_] for c in connections],
+            "into": [self.db.database, self.db.schema_],
+        }
+
     def fingerprint(self) -> str:
-        """A digest of what must be the same for a checkpoint to fit."""
+        """A digest of what must be the same for a checkpoint to fit.
+
+        Tables may join a cdc, and leave it.
+        """
         options = self.options
+        connections = self.document.source.connections
+        chosen = {
+            "identity": self.identity(),
+            "selection": [[t.model_dump(mode="json") for t in c.tables] for c in connections],
+            "queries": [[q.model_dump(mode="json") for q in c.queries] for c in connections],
+        }
         return _digest(
             {
-                "identity": self.identity(),
-                "selection": [
-                    [t.model_dump(mode="json") for t in c.tables]
-                    for c in self.document.source.connections
-                ],
-                "queries": [
-                    [q.model_dump(mode="json") for q in c.queries]
-                    for c in self.document.source.connections
-                ],
+                **(self._ends() if self.document.mode == "cdc" else chosen),
                 "types": [t.model_dump(mode="json") for t in options.type_overrides],
                 "dates": options.zero_dates,
                 "case": options.identifier_case,

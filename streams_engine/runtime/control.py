@@ -210,6 +210,25 @@ class Control:
             with self._changed:
                 self._reserved -= rows
 
+    def limit_rows(self, rows: int) -> None:
+        """From now on the rows that reach the target are counted, up to a limit; 0: none."""
+        with self._changed:
+            self._max_rows = rows
+
+    def rows_left(self) -> int | None:
+        """How many row changes may still reach the target; None: any number."""
+        return max(1, self._max_rows - self._reserved) if self._max_rows else None
+
+    def count(self, rows: int) -> None:
+        """So many row changes are durable on the target: a transaction is never cut for a limit."""
+        with self._changed:
+            self._reserved += rows
+
+    def idle(self, seconds: float) -> None:
+        """Wait, but no longer than until a worker should hold or end."""
+        with self._changed:
+            self._changed.wait_for(self.cut, seconds)
+
     def end_state(self) -> State:
         """The final state that an undisturbed end of the run means now."""
         if self._completed:

@@ -181,6 +181,10 @@ class JoinedView:
         """What any of the views is not as good as promised in."""
         return [finding for part in self._parts.values() for finding in part.findings]
 
+    def part(self, alias: str) -> Snapshot:
+        """The view of one source."""
+        return self._parts[alias]
+
     def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
         """Cut a table into chunks; they carry its alias."""
         return self._parts[table.id.alias].chunks(table, rows)

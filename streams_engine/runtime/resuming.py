@@ -18,7 +18,7 @@ from streams_engine.model import Chunk, Finding, Position, Severity, TableId, Ta
 from streams_engine.protocols import Sink
 from streams_engine.runtime.joining import positions
 
-__all__ = ["Continuation", "Memory"]
+__all__ = ["RUN", "Continuation", "Memory", "finished_tables"]
 
 RUN = "run"
 IDENTITY = ("system", "server")
@@ -81,6 +81,11 @@ class Memory:
         self._stream = stream
         self._records: Mapping[str, Mapping[str, Any]] = {}
 
+    def known(self) -> Mapping[str, Mapping[str, Any]]:
+        """All records as they are."""
+        self._records = self._sink.load_state(self._stream)
+        return self._records
+
     def recall(
         self,
         fingerprint: str,
@@ -95,8 +100,7 @@ class Memory:
         Raises `TargetConflict` where rows would have to be loaded again into tables that
         ``write_mode`` append forbids to empty.
         """
-        self._records = self._sink.load_state(self._stream)
-        run = self._records.get(RUN)
+        run = self.known().get(RUN)
         if fresh or run is None:
             return Continuation(ours=run is not None)
         self._check(run, fingerprint, position)
@@ -121,7 +125,7 @@ class Memory:
             again = any(key.startswith(f"chunk:{table}:") for table in going_on.reload)
             if again or not going_on.kept:
                 records[key] = None
-        records[RUN] = {"fingerprint": fingerprint, "position": dict(position)}
+        records[RUN] = _run(fingerprint, position)
         return records
 
     def begin(
@@ -133,7 +137,7 @@ class Memory:
             for key in self._records
             if any(key.startswith(f"chunk:{table}:") for table in plans)
         }
-        records[RUN] = {"fingerprint": fingerprint, "position": dict(position)}
+        records[RUN] = _run(fingerprint, position)
         for table, chunks in plans.items():
             records[f"table:{table}"] = {
                 "table": asdict(table),
@@ -193,6 +197,17 @@ class Memory:
         return chunks, frozenset(reload)
 
 
+def finished_tables(records: Mapping[str, Mapping[str, Any]]) -> frozenset[TableId]:
+    """The tables all of whose chunks are recorded as done."""
+    found = set()
+    for key, record in records.items():
+        if key.startswith("table:"):
+            chunks = [records.get(chunk_key(_chunk(c)), {}) for c in record["chunks"]]
+            if all(chunk.get("done") for chunk in chunks):
+                found.add(TableId(**record["table"]))
+    return frozenset(found)
+
+
 def _chunk(document: Mapping[str, Any]) -> Chunk:
     def bound(value: Any) -> tuple[Any, ...] | None:
         return None if value is None else tuple(value)
@@ -208,6 +223,10 @@ def _chunk(document: Mapping[str, Any]) -> Chunk:
         document["estimated_rows"],
         document.get("ordered", False),
     )
+
+
+def _run(fingerprint: str, position: Position) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "position": dict(position)}
 
 
 def _rows(record: Mapping[str, Any] | None) -> int:

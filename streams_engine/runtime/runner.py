@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.errors import ConfigError
 from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
-from streams_engine.protocols import LayoutSink, Load, Sink, StructureSink
+from streams_engine.protocols import LayoutSink, Load, Sink, Snapshot, StructureSink
 from streams_engine.runtime.building import Builder
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.copying import ChunkTask, Copier
@@ -35,6 +35,9 @@ from streams_engine.stats import Counters
 __all__ = ["Convert", "Job"]
 
 log = logging.getLogger("streams_engine.runner")
+
+Look = Callable[[Origin, int], AbstractContextManager[Snapshot]]
+"""(origin, readers) -> its view."""
 
 
 @runtime_checkable
@@ -78,6 +81,8 @@ class Job:
     chunk_rows: int = 250_000
     quarantine: bool = False
     on_resume: str = "reload"
+    follows: bool = False
+    """The log is followed afterwards: what holds only for the rows of today is not used."""
     executor: Executor | None = None
     """The caller's pool of threads; None: one of our own for each run."""
 
@@ -101,7 +106,7 @@ class Convert:
 
     def plan(self) -> Plan:
         """What `run` would do on an empty target; the target is not asked."""
-        findings = [finding for origin in self.origins for finding in self._checked(origin)]
+        findings = [finding for origin in self.origins for finding in self.checked(origin)]
         return describe(self.mapped(), self.job.structure, findings)
 
     def mapped(self) -> MappedCatalog:
@@ -110,11 +115,11 @@ class Convert:
         for origin in self.origins:
             with told_apart(origin.alias):
                 catalog = origin.source.catalog(origin.scope)
-            mapped.append(self._map(origin, catalog, origin.source))
+            mapped.append(self.map(origin, catalog, origin.source))
         return merged(mapped)
 
     @staticmethod
-    def _checked(origin: Origin) -> Sequence[Finding]:
+    def checked(origin: Origin) -> Sequence[Finding]:
         with told_apart(origin.alias):
             return origin.source.check()
 
@@ -122,9 +127,9 @@ class Convert:
         """Do it. Raises the error that the run failed of."""
         with self.control.working():
             for origin in self.origins:
-                self._found(self._checked(origin))
-            with self._opened() as (view, mapped):
-                self._found(self.sink.check())
+                self.found(self.checked(origin))
+            with self.opened() as (view, mapped):
+                self.found(self.sink.check())
                 memory = Memory(self.sink, self.job.name)
                 going_on = memory.recall(
                     self.job.fingerprint,
@@ -133,17 +138,17 @@ class Convert:
                     write_mode=self.job.write_mode,
                     fresh=fresh,
                 )
-                self._found(going_on.findings)
+                self.found(going_on.findings)
                 records = memory.opening(self.job.fingerprint, view.position, going_on)
-                prepared = self._structure(mapped, going_on, records)
+                prepared = self.structure(mapped, going_on, records)
                 if not self.control.hold():
                     return
                 copier = None
                 if not self.job.skip_data:
-                    copier = self._copier(view)
-                    self._copy(copier, view, prepared, memory, going_on)
+                    copier = self.copier(view)
+                    self.copy(copier, view, prepared, memory, going_on)
             if self.control.hold():
-                self._finish(prepared, copier, going_on)
+                self.finish(prepared, copier, going_on)
             if copier is not None and copier.failed:
                 raise next(iter(copier.failed.values()))
             if self.control.hold():
@@ -154,31 +159,40 @@ class Convert:
     # Steps
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[JoinedView, MappedCatalog]]:
-        """The views of all sources, and what was seen in them, mapped."""
+    def opened(self, look: Look | None = None) -> Iterator[tuple[JoinedView, MappedCatalog]]:
+        """The views of all sources, and what was seen in them, mapped.
+
+        ``look`` opens a view otherwise than by `Source.snapshot`.
+        """
         readers = 1 if self.control.counts_rows else self.job.parallelism
-        flavour = self._flavour()
+        flavour = self.flavour()
         with ExitStack() as stack:
             parts, mapped = {}, []
             for origin in self.origins:
                 with told_apart(origin.alias):
-                    snapshot = stack.enter_context(origin.source.snapshot(origin.scope, readers))
+                    opening = (
+                        look(origin, readers)
+                        if look is not None
+                        else origin.source.snapshot(origin.scope, readers)
+                    )
+                    snapshot = stack.enter_context(opening)
                 parts[origin.alias] = snapshot
-                self._found(snapshot.findings)
-                mapped.append(self._map(origin, snapshot.catalog, snapshot, flavour))
+                self.found(snapshot.findings)
+                mapped.append(self.map(origin, snapshot.catalog, snapshot, flavour))
             everything = merged(mapped)
             self.counters.left_behind = everything.source.left_behind
-            self._found(everything.findings)
+            self.found(everything.findings)
             for table in sorted(everything.tables, key=_size, reverse=True):
                 self.counters.expect(table.source.id, table.source.estimated_rows)
             yield JoinedView(parts), everything
 
-    def _flavour(self) -> bool | None:
+    def flavour(self) -> bool | None:
         return self.sink.is_mariadb() if isinstance(self.sink, Flavoured) else None
 
-    def _map(
+    def map(
         self, origin: Origin, catalog: Catalog, scanner: object, flavour: bool | None = None
     ) -> MappedCatalog:
+        """What is wanted of one source's catalog, as it will be on the target."""
         options = origin.mapping
         if flavour is not None:
             options = replace(options, mariadb=flavour)
@@ -187,7 +201,8 @@ class Convert:
         demand_names(catalog)
         catalog, chosen = apply_selections(catalog, origin.selections, findings)
         tables = [table for table in catalog.tables if table.query is None]
-        if self.sink.dialect is Dialect.POSTGRES and isinstance(scanner, BooleanScan):
+        scans = self.sink.dialect is Dialect.POSTGRES and not self.job.follows
+        if scans and isinstance(scanner, BooleanScan):
             found = scanner.boolean_columns(tables)
             options = replace(
                 options,
@@ -208,7 +223,7 @@ class Convert:
             findings=(*findings.items, *mapped.findings),
         )
 
-    def _structure(
+    def structure(
         self,
         mapped: MappedCatalog,
         going_on: Continuation,
@@ -236,10 +251,10 @@ class Convert:
             going_on=going_on,
         )
         # One transaction: what is made or emptied is never without the record that says so.
-        self._found(self.sink.execute(prepared.before, (self.job.name, records)))
+        self.found(self.sink.execute(prepared.before, (self.job.name, records)))
         return prepared
 
-    def _copier(self, view: JoinedView) -> Copier:
+    def copier(self, view: JoinedView) -> Copier:
         return Copier(
             self.job.name,
             view,
@@ -252,7 +267,7 @@ class Convert:
             1 if self.control.counts_rows else view.readers,
         )
 
-    def _copy(
+    def copy(
         self,
         copier: Copier,
         view: JoinedView,
@@ -308,7 +323,7 @@ class Convert:
             tuples=mapping.tuples,
         )
 
-    def _finish(self, prepared: Preparation, copier: Copier | None, going_on: Continuation) -> None:
+    def finish(self, prepared: Preparation, copier: Copier | None, going_on: Continuation) -> None:
         """What is better made after the rows, for the tables that arrived."""
         self.counters.phase = "indexing"
         failed = set(copier.failed) if copier else set()
@@ -319,13 +334,13 @@ class Convert:
             lost = {m.target.id for m in prepared.tables} - {m.target.id for m in whole}
             builder = Builder(self.sink, self.job.structure, self.control, going_on)
             with self._pool(self.job.parallelism) as executor:
-                self._found(builder.build(prepared.catalog, lost, executor))
+                self.found(builder.build(prepared.catalog, lost, executor))
         for mapping in whole:
             self.counters.enter(mapping.source.id, "done")
 
     # Small things
 
-    def _found(self, findings: Sequence[Finding]) -> None:
+    def found(self, findings: Sequence[Finding]) -> None:
         self.counters.found(findings)
         for finding in findings:
             if finding.severity is Severity.ERROR:

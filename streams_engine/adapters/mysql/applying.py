@@ -18,7 +18,7 @@ from streams_engine.adapters.mysql.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
 from streams_engine.errors import FencedOff, RowRejected
 from streams_engine.model import Finding, TableId
-from streams_engine.protocols import Applied, Statement
+from streams_engine.protocols import Applied, Rejected, Statement
 
 __all__ = ["MysqlChangeWriter"]
 
@@ -106,11 +106,14 @@ class MysqlChangeWriter:
         self,
         document: Mapping[str, Any],
         records: Mapping[str, Mapping[str, Any] | None] | None = None,
+        rejected: Sequence[Rejected] = (),
     ) -> None:
         """Commit rows and records, if the stream is still ours."""
         self._begin()
         if records:
             self._state.save(self._connection, self._stream, records)
+        if rejected:
+            self._state.set_aside(self._connection, self._stream, rejected)
         with translating("writing the position"):
             ours = self._state.advance(
                 self._connection, self._stream, self._key, self._epoch, document

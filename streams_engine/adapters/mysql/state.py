@@ -227,16 +227,19 @@ class StateTable:
         """A chunk's record and the rows set aside, in the caller's transaction."""
         self.save(connection, stream, {checkpoint.key: checkpoint.document}, attempt)
         if rejected:
-            with translating("writing the quarantine"), connection.cursor() as cursor:
-                cursor.executemany(
-                    f"INSERT INTO {self._quarantine}"
-                    " (stream, source_table, reason, code, source_row)"
-                    " VALUES (%s, %s, %s, %s, %s)",
-                    [
-                        (_short(stream), str(r.table), r.reason, r.code, json.dumps(dict(r.row)))
-                        for r in rejected
-                    ],
-                )
+            self.set_aside(connection, stream, rejected)
+
+    def set_aside(self, connection: Any, stream: str, rejected: Sequence[Rejected]) -> None:
+        """Write rows into the quarantine, in the caller's transaction."""
+        with translating("writing the quarantine"), connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {self._quarantine}"
+                " (stream, source_table, reason, code, source_row) VALUES (%s, %s, %s, %s, %s)",
+                [
+                    (_short(stream), str(r.table), r.reason, r.code, json.dumps(dict(r.row)))
+                    for r in rejected
+                ],
+            )
 
 
 def _short(stream: str) -> str:

@@ -14,7 +14,7 @@ from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
 from streams_engine.errors import FencedOff
 from streams_engine.model import Finding, TableId
-from streams_engine.protocols import Applied, Statement
+from streams_engine.protocols import Applied, Rejected, Statement
 
 __all__ = ["PostgresChangeWriter"]
 
@@ -92,10 +92,13 @@ class PostgresChangeWriter:
         self,
         document: Mapping[str, Any],
         records: Mapping[str, Mapping[str, Any] | None] | None = None,
+        rejected: Sequence[Rejected] = (),
     ) -> None:
         """Commit rows and records, if the stream is still ours."""
         if records:
             self._state.save(self._connection, self._stream, records)
+        if rejected:
+            self._state.set_aside(self._connection, self._stream, rejected)
         with translating("writing the position"):
             ours = self._state.advance(
                 self._connection, self._stream, self._key, self._epoch, document

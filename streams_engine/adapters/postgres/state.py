@@ -242,19 +242,25 @@ class StateTable:
         """A chunk's record and the rows set aside, in the caller's transaction."""
         self.save(connection, stream, {checkpoint.key: checkpoint.document})
         if rejected:
-            query = sql.SQL(
-                "INSERT INTO {} (stream, source_table, reason, code, source_row)"
-                " VALUES (%s, %s, %s, %s, %s)"
-            ).format(self._quarantine)
-            with translating("writing the quarantine"), connection.cursor() as cursor:
-                cursor.executemany(
-                    query,
-                    [
-                        # jsonb holds no NUL; the escape shows where one was.
-                        (stream, str(r.table), r.reason, r.code, _json(r.row))
-                        for r in rejected
-                    ],
-                )
+            self.set_aside(connection, stream, rejected)
+
+    def set_aside(
+        self, connection: psycopg.Connection, stream: str, rejected: Sequence[Rejected]
+    ) -> None:
+        """Write rows into the quarantine, in the caller's transaction."""
+        query = sql.SQL(
+            "INSERT INTO {} (stream, source_table, reason, code, source_row)"
+            " VALUES (%s, %s, %s, %s, %s)"
+        ).format(self._quarantine)
+        with translating("writing the quarantine"), connection.cursor() as cursor:
+            cursor.executemany(
+                query,
+                [
+                    # jsonb holds no NUL; the escape shows where one was.
+                    (stream, str(r.table), r.reason, r.code, _json(r.row))
+                    for r in rejected
+                ],
+            )
 
 
 def _json(row: Mapping[str, Any]) -> str:

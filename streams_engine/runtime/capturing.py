@@ -1,0 +1,471 @@
+"""One cdc from beginning to end: the initial load, the handover to the log, and following it.
+
+Records in the target beside those of the load: ``log`` (or ``log:<alias>``) holds the position
+that is durable, ``followed:<table>`` the table's schema as the log has it there, from which
+position on its changes count, and whether its rows are loaded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from streams_engine.changes import Op
+from streams_engine.errors import (
+    CheckpointMismatch,
+    ConfigError,
+    InternalError,
+    LogLost,
+    StreamsError,
+    TargetConflict,
+)
+from streams_engine.model import Position, TableId, TableSchema
+from streams_engine.protocols import ChangeSink, ChangeSource, Sink, Snapshot, StructureSink
+from streams_engine.runtime.control import Control
+from streams_engine.runtime.evolution import Evolution
+from streams_engine.runtime.followed import Followed, follow
+from streams_engine.runtime.following import Follower
+from streams_engine.runtime.joining import JoinedView, Origin, stamped, told_apart
+from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
+from streams_engine.runtime.runner import Convert, Job
+from streams_engine.schema.mapping import MappedCatalog, TableMapping
+from streams_engine.schema.recording import from_document, to_document
+from streams_engine.stats import Counters
+
+__all__ = ["Capture", "LogSettings"]
+
+ACTING = {"CASCADE", "SET NULL", "SET DEFAULT"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is asked of a cdc beyond what a load is asked."""
+
+    initial_load: bool = True
+    operations: Mapping[str, frozenset[Op]] | None = None
+    """By table name as the user wrote it; ``""`` for every other one."""
+    schema_changes: str = "apply"
+    max_rows: int = 0
+    max_retained: int = 0
+
+
+class Capture:
+    """Runs one cdc. `run` is for one thread, `catch_up` for any."""
+
+    def __init__(
+        self,
+        job: Job,
+        settings: LogSettings,
+        origins: Sequence[Origin],
+        sink: Sink,
+        control: Control,
+        counters: Counters,
+    ) -> None:
+        self.job = job
+        self.settings = settings
+        self.origins = origins
+        self.sink = sink
+        self.control = control
+        self.counters = counters
+        self._followers: list[Follower] = []
+        self._ready = threading.Event()
+        self._excess: StreamsError | None = None
+
+    def run(self, *, fresh: bool) -> None:
+        """Load what is not loaded yet, then follow. Raises the error that the run failed of."""
+        self.counters.follow()
+        with self.control.working():
+            convert = self._convert("upsert")
+            for origin in self.origins:
+                convert.found(convert.checked(origin))
+                with told_apart(origin.alias):
+                    convert.found(_log_of(origin).readiness(origin.scope))
+            convert.found(self.sink.check())
+            if fresh:
+                self.release()
+            records = self.sink.load_state(self.job.name)
+            self._check(records)
+            if self.settings.initial_load:
+                self._load(records)
+            elif not self._begun(records):
+                self._begin_at_end()
+            if not self.control.hold():
+                return
+            self.control.limit_rows(self.settings.max_rows)
+            self._followers = [self._follower(origin) for origin in self.origins]
+            self._ready.set()
+            self._follow()
+            if self._excess is not None:
+                raise self._excess
+
+    def release(self) -> None:
+        """Drop what was made on the sources for the stream, and forget its checkpoint."""
+        for origin in self.origins:
+            with told_apart(origin.alias):
+                _log_of(origin).release()
+        self.sink.forget(self.job.name)
+
+    def catch_up(self, deadline: float | None) -> bool:
+        """True once all that was committed on the sources before the call is durable here."""
+        while not self._ready.wait(0.2):
+            if self.control.state.final:
+                return False
+        return all(follower.catch_up(deadline) for follower in self._followers)
+
+    # The checkpoint
+
+    def _check(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        run = records.get(RUN)
+        if run is not None and run["fingerprint"] != self.job.fingerprint:
+            raise CheckpointMismatch(
+                f"The checkpoint of stream '{self.job.name}' does not fit: the stream's "
+                "configuration (types, or where it goes) changed since.",
+                remedy="Restore what changed, or forget the checkpoint with start(fresh=True).",
+                changed=["the stream's configuration"],
+            )
+
+    def _begun(self, records: Mapping[str, Any]) -> bool:
+        return all("position" in records.get(_log_key(o.alias), {}) for o in self.origins)
+
+    # The initial load
+
+    def _load(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Load the tables that are not loaded yet: at first all, later those that are new or
+        that an earlier run did not finish."""
+        begun = self._begun(records)
+        if begun and self._all_loaded(records):
+            return
+
+        def look(origin: Origin, readers: int) -> AbstractContextManager[Snapshot]:
+            return _log_of(origin).handover(origin.scope, readers, again=begun)
+
+        with self._convert("upsert").opened(look) as (view, mapped):
+            done = finished_tables(records) if begun else frozenset()
+            done |= {table for table, record in _followed(records) if record["loaded"]}
+            convert = self._convert(self._write_mode(records, mapped, begun))
+            memory = Memory(self.sink, self.job.name)
+            memory.known()
+            going_on = self._continuation(mapped, done, begun)
+            if begun:
+                self._demand_room(mapped, records)
+            opening = dict(memory.opening(self.job.fingerprint, view.position, going_on))
+            opening |= self._opening(view, mapped, done, begun, convert.job.write_mode)
+            prepared = convert.structure(mapped, going_on, opening)
+            if not self.control.hold():
+                return
+            copier = None
+            if not self.job.skip_data:
+                copier = convert.copier(view)
+                convert.copy(copier, view, prepared, memory, going_on)
+            if not self.control.hold():
+                return
+        convert.finish(prepared, copier, going_on)
+        if copier is not None and copier.failed:
+            raise next(iter(copier.failed.values()))
+        if self.control.hold():
+            self._finish_load()
+
+    def _all_loaded(self, records: Mapping[str, Mapping[str, Any]]) -> bool:
+        """True where nothing is left to load, nor a table that joined since."""
+        known = {table for table, _ in _followed(records)}
+        if not all(record["loaded"] for _, record in _followed(records)):
+            return False
+        for origin in self.origins:
+            wanted = origin.scope.tables
+            names = {n for t in known if t.alias == origin.alias for n in (t.name, _bare(t))}
+            if wanted is not None:
+                if any(name not in names for name in wanted):
+                    return False
+                continue
+            with told_apart(origin.alias):
+                found = stamped(origin.source.catalog(origin.scope), origin.alias)
+            if any(table.id not in known for table in found.tables):
+                return False
+        return True
+
+    def _write_mode(
+        self, records: Mapping[str, Mapping[str, Any]], mapped: MappedCatalog, begun: bool
+    ) -> str:
+        """Plain loading where the target's tables are new or empty; else rows are merged in."""
+        if begun:
+            modes = {str(record["load"]) for _, record in _followed(records)}
+            return "upsert" if "upsert" in modes else "fail_if_not_empty"
+        if not isinstance(self.sink, StructureSink):
+            return "fail_if_not_empty"
+        there = self.sink.inspect([m.target.id for m in mapped.tables])
+        full = any(self.sink.has_rows(table.id) for table in there.tables)
+        return "upsert" if full else "fail_if_not_empty"
+
+    def _demand_room(self, mapped: MappedCatalog, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """A table that joins must not take the place of rows that are not the stream's."""
+        known = {table for table, _ in _followed(records)}
+        joining = [m for m in mapped.tables if m.source.id not in known]
+        if not joining or not isinstance(self.sink, StructureSink):
+            return
+        there = self.sink.inspect([m.target.id for m in joining])
+        for table in there.tables:
+            if self.sink.has_rows(table.id):
+                raise TargetConflict(
+                    f"{table.id} joins the stream, and there are rows in it on the target.",
+                    remedy="Empty it, or leave the table out.",
+                    table=str(table.id),
+                )
+
+    @staticmethod
+    def _continuation(mapped: MappedCatalog, done: frozenset[TableId], begun: bool) -> Continuation:
+        if not begun:
+            return Continuation()
+        left = frozenset(m.source.id for m in mapped.tables) - done
+        return Continuation(True, True, {table: () for table in done}, {}, left)
+
+    def _opening(
+        self,
+        view: JoinedView,
+        mapped: MappedCatalog,
+        done: frozenset[TableId],
+        begun: bool,
+        write_mode: str,
+    ) -> dict[str, Mapping[str, Any] | None]:
+        """From where each log goes on, and from where each table's changes count."""
+        found: dict[str, Mapping[str, Any] | None] = {}
+        if not begun:
+            for origin in self.origins:
+                position = dict(view.part(origin.alias).position)
+                found[_log_key(origin.alias)] = {"position": position}
+        for mapping in mapped.tables:
+            table = mapping.source.id
+            if table not in done:
+                part = view.part(table.alias)
+                schema = part.catalog.table(replace(table, alias=""))
+                assert schema is not None
+                found[_table_key(table)] = _record(table, schema, part.position, write_mode)
+        return found
+
+    def _finish_load(self) -> None:
+        """All rows and keys are there: what was written down for the load goes."""
+        records = self.sink.load_state(self.job.name)
+        changed: dict[str, Mapping[str, Any] | None] = {
+            key: None for key in records if key.startswith(("chunk:", "table:"))
+        }
+        for table, record in _followed(records):
+            changed[_table_key(table)] = {**record, "loaded": True}
+        self.sink.save_state(self.job.name, changed)
+
+    # Without a load
+
+    def _begin_at_end(self) -> None:
+        """Make the structure where it is missing, and start at the end of each log."""
+        records: dict[str, Mapping[str, Any] | None] = {}
+        convert = self._convert("upsert" if isinstance(self.sink, StructureSink) else "append")
+        found: list[MappedCatalog] = []
+        for origin in self.origins:
+            with told_apart(origin.alias):
+                catalog = origin.source.catalog(origin.scope)
+                found.append(convert.map(origin, catalog, origin.source, convert.flavour()))
+                position = _log_of(origin).start([table.id for table in catalog.tables])
+            records[_log_key(origin.alias)] = {"position": dict(position)}
+            for table in catalog.tables:
+                stamp = replace(table.id, alias=origin.alias)
+                records[_table_key(stamp)] = _record(stamp, table, position, None)
+                self.counters.expect(stamp, None)
+        records[RUN] = {"fingerprint": self.job.fingerprint, "position": {}}
+        structure = self._convert("append")
+        for mapped in found:
+            prepared = structure.structure(mapped, Continuation(), records)
+            structure.finish(prepared, None, Continuation())
+
+    # Following
+
+    def _follower(self, origin: Origin) -> Follower:
+        records = self.sink.load_state(self.job.name)
+        mine = {t: r for t, r in _followed(records) if t.alias == origin.alias}
+        evolution = Evolution(
+            self.job, self.settings.schema_changes, origin, self.sink, self.counters, self.attach
+        )
+        schemas = {table: from_document(record["schema"]) for table, record in mine.items()}
+        mappings = evolution.mapped(list(schemas.values()))
+        tables = {}
+        for table, mapping in mappings.items():
+            since = mine[table]["since"]
+            tables[table] = self.attach(origin, mapping, schemas[table], since, schemas)
+            self.counters.expect(table, None)
+            self.counters.enter(table, "following")
+        key = _log_key(origin.alias)
+        follower = Follower(
+            self.job.name,
+            key,
+            origin.alias,
+            _log_of(origin),
+            _changing(self.sink),
+            self.control,
+            self.counters,
+            tables,
+            evolution,
+            records[key]["position"],
+        )
+        evolution.follower = follower
+        return follower
+
+    def attach(
+        self,
+        origin: Origin,
+        mapping: TableMapping,
+        schema: TableSchema,
+        since: Position | None,
+        schemas: Mapping[TableId, TableSchema],
+    ) -> Followed:
+        """How a table is followed, from a position on."""
+        source = _log_of(origin)
+        bare = replace(schema.id, alias="")
+        identity = source.identities([replace(schema, id=bare)])[bare]
+        keys = [
+            key
+            for other in schemas.values()
+            for key in other.foreign_keys
+            if replace(key.referenced, alias="") == bare and not source.logs_cascades
+        ]
+        cascades = (
+            any(key.on_delete in ACTING for key in keys),
+            any(key.on_update in ACTING for key in keys),
+        )
+        watched = {c for key in keys for c in key.referenced_columns} if any(cascades) else set()
+        return follow(
+            mapping,
+            replace(schema, id=bare),
+            identity,
+            tuple(sorted(watched - set(identity))),
+            since,
+            zero_dates=self.job.zero_dates,
+            quarantine=self.job.quarantine,
+            operations=self._operations(bare),
+            cascades=cascades,
+        )
+
+    def _operations(self, table: TableId) -> frozenset[Op]:
+        chosen = self.settings.operations or {}
+        for name in (table.name, str(table), ""):
+            if name in chosen:
+                return chosen[name]
+        return frozenset(Op)
+
+    def _follow(self) -> None:
+        """Each source in a thread of its own; the first that fails ends them all."""
+        if len(self._followers) == 1:
+            self._followers[0].run()
+            return
+        errors: list[StreamsError] = []
+
+        def work(follower: Follower) -> None:
+            with self.control.working():
+                try:
+                    with told_apart(follower.alias):
+                        follower.run()
+                except StreamsError as error:
+                    errors.append(error)
+                except Exception as error:
+                    errors.append(InternalError(f"A fault: {type(error).__name__}."))
+                finally:
+                    if errors:
+                        self.control.abort()
+
+        threads = [
+            threading.Thread(target=work, args=(f,), name=f"streams-engine-log-{f.alias}")
+            for f in self._followers
+        ]
+        with self.control.resting():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        if errors:
+            raise errors[0]
+
+    def measure(self) -> None:
+        """Look how far the durable positions are behind, and what the sources keep for them.
+
+        A stream that makes a source keep more than it may is ended, loudly.
+        """
+        if not self._followers:
+            return
+        lags = []
+        with suppress(StreamsError):
+            lags = [f.source.lag(f.position) for f in self._followers]
+        if not lags:
+            return
+        kept = [lag.retained for lag in lags if lag.retained is not None]
+        self.counters.behind(sum(lag.bytes for lag in lags), sum(kept) if kept else None)
+        most = self.settings.max_retained
+        if most and sum(kept) > most:
+            self._excess = LogLost(
+                f"The source keeps {sum(kept)} bytes of log for the stream '{self.job.name}', and "
+                f"maxRetainedBytes is {most}.",
+                remedy="Find what holds the target up; or call release() to let the log go, and "
+                "load again.",
+            )
+            self.control.abort()
+
+    # Small things
+
+    def _convert(self, write_mode: str) -> Convert:
+        job = replace(self.job, write_mode=write_mode, follows=True)
+        return Convert(job, self.origins, self.sink, self.control, self.counters)
+
+
+def _followed(
+    records: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[TableId, Mapping[str, Any]]]:
+    return [
+        (TableId(**record["table"]), record)
+        for key, record in records.items()
+        if key.startswith("followed:")
+    ]
+
+
+def _record(
+    table: TableId, schema: TableSchema, since: Position, load: str | None
+) -> Mapping[str, Any]:
+    """``load``: the write mode by which its rows are being loaded; None: there is no load."""
+    return {
+        "table": asdict(table),
+        "schema": to_document(replace(schema, id=table)),
+        "since": dict(since),
+        "loaded": load is None,
+        "load": load,
+    }
+
+
+def _log_key(alias: str) -> str:
+    return f"log:{alias}" if alias else "log"
+
+
+def _table_key(table: TableId) -> str:
+    return f"followed:{table}"
+
+
+def _bare(table: TableId) -> str:
+    return f"{table.schema}.{table.name}"
+
+
+def _log_of(origin: Origin) -> ChangeSource:
+    source: Any = origin.source
+    if not hasattr(source, "changes"):
+        raise ConfigError(
+            "$.mode: this source has no log that could be followed.",
+            path="$.mode",
+            remedy="Use mode convert, or a source in MySQL, MariaDB or PostgreSQL.",
+        )
+    found: ChangeSource = source
+    return found
+
+
+def _changing(sink: Any) -> ChangeSink:
+    if not isinstance(sink, ChangeSink):
+        raise ConfigError(
+            "$.target: changes cannot be applied to this target.",
+            path="$.target",
+            remedy="Use a target in MySQL, MariaDB or PostgreSQL.",
+        )
+    return sink

@@ -1,0 +1,225 @@
+"""One table that is followed: how its log changes become changes of its target table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams_engine.changes import ChangeBatch, NetChanges, Op, Tracked
+from streams_engine.errors import ConfigError, RowRejected
+from streams_engine.model import Dialect, Index, Position, TableSchema
+from streams_engine.protocols import Rejected
+from streams_engine.runtime.compaction import Changes, Shape
+from streams_engine.schema.mapping import ColumnMapping, TableMapping
+from streams_engine.schema.values import BadRows, Converter
+
+__all__ = ["Followed", "follow", "in_log_form", "operations_of"]
+
+
+@dataclass(slots=True)
+class Followed:
+    """What is known of a table while its log is read."""
+
+    mapping: TableMapping
+    tracked: Tracked
+    shape: Shape
+    operations: frozenset[Op]
+    quarantine: bool
+    _after: Converter
+    _before: Converter
+    cascades: tuple[bool, bool] = (False, False)
+    """Whether foreign keys of others act on its deletes, and on changes of its keys, without a
+    trace in the log."""
+    replaced: dict[str, int] = field(default_factory=dict)
+    """Zero dates that became NULL, by column."""
+
+    def changes(
+        self, batch: ChangeBatch, rejected: list[Rejected]
+    ) -> tuple[Changes, np.ndarray] | None:
+        """The batch in the target's types, and its order, without operations not wanted.
+
+        Rows that fit no target value go to ``rejected``; raises `RowRejected` where they may
+        not be set aside. None where nothing is left.
+        """
+        after, bad, replaced = self._after(batch.after)
+        for column, count in replaced.items():
+            self.replaced[column] = self.replaced.get(column, 0) + count
+        before = None
+        if batch.before is not None:
+            before, bad_keys, _ = self._before(batch.before)
+            if bad_keys:
+                raise self._refused(bad_keys[0])
+        names = {c.source.name: c.target.name for c in self.mapping.columns}
+        missing = {names[name]: mask for name, mask in batch.missing.items() if name in names}
+        changes = Changes(batch.op, after, before, missing)
+        keep = self._kept(batch, bad, rejected)
+        if keep is None:
+            return changes, batch.seq
+        return (changes.only(keep), batch.seq[keep]) if keep.any() else None
+
+    def acting(self, batch: ChangeBatch) -> list[tuple[int, int]]:
+        """The runs (first seq, seq after the last) of changes that foreign keys answered.
+
+        Only where the log does not carry what they did.
+        """
+        deletes, updates = self.cascades
+        if not (deletes or updates):
+            return []
+        acts = (batch.op == Op.DELETE) if deletes else np.zeros(batch.rows, bool)
+        if updates and batch.before is not None:
+            acts |= (batch.op == Op.UPDATE) & _differs(batch.before, batch.after)
+        places = np.flatnonzero(acts)
+        if not len(places):
+            return []
+        kinds, seq = batch.op[places], batch.seq[places]
+        breaks = (np.diff(seq) != 1) | (kinds[1:] != Op.DELETE) | (kinds[:-1] != Op.DELETE)
+        groups = np.split(seq, np.flatnonzero(breaks) + 1)
+        return [(int(group[0]), int(group[-1]) + 1) for group in groups]
+
+    def stepped(self, step: NetChanges) -> NetChanges:
+        """The step, with foreign keys acting where they have to."""
+        return replace(step, cascades=True) if any(self.cascades) else step
+
+    def _kept(
+        self, batch: ChangeBatch, bad: Sequence[BadRows], rejected: list[Rejected]
+    ) -> np.ndarray | None:
+        """The rows to go on with; None: all of them."""
+        keep = None
+        if len(self.operations) < len(Op):
+            keep = np.isin(batch.op, list(self.operations))
+        for rows in bad:
+            # A deleted row has no values, and none that could be bad.
+            mask = rows.mask & (batch.op != Op.DELETE)
+            if not mask.any():
+                continue
+            if not self.quarantine:
+                raise self._refused(rows)
+            keep = np.ones(batch.rows, bool) if keep is None else keep
+            rejected += [self._rejected(batch, int(i), rows) for i in np.flatnonzero(mask & keep)]
+            keep &= ~mask
+        return keep
+
+    def _refused(self, rows: BadRows) -> RowRejected:
+        table = self.mapping.source.id
+        return RowRejected(
+            f"A change of {table} cannot be applied: column {rows.column}: {rows.reason}.",
+            remedy="Choose another type (options.typeOverrides), another zeroDates policy, or "
+            "onError: quarantine.",
+            table=str(table),
+            column=rows.column,
+        )
+
+    def _rejected(self, batch: ChangeBatch, index: int, rows: BadRows) -> Rejected:
+        values = {n: _text(batch.after.column(n)[index]) for n in batch.after.schema.names}
+        reason = f"column {rows.column}: {rows.reason}"
+        return Rejected(self.mapping.source.id, reason, "POLICY", values)
+
+
+def follow(
+    mapping: TableMapping,
+    schema: TableSchema,
+    identity: tuple[str, ...],
+    watched: tuple[str, ...],
+    since: Position | None,
+    *,
+    zero_dates: str,
+    quarantine: bool,
+    operations: frozenset[Op],
+    cascades: tuple[bool, bool] = (False, False),
+) -> Followed:
+    """A table that is followed from a position on.
+
+    ``schema`` is the source's own, whole; ``watched`` are columns whose old values are wanted
+    beside those of ``identity``. Raises `ConfigError` where the key is not among the columns
+    that are moved.
+    """
+    mapping = in_log_form(mapping)
+    by_name = {c.source.name: c for c in mapping.columns}
+    left_out = [name for name in identity if name not in by_name]
+    keyed = _is_key(schema, identity)
+    if left_out and keyed:
+        raise ConfigError(
+            f"{mapping.source.id}: the columns {', '.join(left_out)} are of its key and are not "
+            "selected.",
+            path="$.source.connections[*].tables[*].selection.selectedColumns",
+            remedy="Select the key's columns too: changes are applied by them.",
+        )
+    old = [by_name[name] for name in (*identity, *watched) if name in by_name]
+    columns = tuple(c.target for c in mapping.columns)
+    key = tuple(by_name[name].target.name for name in identity) if keyed else ()
+    # A log knows no aliases.
+    extract = replace(mapping.extract(), table=schema.id)
+    return Followed(
+        mapping,
+        Tracked(schema, extract, tuple(c.source.name for c in old), since),
+        Shape(mapping.target.id, columns, key),
+        operations,
+        quarantine,
+        Converter(mapping.columns, zero_dates),
+        Converter(old, zero_dates),
+        cascades,
+    )
+
+
+def in_log_form(mapping: TableMapping) -> TableMapping:
+    """The mapping as changes are carried: PostgreSQL's log has each value as the text that any
+    of its servers reads back exactly."""
+    ends = (mapping.source.dialect, mapping.target.dialect)
+    if ends != (Dialect.POSTGRES, Dialect.POSTGRES):
+        return replace(mapping, tuples=False)
+    return replace(mapping, tuples=False, columns=tuple(_as_text(c) for c in mapping.columns))
+
+
+def _as_text(column: ColumnMapping) -> ColumnMapping:
+    return replace(
+        column,
+        source=replace(column.source, arrow=pa.string(), as_json=False),
+        target=replace(column.target, arrow=pa.string()),
+        convert=None,
+    )
+
+
+def _is_key(table: TableSchema, identity: tuple[str, ...]) -> bool:
+    """True where at most one row has these values."""
+    solid = {column.name for column in table.columns if not column.nullable}
+
+    def fits(index: Index | None) -> bool:
+        return (
+            index is not None
+            and index.unique
+            and index.where is None
+            and all(part.column is not None and part.length is None for part in index.parts)
+            and set(index.columns) == set(identity)
+            and (index.primary or set(identity) <= solid)
+        )
+
+    return any(fits(index) for index in (table.primary_key, *table.indexes))
+
+
+def _text(value: pa.Scalar) -> str | None:
+    try:
+        plain = value.as_py()
+    except (OverflowError, ValueError):
+        return "a zero or partial date"  # the storage's minimum, which Python's dates lack
+    return None if plain is None else str(plain)
+
+
+def operations_of(names: Sequence[str]) -> frozenset[Op]:
+    """The operations by the words of the stream document."""
+    return frozenset(Op[name.upper()] for name in names)
+
+
+def _differs(before: pa.RecordBatch, after: pa.RecordBatch) -> np.ndarray:
+    """True where an old value is another one than the new."""
+    found = np.zeros(before.num_rows, bool)
+    for name in before.schema.names:
+        old, new = before.column(name), after.column(name)
+        same = pc.or_(
+            pc.fill_null(pc.equal(old, new), False), pc.and_(pc.is_null(old), pc.is_null(new))
+        )
+        found |= ~np.asarray(same)
+    return found

@@ -1,0 +1,302 @@
+"""Following one source's log: poll, convert, compact, apply, commit with the position, and
+only then acknowledge to the source."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streams_engine.changes import (
+    ChangeBatch,
+    ChangeSet,
+    Emptied,
+    NetChanges,
+    SchemaChange,
+    Truncate,
+)
+from streams_engine.errors import StreamsError
+from streams_engine.model import Finding, Position, Severity, TableId
+from streams_engine.protocols import (
+    ChangeReader,
+    ChangeSink,
+    ChangeSource,
+    ChangeWriter,
+    Rejected,
+)
+from streams_engine.runtime.compaction import Changes, net
+from streams_engine.runtime.control import Control
+from streams_engine.runtime.followed import Followed
+from streams_engine.stats import Counters
+
+__all__ = ["Follower", "Restart"]
+
+log = logging.getLogger("streams_engine.following")
+
+POLL_SECONDS = 0.5
+"""How long a poll waits: a pause or a stop of an idle stream is seen as late as that."""
+
+IDLE_COMMIT_SECONDS = 10.0
+"""A position that moved without changes is written down this often, or when somebody waits."""
+
+ATTEMPTS = 8
+"""How often in a row a session may break before the stream fails."""
+
+LONGEST_WAIT = 30.0
+
+
+class Restart(Exception):
+    """The session has to begin anew from the last durable position: nothing is wrong."""
+
+
+Evolve = Callable[[SchemaChange, ChangeWriter, bool], Followed | None]
+"""(change, writer, something is applied and not yet committed) -> how the table goes on."""
+
+
+@dataclass
+class Follower:
+    """Applies one source's changes to the target. `run` is for one thread; the rest for any."""
+
+    stream: str
+    key: str
+    """Of the record that holds the position."""
+    alias: str
+    source: ChangeSource
+    sink: ChangeSink
+    control: Control
+    counters: Counters
+    tables: dict[TableId, Followed]
+    evolve: Evolve
+    position: Position = field(default_factory=dict)
+    _moved: threading.Condition = field(default_factory=threading.Condition)
+    _awaited: int = 0
+    _applied: bool = False
+    _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    _rejected: list[Rejected] = field(default_factory=list)
+    _counts: dict[TableId, list[int]] = field(default_factory=dict)
+    _idle_since: float = 0.0
+
+    def run(self) -> None:
+        """Follow until the control says to end. Raises the error that the stream fails of.
+
+        A lost connection, on either side, is opened again from the last durable position; what
+        became of a commit without an answer is read from the record that it would have written.
+        """
+        failures = 0
+        while self.control.hold():
+            begun = self.position
+            try:
+                self._session()
+                return
+            except Restart:
+                continue
+            except StreamsError as error:
+                failures = 0 if self.position != begun else failures + 1
+                if not error.retryable or failures >= ATTEMPTS or self.control.forced.is_set():
+                    raise
+                self._report_break(error)
+                self.control.idle(min(0.1 * 2**failures, LONGEST_WAIT))
+
+    def _report_break(self, error: StreamsError) -> None:
+        log.warning(
+            "the session broke and is opened again",
+            extra={"stream": self.stream, "code": error.code, "reason": error.message},
+        )
+        self.counters.reconnected()
+
+    def _session(self) -> None:
+        self._forget()
+        with self.sink.follow(self.stream, self.key) as writer:
+            document = writer.document or {}
+            self._stand(document.get("position", self.position))
+            tracked = [table.tracked for table in self.tables.values()]
+            with self.source.changes(tracked, self.position) as reader:
+                self.counters.phase = "following"
+                self._idle_since = time.monotonic()
+                while self._applied or self.control.hold():
+                    left = self.control.rows_left()
+                    limit = () if left is None else (left,)
+                    changes = reader.poll(POLL_SECONDS, *limit)
+                    if changes is not None:
+                        self._take(changes, writer, reader)
+
+    def _forget(self) -> None:
+        self._applied = False
+        self._records.clear()
+        self._rejected.clear()
+        self._counts.clear()
+
+    # One set
+
+    def _take(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
+        self.counters.read(changes.rows, changes.bytes)
+        steps = self._steps(changes)
+        if steps:
+            applied = writer.apply(steps)
+            self._applied = True
+            self._note_unmet(applied.unmet)
+            self.counters.sent(applied.bytes)
+        last = changes.parts[-1] if changes.parts else None
+        if isinstance(last, SchemaChange):
+            self._adopt(last, writer, reader)
+        if changes.position is None:
+            return
+        idle = not (steps or self._records or self._rejected or self._applied)
+        if idle and not self._due():
+            return
+        self._commit(changes, writer)
+        reader.acknowledge(changes.position)
+
+    def _due(self) -> bool:
+        """True where a position without changes has to be written down."""
+        return bool(self._awaited) or time.monotonic() - self._idle_since > IDLE_COMMIT_SECONDS
+
+    def _commit(self, changes: ChangeSet, writer: ChangeWriter) -> None:
+        assert changes.position is not None
+        document = {"position": dict(changes.position)}
+        writer.commit(document, dict(self._records), tuple(self._rejected))
+        total = 0
+        for table, (rows, rejected) in self._counts.items():
+            self.counters.wrote(table, rows, rejected, 0)
+            total += rows
+        self.control.count(total)
+        self.counters.committed(changes.transactions, changes.committed_at)
+        self._forget()
+        self._idle_since = time.monotonic()
+        self._stand(changes.position)
+
+    def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
+        followed = self.evolve(change, writer, self._applied)
+        old = self.tables.pop(change.table, None)
+        if followed is not None:
+            self.tables[followed.mapping.source.id] = followed
+        if old is not None and (followed is None or followed.mapping.source.id != change.table):
+            reader.adopt(self._own(change.table), None)
+        if followed is not None:
+            reader.adopt(self._own(followed.mapping.source.id), followed.tracked)
+
+    def remember(self, records: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Records that are to be durable with the next commit."""
+        self._records.update(records)
+
+    @staticmethod
+    def _own(table: TableId) -> TableId:
+        return TableId(table.schema, table.name)
+
+    def _note_unmet(self, unmet: Mapping[TableId, int]) -> None:
+        if not unmet:
+            return
+        self.counters.diverged(sum(unmet.values()))
+        for table, count in unmet.items():
+            log.warning(
+                "the target has diverged",
+                extra={"stream": self.stream, "table": str(table), "rows": count},
+            )
+        self.counters.found(
+            Finding(
+                Severity.WARNING,
+                "diverged",
+                str(table),
+                "Updates or deletes met no row on the target: it was changed by somebody else, "
+                "or was not equal to the source at the start.",
+                "Run verify(), and load the table again.",
+            )
+            for table in unmet
+        )
+
+    # From log to net changes
+
+    def _steps(self, changes: ChangeSet) -> list[NetChanges | Emptied]:
+        """What the set comes to, in spans: a truncation, or a row whose foreign keys act, has to
+        find all that came before it, and nothing of what came after."""
+        batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
+        edges = self._edges(changes, batches)
+        converted = [(batch, self._converted(batch)) for batch in batches]
+        steps: list[NetChanges | Emptied] = []
+        low = -1
+        for seq, between in edges:
+            steps += self._span(converted, low, seq)
+            steps += [] if between is None else [between]
+            low = seq
+        return steps + self._span(converted, low, None)
+
+    def _converted(self, batch: ChangeBatch) -> tuple[Changes, np.ndarray] | None:
+        table = self.tables[self._with_alias(batch.table)]
+        before = len(self._rejected)
+        found = table.changes(batch, self._rejected)
+        counts = self._counts.setdefault(table.mapping.source.id, [0, 0])
+        counts[0] += 0 if found is None else len(found[0].op)
+        counts[1] += len(self._rejected) - before
+        return found
+
+    def _with_alias(self, table: TableId) -> TableId:
+        return TableId(table.schema, table.name, self.alias)
+
+    def _edges(
+        self, changes: ChangeSet, batches: Sequence[ChangeBatch]
+    ) -> list[tuple[int, Emptied | None]]:
+        """Where a span ends, and what comes between it and the next one."""
+        edges: list[tuple[int, Emptied | None]] = []
+        for part in changes.parts:
+            if isinstance(part, Truncate):
+                targets = [
+                    self.tables[found].mapping.target.id
+                    for table in part.tables
+                    if (found := self._with_alias(table)) in self.tables
+                ]
+                if targets:
+                    edges.append((part.seq, Emptied(tuple(targets), part.restart_identity)))
+        for batch in batches:
+            for first, end in self.tables[self._with_alias(batch.table)].acting(batch):
+                edges += [(first, None), (end, None)]
+        return sorted(edges, key=lambda edge: edge[0])
+
+    def _span(
+        self,
+        converted: Sequence[tuple[ChangeBatch, tuple[Changes, np.ndarray] | None]],
+        low: int,
+        high: int | None,
+    ) -> list[NetChanges | Emptied]:
+        """The net changes of all tables with ``low`` <= seq < ``high``."""
+        parts: dict[TableId, list[Changes]] = {}
+        for batch, found in converted:
+            if found is None:
+                continue
+            changes, seq = found
+            start = int(np.searchsorted(seq, low))
+            end = len(seq) if high is None else int(np.searchsorted(seq, high))
+            if end > start:
+                part = changes if end - start == len(seq) else changes.part(start, end)
+                parts.setdefault(self._with_alias(batch.table), []).append(part)
+        steps: list[NetChanges | Emptied] = []
+        for name, several in parts.items():
+            table = self.tables[name]
+            steps += [table.stepped(step) for step in net(table.shape, several)]
+        return steps
+
+    # Who waits
+
+    def _stand(self, position: Position) -> None:
+        with self._moved:
+            self.position = position
+            self._moved.notify_all()
+
+    def catch_up(self, deadline: float | None) -> bool:
+        """True once all that was committed on the source before the call is durable here."""
+        wanted = self.source.end()
+        with self._moved:
+            self._awaited += 1
+            try:
+                while not self.source.reached(self.position, wanted):
+                    left = 1.0 if deadline is None else deadline - time.monotonic()
+                    if left <= 0 or self.control.state.final:
+                        return False
+                    self._moved.wait(min(left, 1.0))
+                return True
+            finally:
+                self._awaited -= 1
