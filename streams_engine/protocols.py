@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from streams_engine.changes import ChangeSet, Emptied, NetChanges, Tracked
+from streams_engine.errors import StreamsError
 from streams_engine.model import (
     Catalog,
     Chunk,
@@ -22,6 +23,7 @@ from streams_engine.model import (
     Extract,
     Finding,
     Position,
+    Severity,
     TableId,
     TableSchema,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "Statement",
     "StructureSink",
     "Written",
+    "left_out",
 ]
 
 
@@ -333,6 +336,11 @@ class Statement:
     drops: bool = False
     """It removes what others left. A target whose DDL commits by itself runs it before it puts
     the state: with the state there, what is found counts as this stream's own."""
+
+
+def left_out(statement: Statement, error: StreamsError) -> Finding:
+    """What is said of an optional statement that failed."""
+    return Finding(Severity.WARNING, "left-out", statement.object, error.message, error.remedy)
 
 
 StateChange = tuple[str, Mapping[str, Mapping[str, Any] | None]]

@@ -22,6 +22,7 @@ from streams_engine.errors import (
     StreamsError,
     TargetConflict,
 )
+from streams_engine.faults import reach
 from streams_engine.model import Position, TableId, TableSchema
 from streams_engine.protocols import ChangeSink, ChangeSource, Sink, Snapshot, StructureSink
 from streams_engine.runtime.control import Control
@@ -143,6 +144,7 @@ class Capture:
             return _log_of(origin).handover(origin.scope, readers, again=begun)
 
         with self._convert("upsert").opened(look) as (view, mapped):
+            reach("handover: view opened")
             done = finished_tables(records) if begun else frozenset()
             done |= {table for table, record in _followed(records) if record["loaded"]}
             convert = self._convert(self._write_mode(records, mapped, begun))
@@ -154,19 +156,23 @@ class Capture:
             opening = dict(memory.opening(self.job.fingerprint, view.position, going_on))
             opening |= self._opening(view, mapped, done, begun, convert.job.write_mode)
             prepared = convert.structure(mapped, going_on, opening)
+            reach("handover: structure made")
             if not self.control.hold():
                 return
             copier = None
             if not self.job.skip_data:
                 copier = convert.copier(view)
                 convert.copy(copier, view, prepared, memory, going_on)
+            reach("handover: rows copied")
             if not self.control.hold():
                 return
         convert.finish(prepared, copier, going_on)
+        reach("handover: keys built")
         if copier is not None and copier.failed:
             raise next(iter(copier.failed.values()))
         if self.control.hold():
             self._finish_load()
+            reach("handover: load recorded")
 
     def _all_loaded(self, records: Mapping[str, Mapping[str, Any]]) -> bool:
         """True where nothing is left to load, nor a table that joined since."""
@@ -286,7 +292,9 @@ class Capture:
             self.job, self.settings.schema_changes, origin, self.sink, self.counters, self.attach
         )
         schemas = {table: from_document(record["schema"]) for table, record in mine.items()}
-        mappings = evolution.mapped(list(schemas.values()))
+        intended = {record["table"] for key, record in records.items() if key.startswith("ddl:")}
+        ahead = frozenset(t for t in schemas if _bare(t) in intended)
+        mappings = evolution.mapped(list(schemas.values()), ahead)
         tables = {}
         for table, mapping in mappings.items():
             since = mine[table]["since"]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from streams_engine.changes import SchemaChange
 from streams_engine.errors import SchemaChangeRefused
-from streams_engine.model import Catalog, Position, TableId, TableSchema
-from streams_engine.protocols import ChangeWriter, Sink, StructureSink
+from streams_engine.faults import reach
+from streams_engine.model import Catalog, Finding, Position, TableId, TableSchema
+from streams_engine.protocols import ChangeWriter, Sink, Statement, StructureSink
+from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
+from streams_engine.runtime.following import Restart
 from streams_engine.runtime.joining import Origin
 from streams_engine.runtime.planning import adapt
 from streams_engine.runtime.runner import Convert, Job
+from streams_engine.schema.evolving import create, drop, evolve, pending
 from streams_engine.schema.mapping import TableMapping
+from streams_engine.schema.recording import to_document
 from streams_engine.stats import Counters
 
 if TYPE_CHECKING:
@@ -39,23 +45,223 @@ class Evolution:
     attach: Attach
     follower: Follower = field(init=False)
 
-    def mapped(self, schemas: Sequence[TableSchema]) -> dict[TableId, TableMapping]:
-        """Tables as they are in the log, mapped onto the target's as they are there."""
-        convert = Convert(self.job, [self.origin], self.sink, None, self.counters)  # type: ignore[arg-type]
+    def mapped(
+        self, schemas: Sequence[TableSchema], intended: AbstractSet[TableId]
+    ) -> dict[TableId, TableMapping]:
+        """Tables as they are in the log, mapped onto the target's as they are there.
+
+        Of those that are ``intended`` to change the target may be ahead of the log.
+        """
+        found = self._map(schemas)
+        if not isinstance(self.sink, StructureSink):
+            return found
+        there = self.sink.inspect([m.target.id for m in found.values()])
+        present = {table.id: table for table in there.tables}
+        for table, mapping in found.items():
+            target = present.get(mapping.target.id)
+            if target is not None:
+                ahead = table in intended
+                found[table] = adapt(_common(mapping, target) if ahead else mapping, target)
+        return found
+
+    def _map(self, schemas: Sequence[TableSchema]) -> dict[TableId, TableMapping]:
+        convert = Convert(self.job, [self.origin], self.sink, Control(), Counters())
         bare = tuple(replace(s, id=replace(s.id, alias="")) for s in schemas)
-        dialect = self.origin.source.dialect
-        found = convert.map(self.origin, Catalog(dialect, bare), None, convert.flavour())
-        tables = found.tables
-        if isinstance(self.sink, StructureSink):
-            there = self.sink.inspect([m.target.id for m in tables])
-            present = {table.id: table for table in there.tables}
-            tables = tuple(
-                adapt(m, present[m.target.id]) if m.target.id in present else m for m in tables
-            )
-        return {mapping.source.id: mapping for mapping in tables}
+        catalog = Catalog(self.origin.source.dialect, bare)
+        found = convert.map(self.origin, catalog, None, convert.flavour())
+        return {mapping.source.id: mapping for mapping in found.tables}
 
     def __call__(
-        self, change: SchemaChange, writer: ChangeWriter, pending: bool
+        self, change: SchemaChange, writer: ChangeWriter, applied: bool
     ) -> Followed | None:
-        """Carry a change over. Raises `SchemaChangeRefused`."""
-        raise SchemaChangeRefused(f"{change.table}: its structure changed.")
+        """Carry a change over, and say how the table goes on; None: it does not.
+
+        ``applied``: rows of the same transaction are applied and not committed. Raises
+        `SchemaChangeRefused`, and `Restart` where the transaction has to be read again.
+        """
+        if self.policy == "fail":
+            raise self._refused(change, "schemaChanges is fail")
+        old = None if change.before is None else self._plain(change.before)
+        new = None if change.after is None else self._plain(change.after)
+        if self.policy == "apply" and isinstance(self.sink, StructureSink):
+            reach("ddl: begun")
+            self._carry(change, old, new, writer, applied)
+            reach("ddl: executed")
+        self._remember(change)
+        if new is None or change.after is None:
+            return None
+        if old is None and self.policy == "ignore":
+            return None
+        return self._attached(change, change.after, old, new)
+
+    # Onto the target
+
+    def _carry(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        if old is not None and new is not None:
+            evolution = evolve(old, new, change.renamed, self.job.structure)
+            losses = evolution.losses
+            statements, alone = evolution.statements, evolution.alone
+            self.counters.found(evolution.findings)
+        elif new is not None:
+            statements, losses, alone = create(new, self.job.structure), (), 0
+        else:
+            assert old is not None
+            losses = (f"the table {old.target.id} and its rows",)
+            statements, alone = drop(old), 0
+        if losses and not self.origin.mapping.allow_lossy:
+            raise self._refused(change, f"it would lose {'; '.join(losses)}")
+        if self._transactional:
+            self._found(self.sink.execute([s]) for s in statements[:alone])  # type: ignore[attr-defined]
+            self._found([writer.execute(statements[alone:])])
+            return
+        self._carry_committed(change, old, new, statements, writer, applied)
+
+    def _carry_committed(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        statements: Sequence[Statement],
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """DDL that commits by itself: the intent first, and after a kill what is still to do."""
+        if old is not None and new is not None:
+            statements = self._pending(old, new, change)
+        if not statements:
+            return
+        if applied:
+            lossy = change.renamed or old is None or new is None or _dropped(old, new)
+            if lossy:
+                raise self._refused(
+                    change, "it is in one transaction with changes of rows, and MySQL's DDL is not"
+                )
+            writer.abandon()
+        document = writer.document or {"position": dict(self.follower.position)}
+        writer.commit(document, {_intent(change.table): {"table": str(change.table)}})
+        reach("ddl: intent recorded")
+        self._found([writer.execute(statements)])
+        if applied:
+            raise Restart
+
+    def _pending(
+        self, old: TableMapping, new: TableMapping, change: SchemaChange
+    ) -> Sequence[Statement]:
+        sink: Any = self.sink
+        there = sink.inspect([old.target.id, new.target.id])
+        found = there.table(new.target.id) or there.table(old.target.id)
+        if found is None:
+            return create(new, self.job.structure)
+        return pending(old, new, found, change.renamed, self.job.structure)
+
+    @property
+    def _transactional(self) -> bool:
+        return bool(getattr(self.sink, "transactional_ddl", False))
+
+    def _found(self, several: Iterable[Sequence[Finding]]) -> None:
+        for findings in several:
+            self.counters.found(findings)
+
+    # What follows
+
+    def _plain(self, schema: TableSchema) -> TableMapping:
+        """The table's mapping by the rules alone, whatever is on the target."""
+        (mapping,) = self._map([schema]).values()
+        return mapping
+
+    def _remember(self, change: SchemaChange) -> None:
+        """What the log's rows mean from here on becomes durable with its position."""
+        records: dict[str, Mapping[str, Any] | None] = {_intent(change.table): None}
+        if change.before is not None:
+            records[f"followed:{self._stamped(change.before.id)}"] = None
+        if change.after is not None and not (change.before is None and self.policy == "ignore"):
+            table = self._stamped(change.after.id)
+            records[f"followed:{table}"] = {
+                "table": asdict(table),
+                "schema": to_document(replace(change.after, id=table)),
+                "since": dict(self.follower.position),
+                "loaded": True,
+                "load": None,
+            }
+        self.follower.remember(records)
+
+    def _stamped(self, table: TableId) -> TableId:
+        return replace(table, alias=self.origin.alias)
+
+    def _attached(
+        self,
+        change: SchemaChange,
+        schema: TableSchema,
+        old: TableMapping | None,
+        new: TableMapping,
+    ) -> Followed:
+        followed = self.follower.tables.get(self._stamped(change.table))
+        if old is not None and followed is not None:
+            new = self._as_there(change, followed.mapping, old, new)
+        table = self._stamped(schema.id)
+        self.counters.expect(table, None)
+        self.counters.enter(table, "following")
+        schemas = {t: f.tracked.schema for t, f in self.follower.tables.items()}
+        return self.attach(self.origin, new, schema, None, {**schemas, table: schema})
+
+    def _as_there(
+        self, change: SchemaChange, there: TableMapping, old: TableMapping, new: TableMapping
+    ) -> TableMapping:
+        """The new mapping onto the columns that the target really has.
+
+        A column that did not change keeps the type that was found on the target, which is not
+        always the one that the mapping would have chosen; where changes are ignored, the table
+        keeps its name and columns.
+        """
+        ignoring = self.policy == "ignore"
+        before = {now: was for was, now in change.renamed.items()}
+        found = {c.source.name: c for c in there.columns}
+        planned = {c.source.name: c.target.type for c in old.columns}
+        columns = []
+        for column in new.columns:
+            was = before.get(column.source.name, column.source.name)
+            known = found.get(was)
+            if known is None:
+                columns += [] if ignoring else [column]
+            elif ignoring or planned.get(was) == column.target.type:
+                name = known.target.name if ignoring else column.target.name
+                source = replace(known.source, name=column.source.name)
+                columns.append(
+                    replace(known, source=source, target=replace(known.target, name=name))
+                )
+            else:
+                columns.append(column)
+        target = there.target if ignoring else new.target
+        return replace(new, columns=tuple(columns), target=target)
+
+    def _refused(self, change: SchemaChange, why: str) -> SchemaChangeRefused:
+        shown = f" ({change.statement})" if change.statement else ""
+        return SchemaChangeRefused(
+            f"The structure of {change.table} changed{shown}, and that is not carried over: {why}.",
+            remedy="Allow it (options.schemaChanges apply, and allowLossy for what loses values), "
+            "or make the change on the target by hand and choose schemaChanges ignore.",
+            table=str(change.table),
+        )
+
+
+def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:
+    """The mapping without the columns that the target does not have (any more, or yet)."""
+    names = {column.name for column in there.columns}
+    columns = tuple(c for c in mapping.columns if c.target.name in names)
+    return replace(mapping, columns=columns)
+
+
+def _dropped(old: TableMapping, new: TableMapping) -> bool:
+    kept = {c.source.name for c in new.columns}
+    return any(c.source.name not in kept for c in old.columns)
+
+
+def _intent(table: TableId) -> str:
+    return f"ddl:{table}"

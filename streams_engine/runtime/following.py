@@ -21,6 +21,7 @@ from streams_engine.changes import (
     Truncate,
 )
 from streams_engine.errors import StreamsError
+from streams_engine.faults import reach
 from streams_engine.model import Finding, Position, Severity, TableId
 from streams_engine.protocols import (
     ChangeReader,
@@ -116,6 +117,7 @@ class Follower:
             self._stand(document.get("position", self.position))
             tracked = [table.tracked for table in self.tables.values()]
             with self.source.changes(tracked, self.position) as reader:
+                reach("log: opened")
                 self.counters.phase = "following"
                 self._idle_since = time.monotonic()
                 while self._applied or self.control.hold():
@@ -135,15 +137,18 @@ class Follower:
 
     def _take(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
         self.counters.read(changes.rows, changes.bytes)
+        reach("log: fetched")
         steps = self._steps(changes)
         if steps:
             applied = writer.apply(steps)
             self._applied = True
+            reach("apply: done")
             self._note_unmet(applied.unmet)
             self.counters.sent(applied.bytes)
         last = changes.parts[-1] if changes.parts else None
         if isinstance(last, SchemaChange):
             self._adopt(last, writer, reader)
+            reach("ddl: recorded")
         if changes.position is None:
             return
         idle = not (steps or self._records or self._rejected or self._applied)
@@ -151,6 +156,7 @@ class Follower:
             return
         self._commit(changes, writer)
         reader.acknowledge(changes.position)
+        reach("acknowledge: after")
 
     def _due(self) -> bool:
         """True where a position without changes has to be written down."""
@@ -159,7 +165,9 @@ class Follower:
     def _commit(self, changes: ChangeSet, writer: ChangeWriter) -> None:
         assert changes.position is not None
         document = {"position": dict(changes.position)}
+        reach("commit: before")
         writer.commit(document, dict(self._records), tuple(self._rejected))
+        reach("commit: after")
         total = 0
         for table, (rows, rejected) in self._counts.items():
             self.counters.wrote(table, rows, rejected, 0)

@@ -16,9 +16,9 @@ from streams_engine.adapters.mysql.changing import Changer
 from streams_engine.adapters.mysql.connect import translating
 from streams_engine.adapters.mysql.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
-from streams_engine.errors import FencedOff, RowRejected
+from streams_engine.errors import FencedOff, RowRejected, StreamsError
 from streams_engine.model import Finding, TableId
-from streams_engine.protocols import Applied, Rejected, Statement
+from streams_engine.protocols import Applied, Rejected, Statement, left_out
 
 __all__ = ["MysqlChangeWriter"]
 
@@ -96,11 +96,17 @@ class MysqlChangeWriter:
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Run DDL; what was applied before must be committed, for each commits by itself."""
         assert not self._within
+        findings = []
         for statement in statements:
-            with translating(statement.object), self._connection.cursor() as cursor:
-                cursor.execute(statement.sql)
+            try:
+                with translating(statement.object), self._connection.cursor() as cursor:
+                    cursor.execute(statement.sql)
+            except StreamsError as error:
+                if not statement.optional:
+                    raise
+                findings.append(left_out(statement, error))
         self._changer.forget()
-        return ()
+        return findings
 
     def commit(
         self,

@@ -34,7 +34,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
-from streams_engine.protocols import Load, Mark, StateChange, Statement, Written
+from streams_engine.protocols import Load, Mark, StateChange, Statement, Written, left_out
 
 __all__ = ["MysqlSink"]
 
@@ -342,15 +342,7 @@ class MysqlSink:
             except StreamsError as error:
                 if not statement.optional:
                     raise
-                findings.append(
-                    Finding(
-                        Severity.WARNING,
-                        "left-out",
-                        statement.object,
-                        error.message,
-                        error.remedy,
-                    )
-                )
+                findings.append(left_out(statement, error))
 
     def _demand_alone(self, connection: Any, emptied: set[TableId]) -> None:
         """Raise `TargetConflict` where other tables refer to those that are to be emptied."""

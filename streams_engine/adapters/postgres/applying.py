@@ -12,9 +12,9 @@ from streams_engine.adapters.postgres.changing import Changer
 from streams_engine.adapters.postgres.connect import translating
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
-from streams_engine.errors import FencedOff
+from streams_engine.errors import FencedOff, StreamsError
 from streams_engine.model import Finding, TableId
-from streams_engine.protocols import Applied, Rejected, Statement
+from streams_engine.protocols import Applied, Rejected, Statement, left_out
 
 __all__ = ["PostgresChangeWriter"]
 
@@ -82,11 +82,17 @@ class PostgresChangeWriter:
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Run DDL within the transaction."""
+        findings = []
         for statement in statements:
-            with translating(statement.object):
-                self._connection.execute(statement.sql.encode())
+            try:
+                with translating(statement.object), self._changer.undoing(statement.optional):
+                    self._connection.execute(statement.sql.encode())
+            except StreamsError as error:
+                if not statement.optional:
+                    raise
+                findings.append(left_out(statement, error))
         self._changer = Changer(self._connection)
-        return ()
+        return findings
 
     def commit(
         self,

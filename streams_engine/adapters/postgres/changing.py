@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
@@ -297,6 +298,10 @@ class Changer:
         fields = copy_text.texts(batch.select(list(names)), columns)
         self.bytes += batch.nbytes
         return list(zip(*(field.to_pylist() for field in fields), strict=True))
+
+    def undoing(self, wanted: bool) -> AbstractContextManager[None]:
+        """Undo what fails inside where that is wanted, and go on."""
+        return self._savepoint() if wanted else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _savepoint(self) -> Iterator[None]:

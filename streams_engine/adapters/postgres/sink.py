@@ -18,7 +18,15 @@ from streams_engine.adapters.postgres.loading import Loader
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
-from streams_engine.protocols import Checkpoint, Load, Mark, StateChange, Statement, Written
+from streams_engine.protocols import (
+    Checkpoint,
+    Load,
+    Mark,
+    StateChange,
+    Statement,
+    Written,
+    left_out,
+)
 
 __all__ = ["PostgresSink"]
 
@@ -274,15 +282,7 @@ class PostgresSink:
                 except StreamsError as error:
                     if not statement.optional:
                         raise
-                    findings.append(
-                        Finding(
-                            Severity.WARNING,
-                            "left-out",
-                            statement.object,
-                            error.message,
-                            error.remedy,
-                        )
-                    )
+                    findings.append(left_out(statement, error))
         return findings
 
 

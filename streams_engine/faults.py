@@ -1,0 +1,43 @@
+"""Named points of a run at which a test may end it: the state there is what a kill leaves.
+
+Nothing happens at a point unless a test installed a hook; the cost is one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["POINTS", "install", "reach"]
+
+POINTS = (
+    "handover: view opened",
+    "handover: structure made",
+    "handover: rows copied",
+    "handover: keys built",
+    "handover: load recorded",
+    "log: opened",
+    "log: fetched",
+    "apply: done",
+    "commit: before",
+    "commit: after",
+    "acknowledge: after",
+    "ddl: begun",
+    "ddl: intent recorded",
+    "ddl: executed",
+    "ddl: recorded",
+)
+"""Every point by name, in the order of a run."""
+
+_hook: Callable[[str], None] | None = None
+
+
+def install(hook: Callable[[str], None] | None) -> None:
+    """Call ``hook(name)`` at every point from now on; None: no more. For tests."""
+    global _hook
+    _hook = hook
+
+
+def reach(name: str) -> None:
+    """The run is at a point of `POINTS`."""
+    if _hook is not None:
+        _hook(name)
