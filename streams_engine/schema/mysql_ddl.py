@@ -25,14 +25,19 @@ from streams_engine.protocols import Statement
 from streams_engine.schema.structure import Structure
 
 __all__ = [
+    "check_text",
+    "column_text",
+    "columns_of",
     "drop",
     "empty",
     "foreign_keys",
+    "index_text",
     "indexes",
     "key",
     "literal",
     "name_of",
     "objects",
+    "parts_text",
     "quote",
     "sequence_values",
     "table",
@@ -92,14 +97,14 @@ def objects(catalog: Catalog) -> Iterator[Statement]:
 
 def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     """The table with its primary key, and the key that an AUTO_INCREMENT column needs."""
-    parts = [_column(column) for column in schema.columns]
+    parts = [column_text(column) for column in schema.columns]
     if schema.primary_key is not None:
-        parts.append(f"PRIMARY KEY ({_parts(schema.primary_key)})")
+        parts.append(f"PRIMARY KEY ({parts_text(schema.primary_key)})")
     needed = counter_key(schema)
     if needed is not None:
-        parts.append(_index(needed))
+        parts.append(index_text(needed))
     if wanted.checks:
-        parts += [_check(check) for check in schema.checks if not check.optional]
+        parts += [check_text(check) for check in schema.checks if not check.optional]
     sql = f"CREATE TABLE {name_of(schema.id)} (\n  " + ",\n  ".join(parts) + "\n)"
     sql += " ENGINE=InnoDB"
     sql += "".join(f" {option}" for option in schema.options)
@@ -120,7 +125,8 @@ def counter_key(schema: TableSchema) -> Index | None:
     return next((i for i in schema.indexes if i.parts[0].column == counter), None)
 
 
-def _column(column: Column) -> str:
+def column_text(column: Column) -> str:
+    """A column as CREATE and ALTER TABLE write it."""
     parts = [quote(column.name), type_text(column.type)]
     if column.charset and column.type.name in WITH_CHARSET:
         parts.append(f"CHARACTER SET {column.charset}")
@@ -168,7 +174,7 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     for check in schema.checks if wanted.checks else ():
         if check.optional:
             yield Statement(
-                f"ALTER TABLE {name_of(schema.id)} ADD {_check(check)}",
+                f"ALTER TABLE {name_of(schema.id)} ADD {check_text(check)}",
                 f"constraint {check.name} of {schema.id}",
                 schema.id,
                 optional=True,
@@ -188,7 +194,7 @@ def key(schema: TableSchema, columns: tuple[str, ...]) -> Iterator[Statement]:
 
 
 def _add_index(table_id: TableId, index: Index) -> Statement:
-    clause = f"ADD {_index(index)}"
+    clause = f"ADD {index_text(index)}"
     return Statement(
         f"ALTER TABLE {name_of(table_id)} {clause}",
         f"index {index.name} of {table_id}",
@@ -199,15 +205,17 @@ def _add_index(table_id: TableId, index: Index) -> Statement:
     )
 
 
-def _index(index: Index) -> str:
+def index_text(index: Index) -> str:
+    """A key that is not the primary one, as CREATE and ALTER TABLE write it."""
     kind = {"fulltext": "FULLTEXT ", "spatial": "SPATIAL "}.get(index.method, "")
     kind = "UNIQUE " if index.unique else kind
-    sql = f"{kind}INDEX {quote(index.name)} ({_parts(index)})"
+    sql = f"{kind}INDEX {quote(index.name)} ({parts_text(index)})"
     sql += "".join(f" {option}" for option in index.options)
     return sql + (f" COMMENT {literal(index.comment)}" if index.comment else "")
 
 
-def _parts(index: Index) -> str:
+def parts_text(index: Index) -> str:
+    """The key parts of an index."""
     return ", ".join(map(_part, index.parts))
 
 
@@ -220,7 +228,8 @@ def _part(part: IndexPart) -> str:
     return sql + (" DESC" if part.descending else "")
 
 
-def _check(check: Check) -> str:
+def check_text(check: Check) -> str:
+    """A check as CREATE and ALTER TABLE write it."""
     return f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
 
 

@@ -31,9 +31,11 @@ from streams_engine.protocols import Statement
 from streams_engine.schema.structure import Structure
 
 __all__ = [
+    "column_text",
     "drop",
     "empty",
     "foreign_keys",
+    "identity_text",
     "indexes",
     "key",
     "literal",
@@ -156,7 +158,7 @@ def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     """The table itself, without keys and indexes, and its partitions."""
     what = f"table {schema.id}"
     own = [c for c in schema.columns if c.local or not schema.inherits]
-    parts = [_column(column) for column in own]
+    parts = [column_text(column) for column in own]
     if wanted.checks:
         parts += [
             f"CONSTRAINT {quote(check.name)} CHECK ({check.expression.sql})"
@@ -193,7 +195,8 @@ def _partitions(root: TableId, parent: TableId, tree: Partitioning) -> Iterator[
             yield from _partitions(root, part.id, part.partitioning)
 
 
-def _column(column: Column) -> str:
+def column_text(column: Column) -> str:
+    """A column as CREATE and ALTER TABLE write it."""
     parts = [quote(column.name), type_text(column.type)]
     if column.collation:
         parts.append(f"COLLATE {column.collation}")
@@ -201,7 +204,7 @@ def _column(column: Column) -> str:
         kind = "STORED" if column.stored else "VIRTUAL"
         parts.append(f"GENERATED ALWAYS AS ({column.generated.sql}) {kind}")
     elif column.identity is not None:
-        parts.append(_identity(column.identity))
+        parts.append(identity_text(column.identity))
     elif column.default is not None:
         parts.append(f"DEFAULT {column.default.sql}")
     if not column.nullable:
@@ -209,7 +212,8 @@ def _column(column: Column) -> str:
     return " ".join(parts)
 
 
-def _identity(identity: Identity) -> str:
+def identity_text(identity: Identity) -> str:
+    """How a column numbers itself, as CREATE and ALTER TABLE write it."""
     name = f"SEQUENCE NAME {name_of(identity.sequence)} " if identity.sequence else ""
     rule = "ALWAYS" if identity.always else "BY DEFAULT"
     return f"GENERATED {rule} AS IDENTITY ({name}{_counting(identity)})"
