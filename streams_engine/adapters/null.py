@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.model import Finding
-from streams_engine.protocols import Load, Mark, Written
+from streams_engine.changes import Emptied, NetChanges
+from streams_engine.model import Finding, TableId
+from streams_engine.protocols import Applied, Load, Mark, Rejected, Statement, Written
 
 __all__ = ["NullSink"]
 
@@ -18,6 +20,7 @@ class NullSink:
     """Takes every Arrow type, keeps nothing; its checkpoint lives as long as the object."""
 
     dialect = None
+    transactional_ddl = True
 
     def __init__(self) -> None:
         self._records: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -59,5 +62,45 @@ class NullSink:
         self.save_state(stream, {checkpoint.key: checkpoint.document})
         return Written(count, len(checkpoint.rejected), size)
 
+    @contextlib.contextmanager
+    def follow(self, stream: str, key: str) -> Iterator[NullWriter]:
+        """A writer that counts changes."""
+        yield NullWriter(self, stream, key)
+
     def close(self) -> None:
         """Nothing is open."""
+
+
+class NullWriter:
+    """Counts changes, and keeps the position."""
+
+    def __init__(self, sink: NullSink, stream: str, key: str) -> None:
+        self._sink = sink
+        self._stream = stream
+        self._key = key
+        self.document: Mapping[str, Any] | None = sink.load_state(stream).get(key)
+
+    def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
+        """Count the rows."""
+        rows: dict[TableId, int] = {}
+        for step in steps:
+            if isinstance(step, NetChanges):
+                rows[step.table] = rows.get(step.table, 0) + step.rows
+        return Applied(rows, {})
+
+    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+        """There is nothing that could have a structure."""
+        return ()
+
+    def commit(
+        self,
+        document: Mapping[str, Any],
+        records: Mapping[str, Mapping[str, Any] | None] | None = None,
+        rejected: Sequence[Rejected] = (),
+    ) -> None:
+        """Keep the records."""
+        self._sink.save_state(self._stream, {self._key: document, **(records or {})})
+        self.document = document
+
+    def abandon(self) -> None:
+        """Nothing was kept."""

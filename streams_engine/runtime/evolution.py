@@ -172,9 +172,13 @@ class Evolution:
     # What follows
 
     def _plain(self, schema: TableSchema) -> TableMapping:
-        """The table's mapping by the rules alone, whatever is on the target."""
-        (mapping,) = self._map([schema]).values()
-        return mapping
+        """The table's mapping by the rules alone, whatever is on the target.
+
+        The other tables are mapped beside it: foreign keys lead to them, and names must differ.
+        """
+        schemas = {t: f.tracked.schema for t, f in self.follower.tables.items()}
+        table = self._stamped(schema.id)
+        return self._map([*{**schemas, table: schema}.values()])[table]
 
     def _remember(self, change: SchemaChange) -> None:
         """What the log's rows mean from here on becomes durable with its position."""

@@ -67,9 +67,10 @@ def holds(wanted: NativeType, there: NativeType) -> bool:
             and _digits(wanted) <= _digits(there)
             and _scale(wanted) <= _scale(there)
         )
+    if there.dialect is Dialect.MYSQL and (there.name.endswith("int") or there.name == "year"):
+        return True  # a number in brackets is a width of display
     if there.dialect is Dialect.MYSQL and there.name in _WIDER[Dialect.MYSQL]:
-        integers = there.name.endswith("int")
-        return integers or _as_long(wanted, there)
+        return _as_long(wanted, there)
     if there.dialect is Dialect.MYSQL:
         return (wanted.args or (0,)) <= (there.args or (0,))
     # Without arguments there: the widest of its kind (timestamp is timestamp(6)).

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from streams_engine.adapters.mysql.binlog import Dump
@@ -25,6 +27,7 @@ from streams_engine.protocols import Lag, Scope
 
 __all__ = ["MysqlChangeSource"]
 
+REPLAY_SECONDS = 60
 XA_SECONDS = 15
 """How long prepared transactions may take to be resolved before a view is refused."""
 
@@ -37,6 +40,15 @@ class MysqlChangeSource(MysqlSource):
     def __init__(self, connect: MysqlConnect, options: LogOptions) -> None:
         super().__init__(connect)
         self._options = options
+
+    @functools.cached_property
+    def logs_cascades(self) -> bool:
+        """Foreign keys act above the storage engine, and in the log, since MySQL 9.6
+        (https://dev.mysql.com/doc/relnotes/mysql/9.6/en/)."""
+        with contextlib.closing(self._connect.open(database="")) as connection:
+            version = re.match(r"(\d+)\.(\d+)", str(connection.get_server_info()))
+            newest = version is not None and tuple(map(int, version.groups())) >= (9, 6)
+            return newest and not is_mariadb(connection)
 
     # Before
 
@@ -129,7 +141,19 @@ class MysqlChangeSource(MysqlSource):
         self, name: str, begin: Position, tracked: Mapping[TableId, Tracked]
     ) -> list[ChangeSet]:
         """The rows of one prepared transaction, read from the log once more."""
-        raise LogLost(f"The prepared transaction {name} cannot be read again.", remedy=AGAIN)
+        known = [replace(one, since=None) for one in tracked.values()]
+        try:
+            with self.changes(known, begin) as reader:
+                reader.replaying = True
+                found: list[ChangeSet] = []
+                while not found or found[-1].position is None:
+                    one = reader.poll(REPLAY_SECONDS)
+                    if one is None:
+                        raise _not_replayed(name)
+                    found.append(one)
+                return found
+        except LogLost:
+            raise _not_replayed(name) from None
 
     def end(self) -> Position:
         """The end of the log now."""
@@ -181,6 +205,12 @@ class MysqlChangeSource(MysqlSource):
             if time.monotonic() > deadline:
                 raise _prepared(names)
             time.sleep(0.2)
+
+
+def _not_replayed(name: str) -> LogLost:
+    return LogLost(
+        f"The log does not have the rows of the prepared transaction {name} any more.", remedy=AGAIN
+    )
 
 
 def _prepared(names: Sequence[str]) -> LockTimeout:

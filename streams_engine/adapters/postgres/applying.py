@@ -91,7 +91,7 @@ class PostgresChangeWriter:
                 if not statement.optional:
                     raise
                 findings.append(left_out(statement, error))
-        self._changer = Changer(self._connection)
+        self._changer.forget()
         return findings
 
     def commit(

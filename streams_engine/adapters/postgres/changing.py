@@ -66,6 +66,14 @@ class Changer:
         if not committed:
             self._stages.clear()
 
+    def forget(self) -> None:
+        """Tables may have other columns and keys from here on: stages are made anew."""
+        for stage in self._stages.values():
+            self._connection.execute(sql.SQL("DROP TABLE {}").format(_name(stage)))
+        self._stages.clear()
+        self._filled.clear()
+        self._own.clear()
+
     def empty(self, step: Emptied) -> None:
         """TRUNCATE; DELETE where foreign keys of other tables forbid that."""
         names = sql.SQL(", ").join(_name(table) for table in step.tables)

@@ -1,0 +1,133 @@
+"""CASES A5, A7: random concurrent writes, while the stream's process is killed again and again:
+at every named point of a run, and at random moments. At the end both ends are equal."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streams_engine import State, Stream
+from streams_engine.faults import POINTS
+from streams_engine.testing.servers import Server
+
+from .moving import End
+from .workload import Workload, differences, make_tables
+
+SECONDS = 60
+
+CHILD = """
+import logging, os, signal, sys
+import streams_engine.faults as faults
+from streams_engine import Stream
+source, target, name, point, count = sys.argv[1:6]
+left = int(count)
+logging.basicConfig(level=logging.ERROR)
+
+def reached(here):
+    global left
+    if point in (here, "any"):
+        left -= 1
+        if left < 0:
+            print("killed at", here, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+faults.install(reached)
+stream = Stream(source, target, mode="cdc", name=name, allow_lossy=True)
+try:
+    stream.run()
+except Exception as error:
+    print("failed", error, flush=True)
+print("ended", stream.state, flush=True)
+"""
+
+
+def killed(source: End, target: End, name: str, point: str, count: int) -> str | None:
+    """The point at which a child was killed; None where it did not come to it in time."""
+    command = [sys.executable, "-c", CHILD, source.url, target.url, name, point, str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            told, _ = child.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            told, _ = child.communicate()
+    assert "failed" not in told, told
+    places = [line for line in told.splitlines() if line.startswith("killed at ")]
+    return places[0].removeprefix("killed at ") if places else None
+
+
+def through_kills(source: End, target: End, seed: int, *, random_kills: int, rows: int) -> None:
+    """One seed: every point once, then kills at any point; then the rows are compared."""
+    name = f"kills {seed}"
+    chosen = random.Random(seed)
+    make_tables(source, rows)
+    fell = set()
+    with Workload(source, seed, pause=0.002).running() as workload:
+        handover = [p for p in POINTS if p.startswith("handover")]
+        following = [p for p in POINTS if p.split(":")[0] in ("log", "apply", "commit",
+                                                              "acknowledge")]  # fmt: skip
+        for point in (*handover, *chosen.sample(following, len(following))):
+            count = 0 if point in handover or point == "log: opened" else chosen.randint(0, 6)
+            fell.add(killed(source, target, name, point, count))
+        for number, point in enumerate(p for p in POINTS if p.startswith("ddl")):
+            if target.server.kind == "postgresql" and point == "ddl: intent recorded":
+                continue  # its DDL is part of the transaction: there is no intent
+            source.run(f"ALTER TABLE keyed ADD COLUMN extra{number} int DEFAULT {number}")
+            fell.add(killed(source, target, name, point, 0))
+        for _ in range(random_kills):
+            killed(source, target, name, "any", chosen.randint(0, 60))
+    unreached = {
+        p for p in POINTS
+        if p not in fell and not (p == "ddl: intent recorded" and None not in fell)
+    }  # fmt: skip
+    if target.server.kind == "postgresql":
+        unreached.discard("ddl: intent recorded")
+    assert not unreached, f"no kill fell at {sorted(unreached)}"
+    assert workload.committed > 20
+    with Stream(source.url, target.url, mode="cdc", name=name, allow_lossy=True) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        assert stream.state is State.RUNNING
+        changes = stream.stats().changes
+    assert changes is not None and changes.unmet == 0
+    assert differences(source, target) == []
+    stream.release()
+
+
+ROUTES = [
+    (source, target)
+    for source in ("mysql9", "mariadb", "pg15", "pg18")
+    for target in ("pg18", "mysql9")
+]
+
+
+@pytest.mark.parametrize(("source_name", "target_name"), ROUTES)
+def test_a5_killed_at_every_point(
+    source_name: str, target_name: str, request: pytest.FixtureRequest, database: Any
+) -> None:
+    one: Server = request.getfixturevalue(source_name)
+    other: Server = request.getfixturevalue(target_name)
+    source, target = End(one, database(one)), End(other, database(other))
+    through_kills(source, target, 1, random_kills=2, rows=400)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10, 20))
+@pytest.mark.parametrize(("source_name", "target_name"), ROUTES)
+def test_ten_long_seeds(
+    source_name: str,
+    target_name: str,
+    seed: int,
+    request: pytest.FixtureRequest,
+    database: Any,
+    counted: Callable[[str], None],
+) -> None:
+    one: Server = request.getfixturevalue(source_name)
+    other: Server = request.getfixturevalue(target_name)
+    source, target = End(one, database(one)), End(other, database(other))
+    through_kills(source, target, seed, random_kills=25, rows=20_000)
+    counted(f"seed {seed}, {source_name} to {target_name}: equal")
