@@ -29,6 +29,9 @@ BEGIN_LOAD, EXECUTE_LOAD, APPEND_BLOCK, DELETE_FILE = 17, 18, 9, 11
 MARIA_ANNOTATE, MARIA_CHECKPOINT, MARIA_GTID, MARIA_GTID_LIST = 160, 161, 162, 163
 MARIA_ENCRYPTION, MARIA_QUERY_COMPRESSED, MARIA_PARTIAL_ROW = 164, 165, 172
 
+PASSED = (STOP, HEARTBEAT, HEARTBEAT_2, PREVIOUS_GTIDS, MARIA_CHECKPOINT, MARIA_GTID_LIST)
+"""Events that say nothing but that the log goes on."""
+
 ROWS: Mapping[int, tuple[Op, bool, bool]] = {
     23: (Op.INSERT, False, False), 24: (Op.UPDATE, False, False), 25: (Op.DELETE, False, False),
     30: (Op.INSERT, True, False), 31: (Op.UPDATE, True, False), 32: (Op.DELETE, True, False),

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pymysql
+
 from streams_engine.adapters.mysql.binlog import Dump
 from streams_engine.adapters.mysql.catalog import describe
 from streams_engine.adapters.mysql.charsets import Charsets
@@ -28,6 +30,7 @@ from streams_engine.protocols import Lag, Scope
 __all__ = ["MysqlChangeSource"]
 
 REPLAY_SECONDS = 60
+XA_DENIED = 1401
 XA_SECONDS = 15
 """How long prepared transactions may take to be resolved before a view is refused."""
 
@@ -196,7 +199,12 @@ class MysqlChangeSource(MysqlSource):
             translating("looking for prepared transactions"),
             connection.cursor() as cursor,
         ):
-            cursor.execute("XA RECOVER")
+            try:
+                cursor.execute("XA RECOVER")
+            except pymysql.MySQLError as error:
+                if error.args[0] == XA_DENIED:  # readiness says so
+                    return []
+                raise
             return [repr(row[3]) for row in cursor.fetchall()]
 
     def _await_prepared(self) -> None:
@@ -292,6 +300,8 @@ def _way(connection: Any, after: Position, now: Position, maria: bool) -> bool:
         )
     if same and after.get("file"):
         files = _files(connection)
+        if after["file"] not in files and after.get("gtid"):
+            return True  # nothing may be lost yet: the server knows what it has purged
         if after["file"] not in files:
             raise LogLost(
                 f"The server has purged {after['file']}, which is to be read on.",

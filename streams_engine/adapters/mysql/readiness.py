@@ -2,14 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from streams_engine.model import Catalog, Finding
+import pymysql
+
+from streams_engine.adapters.mysql.catalog import TRANSACTIONAL
+from streams_engine.adapters.mysql.connect import is_mariadb, translating
+from streams_engine.model import Catalog, Finding, Severity
 
 __all__ = ["findings_for"]
+
+SHORTEST = 86_400
+"""A log that is kept for less than a day is gone after a weekend's pause."""
+
+NAMES = (
+    "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata",
+    "binlog_row_value_options", "gtid_mode", "binlog_expire_logs_seconds", "expire_logs_days",
+    "server_id",
+)  # fmt: skip
+
+Test = tuple[str, Callable[[str], bool], Severity, str, str, str]
+
+SETTINGS: Sequence[Test] = (
+    ("log_bin", lambda v: v in ("ON", "1"), Severity.ERROR, "log-bin-off",
+     "The server writes no binary log.",
+     "Start it with log_bin=binlog and a server_id in its configuration."),
+    ("binlog_format", lambda v: v == "ROW", Severity.ERROR, "binlog-format",
+     "The log holds statements, not rows: binlog_format is not ROW.",
+     "SET GLOBAL binlog_format = 'ROW'; then reconnect the sessions that write."),
+    ("binlog_row_image", lambda v: v == "FULL", Severity.WARNING, "binlog-row-image",
+     "Row images are not whole: an inserted row lacks the columns that took their defaults.",
+     "SET GLOBAL binlog_row_image = 'FULL'; then reconnect the sessions that write."),
+    ("binlog_row_value_options", lambda v: "PARTIAL_JSON" not in v, Severity.ERROR, "partial-json",
+     "Updates carry only the changed parts of JSON values.",
+     "SET GLOBAL binlog_row_value_options = ''; then reconnect the sessions that write."),
+    ("binlog_row_metadata", lambda v: v == "FULL", Severity.INFO, "binlog-row-metadata",
+     "The log does not name the columns: they are told by their places.",
+     "SET GLOBAL binlog_row_metadata = 'FULL';"),
+    ("gtid_mode", lambda v: v == "ON", Severity.INFO, "gtid-off",
+     "Without GTIDs a position is of no use on another server, after a failover.",
+     "Turn on gtid_mode step by step, as the server's manual says."),
+)  # fmt: skip
+"""(variable, what it should be, how bad it is else, code, message, remedy)."""
+
+RIGHTS: Sequence[tuple[frozenset[str], Severity, str, str]] = (
+    (frozenset({"REPLICATION SLAVE"}), Severity.ERROR, "read the log", "REPLICATION SLAVE"),
+    (frozenset({"REPLICATION CLIENT", "BINLOG MONITOR"}), Severity.ERROR,
+     "ask for the log's position", "REPLICATION CLIENT"),
+    (frozenset({"RELOAD"}), Severity.ERROR,
+     "take the global read lock, under which the initial load and the log meet", "RELOAD"),
+)  # fmt: skip
+"""(any of these, how bad it is without, what it is for, what to grant)."""
 
 
 def findings_for(connection: Any, catalog: Catalog) -> Sequence[Finding]:
     """The findings about a server and the tables to follow."""
-    return ()
+    with translating("reading the settings"), connection.cursor() as cursor:
+        cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN {NAMES}")
+        settings = {row[0].lower(): str(row[1]) for row in cursor.fetchall()}
+    return [
+        *_settings(settings),
+        *_retention(settings),
+        *_rights(connection),
+        *_engines(catalog),
+        *_cascades(connection, catalog),
+    ]
+
+
+def _settings(settings: Mapping[str, str]) -> Iterator[Finding]:
+    for name, good, severity, code, message, remedy in SETTINGS:
+        if name in settings and not good(settings[name].upper()):
+            yield Finding(severity, code, "source", message, remedy)
+
+
+def _retention(settings: Mapping[str, str]) -> Iterator[Finding]:
+    seconds = int(settings.get("binlog_expire_logs_seconds") or 0)
+    seconds = seconds or int(float(settings.get("expire_logs_days") or 0) * 86_400)
+    if 0 < seconds < SHORTEST:
+        yield Finding(
+            Severity.WARNING,
+            "short-retention",
+            "source",
+            f"The log is kept for {seconds} seconds: a stream that pauses for longer has to load "
+            "its tables again.",
+            "SET GLOBAL binlog_expire_logs_seconds = 604800;",
+        )
+
+
+def _rights(connection: Any) -> Iterator[Finding]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW GRANTS")
+            grants = " ".join(str(row[0]) for row in cursor.fetchall()).upper()
+    except pymysql.MySQLError:
+        return
+    everywhere = ",".join(re.findall(r"GRANT (.*?) ON \*\.\*", grants))
+    held = {word.strip() for word in everywhere.split(",")}
+    if {"ALL PRIVILEGES", "ALL"} & held:
+        return
+    if not is_mariadb(connection) and "XA_RECOVER_ADMIN" not in held:
+        yield Finding(
+            Severity.WARNING,
+            "missing-right",
+            "source",
+            "The account may not list prepared XA transactions: rows of one that is prepared "
+            "before the initial load, and committed after it, would be missed.",
+            "GRANT XA_RECOVER_ADMIN ON *.* TO the account;",
+        )
+    for wanted, severity, purpose, right in RIGHTS:
+        if not wanted & held:
+            yield Finding(
+                severity,
+                "missing-right",
+                "source",
+                f"The account may not {purpose}: it lacks {right}.",
+                f"GRANT {right} ON *.* TO the account;",
+            )
+
+
+def _engines(catalog: Catalog) -> Iterator[Finding]:
+    for table in catalog.tables:
+        if table.engine not in TRANSACTIONAL:
+            yield Finding(
+                Severity.WARNING,
+                "not-transactional",
+                str(table.id),
+                f"Its engine {table.engine} has no transactions: no view of it is consistent, and "
+                "a statement that fails leaves rows behind.",
+                f"ALTER TABLE {table.id} ENGINE = InnoDB;",
+            )
+
+
+def _cascades(connection: Any, catalog: Catalog) -> Iterator[Finding]:
+    """Foreign keys whose effects are not in the log: the engine does them below it."""
+    version = re.match(r"(\d+)\.(\d+)", str(connection.get_server_info()))
+    number = (int(version[1]), int(version[2])) if version else (0, 0)
+    if not is_mariadb(connection) and number >= (9, 6):
+        return
+    for table in catalog.tables:
+        for key in table.foreign_keys:
+            if {key.on_delete, key.on_update} & {"CASCADE", "SET NULL", "SET DEFAULT"}:
+                yield Finding(
+                    Severity.INFO,
+                    "cascade-not-logged",
+                    str(table.id),
+                    f"What its foreign key {key.name} changes by itself is not in the log.",
+                    details={"foreignKey": key.name},
+                )

@@ -204,13 +204,26 @@ def _printed(decoder: Decoder, field: Field, known: Column) -> Decoder:
     moments = {t.DATE, t.DATETIME, t.DATETIME2, t.TIMESTAMP, t.TIMESTAMP2}
     if field.code in moments:
         return _moment_text
+    zeros = _zeros(known) if "zerofill" in known.type.text.lower() else 0
 
     def run(
         image: Image, place: np.ndarray, nulls: np.ndarray | None, field: Field, column: Column
     ) -> pa.Array:
-        return PRINTERS.get(field.code, _plain)(decoder(image, place, nulls, field, column), field)
+        values = decoder(image, place, nulls, field, column)
+        if zeros and field.code in INTEGERS:
+            return _each(values, lambda v: f"{v:0{zeros}}")
+        return PRINTERS.get(field.code, _plain)(values, field)
 
     return run
+
+
+INTEGERS = {t.TINY, t.SHORT, t.INT24, t.LONG, t.LONGLONG}
+ZEROFILL = {"tinyint": 3, "smallint": 5, "mediumint": 8, "int": 10, "bigint": 20}
+
+
+def _zeros(known: Column) -> int:
+    """The digits that ZEROFILL fills a number up to."""
+    return known.type.args[0] if known.type.args else ZEROFILL.get(known.type.name, 0)
 
 
 def _plain(values: pa.Array, field: Field) -> pa.Array:

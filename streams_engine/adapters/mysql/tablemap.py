@@ -28,8 +28,8 @@ META_BYTES = {
 }  # fmt: skip
 """How many bytes of the metadata block a type has; none where it is not named."""
 
-NUMERIC = {TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE}
-"""Types with a bit in SIGNEDNESS; MariaDB counts YEAR too (`_numeric`)."""
+NUMERIC = {TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE, YEAR}
+"""Types with a bit in SIGNEDNESS; that YEAR is one of them was seen on both flavours."""
 CHARACTER = {VARCHAR, VAR_STRING, STRING, VARCHAR_COMPRESSED, 249, 250, 251, 252, BLOB_COMPRESSED}
 
 
@@ -134,13 +134,13 @@ def _optional(fields: list[Field], body: bytes, at: int, mariadb: bool) -> list[
         size, at = length_encoded(body, at + 1)
         found[kind] = body[at : at + size]
         at += size
-    numeric = NUMERIC | {YEAR} if mariadb else NUMERIC
-    numbers = [i for i, f in enumerate(fields) if f.code in numeric]
+    numbers = [i for i, f in enumerate(fields) if f.code in NUMERIC]
     if 1 in found:
         for n, i in enumerate(numbers):
             bit = found[1][n >> 3] >> (7 - (n & 7)) & 1
             fields[i] = replace(fields[i], unsigned=bool(bit))
-    texts = [i for i, f in enumerate(fields) if f.code in CHARACTER]
+    character = CHARACTER | {GEOMETRY} if mariadb else CHARACTER  # seen on MariaDB 10.11
+    texts = [i for i, f in enumerate(fields) if f.code in character]
     _collations(fields, texts, found.get(2), found.get(3))
     chosen = [i for i, f in enumerate(fields) if f.code in (ENUM, SET)]
     _collations(fields, chosen, found.get(10), found.get(11))

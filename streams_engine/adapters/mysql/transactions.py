@@ -95,9 +95,11 @@ class MysqlChangeReader:
         self._checksum = 0
         self._sources: dict[bytes, str] = {}
         self._replayed: list[ChangeSet] = []
+        self.replaying = False
+        """A prepared transaction is read again: it ends where it was prepared."""
         # Where we are in the log, and where the transaction began.
-        self._here: Where = (after.get("file"), int(after.get("pos") or 4))
-        self._before = self._begin = self._here
+        self._file, self._pos = after.get("file"), int(after.get("pos") or 4)
+        self._before, self._begin = self._pos, (self._file, self._pos)
         self._gtid: tuple[str, int] | None = None
         self._in_transaction = self._parted = False
         self._stamp = 0.0
@@ -138,6 +140,7 @@ class MysqlChangeReader:
             e.PARTIAL_UPDATE: self._on_partial,
             e.MARIA_PARTIAL_ROW: self._on_incident,
             e.EXECUTE_LOAD: self._on_load,
+            **dict.fromkeys(e.PASSED, self._on_passed),
         }
 
     # The contract
@@ -201,7 +204,7 @@ class MysqlChangeReader:
         if self._gtid is not None:
             self._gtids.add(*self._gtid)
             self._gtid = None
-        self._mark = (after, self._seq, self._here, self._stamp)
+        self._mark = (after, self._seq, (self._file, self._pos), self._stamp)
         self._ended += 1
         if self._seq >= ROWS_BUDGET // 2 or after >= BUFFER_BYTES // 2:
             self._stop = True
@@ -209,8 +212,10 @@ class MysqlChangeReader:
     def _give(self) -> ChangeSet:
         """What was gathered up to the last whole transaction, or of the one that is too large."""
         position, stamp = None, None
+        if self._mark is not None and not self._mark[1] and not self._truncates and self._seq:
+            self._mark = None  # what is there is of a transaction that is too large for a set
         if self._mark is not None:
-            until, seq, self._here, stamp = self._mark
+            until, seq, (self._file, self._pos), stamp = self._mark
             if self._seq > seq:  # the rest is walked again
                 for followed in self._used.values():
                     followed.forget(seq)
@@ -222,6 +227,13 @@ class MysqlChangeReader:
         parts = self._parts()
         found = ChangeSet(parts, position, self._ended, stamp, until)
         self._forget_bytes(until)
+        if self._replayed:  # a prepared transaction that was committed: its rows come first
+            self._ready.extend(
+                replace(one, position=None, transactions=0) for one in self._replayed
+            )
+            self._ready.append(found)
+            self._replayed = []
+            return self._ready.popleft()
         return found
 
     def _forget_bytes(self, until: int) -> None:
@@ -249,8 +261,9 @@ class MysqlChangeReader:
         return tuple(parts)
 
     def _where(self) -> dict[str, Any]:
-        file, pos = self._here
-        found = {"server": self._server, "file": file, "pos": pos, "gtid": str(self._gtids)}
+        found = {
+            "server": self._server, "file": self._file, "pos": self._pos, "gtid": str(self._gtids),
+        }  # fmt: skip
         return found | ({"prepared": dict(self._prepared)} if self._prepared else {})
 
     # Bytes
@@ -260,15 +273,14 @@ class MysqlChangeReader:
         # The loop over every event there is: names are local, and nothing is done twice.
         dump, handlers, length_at, checksum = self._dump, self._handlers, _u4, self._checksum
         buffer, fill, at = dump.buffer, dump.fill, self._at
-        file, pos = self._here
-        edge = fill - 4
+        view = memoryview(buffer)
+        pos, edge = self._pos, fill - 4
         while at <= edge and not self._stop:
             length = length_at(buffer, at)[0] & MOST
             event, end = at + 5, at + 4 + length
             after = end
             if length == MOST:
                 end, after = self._join(at)
-                buffer = dump.buffer
             if after > fill:
                 self._need(at, length + 4)
                 break
@@ -276,21 +288,21 @@ class MysqlChangeReader:
                 raise refusal(bytes(buffer[at + 4 : end]), dump.what)
             handler = handlers.get(buffer[event + 4])
             log_pos = length_at(buffer, event + 13)[0]
-            self._before = (file, pos)
+            self._before = pos
             if log_pos and not buffer[event + 17] & ARTIFICIAL:
                 pos += (log_pos - pos) & MASK
-            self._here = (file, pos)
+            self._pos = pos
             if handler is not None:
                 if checksum:
                     end -= 4
-                    if crc32(memoryview(buffer)[event:end]) != length_at(buffer, end)[0]:
+                    if crc32(view[event:end]) != length_at(buffer, end)[0]:
                         raise self._damaged()
                 if handler(buffer, event, end):
                     self._end(after)
                 if self._hold:  # it comes again, once what is before it was given
-                    self._here = self._before
+                    self._pos = self._before
                     break
-                (file, pos), checksum = self._here, self._checksum
+                pos, checksum = self._pos, self._checksum
             at = after
             if self._seq >= ROWS_BUDGET:
                 break
@@ -298,7 +310,7 @@ class MysqlChangeReader:
 
     def _damaged(self) -> LogLost:
         return LogLost(
-            f"{self._dump.what}: an event's checksum is wrong, in {self._here[0]}.",
+            f"{self._dump.what}: an event's checksum is wrong, in {self._file}.",
             remedy="Start the stream again; where it stays so, the file is damaged: load the "
             "tables again (start with fresh=True).",
         )
@@ -339,25 +351,30 @@ class MysqlChangeReader:
         # The first one comes before we know whether there are checksums.
         kind = buffer[end - 1 if self._checksum else end - 5]
         self._checksum = 4 if kind == 1 else 0
-        return False
+        return self._on_passed(buffer, event, end)
 
     def _on_rotate(self, buffer: Any, event: int, end: int) -> bool:
         # One that the server makes up comes before we know whether there are checksums.
         name = bytes(buffer[event + 27 : end])
-        if not self._checksum and _u4(buffer, event + 9)[0] == end - event and name[-4:-3] != b".":
+        if not self._checksum:
             name = _without_checksum(bytes(buffer[event:end]), name)
-        self._here = name.decode(), int(struct.unpack_from("<Q", buffer, event + 19)[0])
-        if not self._in_transaction and not self._parted:
-            self._ended -= 1  # it is no transaction, but the position goes on
-            return True
-        return False
+        self._file = name.decode()
+        self._pos = int(struct.unpack_from("<Q", buffer, event + 19)[0])
+        return self._on_passed(buffer, event, end)
+
+    def _on_passed(self, buffer: Any, event: int, end: int) -> bool:
+        """What is no transaction: the position goes on all the same."""
+        if self._in_transaction or self._parted or self._gtid is not None:
+            return False
+        self._ended -= 1
+        return True
 
     def _on_gtid(self, buffer: Any, event: int, end: int) -> bool:
         source = self._sources.get(key := bytes(buffer[event + 20 : event + 36]))
         if source is None:
             source = self._sources[key] = str(uuid.UUID(bytes=key))
         self._gtid = (source, _i8(buffer, event + 36)[0])
-        self._begin = self._before
+        self._begin = (self._file, self._before)
         if end - event >= 68:
             micro = int.from_bytes(buffer[event + 61 : event + 68], "little")
             self._stamp = (micro & 0x7FFFFFFFFFFFFF) / 1e6
@@ -369,7 +386,7 @@ class MysqlChangeReader:
         return False
 
     def _on_tagged(self, buffer: Any, event: int, end: int) -> bool:
-        self._begin = self._before
+        self._begin = (self._file, self._before)
         self._gtid = e.tagged(bytes(buffer[event + 19 : end]))
         self._stamp = float(_u4(buffer, event)[0])
         return False
@@ -378,7 +395,7 @@ class MysqlChangeReader:
         number, domain, flags = _maria_gtid(buffer, event + 19)
         server = _u4(buffer, event + 5)[0]
         self._gtid = (f"{domain}-{server}", number)
-        self._begin = self._before
+        self._begin = (self._file, self._before)
         self._stamp = float(_u4(buffer, event)[0])
         self._in_transaction = not flags & 1
         return False
@@ -447,14 +464,13 @@ class MysqlChangeReader:
         data = e.payload(bytes(buffer[event + 19 : end]))
         at = len(self._side)
         self._side += data
-        here, checksum, ended = self._here, self._checksum, False
+        ended = False
         while at < len(self._side):
             size = _u4(self._side, at + 9)[0]
             handler = self._handlers.get(self._side[at + 4])
             if handler is not None:
                 ended = handler(self._side, at, at + size) or ended
             at += size
-        self._here, self._checksum = here, checksum
         return ended
 
     # Events: transactions and statements
@@ -474,10 +490,13 @@ class MysqlChangeReader:
         first, second = [*words, "", ""][:2]
         if first in ("COMMIT", "XA", "ROLLBACK", "SAVEPOINT", "RELEASE", "BEGIN"):
             return self._transaction_word(first, second, query.text)
-        if self._in_transaction:
+        if not self._in_transaction:
+            return self._statement(query)
+        if first in ("CREATE", "DROP", "ALTER"):  # CREATE TABLE ... SELECT: its rows follow
+            self._statement(query)
+        else:
             self._statements.refuse_rows(query)
-            return False
-        return self._statement(query)
+        return False
 
     def _transaction_word(self, first: str, second: str, text: str) -> bool:
         if first == "COMMIT":
@@ -500,7 +519,8 @@ class MysqlChangeReader:
             self._truncates.append(Truncate(found.emptied, self._seq))
             self._seq += 1
         elif found.changes:
-            if self._mark is not None and (self._mark[1] or self._truncates):
+            if self._seq or self._truncates:
+                self._statements.undo()
                 self._hold = self._stop = True
                 return False
             self._changes = tuple(replace(change, seq=self._seq) for change in found.changes)
@@ -529,7 +549,7 @@ class MysqlChangeReader:
 
     def _on_prepare(self, buffer: Any, event: int, end: int) -> bool:
         at_once, name = e.xid(bytes(buffer[event + 19 : end]))
-        if at_once:
+        if at_once or self.replaying:
             return True
         if self._parted:
             raise ServerError(
@@ -554,6 +574,7 @@ class MysqlChangeReader:
         if commit:
             place = {"server": self._server, "file": began[0], "pos": began[1]}
             self._replayed = list(self._replay(name, place, self._tracked))
+            self._stop = True
         return True
 
     def _on_load(self, buffer: Any, event: int, end: int) -> bool:
@@ -573,7 +594,7 @@ class MysqlChangeReader:
     def _on_incident(self, buffer: Any, event: int, end: int) -> bool:
         raise LogLost(
             f"{self._dump.what}: the server says that its log lacks events (incident), or an "
-            f"event has a form that is not known here, in {self._here[0]}.",
+            f"event has a form that is not known here, in {self._file}.",
             remedy="Load the tables again (start with fresh=True).",
         )
 
