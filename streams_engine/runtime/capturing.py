@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from streams_engine.runtime.followed import Followed, follow
 from streams_engine.runtime.following import Follower
 from streams_engine.runtime.joining import JoinedView, Origin, stamped, told_apart
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
+from streams_engine.runtime.retrying import again
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
 from streams_engine.schema.recording import from_document, to_document
@@ -143,7 +144,12 @@ class Capture:
         def look(origin: Origin, readers: int) -> AbstractContextManager[Snapshot]:
             return _log_of(origin).handover(origin.scope, readers, again=begun)
 
-        with self._convert("upsert").opened(look) as (view, mapped):
+        with ExitStack() as stack:
+            opening_view = self._convert("upsert").opened
+            # Writers that wait for one another can keep a lock from being had at first.
+            view, mapped = again(
+                lambda: stack.enter_context(opening_view(look)), "the consistent view"
+            )
             reach("handover: view opened")
             done = finished_tables(records) if begun else frozenset()
             done |= {table for table, record in _followed(records) if record["loaded"]}
