@@ -88,27 +88,9 @@ class PostgresConnect:
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "search_path": ", ".join(_quoted(name) for name in search_path) or '""',
         }
-        with (
-            translating(f"{self.host}:{self.port}/{database or self.database}"),
-            self._files() as tls,
-        ):
-            if not gss:
-                tls["gssencmode"] = "disable"
-            connection = psycopg.connect(
-                host=self.host,
-                port=self.port,
-                user=self.user,
-                password=self.password,
-                dbname=database or self.database,
-                sslmode=SSL_MODES.get(self.ssl_mode, self.ssl_mode),
-                connect_timeout=15,
-                application_name="streams_engine",
-                client_encoding="utf8",
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=6,
-                autocommit=True,
-                **tls,
+        with translating(f"{self.host}:{self.port}/{database or self.database}"):
+            connection = self._dial(
+                dbname=database or self.database, **({} if gss else {"gssencmode": "disable"})
             )
             try:
                 pin(connection, settings)
@@ -117,6 +99,58 @@ class PostgresConnect:
                 connection.close()
                 raise
             return connection
+
+    def replication(self, **settings: str) -> psycopg.Connection:
+        """A connection that speaks the replication protocol to the database, pinned likewise.
+
+        ``settings`` are further ones. Raises `PermissionDenied` where the role may not.
+        """
+        pinned = {**SESSION, "lock_timeout": str(LOCK_TIMEOUT_MS), "search_path": "", **settings}
+        # It takes simple queries only: settings come with the start of the session.
+        options = " ".join(f"-c {k}={_escaped(v)}" for k, v in pinned.items())
+        what = f"{self.host}:{self.port}/{self.database}, for replication"
+        with translating(what):
+            try:
+                return self._dial(
+                    dbname=self.database,
+                    replication="database",
+                    options=options,
+                    prepare_threshold=None,
+                )
+            except psycopg.OperationalError as error:
+                if "replication" in str(error) and "permission denied" in str(error):
+                    raise PermissionDenied(
+                        f"{what}: the role {self.user} may not replicate.",
+                        remedy=f"ALTER ROLE {_quoted(self.user)} REPLICATION;",
+                    ) from None
+                raise
+
+    def is_shutting_down(self) -> bool:
+        """True where the server refuses everybody because it ends."""
+        try:
+            self._dial(dbname=self.database).close()
+        except psycopg.OperationalError as error:
+            return "shutting down" in str(error) or "refused" in str(error)
+        return False
+
+    def _dial(self, **more: Any) -> psycopg.Connection:
+        """A new session; raises the driver's errors."""
+        with self._files() as tls:
+            return psycopg.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password,
+                sslmode=SSL_MODES.get(self.ssl_mode, self.ssl_mode),
+                connect_timeout=15,
+                application_name="streams_engine",
+                client_encoding="utf8",
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=6,
+                autocommit=True,
+                **{**tls, **more},
+            )
 
     def uri(self) -> str:
         """A libpq URI, secret included, for drivers that take nothing else."""
@@ -164,6 +198,11 @@ def pin(connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
     calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in wanted)
     values = [part for item in wanted.items() for part in item]
     connection.execute(f"SELECT {calls}".encode(), values)
+
+
+def _escaped(value: str) -> str:
+    """A setting in a session's options, which are separated by spaces."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _quoted(name: str) -> str:

@@ -54,6 +54,7 @@ class PostgresSnapshot:
         catalog: Catalog,
         readers: int,
         query_path: str = "public",
+        position: Position | None = None,
     ) -> None:
         self._connect = connect
         self._holder = holder
@@ -70,7 +71,7 @@ class PostgresSnapshot:
         self.findings: Sequence[Finding] = ()
         with translating("exporting the snapshot"):
             self._id = self._value("SELECT pg_catalog.pg_export_snapshot()")
-            self.position = self._position()
+            self.position = self._position() if position is None else position
 
     def _value(self, query: str) -> Any:
         row = self._holder.execute(query).fetchone()

@@ -1,0 +1,231 @@
+"""The messages of pgoutput, many at once: where each begins, of what kind it is, what is in it.
+
+https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html. Nothing loops
+over rows here: kinds, relations and transactions of a stretch of log are arrays.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams_engine.cutting import PAD
+from streams_engine.errors import InternalError
+
+__all__ = [
+    "Messages",
+    "Relation",
+    "RelationColumn",
+    "Tuples",
+    "big",
+    "lsn_text",
+    "lsn_value",
+    "parse_commit",
+    "parse_message",
+    "parse_relation",
+    "parse_truncate",
+    "walk",
+]
+
+HEADER = 25
+"""Of a message ``w``: the letter, start and end of its WAL, the server's clock."""
+
+EPOCH_SECONDS = 946_684_800
+"""2000-01-01, since 1970-01-01."""
+
+DATA, KEEP_ALIVE = ord("w"), ord("k")
+
+
+def lsn_value(text: str) -> int:
+    """A log position as a number."""
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def lsn_text(value: int) -> str:
+    """A log position as the server writes it."""
+    return f"{value >> 32:X}/{value & 0xFFFFFFFF:X}"
+
+
+def big(buffer: bytes, kind: str) -> np.ndarray:
+    """A view of the buffer that gives the big-endian number that begins at any byte."""
+    dtype = np.dtype(kind).newbyteorder(">")
+    return np.ndarray((len(buffer) - dtype.itemsize + 1,), dtype, buffer, strides=(1,))
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Messages that follow each other in one buffer, which ends with `cutting.PAD` bytes more."""
+
+    buffer: bytes
+    kind: np.ndarray
+    """uint8[n]: the message's letter; ``k`` for a keep-alive."""
+    body: np.ndarray
+    """int64[n]: where its contents begin, behind letter and, in a stream, transaction."""
+    end: np.ndarray
+    """int64[n]: where it ends."""
+
+    @classmethod
+    def of(cls, pieces: Sequence[bytes | memoryview]) -> Messages:
+        """What CopyData carried, message by message."""
+        buffer = b"".join((*pieces, bytes(PAD)))
+        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        end = np.cumsum(lengths)
+        start = end - lengths
+        letters = np.frombuffer(buffer, np.uint8)
+        outer = letters[start]
+        kind = np.where(outer == DATA, letters[start + HEADER], outer)
+        body = start + np.where(outer == DATA, HEADER + 1, 1)
+        return cls(buffer, kind, body, end)
+
+    @classmethod
+    def joined(cls, several: Sequence[Messages]) -> Messages:
+        """Several as one."""
+        if len(several) == 1:
+            return several[0]
+        sizes = [len(m.buffer) - PAD for m in several]
+        shifts = [0, *np.cumsum(sizes)[:-1].tolist()]
+        return cls(
+            b"".join([*(memoryview(m.buffer)[:-PAD] for m in several), bytes(PAD)]),
+            np.concatenate([m.kind for m in several]),
+            np.concatenate([m.body + s for m, s in zip(several, shifts, strict=True)]),
+            np.concatenate([m.end + s for m, s in zip(several, shifts, strict=True)]),
+        )
+
+    @classmethod
+    def made(cls, bodies: Iterable[tuple[str, bytes]]) -> Messages:
+        """Messages that no server sent: (letter, contents)."""
+        return cls.of([bytes([DATA]) + bytes(24) + k.encode() + body for k, body in bodies])
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def part(self, first: int, after: int) -> Messages:
+        """The messages from ``first`` to before ``after``, in a buffer of their own."""
+        if first == 0 and after == len(self):
+            return self
+        if first >= after:
+            return NOTHING
+        low = int(self.body[first])
+        buffer = self.buffer[low : int(self.end[after - 1])] + bytes(PAD)
+        cut = slice(first, after)
+        return Messages(buffer, self.kind[cut], self.body[cut] - low, self.end[cut] - low)
+
+    def content(self, index: int) -> bytes:
+        """The contents of one message."""
+        return self.buffer[int(self.body[index]) : int(self.end[index])]
+
+
+NOTHING = Messages(bytes(PAD), np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+# Single messages
+
+
+@dataclass(frozen=True, slots=True)
+class RelationColumn:
+    """A column as a Relation message has it."""
+
+    name: str
+    type: int
+    modifier: int
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A Relation message: how the rows that follow it are built."""
+
+    oid: int
+    schema: str
+    name: str
+    identity: str
+    """``d``, ``n``, ``f`` or ``i``, as ``pg_class.relreplident``."""
+    columns: tuple[RelationColumn, ...]
+
+
+def _string(data: bytes, at: int) -> tuple[str, int]:
+    end = data.index(0, at)
+    return data[at:end].decode(), end + 1
+
+
+def parse_relation(data: bytes) -> Relation:
+    """The contents of a message ``R``."""
+    (oid,) = struct.unpack_from(">I", data)
+    schema, at = _string(data, 4)
+    name, at = _string(data, at)
+    identity, count = struct.unpack_from(">cH", data, at)
+    at += 3
+    columns = []
+    for _ in range(count):
+        key = bool(data[at] & 1)
+        column, at = _string(data, at + 1)
+        kind, modifier = struct.unpack_from(">Ii", data, at)
+        at += 8
+        columns.append(RelationColumn(column, kind, modifier, key))
+    return Relation(oid, schema or "pg_catalog", name, identity.decode(), tuple(columns))
+
+
+def parse_truncate(data: bytes) -> tuple[tuple[int, ...], bool]:
+    """The contents of a message ``T``: (relations, their counters begin anew)."""
+    count, options = struct.unpack_from(">IB", data)
+    return struct.unpack_from(f">{count}I", data, 5), bool(options & 2)
+
+
+def parse_message(data: bytes) -> tuple[str, bytes]:
+    """The contents of a message ``M``: (prefix, what was written)."""
+    prefix, at = _string(data, 9)
+    (length,) = struct.unpack_from(">I", data, at)
+    return prefix, data[at + 4 : at + 4 + length]
+
+
+def parse_commit(data: bytes) -> tuple[int, int, float]:
+    """The contents of a message ``C``: (its LSN, the LSN after it, seconds since 1970)."""
+    _, at, end, clock = struct.unpack_from(">BQQq", data)
+    return at, end, EPOCH_SECONDS + clock / 1e6
+
+
+# Tuples
+
+TEXT, NULL, KEPT = ord("t"), ord("n"), ord("u")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuples:
+    """Many tuples of one relation: by column and row the kind, start and length of a value."""
+
+    kind: list[np.ndarray]
+    start: list[np.ndarray]
+    length: list[np.ndarray]
+    end: np.ndarray
+    """Where each tuple ends."""
+
+
+def walk(buffer: bytes, at: np.ndarray, columns: int) -> Tuples:
+    """Go over tuples that begin at ``at``, a column of all of them at a time."""
+    letters, short, long = np.frombuffer(buffer, np.uint8), big(buffer, "u2"), big(buffer, "u4")
+    counts = short[at]
+    if not (counts == columns).all():
+        raise InternalError(
+            f"The log has a row of {int(counts.max())} columns where its table has {columns}."
+        )
+    kinds, starts, lengths = [], [], []
+    at = at + 2
+    for _ in range(columns):
+        kind = letters[at]
+        there = kind == TEXT
+        if there.all():
+            length = long[at + 1].astype(np.int64)
+            start = at + 5
+            at = start + length
+        else:
+            length = np.where(there, long[at + 1], 0).astype(np.int64)
+            start = at + 5
+            at = np.where(there, start + length, at + 1)
+        kinds.append(kind)
+        starts.append(start)
+        lengths.append(length)
+    return Tuples(kinds, starts, lengths, at)
