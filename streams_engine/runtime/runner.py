@@ -237,8 +237,8 @@ class Convert:
                 write_mode=self.job.write_mode,
                 keep=going_on.kept,
             )
-            self.sink.save_state(self.job.name, records)
         if not isinstance(self.sink, StructureSink):
+            self.sink.save_state(self.job.name, records)
             everything = frozenset(m.target.id for m in mapped.tables)
             nothing = Catalog(mapped.target.dialect)
             return Preparation(mapped.tables, (), frozenset(), {}, nothing, (everything,))
