@@ -205,6 +205,7 @@ def _conflict(server_id: int | None) -> ConfigError:
 # What the server answers instead of events
 
 LOST: Mapping[str, str] = {
+    "binlog files have been purged": "the server has purged transactions after the position",
     "purged required": "the server has purged transactions after the position",
     "could not find first log": "the server has purged the file of the position, or was reset",
     "could not open log file": "the server has purged the file of the position, or was reset",

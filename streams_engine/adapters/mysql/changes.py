@@ -126,7 +126,7 @@ class MysqlChangeSource(MysqlSource):
                 server=str(now["server"]),
                 gtids=gtids,
                 statements=statements,
-                translate=Charsets(self._connect),
+                translate=Charsets(self._connect, mariadb=maria),
                 covered=lambda since, begin, gtid: _covered(
                     since, str(now["server"]), begin, gtid, maria
                 ),
@@ -149,7 +149,7 @@ class MysqlChangeSource(MysqlSource):
             with self.changes(known, begin) as reader:
                 reader.replaying = True
                 found: list[ChangeSet] = []
-                while not found or found[-1].position is None:
+                while reader.replaying:
                     one = reader.poll(REPLAY_SECONDS)
                     if one is None:
                         raise _not_replayed(name)

@@ -28,8 +28,9 @@ ASKED_AT_ONCE = 200
 class Charsets:
     """Conversions of one server. Used by one thread."""
 
-    def __init__(self, connect: MysqlConnect) -> None:
+    def __init__(self, connect: MysqlConnect, *, mariadb: bool = False) -> None:
         self._connect = connect
+        self.mariadb = mariadb
         self._by_collation: dict[int, str] = {}
         self._tables: dict[str, list[str]] = {}
         self._seen: dict[str, dict[bytes, str]] = {}

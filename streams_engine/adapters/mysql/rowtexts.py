@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams_engine.adapters.mysql import tablemap as t
-from streams_engine.adapters.mysql.jsonb import double_text, render
+from streams_engine.adapters.mysql.jsonb import CAST_ROOM, double_text, render
 from streams_engine.adapters.mysql.rowvalues import (
     FIXED,
     Image,
@@ -40,7 +40,7 @@ def decoder_of(field: Field, known: Column, wanted: pa.DataType, translate: Tran
     as_text = pa.types.is_string(wanted)
     if field.code in FIXED:
         plain = _signed(FIXED[field.code], field, known)
-        return _printed(plain, field, known) if as_text and field.code in FIXED else plain
+        return _printed(plain, field, known, translate) if as_text else plain
     if field.code in (t.ENUM, t.SET):
         return _labelled(field, known)
     if field.code == t.JSON:
@@ -199,11 +199,12 @@ STORED: dict[str, Callable[[bytes], str]] = {
 # The server's text of other values
 
 
-def _printed(decoder: Decoder, field: Field, known: Column) -> Decoder:
+def _printed(decoder: Decoder, field: Field, known: Column, translate: Any) -> Decoder:
     """The text that CAST(... AS CHAR), as a snapshot asks for it, gives."""
     moments = {t.DATE, t.DATETIME, t.DATETIME2, t.TIMESTAMP, t.TIMESTAMP2}
     if field.code in moments:
         return _moment_text
+    room = 400 if getattr(translate, "mariadb", False) else CAST_ROOM
     zeros = _zeros(known) if "zerofill" in known.type.text.lower() else 0
 
     def run(
@@ -212,6 +213,8 @@ def _printed(decoder: Decoder, field: Field, known: Column) -> Decoder:
         values = decoder(image, place, nulls, field, column)
         if zeros and field.code in INTEGERS:
             return _each(values, lambda v: f"{v:0{zeros}}")
+        if field.code in (t.FLOAT, t.DOUBLE):
+            return _each(values, lambda v: double_text(v, room - (v < 0)))
         return PRINTERS.get(field.code, _plain)(values, field)
 
     return run
@@ -248,8 +251,6 @@ def _time_text(values: pa.Array, field: Field) -> pa.Array:
 
 PRINTERS: dict[int, Callable[[pa.Array, Field], pa.Array]] = {
     t.NEWDECIMAL: lambda values, _: _each(values, lambda v: f"{v:f}"),
-    t.FLOAT: lambda values, _: _each(values, double_text),
-    t.DOUBLE: lambda values, _: _each(values, double_text),
     t.YEAR: lambda values, _: _each(values, lambda v: f"{v:04}"),
     t.TIME: _time_text,
     t.TIME2: _time_text,

@@ -549,7 +549,10 @@ class MysqlChangeReader:
 
     def _on_prepare(self, buffer: Any, event: int, end: int) -> bool:
         at_once, name = e.xid(bytes(buffer[event + 19 : end]))
-        if at_once or self.replaying:
+        if self.replaying:
+            self.replaying, self._stop = False, True
+            return True
+        if at_once:
             return True
         if self._parted:
             raise ServerError(
