@@ -204,7 +204,7 @@ def _printed(decoder: Decoder, field: Field, known: Column, translate: Any) -> D
     moments = {t.DATE, t.DATETIME, t.DATETIME2, t.TIMESTAMP, t.TIMESTAMP2}
     if field.code in moments:
         return _moment_text
-    room = 400 if getattr(translate, "mariadb", False) else CAST_ROOM
+    room = 400 if getattr(translate, "mariadb", False) else CAST_ROOM.get(field.code, 400)
     zeros = _zeros(known) if "zerofill" in known.type.text.lower() else 0
 
     def run(
