@@ -16,6 +16,7 @@ from streams_engine.cli import documents, driving, exits, human, views
 from streams_engine.cli.exits import Exit
 from streams_engine.cli.failures import complain
 from streams_engine.demo import shop
+from streams_engine.demo.in_step import Trade, seconds
 from streams_engine.errors import NotFound
 from streams_engine.model import Dialect
 from streams_engine.stats import Stats
@@ -33,6 +34,11 @@ _SHOWN = "products"
 
 _MYSQLS = ("mysql9", "mariadb")
 """The servers that serve as a source of their own, the first one that is here."""
+
+
+_SECONDS_IN_STEP = 4.0
+_PATIENCE = 120.0
+"""How many seconds the copy may need to come into step."""
 
 
 class Choice(StrEnum):
@@ -73,7 +79,8 @@ def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
         began = time.monotonic()
         _fill(stage, rows)
         _say(out, f"Built in {human.duration(time.monotonic() - began)}.")
-        return _move(stage, out, quiet=quiet)
+        code = _move(stage, out, quiet=quiet)
+        return _follow(stage, rows, out, quiet=quiet) if code is Exit.FINISHED else code
 
 
 def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
@@ -97,6 +104,46 @@ def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
     _show_ddl(plan, out)
     _say_moved(stats, out)
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+
+
+def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
+    """The second act: another copy, kept in step while the shop is open, and compared."""
+    again = stage.target.create_database()
+    source, target = stage.source.url(stage.database), stage.target.url(again)
+    _say(out, f"Second act: {stage.target.kind} {again} is loaded, and then follows every change.")
+    trade = Trade(stage.source, stage.database, max(1, rows // 50))
+    with Stream(source, target, mode="cdc", name="demo") as stream:
+        with trade.open():
+            stream.start()
+            if not stream.catch_up(_PATIENCE):
+                return _late(stream)
+            for _ in seconds(_SECONDS_IN_STEP):
+                _say_lag(stream.stats(), out)
+        if not stream.catch_up(_PATIENCE):
+            return _late(stream)
+        _say(out, f"In step after {human.count(trade.transactions)} transactions. Verifying.")
+        with views.verifying(out, silent=quiet) as told:
+            verdict = stream.verify(on_progress=told)
+        out.print(documents.verify_view(verdict))
+    stream.release()
+    return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+
+
+def _late(stream: Stream) -> Exit:
+    if stream.error is not None:
+        complain(stream.error)
+    return exits.for_error(stream.error) if stream.error else Exit.FAILED
+
+
+def _say_lag(stats: Stats, out: Console) -> None:
+    changes = stats.changes
+    if changes is not None:
+        behind = "?" if changes.lag_seconds is None else f"{changes.lag_seconds * 1000:.0f} ms"
+        _say(
+            out,
+            f"{human.count(stats.rows)} rows and changes are on the target, "
+            f"{human.count(changes.transactions)} transactions; lag {behind}.",
+        )
 
 
 def _say(out: Console, sentence: str) -> None:
