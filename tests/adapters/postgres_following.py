@@ -107,7 +107,8 @@ class Reading:
 
     def schema_change(self) -> SchemaChange:
         """The next one; what came before it stays taken."""
-        sets = self.until(lambda s: bool(s) and bool(s[-1].parts) and _ends(s[-1]))
+        known = len(self.sets)
+        sets = self.until(lambda s: len(s) > known and bool(s[-1].parts) and _ends(s[-1]))
         part = sets[-1].parts[-1]
         assert isinstance(part, SchemaChange)
         return part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.adapters.postgres.source import PostgresSource, path
 from streams_engine.changes import LogOptions, Tracked
 from streams_engine.errors import LogLost, SourceChanged, TargetConflict
-from streams_engine.model import Finding, Position, TableId, TableSchema
+from streams_engine.model import Catalog, Finding, Position, TableId, TableSchema
 from streams_engine.protocols import Lag, Scope
 
 __all__ = ["PostgresChangeSource"]
@@ -42,8 +43,16 @@ HERE = """
 SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text,
        (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
        (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-             ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text
+             ELSE pg_catalog.pg_current_wal_flush_lsn() END)::text
 """
+
+INSERTED = """
+SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+            ELSE pg_catalog.pg_current_wal_insert_lsn() END::text
+"""
+
+FLUSH_SECONDS = 1.0
+"""How long a commit that did not wait for the disk takes to be there (wal_writer_delay)."""
 
 STRUCTURE = """
 WITH RECURSIVE wanted(oid) AS (
@@ -86,6 +95,11 @@ class PostgresChangeSource(PostgresSource):
         self._path: tuple[str, ...] = ()
 
     # Before
+
+    def catalog(self, scope: Scope) -> Catalog:
+        """Describe the tables in scope; names of types are rendered as then from here on."""
+        self._path = path(scope)
+        return super().catalog(scope)
 
     def readiness(self, scope: Scope) -> Sequence[Finding]:
         """What hinders following these tables, each with the statement that repairs it."""
@@ -246,9 +260,22 @@ class PostgresChangeSource(PostgresSource):
             return {**self._here(connection), "lsn": lsn}
 
     def end(self) -> Position:
-        """The end of the log now."""
+        """The end of the log now.
+
+        Only what is on disk is sent. Commits that do not wait for it (synchronous_commit off)
+        are soon; other records may stay unwritten until somebody commits, and count for nothing.
+        """
+        deadline = time.monotonic() + FLUSH_SECONDS
         with self._slots.asking() as connection:
-            return self._here(connection)
+            with translating("asking for the end of the log"):
+                row = connection.execute(INSERTED.encode()).fetchone()
+            assert row is not None
+            while True:
+                here = self._here(connection)
+                late = time.monotonic() > deadline
+                if late or lsn_value(here["lsn"]) >= lsn_value(page_start(row[0])):
+                    return here
+                time.sleep(0.01)
 
     def reached(self, position: Position, wanted: Position) -> bool:
         """True where ``position`` is at or after ``wanted``."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streams_engine.adapters.postgres.log_values import Cells, converted
+from streams_engine.adapters.postgres.log_values import Asked, Cells, converted
 from streams_engine.adapters.postgres.pgoutput import KEPT, TEXT, Messages, Relation, Tuples, walk
 from streams_engine.changes import ChangeBatch, Op, Tracked
 from streams_engine.model import Column
@@ -32,9 +32,10 @@ class Plan:
     """By column of the identity: its number, how it is wanted, its number in the extract."""
     schema: pa.Schema
     old: pa.Schema
+    asked: Asked
 
 
-def plan_for(relation: Relation, tracked: Tracked) -> Plan:
+def plan_for(relation: Relation, tracked: Tracked, asked: Asked) -> Plan:
     """The plan of a table, as its relation was described last."""
     numbers = {column.name: i for i, column in enumerate(relation.columns)}
     columns = tracked.extract.columns
@@ -51,6 +52,7 @@ def plan_for(relation: Relation, tracked: Tracked) -> Plan:
         identity,
         tracked.extract.arrow_schema(),
         pa.schema([pa.field(column.name, column.arrow) for _, column, _ in identity]),
+        asked,
     )
 
 
@@ -86,7 +88,7 @@ def decode(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
         cells, left = _after(buffer, len(index), number, new, full)
         if left is not None:
             missing[column.name] = left
-        arrays.append(converted(cells, column, plan.tracked.schema.id))
+        arrays.append(converted(cells, column, plan.tracked.schema.id, plan.asked))
     after = _batch(arrays, plan.schema, len(index))
     return ChangeBatch(
         plan.tracked.schema.id,
@@ -188,9 +190,8 @@ def _before(
             kinds, starts, lengths = _spread(new, number, rows)
             kind = np.where(other, kinds, kind)
             start, length = np.where(other, starts, start), np.where(other, lengths, length)
-        array = converted(
-            Cells(buffer, start, length, kind == TEXT), column, plan.tracked.schema.id
-        )
+        cells = Cells(buffer, start, length, kind == TEXT)
+        array = converted(cells, column, plan.tracked.schema.id, plan.asked)
         if not moved:
             mask = pa.array(updated)
             moved = not array.filter(mask).equals(after.column(place).filter(mask))

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams_engine.adapters.postgres.log_arrays import json_of
+from streams_engine.adapters.postgres.log_arrays import beyond, json_of
 from streams_engine.cutting import cut
 from streams_engine.errors import InternalError, RowRejected
-from streams_engine.model import Column, TableId
+from streams_engine.model import Column, NativeType, TableId
 from streams_engine.schema.postgres import WIRE, base_of
 
-__all__ = ["Cells", "converted"]
+__all__ = ["Asked", "Cells", "converted"]
 
 EPOCH_DAYS = 10_957
 EPOCH_MICROSECONDS = 946_684_800_000_000
@@ -67,9 +67,15 @@ class Cells:
         return self.buffer[start : start + int(self.length[index])].decode()
 
 
-def converted(cells: Cells, column: Column, table: TableId) -> pa.Array:
+Asked = Callable[[list[str], NativeType], list[str]]
+"""Texts of a type, as the JSON that the server makes of them."""
+
+
+def converted(cells: Cells, column: Column, table: TableId, asked: Asked) -> pa.Array:
     """The column in ``column.arrow``. Raises `RowRejected` where a text is no value of it."""
     try:
+        if column.as_json:
+            return _json(cells, column, asked)
         return _converter(column)(cells, column.arrow)
     except (pa.ArrowInvalid, UnicodeDecodeError, ValueError, OverflowError):
         raise RowRejected(
@@ -86,8 +92,6 @@ Conversion = Callable[[Cells, pa.DataType], pa.Array]
 def _converter(column: Column) -> Conversion:
     base = base_of(column.type)
     arrow = column.arrow
-    if column.as_json:
-        return lambda cells, _: _json(cells, column)
     if arrow == WIRE:
         found = MOMENTS.get(base.name)
         if found is None:
@@ -262,10 +266,12 @@ def _date(cells: Cells, wanted: pa.DataType) -> pa.Array:
 # Arrays as JSON
 
 
-def _json(cells: Cells, column: Column) -> pa.Array:
+def _json(cells: Cells, column: Column, asked: Asked) -> pa.Array:
     native = base_of(column.type)
-    places = np.flatnonzero(cells.valid)
+    places = np.flatnonzero(cells.valid).tolist()
     texts: list[str | None] = [None] * len(cells.start)
-    for index in places.tolist():
-        texts[index] = json_of(cells.text(index), native)
+    given = [cells.text(index) for index in places]
+    shown = asked(given, native) if beyond(native) else [json_of(text, native) for text in given]
+    for index, text in zip(places, shown, strict=True):
+        texts[index] = text
     return pa.array(texts, pa.string())

@@ -2,18 +2,241 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
-from streams_engine.adapters.postgres.slots import Slots
-from streams_engine.model import Finding, TableId
+from streams_engine.adapters.postgres.selecting import name
+from streams_engine.adapters.postgres.slots import PUBLICATION, Slots
+from streams_engine.model import Finding, Severity, TableId
 
 __all__ = ["findings_for"]
+
+SETTINGS = """
+SELECT name, setting, unit FROM pg_catalog.pg_settings WHERE name IN ('wal_level',
+  'max_replication_slots', 'max_wal_senders', 'max_slot_wal_keep_size',
+  'idle_replication_slot_timeout')
+"""
+
+RIGHTS = """
+SELECT rolreplication OR rolsuper, rolsuper, rolname, pg_catalog.has_database_privilege(
+         pg_catalog.current_database(), 'CREATE'),
+       (SELECT count(*) FROM pg_catalog.pg_replication_slots),
+       (SELECT count(*) FROM pg_catalog.pg_stat_replication),
+       pg_catalog.current_database()
+FROM pg_catalog.pg_roles WHERE rolname = current_user
+"""
+
+TABLES = """
+WITH RECURSIVE wanted(root, oid) AS (
+  SELECT c.oid, c.oid FROM unnest(%s::text[], %s::text[]) w(space, name)
+  JOIN pg_catalog.pg_namespace n ON n.nspname = w.space
+  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+  UNION ALL SELECT wanted.root, i.inhrelid FROM pg_catalog.pg_inherits i
+  JOIN wanted ON wanted.oid = i.inhparent
+  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'
+)
+SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
+       pg_catalog.pg_has_role(c.relowner, 'USAGE'),
+       (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
+        AND i.indisvalid) > 0,
+       (SELECT min(x.relname::text) FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+        AND i.indpred IS NULL AND i.indexprs IS NULL
+        AND NOT EXISTS (SELECT FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(num, place)
+                        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num
+                        WHERE NOT a.attnotnull AND k.place <= i.indnkeyatts)),
+       (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)
+         > 0,
+       (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid
+        AND a.attgenerated = 's' AND NOT a.attisdropped) > 0,
+       wanted.root <> c.oid
+FROM wanted JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One row of `TABLES`."""
+
+    schema: str
+    name: str
+    kind: str
+    persistence: str
+    identity: str
+    owned: bool
+    primary: bool
+    unique: str | None
+    chosen: bool
+    generated: bool
+    leaf: bool
+
+    @property
+    def id(self) -> TableId:
+        return TableId(self.schema, self.name)
 
 
 def findings_for(
     connection: psycopg.Connection, slots: Slots, tables: Sequence[TableId]
 ) -> Sequence[Finding]:
     """The findings about a server and the tables to follow."""
-    return ()
+    settings = {row[0]: row[1] for row in connection.execute(SETTINGS.encode()).fetchall()}
+    found = list(_server(connection, slots, settings))
+    names = [t.schema for t in tables], [t.name for t in tables]
+    rows = [_Table(*row) for row in connection.execute(TABLES.encode(), names).fetchall()]
+    row = connection.execute(PUBLICATION.encode(), (slots.publication,)).fetchone()
+    published = slots.published(connection) if row is not None else set()
+    for table in rows:
+        found += [f for check in CHECKS for f in check(connection, table)]
+        if not (table.owned or table.leaf or table.id in published):
+            found.append(_unowned(connection, table, slots))
+    return found
+
+
+def _error(code: str, place: str, message: str, remedy: str) -> Finding:
+    return Finding(Severity.ERROR, code, place, message, remedy)
+
+
+def _server(
+    connection: psycopg.Connection, slots: Slots, settings: dict[str, str]
+) -> Iterator[Finding]:
+    if settings["wal_level"] != "logical":
+        yield _error(
+            "wal-level",
+            "source",
+            f"wal_level is {settings['wal_level']}: the log does not hold row changes.",
+            "ALTER SYSTEM SET wal_level = 'logical'; and restart the server.",
+        )
+    row = connection.execute(RIGHTS.encode()).fetchone()
+    assert row is not None
+    replicates, super_user, role, creates, used_slots, used_senders, database = row
+    role, database = (sql.Identifier(n).as_string(connection) for n in (role, database))
+    if not replicates:
+        yield _error(
+            "no-replication-right",
+            "source",
+            f"The role {role} may not replicate.",
+            f"ALTER ROLE {role} REPLICATION;",
+        )
+    made = connection.execute(PUBLICATION.encode(), (slots.publication,)).fetchone()
+    if made is None and not (creates or super_user):
+        yield _error(
+            "no-publication-right",
+            "source",
+            f"The role {role} may not create publications in the database {database}.",
+            f"GRANT CREATE ON DATABASE {database} TO {role};",
+        )
+    slot = slots.look(connection)
+    free = (
+        ("max_replication_slots", used_slots - (slot is not None), 2, "slots"),
+        ("max_wal_senders", used_senders - bool(slot and slot.active), 1, "walsenders"),
+    )
+    for setting, used, needed, what in free:
+        if int(settings[setting]) - used < needed - (slot is not None and what == "slots"):
+            yield _error(
+                setting.replace("_", "-"),
+                "source",
+                f"{setting} is {settings[setting]} and {used} are taken: no {what} are left.",
+                f"ALTER SYSTEM SET {setting} = {used + needed + 2}; and restart the server.",
+            )
+    yield from _retention(settings)
+
+
+def _retention(settings: dict[str, str]) -> Iterator[Finding]:
+    keep = int(settings.get("max_slot_wal_keep_size", "-1"))
+    if keep < 0:
+        yield Finding(
+            Severity.INFO,
+            "wal-unbounded",
+            "source",
+            "max_slot_wal_keep_size is not set: a stream that stands still fills the disk.",
+            "Watch the stream's retained bytes, set options.maxRetainedBytes, or call release().",
+        )
+    else:
+        yield Finding(
+            Severity.WARNING,
+            "wal-bounded",
+            "source",
+            f"max_slot_wal_keep_size is {keep} MB: a stream that is further behind is lost.",
+            "Raise it where the stream may stand still for longer.",
+        )
+    if int(settings.get("idle_replication_slot_timeout", "0")):
+        yield Finding(
+            Severity.WARNING,
+            "slot-idle-timeout",
+            "source",
+            f"idle_replication_slot_timeout is {settings['idle_replication_slot_timeout']} s: the "
+            "slot of a stream that is stopped for longer is lost.",
+            "ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf();",
+        )
+
+
+def _unowned(connection: psycopg.Connection, table: _Table, slots: Slots) -> Finding:
+    full = name(table.id).as_string(connection)
+    role = connection.info.user
+    return _error(
+        "not-owner",
+        str(table.id),
+        f"Only its owner can publish the table, and {role} is not.",
+        f"ALTER TABLE {full} OWNER TO {role}; or, as a superuser, CREATE PUBLICATION "
+        f'"{slots.publication}" FOR TABLE {full} WITH (publish_via_partition_root = true);',
+    )
+
+
+def _unlogged(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
+    if table.persistence == "u":
+        full = name(table.id).as_string(connection)
+        yield _error(
+            "unlogged",
+            str(table.id),
+            "The table is unlogged: its changes are in no log.",
+            f"ALTER TABLE {full} SET LOGGED; or leave it out.",
+        )
+
+
+def _identified(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
+    """With it published and without a usable identity, the application's UPDATE would fail."""
+    if table.kind == "p":
+        return  # its rows are those of its partitions, by their identities
+    usable = {"f": True, "d": table.primary, "i": table.chosen, "n": False}[table.identity]
+    if usable:
+        return
+    full = name(table.id).as_string(connection)
+    repair = f"ALTER TABLE {full} REPLICA IDENTITY FULL;"
+    if table.primary:
+        repair = f"ALTER TABLE {full} REPLICA IDENTITY DEFAULT;"
+    elif table.unique is not None:
+        index = sql.Identifier(table.unique).as_string(connection)
+        repair = f"ALTER TABLE {full} REPLICA IDENTITY USING INDEX {index};"
+    yield _error(
+        "replica-identity",
+        str(table.id),
+        "The table has no usable replica identity: once it is published, the application's UPDATE "
+        "and DELETE on it would fail.",
+        repair,
+    )
+
+
+def _generated(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
+    version = connection.info.server_version
+    if table.identity == "f" and table.generated and version >= 180000:
+        full = name(table.id).as_string(connection)
+        yield _error(
+            "replica-identity-generated",
+            str(table.id),
+            "REPLICA IDENTITY FULL covers a generated column that is not published: the "
+            "application's UPDATE and DELETE on it would fail.",
+            f"ALTER TABLE {full} REPLICA IDENTITY DEFAULT; with a primary key.",
+        )
+
+
+CHECKS: tuple[Callable[[psycopg.Connection, _Table], Iterator[Finding]], ...] = (
+    _unlogged,
+    _identified,
+    _generated,
+)

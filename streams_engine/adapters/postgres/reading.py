@@ -253,7 +253,9 @@ class PostgresChangeReader:
             if created is not None:
                 return SchemaChange(None, created, seq)
         self._relations[relation.oid] = relation
-        self._plans[relation.oid] = None if tracked is None else plan_for(relation, tracked)
+        self._plans[relation.oid] = (
+            None if tracked is None else plan_for(relation, tracked, self._describer.json)
+        )
         return None
 
     def _followed(self, relation: Relation) -> tuple[TableId, Tracked | None]:
@@ -265,7 +267,9 @@ class PostgresChangeReader:
         if oid not in self._plans:
             relation = self._relations[oid]
             tracked = self._followed(relation)[1]
-            self._plans[oid] = None if tracked is None else plan_for(relation, tracked)
+            self._plans[oid] = (
+                None if tracked is None else plan_for(relation, tracked, self._describer.json)
+            )
         return self._plans[oid]
 
     # The parts of a set

@@ -87,6 +87,16 @@ class Describer:
             return frozenset(name for name, generated in rows if generated)
         return frozenset(name for name, _ in rows) - frozenset(listed[0])
 
+    def json(self, texts: list[str], native: NativeType) -> list[str]:
+        """Texts of a type as ``to_jsonb`` has them."""
+        query = (
+            f"SELECT pg_catalog.to_jsonb(v::{native.text})::text"
+            " FROM unnest(%s::text[]) WITH ORDINALITY u(v, n) ORDER BY n"
+        )
+        with translating(f"converting values of {native.text}"):
+            rows = self._open().execute(query.encode(), (texts,)).fetchall()
+        return [str(row[0]) for row in rows]
+
     def table(self, table: TableId) -> TableSchema | None:
         """The table as it is today."""
         with translating(f"describing {table}"):

@@ -27,7 +27,7 @@ BURST = 4096
 """Messages that are handed over at once at most: the first of them should not wait long."""
 
 STATUS_SECONDS = 5.0
-ACTIVE_SECONDS = 5.0
+ACTIVE_SECONDS = 2.0
 """How long the end of an earlier reader of the slot is waited for."""
 
 STATUS = struct.Struct(">cQQQqB")

@@ -32,6 +32,8 @@ class Streamed:
         self._spools: dict[int, Spool] = {}
         self._within = 0
         """The transaction whose block is open; 0: none."""
+        self._committed: Spool | None = None
+        """The one that is being read back."""
 
     def without(self, messages: Messages) -> Messages:
         """The messages without blocks, which are put aside, and without aborts."""
@@ -81,7 +83,7 @@ class Streamed:
     def committed(self, content: bytes) -> Iterator[Messages]:
         """What a transaction did, as if it came only now; ``content`` is its commit's."""
         transaction, _, at, end, clock = struct.unpack_from(">IBQQq", content)
-        spool = self._spools.pop(transaction, None)
+        spool = self._committed = self._spools.pop(transaction, None)
         yield Messages.made([("B", struct.pack(">QqI", at, clock, transaction))])
         if spool is not None:
             yield from spool.read()
@@ -92,3 +94,5 @@ class Streamed:
         for spool in self._spools.values():
             spool.close()
         self._spools.clear()
+        if self._committed is not None:
+            self._committed.close()
