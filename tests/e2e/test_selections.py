@@ -331,6 +331,20 @@ def test_sorts_and_limit_on_every_source(anywhere: Any, tmp_path: Path) -> None:
     assert set(lines(tmp_path / "out", "b")[0]) == {"id"}
 
 
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_number_that_becomes_text_sorts_as_the_number(
+    kind: str, request: pytest.FixtureRequest, database: Any, target: End
+) -> None:
+    source = end_of(request, database, kind)
+    source.run("CREATE TABLE a (id bigint PRIMARY KEY)", "INSERT INTO a VALUES (9), (10), (100)")
+    chosen = [("a", {"sorts": [{"column": "id", "direction": "desc"}], "limit": 2})]
+    asked = document(source, target, chosen)
+    asked["options"] = {"typeOverrides": [{"column": "a.id", "to": "text"}]}
+    asked["target"]["spec"]["db"]["schema"] = "public"
+    Stream.from_config(asked).run()
+    assert target.rows("SELECT id FROM public.a") == [("100",), ("10",)]
+
+
 def test_a_limit_with_a_filter_is_exact(
     request: pytest.FixtureRequest, database: Any, target: End, monkeypatch: Any
 ) -> None:

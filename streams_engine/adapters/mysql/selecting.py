@@ -38,7 +38,8 @@ def literal(value: Any) -> str:
 def select(extract: Extract, chunk: Chunk) -> str:
     """The query that reads a chunk; in key order where the chunk has a key."""
     columns = ", ".join(projection(column) for column in extract.columns)
-    source = f"({extract.query}) AS q" if extract.query else name(chunk.table)
+    # Qualified, a column is itself; bare, ORDER BY takes it for its text in the output.
+    source = f"({extract.query}) AS q" if extract.query else f"{name(chunk.table)} AS q"
     query = f"SELECT {columns} FROM {source}"
     limits = bounds(chunk)
     conditions = [*limits, *(condition(f) for f in extract.filters)]
@@ -46,9 +47,9 @@ def select(extract: Extract, chunk: Chunk) -> str:
         query += " FORCE INDEX (PRIMARY)"  # never a sort of a whole table
     if conditions:
         query += " WHERE " + " AND ".join(conditions)
-    order = [quote(s.column) + (" DESC" if s.descending else "") for s in extract.sorts]
+    order = [f"q.{quote(s.column)}" + (" DESC" if s.descending else "") for s in extract.sorts]
     if not order:
-        order = [quote(column) for column in chunk.key]
+        order = [f"q.{quote(column)}" for column in chunk.key]
     if order:
         query += " ORDER BY " + ", ".join(order)
     if extract.limit is not None:

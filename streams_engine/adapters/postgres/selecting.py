@@ -22,7 +22,7 @@ def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:
     """The query that reads a chunk; in key order where the chunk has a key."""
     show = plain if extract.tuples else projection
     columns = sql.SQL(", ").join(show(column) for column in extract.columns)
-    source: sql.Composable = sql.SQL("ONLY {}" if only else "{}").format(
+    source: sql.Composable = sql.SQL("ONLY {} AS q" if only else "{} AS q").format(
         name(chunk.relation or chunk.table)
     )
     if extract.query is not None:
@@ -31,11 +31,13 @@ def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:
     conditions = [*bounds(chunk), *(condition(f) for f in extract.filters)]
     if conditions:
         query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions)
+    # Qualified, a column is itself; bare, ORDER BY takes it for its text in the output.
     order = [
-        sql.Identifier(s.column) + sql.SQL(" DESC" if s.descending else "") for s in extract.sorts
+        sql.Identifier("q", s.column) + sql.SQL(" DESC" if s.descending else "")
+        for s in extract.sorts
     ]
     if not order and chunk.key and chunk.key != ("ctid",):
-        order = [sql.Identifier(column) + sql.SQL("") for column in chunk.key]
+        order = [sql.Identifier("q", column) + sql.SQL("") for column in chunk.key]
     if order:
         query += sql.SQL(" ORDER BY ") + sql.SQL(", ").join(order)
     if extract.limit is not None:
