@@ -100,7 +100,7 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class SchemaChange:
-    """A table is another one from here on: always the last part of its set.
+    """A table is another one from here on. Nothing but such changes comes after it in its set.
 
     ``after`` is None where it was dropped, ``before`` None where it is new.
     """

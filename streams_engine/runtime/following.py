@@ -121,9 +121,7 @@ class Follower:
                 self.counters.phase = "following"
                 self._idle_since = time.monotonic()
                 while self._applied or self.control.hold():
-                    left = self.control.rows_left()
-                    limit = () if left is None else (left,)
-                    changes = reader.poll(POLL_SECONDS, *limit)
+                    changes = reader.poll(POLL_SECONDS, self.control.rows_left())
                     if changes is not None:
                         self._take(changes, writer, reader)
 
@@ -145,10 +143,10 @@ class Follower:
             reach("apply: done")
             self._note_unmet(applied.unmet)
             self.counters.sent(applied.bytes)
-        last = changes.parts[-1] if changes.parts else None
-        if isinstance(last, SchemaChange):
-            self._adopt(last, writer, reader)
-            reach("ddl: recorded")
+        for part in changes.parts:
+            if isinstance(part, SchemaChange):
+                self._adopt(part, writer, reader)
+                reach("ddl: recorded")
         if changes.position is None:
             return
         idle = not (steps or self._records or self._rejected or self._applied)

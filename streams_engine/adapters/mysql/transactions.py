@@ -106,6 +106,7 @@ class MysqlChangeReader:
         # Where we are in the buffer, and where the last whole transaction ended.
         self._at = self._seq = 0
         self._stop = self._hold = False
+        self._most: int | None = None
         self._unmark()
         self._given = dict(after)
         self._given_at = 0.0
@@ -145,8 +146,9 @@ class MysqlChangeReader:
 
     # The contract
 
-    def poll(self, timeout: float) -> ChangeSet | None:
+    def poll(self, timeout: float, rows: int | None = None) -> ChangeSet | None:
         """The next set; see `ChangeReader.poll`."""
+        self._most = rows
         if self._ready:
             return self._ready.popleft()
         deadline = time.monotonic() + timeout
@@ -206,7 +208,8 @@ class MysqlChangeReader:
             self._gtid = None
         self._mark = (after, self._seq, (self._file, self._pos), self._stamp)
         self._ended += 1
-        if self._seq >= ROWS_BUDGET // 2 or after >= BUFFER_BYTES // 2:
+        enough = self._most is not None and self._seq >= self._most
+        if enough or self._seq >= ROWS_BUDGET // 2 or after >= BUFFER_BYTES // 2:
             self._stop = True
 
     def _give(self) -> ChangeSet:
