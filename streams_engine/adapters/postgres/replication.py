@@ -15,7 +15,7 @@ import psycopg
 from psycopg import pq
 
 from streams_engine.adapters.postgres.connect import PostgresConnect, translate
-from streams_engine.adapters.postgres.pgoutput import lsn_text
+from streams_engine.adapters.postgres.pgoutput import EPOCH_SECONDS, lsn_text
 from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, StreamsError
 
 __all__ = ["Stream", "literal"]
@@ -227,8 +227,8 @@ class Stream:
                 raise ConnectionFailed(f"Reading slot {self._slot}: the server shuts down.")
 
     def _answer(self) -> None:
-        at = self._acknowledged
-        self._connection.pgconn.put_copy_data(STATUS.pack(b"r", at, at, at, 0, 0))
+        at, clock = self._acknowledged, int((time.time() - EPOCH_SECONDS) * 1e6)
+        self._connection.pgconn.put_copy_data(STATUS.pack(b"r", at, at, at, clock, 0))
         self._connection.pgconn.flush()
 
     def _ended(self) -> StreamsError:
