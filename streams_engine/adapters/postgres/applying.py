@@ -12,7 +12,7 @@ from streams_engine.adapters.postgres.changing import Changer
 from streams_engine.adapters.postgres.connect import translating
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
-from streams_engine.errors import FencedOff, StreamsError
+from streams_engine.errors import FencedOff, RowRejected, StreamsError
 from streams_engine.model import Finding, TableId
 from streams_engine.protocols import Applied, Rejected, Statement, left_out
 
@@ -64,11 +64,22 @@ class PostgresChangeWriter:
                     self._changer.empty(step)
                 continue
             with translating(f"changing {step.table}"), self._acting(step):
-                changed, missed = self._changer.change(step)
+                changed, missed = self._changed(step)
             rows[step.table] = rows.get(step.table, 0) + changed
             if missed:
                 unmet[step.table] = unmet.get(step.table, 0) + missed
         return Applied(rows, unmet, self._changer.bytes - before)
+
+    def _changed(self, step: NetChanges) -> tuple[int, int]:
+        try:
+            return self._changer.change(step)
+        except RowRejected as error:
+            # What is found before anything is sent knows no table.
+            raise RowRejected(
+                f"changing {step.table}: {error.message}",
+                remedy=error.remedy,
+                **{**error.details, "table": str(step.table)},
+            ) from None
 
     @contextlib.contextmanager
     def _acting(self, step: NetChanges) -> Any:
