@@ -113,10 +113,10 @@ class Evolution:
             statements, losses, alone = create(new, self.job.structure), (), 0
         else:
             assert old is not None
-            losses = (f"the table {old.target.id} and its rows",)
+            losses = (f"The table {old.target.id} is dropped with its rows.",)
             statements, alone = drop(old), 0
         if losses and not self.origin.mapping.allow_lossy:
-            raise self._refused(change, f"it would lose {'; '.join(losses)}")
+            raise self._refused(change, f"values would be lost. {' '.join(losses)}")
         if self._transactional:
             self._found(self.sink.execute([s]) for s in statements[:alone])  # type: ignore[attr-defined]
             self._found([writer.execute(statements[alone:])])
@@ -248,7 +248,8 @@ class Evolution:
     def _refused(self, change: SchemaChange, why: str) -> SchemaChangeRefused:
         shown = f" ({change.statement})" if change.statement else ""
         return SchemaChangeRefused(
-            f"The structure of {change.table} changed{shown}, and that is not carried over: {why}.",
+            f"The structure of {change.table} changed{shown}, and that is not carried over: "
+            f"{why.rstrip('.')}.",
             remedy="Allow it (options.schemaChanges apply, and allowLossy for what loses values), "
             "or make the change on the target by hand and choose schemaChanges ignore.",
             table=str(change.table),

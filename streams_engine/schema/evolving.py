@@ -218,6 +218,11 @@ def _losses(difference: Difference) -> Iterator[str]:
         where = f"{difference.new.id}.{column.name}"
         if column.identity is not None or (sequence_of(column) and side.source.identity):
             yield f"Column {where} numbers its rows: the rows that are there get other numbers."
+        elif side.source.default is not None and _UNSTEADY.search(side.source.default.sql):
+            yield (
+                f"Column {where} has a default ({side.source.default.sql}) that is another value "
+                "whenever it is asked: the rows that are there do not get the source's."
+            )
         elif side.source.default is not None and column.default is None and not column.generated:
             default = side.source.default.sql
             if default.strip().upper() != "NULL":
@@ -255,17 +260,6 @@ def _shown(native: NativeType) -> str:
 
 def _findings(difference: Difference) -> Iterator[Finding]:
     new = difference.new
-    for side in difference.added:
-        default = side.target.default
-        counter = sequence_of(side.target)
-        if default is not None and counter is None and _UNSTEADY.search(default.sql):
-            yield warning(
-                "evaluated-anew",
-                f"{new.id}.{side.target.name}",
-                f"Its default ({default.sql}) gives the rows that are there the target's own "
-                "value.",
-                "Load the table again where the source's values matter.",
-            )
     for pair in difference.pairs:
         if pair.old.generated is None and _converted(pair):
             yield warning(

@@ -202,13 +202,14 @@ def _now(
                 column = replace(column, type=known.type, arrow=known.arrow)
             columns.append(column)
         return replace(today, columns=tuple(columns))
+    now = {} if today is None else {column.name: column for column in today.columns}
     columns = []
     for name in names:
         known, native = old.get(back.get(name, name)), natives[name]
         if known is not None and (native is None or same(known.type, native)):
             columns.append(replace(known, name=name))
         elif native is not None:
-            columns.append(Column(name, native, arrow_type(native)))
+            columns.append(_as_today(Column(name, native, arrow_type(native)), now.get(name)))
     columns += [c for c in schema.columns if c.name in hidden and c.name not in names]
     kept = {column.name for column in columns}
     key = schema.primary_key
@@ -217,6 +218,20 @@ def _now(
         key = replace(key, parts=parts) if all(p.column in kept for p in parts) else None
     indexes = tuple(i for i in schema.indexes if set(i.columns) <= kept)
     return replace(schema, columns=tuple(columns), primary_key=key, indexes=indexes)
+
+
+def _as_today(column: Column, today: Column | None) -> Column:
+    """What the log does not say of a column is the same today, as far as anybody knows: the
+    rows that were there when it was added have its default."""
+    if today is None:
+        return column
+    return replace(
+        column,
+        nullable=today.nullable,
+        default=today.default,
+        identity=today.identity,
+        collation=today.collation,
+    )
 
 
 def _agree(
