@@ -735,3 +735,15 @@ def test_release_drops_what_was_made(followed: Followed) -> None:
     left = "SELECT (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM"
     left += " pg_replication_slots WHERE database = current_database())"
     assert followed.sql.execute(left).fetchone() == (0, 0)
+
+
+def test_A26_a_slot_that_is_there_serves_a_new_load(followed: Followed) -> None:
+    followed.run("CREATE TABLE t (id int PRIMARY KEY)")
+    before = followed.start("t")
+    followed.run("INSERT INTO t VALUES (1)")
+    with followed.source.handover(Scope("public", ("t",)), 1, again=False) as view:
+        after = view.position
+    followed.run("INSERT INTO t VALUES (2)")
+    with followed.reading(followed.tracked("t"), after) as reading:
+        assert [row[2] for row in reading.rows("t")] == [{"id": "2"}]
+    assert followed.source.reached(followed.start("t"), before)

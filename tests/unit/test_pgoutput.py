@@ -26,7 +26,7 @@ from streams_engine.adapters.postgres.slots import default_name, page_start
 from streams_engine.adapters.postgres.spooling import Spool
 from streams_engine.adapters.postgres.streaming import Streamed
 from streams_engine.changes import ChangeBatch, Tracked
-from streams_engine.errors import InternalError, RowRejected
+from streams_engine.errors import InternalError, RowRejected, SchemaChangeRefused
 from streams_engine.model import Column, Dialect, Extract, NativeType, TableId, TableSchema
 from streams_engine.schema.postgres import WIRE
 
@@ -67,7 +67,7 @@ def decoded(
     )
     tracked = Tracked(schema, Extract(TABLE, schema.columns), identity)
     relation = Relation(
-        OID, "public", "t", "d", tuple(RelationColumn(n, 0, -1, False) for n in columns)
+        OID, "public", "t", "d", tuple(RelationColumn(n, 0, -1, n in identity) for n in columns)
     )
     messages = Messages.made(rows)
     plan = plan_for(relation, tracked, lambda texts, _: texts)
@@ -142,6 +142,16 @@ def test_many_rows_of_many_lengths(pieces: int) -> None:
 def test_a_row_of_another_width_is_refused() -> None:
     with pytest.raises(InternalError, match="3 columns where its table has 2"):
         decoded(TEXTS, ("a",), row("I", ("N", tuples("1", "2", "3"))))
+
+
+def test_B44_an_identity_that_was_changed_is_noticed() -> None:
+    schema = TableSchema(TABLE, Dialect.POSTGRES, (Column("a", native("int4"), pa.int32()),))
+    tracked = Tracked(schema, Extract(TABLE, schema.columns), ("a",))
+    columns = (RelationColumn("a", 23, -1, False), RelationColumn("b", 23, -1, True))
+    plan = plan_for(Relation(OID, "public", "t", "i", columns), tracked, lambda texts, _: texts)
+    rows = Messages.made([row("D", ("K", tuples(None, "5")))])
+    with pytest.raises(SchemaChangeRefused, match="lacks the old a"):
+        decode(plan, rows, np.arange(1))
 
 
 def test_a_value_that_is_none_of_the_type_is_a_bad_row_without_the_value() -> None:

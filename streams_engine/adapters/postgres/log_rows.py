@@ -11,13 +11,14 @@ import pyarrow as pa
 from streams_engine.adapters.postgres.log_values import Asked, Cells, converted
 from streams_engine.adapters.postgres.pgoutput import KEPT, TEXT, Messages, Relation, Tuples, walk
 from streams_engine.changes import ChangeBatch, Op, Tracked
+from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import Column
 
 __all__ = ["Plan", "decode", "plan_for"]
 
 OPS = np.zeros(256, np.uint8)
 OPS[ord("U")], OPS[ord("D")] = Op.UPDATE, Op.DELETE
-NEW, OLD = ord("N"), ord("O")
+NEW, OLD, KEY = ord("N"), ord("O"), ord("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Plan:
     schema: pa.Schema
     old: pa.Schema
     asked: Asked
+    unkeyed: tuple[str, ...]
+    """Columns of the identity that an old key does not have."""
 
 
 def plan_for(relation: Relation, tracked: Tracked, asked: Asked) -> Plan:
@@ -53,6 +56,11 @@ def plan_for(relation: Relation, tracked: Tracked, asked: Asked) -> Plan:
         tracked.extract.arrow_schema(),
         pa.schema([pa.field(column.name, column.arrow) for _, column, _ in identity]),
         asked,
+        tuple(
+            column.name
+            for number, column, _ in identity
+            if number < 0 or not relation.columns[number].key
+        ),
     )
 
 
@@ -76,6 +84,8 @@ def decode(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
     old = None
     if not (marker == NEW).all():
         rows = np.flatnonzero(marker != NEW)
+        if plan.unkeyed and (marker == KEY).any():
+            raise _unkeyed(plan)
         old = _Side(rows, walk(buffer, at[rows] + 1, width))
         at = at.copy()
         at[rows] = old.tuples.end
@@ -98,6 +108,16 @@ def decode(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
         after,
         _before(plan, buffer, op, new, old, after),
         missing,
+    )
+
+
+def _unkeyed(plan: Plan) -> SchemaChangeRefused:
+    table = plan.tracked.schema.id
+    return SchemaChangeRefused(
+        f"{table}: its replica identity is not the one any more that its rows are known by; the "
+        f"log lacks the old {', '.join(plan.unkeyed)}.",
+        remedy="Set the replica identity back, or to FULL, and load the table again.",
+        table=str(table),
     )
 
 

@@ -59,8 +59,12 @@ class Stream:
         self._acknowledged = after
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
         self._connection = connect.replication()
-        self._status_seconds = self._interval()
-        self._begin(publication, after, version)
+        try:
+            self._status_seconds = self._interval()
+            self._begin(publication, after, version)
+        except BaseException:
+            self._connection.close()
+            raise
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         os.set_blocking(self._wake, False)
@@ -95,7 +99,6 @@ class Stream:
                 return
             error = _refusal(result, self._slot)
             if not isinstance(error, LockTimeout) or time.monotonic() > deadline:
-                self._connection.close()
                 raise error
             time.sleep(0.05)  # the server notices the end of the reader before us a bit later
 
@@ -119,7 +122,7 @@ class Stream:
 
     def acknowledge(self, lsn: int) -> None:
         """The server need not keep what is before this."""
-        if lsn > self._acknowledged:
+        if lsn > self._acknowledged and not self._closing:
             self._acknowledged = lsn
             self._poke()
 
@@ -127,15 +130,18 @@ class Stream:
         """End the stream. Idempotent."""
         if self._closing:
             return
-        self._closing = True
-        self._poke()
+        self._poke(closing=True)
         self._thread.join()
         os.close(self._wake)
         os.close(self._waker)
 
-    def _poke(self) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._waker, b".")
+    def _poke(self, *, closing: bool = False) -> None:
+        # Under the lock: once the pipe is closed its number may be another file's.
+        with self._there:
+            if not self._closing:
+                self._closing = closing
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._waker, b".")
 
     # The thread
 
