@@ -14,6 +14,7 @@ from postgres_following import Followed, Reading, rows_of
 
 from streams_engine.adapters.postgres import replication
 from streams_engine.adapters.postgres.changes import PostgresChangeSource
+from streams_engine.adapters.postgres.ddl_events import REMOVAL, TRIGGERS
 from streams_engine.changes import ChangeBatch, SchemaChange, Truncate
 from streams_engine.errors import (
     ConnectionFailed,
@@ -544,6 +545,45 @@ def test_B51_an_ambiguous_rename_is_refused(followed: Followed) -> None:
     followed.run("ALTER TABLE t RENAME a TO z", "INSERT INTO t VALUES (1, 2, 3)")
     with (
         pytest.raises(SchemaChangeRefused, match="column a is gone and z"),
+        followed.reading(tracked, after) as reading,
+    ):
+        reading.caught_up()
+
+
+def test_B51_the_event_trigger_tells_renames_nullability_and_drops(followed: Followed) -> None:
+    followed.run(TRIGGERS, "CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    after = followed.start("t")
+    with followed.reading(followed.tracked("t"), after) as reading:
+        followed.run("INSERT INTO t VALUES (1, 2, 3)", "ALTER TABLE t RENAME a TO z")
+        followed.run("INSERT INTO t VALUES (2, 3, 4)", "ALTER TABLE t ALTER b SET NOT NULL")
+        followed.run("CREATE TABLE other (a int)", "ALTER TABLE other ADD b int")
+        change = reading.schema_change()
+        assert change.renamed == {"a": "z"}
+        assert [c.name for c in change.after.columns] == ["id", "z", "b"]
+        _adopt(reading, replace(change, after=_nullable(change.after)))
+        change = reading.schema_change()
+        assert [c.nullable for c in change.after.columns] == [False, True, False]
+        _adopt(reading, change)
+        assert reading.rows("t")[-1][2] == {"id": "2", "z": "3", "b": "4"}
+        followed.run("DROP TABLE t")
+        assert reading.schema_change().after is None
+    followed.run(REMOVAL)
+
+
+def _nullable(table: Any) -> Any:
+    """As the table was before its last change, which the catalog has already."""
+    columns = tuple(replace(c, nullable=c.name != "id") for c in table.columns)
+    return replace(table, columns=columns)
+
+
+def test_B51_columns_that_changed_places_are_refused(followed: Followed) -> None:
+    followed.run("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    after = followed.start("t")
+    tracked = followed.tracked("t")
+    followed.run("ALTER TABLE t RENAME a TO x", "ALTER TABLE t RENAME b TO a")
+    followed.run("ALTER TABLE t RENAME x TO b", "INSERT INTO t VALUES (1, 2, 3)")
+    with (
+        pytest.raises(SchemaChangeRefused, match="changed places"),
         followed.reading(tracked, after) as reading,
     ):
         reading.caught_up()

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from streams_engine.adapters.postgres.ddl_events import Altered, Dropped, parse_event
 from streams_engine.adapters.postgres.log_rows import Plan, decode, plan_for
 from streams_engine.adapters.postgres.pgoutput import (
     Messages,
@@ -49,7 +50,7 @@ def _letters(text: str) -> np.ndarray:
 ROW = _letters("IUD")
 DONE = _letters("IUDT")
 """What a transaction did to tables."""
-SPECIAL = _letters("RrTcbPKp")
+SPECIAL = _letters("RrMcbPKp")
 BOUNDARY = _letters("Cck")
 BEGIN, COMMIT, KEEP_ALIVE = ord("B"), ord("C"), ord("k")
 
@@ -217,6 +218,10 @@ class PostgresChangeReader:
                 change = self._describe(relation, i)
                 if change is not None:
                     return i, i, change
+            elif letter == "M":
+                change = self._told(messages.content(i), i)
+                if change is not None:
+                    return i, i + 1, change
             elif letter == "c":
                 return i, i + 1, self._streamed.committed(messages.content(i))
             elif letter in "bPKp":
@@ -244,9 +249,9 @@ class PostgresChangeReader:
                     del self._relations[oid]
                     self._gone.add(table)
                     return SchemaChange(tracked.schema, None, seq)
-            now = changed(tracked.schema, relation, self._describer, {})
+            now = changed(tracked.schema, relation, self._describer)
             if now is not None:
-                return SchemaChange(tracked.schema, now, seq)
+                return SchemaChange(tracked.schema, now[0], seq, now[1])
         elif table in self._gone:
             self._gone.discard(table)
             created = self._describer.table(table)
@@ -257,6 +262,34 @@ class PostgresChangeReader:
             None if tracked is None else plan_for(relation, tracked, self._describer.json)
         )
         return None
+
+    def _told(self, content: bytes, seq: int) -> SchemaChange | None:
+        """What the event trigger says of a table that is followed."""
+        event = parse_event(content)
+        if isinstance(event, Dropped) and event.table in self._tracked:
+            self._forget(event.table)
+            return SchemaChange(self._tracked[event.table].schema, None, seq)
+        if not isinstance(event, Altered):
+            return None
+        table, tracked = self._followed(event.relation)
+        if tracked is None or tracked.schema.id != table:
+            return None
+        old = tracked.schema
+        now, renamed = changed(old, event.relation, self._describer, event.renamed) or (old, {})
+        columns = tuple(
+            c if c.generated is not None else replace(c, nullable=c.name not in event.solid)
+            for c in now.columns
+        )
+        if now is old and columns == old.columns:
+            return None
+        return SchemaChange(old, replace(now, columns=columns), seq, renamed)
+
+    def _forget(self, table: TableId) -> None:
+        """The table of that name is gone: another one may come."""
+        for oid, relation in list(self._relations.items()):
+            if names(relation) == (table.schema, table.name):
+                del self._relations[oid]
+        self._gone.add(table)
 
     def _followed(self, relation: Relation) -> tuple[TableId, Tracked | None]:
         table = TableId(relation.schema, relation.name)

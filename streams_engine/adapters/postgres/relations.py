@@ -123,12 +123,12 @@ def changed(
     schema: TableSchema,
     relation: Relation,
     describer: Describer,
-    renamed: Mapping[str, str],
-) -> TableSchema | None:
-    """The table as the relation has it, None where nothing differs.
+    announced: frozenset[str] | None = None,
+) -> tuple[TableSchema, Mapping[str, str]] | None:
+    """The table as the relation has it, and its renamed columns; None where nothing differs.
 
-    ``renamed``: what is known of renames. Raises `SchemaChangeRefused` where a column may have
-    been renamed or replaced, and nobody says which.
+    ``announced``: the new names of renamed columns, where somebody told. Raises
+    `SchemaChangeRefused` where a column may have been renamed or replaced, and nobody did.
     """
     natives = describer.types(relation)
     old = {column.name: column for column in schema.columns}
@@ -144,41 +144,54 @@ def changed(
         for name, native in zip(new, natives, strict=True)
         if name in old and native is not None and not same(old[name].type, native)
     ]
+    _demand_order(schema, [name for name in new if name in old])
     if not (gone or added or retyped):
         return None
     by_name = dict(zip(new, natives, strict=True))
-    _demand_clear(schema, relation, by_name, gone, added, renamed)
-    return _now(schema, relation, by_name, hidden, describer, renamed)
+    pairs = [(a, b) for a in gone for b in added if _may_be_one(schema, new, by_name, a, b)]
+    if announced is None and pairs:
+        raise _ambiguous(schema, *pairs[0])
+    renamed = {a: b for a, b in pairs if b in (announced or ())}
+    return _now(schema, relation, by_name, hidden, describer, renamed), renamed
 
 
-def _demand_clear(
+def _demand_order(schema: TableSchema, stayed: Sequence[str]) -> None:
+    """Columns keep their order: one that has another place is another column of its name."""
+    for was, now in zip([c.name for c in schema.columns if c.name in stayed], stayed, strict=True):
+        if was != now:
+            raise SchemaChangeRefused(
+                f"{schema.id}: the columns {was} and {now} have changed places: they were renamed, "
+                "or one was dropped and added again.",
+                remedy="Load the table again.",
+                table=str(schema.id),
+                columns=[was, now],
+            )
+
+
+def _may_be_one(
     schema: TableSchema,
-    relation: Relation,
+    after: Sequence[str],
     natives: Mapping[str, NativeType | None],
-    gone: Sequence[str],
-    added: Sequence[str],
-    renamed: Mapping[str, str],
-) -> None:
-    """Refuse a pair of columns that may be one."""
-    before = [c.name for c in schema.columns]
-    after = [c.name for c in relation.columns]
+    old: str,
+    new: str,
+) -> bool:
+    """Whether a column that is gone and a new one have the same place and type."""
+    before = [column.name for column in schema.columns]
     stay = set(before) & set(after)
-    for old in gone:
-        for new in added:
-            if renamed.get(old) == new or old in renamed or new in renamed.values():
-                continue
-            place = [n for n in before[: before.index(old)] if n in stay]
-            if place == [n for n in after[: after.index(new)] if n in stay] and same(
-                schema.column(old).type, natives[new]
-            ):
-                raise SchemaChangeRefused(
-                    f"{schema.id}: the column {old} is gone and {new} is there in its place, of "
-                    "the same type: it was renamed, or one was dropped and the other added.",
-                    remedy="Install the event trigger for DDL (see the documentation of change "
-                    "capture) before such a change; now load the table again.",
-                    table=str(schema.id),
-                    columns=[old, new],
-                )
+    place = [name for name in before[: before.index(old)] if name in stay]
+    there = [name for name in after[: after.index(new)] if name in stay]
+    return place == there and same(schema.column(old).type, natives[new])
+
+
+def _ambiguous(schema: TableSchema, old: str, new: str) -> SchemaChangeRefused:
+    return SchemaChangeRefused(
+        f"{schema.id}: the column {old} is gone and {new} is there in its place, of the same "
+        "type: it was renamed, or one was dropped and the other added.",
+        remedy="Install the event trigger for DDL (see the documentation of change capture) "
+        "before such a change; now load the table again.",
+        table=str(schema.id),
+        columns=[old, new],
+    )
 
 
 def _now(
