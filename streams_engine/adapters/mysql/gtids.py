@@ -18,15 +18,17 @@ class MysqlGtids:
 
     def __init__(self, text: str = "") -> None:
         self.sources: dict[str, list[list[int]]] = {}
-        for part in text.replace("\n", "").split(","):
-            words = part.strip().lower().split(":")
-            source = words[0]
+        for part in filter(None, (word.strip() for word in text.split(","))):
+            words = part.lower().split(":")
+            source = str(uuid.UUID(words[0]))
+            if len(words) < 2:
+                raise ValueError(f"{source} has no transactions")
             for word in words[1:]:
                 if word[:1].isdigit():
                     low, _, high = word.partition("-")
                     self._join(source, int(low), int(high or low))
                 else:
-                    source = f"{words[0]}:{word}"
+                    source = f"{uuid.UUID(words[0])}:{word}"
 
     def _join(self, source: str, low: int, high: int) -> None:
         merged: list[list[int]] = []

@@ -42,12 +42,13 @@ class PostgresChangeWriter:
 
         https://www.postgresql.org/docs/current/runtime-config-client.html
         """
-        try:
-            self._connection.execute("SET SESSION session_replication_role = replica")
-            self._connection.commit()
-        except psycopg.errors.InsufficientPrivilege:
-            self._connection.rollback()
-            return False
+        with translating("preparing the session"):
+            try:
+                self._connection.execute("SET SESSION session_replication_role = replica")
+                self._connection.commit()
+            except psycopg.errors.InsufficientPrivilege:
+                self._connection.rollback()
+                return False
         return True
 
     def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
