@@ -71,6 +71,9 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the document, by dotted path."),
 ]
+Cdc = Annotated[
+    bool, typer.Option("--cdc", help="Then keep the target in step, until it is stopped.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -102,6 +105,7 @@ def _run(
     limit_rows: LimitRows = None,
     limit_seconds: LimitSeconds = None,
     parallelism: Parallelism = None,
+    cdc: Cdc = False,
     settings: Settings = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier checkpoint.")] = False,
     as_json: Json = False,
@@ -119,6 +123,7 @@ def _run(
         limit_rows=limit_rows,
         limit_seconds=limit_seconds,
         parallelism=parallelism,
+        cdc=cdc,
         settings=tuple(settings or ()),
     )
     view = views.choose(views.console(), as_json=as_json, quiet=quiet)
@@ -142,6 +147,7 @@ def _plan(
     connections: Connections = None,
     write_mode: WriteMode = None,
     schema_policy: SchemaPolicy = None,
+    cdc: Cdc = False,
     settings: Settings = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -153,6 +159,7 @@ def _plan(
         tables=tuple(table or ()),
         write_mode=write_mode,
         schema_policy=schema_policy,
+        cdc=cdc,
         settings=tuple(settings or ()),
     )
     with opening.open_stream(request) as stream:
@@ -166,6 +173,7 @@ def _verify(
     what: What,
     table: Table = None,
     connections: Connections = None,
+    cdc: Cdc = False,
     settings: Settings = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -176,6 +184,7 @@ def _verify(
         what,
         connections=connections,
         tables=tuple(table or ()),
+        cdc=cdc,
         settings=tuple(settings or ()),
     )
     with (
@@ -186,6 +195,38 @@ def _verify(
     if not quiet:
         _print(documents.verify_view(verdict), verdict.to_dict(), as_json)
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+
+
+@app.command("release", epilog=_CODES)
+def _release(
+    what: What,
+    table: Table = None,
+    connections: Connections = None,
+    settings: Settings = None,
+    debug: Debug = False,
+) -> int:
+    """Drop what a cdc made on its source (slot, publication), and forget where it stood."""
+    request = opening.Request(
+        what,
+        connections=connections,
+        tables=tuple(table or ()),
+        cdc=True,
+        settings=tuple(settings or ()),
+    )
+    with opening.open_stream(request) as stream:
+        stream.release()
+    return Exit.FINISHED
+
+
+@app.command("trigger")
+def _trigger(
+    remove: Annotated[bool, typer.Option("--remove", help="What takes it away again.")] = False,
+) -> int:
+    """Print the event trigger by which PostgreSQL tells a cdc of renames, drops and NOT NULL."""
+    from streams_engine.adapters.postgres.ddl_events import REMOVAL, TRIGGERS
+
+    print((REMOVAL if remove else TRIGGERS).strip())
+    return Exit.FINISHED
 
 
 @app.command("demo", epilog=_CODES)

@@ -42,6 +42,8 @@ class Request:
     limit_rows: int | None = None
     limit_seconds: float | None = None
     parallelism: int | None = None
+    cdc: bool = False
+    """Follow the source's log, whatever mode the document says."""
     settings: Sequence[str] = field(default=())
     """``dotted.path=value``, the value JSON or else a plain text."""
 
@@ -69,6 +71,8 @@ def document(request: Request) -> dict[str, Any]:
                 remedy="Use the nested form of the document.",
             )
         _put(made, path, [{"name": n} for n in value] if option == "tables" else value)
+    if request.cdc:
+        made["mode"] = "cdc"
     for setting in request.settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streams_engine.cli import human
-from streams_engine.stats import Stats, TableStats
+from streams_engine.stats import ChangeStats, Stats, TableStats
 
-__all__ = ["progress", "seconds_left", "totals"]
+__all__ = ["behind", "progress", "seconds_left", "totals"]
 
 _FIXED_LINES = 6
 """Title, column heads, totals and up to three lines that stand for the tables not shown."""
@@ -129,7 +129,21 @@ def _title(stats: Stats) -> Text:
     title.append(str(stats.state), "bold yellow" if stats.state != "RUNNING" else "bold")
     title.append(f"  {stats.phase}  {human.duration(stats.seconds)}  ", "dim")
     title.append(stats.name, "dim")
+    if stats.changes is not None:
+        title.append(f"  {behind(stats.changes)}")
     return title
+
+
+def behind(changes: ChangeStats) -> str:
+    """How far a log is followed, in a few words."""
+    words = [f"{human.count(changes.transactions)} transactions"]
+    if changes.lag_seconds is not None:
+        words.append(f"lag {human.duration(changes.lag_seconds)}")
+    if changes.lag_bytes:
+        words.append(f"{human.size(changes.lag_bytes)} of log unread")
+    if changes.unmet:
+        words.append(f"{human.count(changes.unmet)} changes met no row")
+    return ", ".join(words)
 
 
 def _chosen(tables: Sequence[TableStats], room: int) -> list[TableStats]:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streams_engine.cli import human
-from streams_engine.cli.progress import progress, totals
+from streams_engine.cli.progress import behind, progress, totals
 from streams_engine.cli.summary import report, summary
 from streams_engine.stats import Stats, TableStats
 
@@ -159,6 +159,9 @@ class LineView(QuietView):
     def reported(self, stats: Stats) -> None:
         """The whole in one line."""
         self.tick(stats)
+        if stats.changes is not None and stats.phase == "following":
+            self._line(f"{stats.state} following: {behind(stats.changes)}")
+            return
         done = f"{len(self._done)} of {len(stats.tables)} tables finished"
         self._line(f"{stats.state} {stats.phase}: {_amounts(totals(stats))}; {done}")
 
