@@ -299,7 +299,7 @@ class Capture:
         )
         schemas = {table: from_document(record["schema"]) for table, record in mine.items()}
         intended = {record["table"] for key, record in records.items() if key.startswith("ddl:")}
-        ahead = frozenset(t for t in schemas if _bare(t) in intended)
+        ahead = frozenset(t for t in schemas if str(t) in intended)
         mappings = evolution.mapped(list(schemas.values()), ahead)
         tables = {}
         for table, mapping in mappings.items():

@@ -145,7 +145,8 @@ class Evolution:
                 )
             writer.abandon()
         document = writer.document or {"position": dict(self.follower.position)}
-        writer.commit(document, {_intent(change.table): {"table": str(change.table)}})
+        table = self._stamped(change.table)
+        writer.commit(document, {_intent(table): {"table": str(table)}})
         reach("ddl: intent recorded")
         self._found([writer.execute(statements)])
         if applied:
@@ -182,7 +183,7 @@ class Evolution:
 
     def _remember(self, change: SchemaChange) -> None:
         """What the log's rows mean from here on becomes durable with its position."""
-        records: dict[str, Mapping[str, Any] | None] = {_intent(change.table): None}
+        records: dict[str, Mapping[str, Any] | None] = {_intent(self._stamped(change.table)): None}
         if change.before is not None:
             records[f"followed:{self._stamped(change.before.id)}"] = None
         if change.after is not None and not (change.before is None and self.policy == "ignore"):

@@ -13,7 +13,7 @@ from streams_engine.adapters.postgres.connect import translating
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
 from streams_engine.errors import FencedOff, RowRejected, StreamsError
-from streams_engine.model import Finding, TableId
+from streams_engine.model import Finding, Severity, TableId
 from streams_engine.protocols import Applied, Rejected, Statement, left_out
 
 __all__ = ["PostgresChangeWriter"]
@@ -36,6 +36,24 @@ class PostgresChangeWriter:
         with translating("taking over the stream"):
             self.document, self._epoch = state.claim(connection, stream, key)
             connection.commit()
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """That foreign keys are looked at, where the account may not let them rest."""
+        if self.replica:
+            return ()
+        return (
+            Finding(
+                Severity.WARNING,
+                "foreign-keys-act",
+                "target",
+                "The account may not set session_replication_role: triggers fire, and foreign keys "
+                "are looked at, deferred where they are deferrable. Changes that they refuse in a "
+                "set are applied one after the other, which is slow.",
+                "GRANT SET ON PARAMETER session_replication_role TO the account (PostgreSQL 15), "
+                "or use a superuser.",
+            ),
+        )
 
     def _without_triggers(self) -> bool:
         """Foreign keys and triggers did their work on the source. True where they can rest.
