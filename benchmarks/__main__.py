@@ -5,6 +5,9 @@ quick form (``--quick``) takes under 15 minutes. Private servers are started and
 that are Debian packages are fetched and unpacked aside, Python peers come with the extra
 ``benchmarks``. Nothing else on the machine should be busy. Writes ``benchmarks/RESULTS.md``,
 unless only a part was asked for: then a file only where ``--results`` names one.
+
+With ``--cdc`` it follows logs instead, see ``python -m benchmarks --cdc --help``: the results of
+both are in one document, and a run of one leaves those of the other.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.bench import Bench
+from benchmarks.cdc.command import main as follow_logs
 from benchmarks.data import SHAPES
 from benchmarks.extras import EXTRAS, memory, small_tables
 from benchmarks.jobs import Contender, Unavailable
@@ -97,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     def words(text: str) -> list[str]:
         return [word for word in text.split(",") if word]
 
+    parser.add_argument("--cdc", action="store_true", help="change data capture instead")
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
     parser.add_argument("--rows", type=int, help="mixed rows; other shapes have a share of them")
     parser.add_argument("--more", type=int, help="rows of the second measurement of memory")
@@ -129,6 +134,8 @@ def _command() -> str:
 
 def main() -> int:
     """Run what was asked for, write the results after each route; 1 where ours failed."""
+    if "--cdc" in sys.argv[1:]:
+        return follow_logs()
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleared away
     setting = Setting(_command(), given.rows, given.rounds, given.other_rounds, os.getloadavg()[0])

@@ -36,6 +36,8 @@ class Measured:
     """Rows that the contender says it moved, None where it says nothing."""
     said: str = ""
     """The errors that it told of, or else the end of what it said."""
+    before: float = 0.0
+    """Seconds of its own work before its clock started."""
 
 
 def measure(command: Sequence[str], *, measures_itself: bool) -> Measured:
@@ -71,7 +73,7 @@ def measure(command: Sequence[str], *, measures_itself: bool) -> Measured:
         report = json.loads(said.strip().splitlines()[-1])
     except (IndexError, ValueError):
         raise Failed(f"no report: {_last_words(complained or said)}") from None
-    return Measured(report["seconds"], peak, report["rows"])
+    return Measured(report["seconds"], peak, report["rows"], before=report.get("before", 0.0))
 
 
 def _read(handle: IO[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.document import notes, replace
 from benchmarks.measuring import Measured
 from benchmarks.routes import Route
 from benchmarks.tools import module_version, tool_versions
@@ -17,7 +18,6 @@ __all__ = ["FIGURE_ROWS", "Line", "Section", "Setting", "lines_of", "terminal", 
 
 MODULES = ("streams-engine", "pyarrow", "numpy", "PyMySQL", "psycopg", "adbc-driver-postgresql")
 PEER_MODULES = ("connectorx", "dlt", "SQLAlchemy")
-NOTES = Path(__file__).with_name("notes.md")
 FIGURE_ROWS = 1_000_000
 
 
@@ -132,10 +132,10 @@ def write(
     ]
     for section in sections:
         out += ["", f"## {section.title}", "", *_table(section)]
-    if NOTES.exists():
-        out += ["", "## Where a figure is not reached", "", NOTES.read_text().strip()]
+    if text := notes(capture=False):
+        out += ["", "## Where a figure is not reached", "", text]
     out += ["", "## Settings", "", *_settings(lines), "", "## Versions", "", *_versions(servers)]
-    path.write_text("\n".join(out).replace("\n\n\n", "\n\n") + "\n")
+    replace(path, snapshot="\n".join(out).replace("\n\n\n", "\n\n"))
 
 
 def _opening(setting: Setting) -> list[str]:

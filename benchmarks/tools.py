@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.jobs import Unavailable
 from streams_engine.testing.provision import ProvisionError, provision
 
-__all__ = ["module_version", "need_module", "tool", "tool_versions"]
+__all__ = ["java", "module_version", "need_module", "tool", "tool_versions"]
 
 POSTGRES = "usr/lib/postgresql/15/bin"
 
@@ -21,7 +21,9 @@ PLACES = {
     "psql": ("psql", POSTGRES),
     "pg_dump": ("psql", POSTGRES),
     "pg_restore": ("psql", POSTGRES),
+    "pg_recvlogical": ("psql", POSTGRES),
     "mariadb": ("mariadb-client", "usr/bin"),
+    "mariadb-binlog": ("mariadb-client", "usr/bin"),
     "pgloader": ("pgloader", "usr/bin"),
     "pgcopydb": ("pgcopydb", "usr/bin"),
     "mydumper": ("mydumper", "usr/bin"),
@@ -62,6 +64,28 @@ def _find(name: str) -> str | Unavailable:
     programs = root / POSTGRES if (root / POSTGRES).exists() else Path("/") / POSTGRES
     settings.append(f"PATH={programs}:/usr/bin:/bin")  # pgcopydb calls pg_dump
     return shlex.join(["env", *settings, str(root / inside / name)])
+
+
+@functools.cache
+def _java() -> str | Unavailable:
+    try:
+        done = subprocess.run(
+            ["java", "-version"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Unavailable("there is no java on the PATH; Debezium needs version 17 or newer")
+    found = re.search(r'version "(\d+)[^"]*"', done.stderr + done.stdout)
+    if not found or int(found[1]) < 17:
+        return Unavailable("java is older than version 17, which Debezium needs")
+    return found[0]
+
+
+def java() -> str:
+    """The version of the machine's Java. Raises `Unavailable` where there is none that serves."""
+    found = _java()
+    if isinstance(found, Unavailable):
+        raise found
+    return found
 
 
 def tool_versions() -> dict[str, str]:

@@ -1,0 +1,73 @@
+"""Readers of a binary log that are Python libraries, and the log undecoded."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import Any
+
+from benchmarks.jobs import Job, place
+
+__all__ = ["drain_binlog", "mysql_replication"]
+
+
+def mysql_replication(job: Job) -> dict[str, object]:
+    """BinLogStreamReader; rows are taken and dropped."""
+    reader: Any = import_module("pymysqlreplication")
+    events: Any = import_module("pymysqlreplication.row_event")
+    at = place(job.source)
+    file, _, position = job.options["entry"].rpartition(":")
+    count = 0
+    begun = time.perf_counter()
+    stream = reader.BinLogStreamReader(
+        connection_settings={
+            "host": at.host,
+            "port": int(at.port),
+            "user": at.user,
+            "passwd": at.password,
+        },
+        server_id=4_000_000,
+        log_file=file,
+        log_pos=int(position),
+        resume_stream=True,
+        blocking=True,
+        only_events=[events.WriteRowsEvent, events.UpdateRowsEvent, events.DeleteRowsEvent],
+        only_schemas=[at.database],
+    )
+    for event in stream:
+        count += len(event.rows)
+        if count >= job.rows:
+            break
+    return {"seconds": time.perf_counter() - begun, "rows": count}
+
+
+def drain_binlog(job: Job) -> dict[str, object]:
+    """The bytes of the log as they come, events told apart by their length and not looked at."""
+    from pymysql.connections import Connection
+
+    from streams_engine.adapters.mysql.binlog import Dump
+    from streams_engine.adapters.mysql.connect import MysqlConnect
+
+    del Connection  # imported before the clock starts
+    at = place(job.source)
+    file, _, position = job.options["entry"].rpartition(":")
+    wanted = int(job.options["end"].rpartition(":")[2])
+    connect = MysqlConnect(
+        kind="mysql",
+        host=at.host,
+        port=int(at.port),
+        user=at.user,
+        password=at.password,
+        database="",
+    )
+    begun = time.perf_counter()
+    dump = Dump(connect, {"file": file, "pos": int(position)}, None, by_gtid=False)
+    left = wanted - int(position)
+    while left > 0:
+        received = dump.receive(1.0)
+        left -= received
+        if dump.room < 1 << 20:
+            dump.drop(dump.fill)
+    seconds = time.perf_counter() - begun
+    dump.close()
+    return {"seconds": seconds, "rows": job.rows}
