@@ -192,7 +192,10 @@ def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
         )
     if existing.dialect is Dialect.POSTGRES:
         columns = without_wire(columns)
-    return replace(mapping, target=existing, columns=tuple(columns))
+    wanted = {c.target.name: c.target.type for c in mapping.columns}
+    # Tuples go as they are: into the very same types alone.
+    tuples = mapping.tuples and all(c.target.type == wanted[c.target.name] for c in columns)
+    return replace(mapping, target=existing, columns=tuple(columns), tuples=tuples)
 
 
 def _fault(wanted: Column, there: Column | None) -> str | None:

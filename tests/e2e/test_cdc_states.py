@@ -1,51 +1,36 @@
 """The life of a cdc: pauses, stops, limits, lost logs and connections, and what is refused.
 
-From MySQL and PostgreSQL into PostgreSQL. ``t`` has a key; ``bag`` has none, so that whatever is
-applied twice shows.
+From MySQL and PostgreSQL into PostgreSQL.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from streams_engine import State, Stream
-from streams_engine.errors import ConfigError, StateConflict, StreamsError
+from streams_engine.errors import ConfigError, StateConflict
 from streams_engine.stats import Stats
 from streams_engine.testing.servers import Server
 
 from .halting import SECONDS, kill_first, records
+from .logged import (
+    NAME,
+    OWN_SLOTS,
+    caught_up,
+    cdc,
+    failure,
+    following,
+    is_postgres,
+    prepared,
+    run_once,
+    shown,
+    write,
+)
 from .moving import SECRET_ROW, End, refused
-
-NAME = "life"
-TABLES = [
-    "CREATE TABLE t (id int PRIMARY KEY, v varchar(40))",
-    "CREATE TABLE bag (x int, y varchar(10))",
-    "INSERT INTO t VALUES (1, 'one'), (2, 'two')",
-    "INSERT INTO bag VALUES (1, 'a'), (1, 'a')",
-]
-OWN_SLOTS = "FROM pg_replication_slots WHERE database = current_database()"
-
-
-def is_postgres(end: End) -> bool:
-    return end.server.kind == "postgresql"
-
-
-@contextmanager
-def prepared(server: Server, database: Any) -> Iterator[End]:
-    """A database with the tables; its slots are dropped afterwards."""
-    end = End(server, database(server))
-    end.run(*TABLES)
-    if is_postgres(end):
-        end.run("ALTER TABLE bag REPLICA IDENTITY FULL")
-    yield end
-    if is_postgres(end):
-        end.run(f"SELECT pg_terminate_backend(active_pid, 5000) {OWN_SLOTS} AND active")
-        end.run(f"SELECT pg_drop_replication_slot(slot_name) {OWN_SLOTS}")
 
 
 @pytest.fixture(params=["mysql9", "pg18"])
@@ -73,52 +58,6 @@ def postgres(pg18: Server, database: Any) -> Iterator[End]:
 def target(pg18: Server, database: Any) -> End:
     """An empty target."""
     return End(pg18, database(pg18))
-
-
-def cdc(source: End, target: End, **options: Any) -> Stream:
-    options = {"name": NAME, "tables": ["t", "bag"], **options}
-    return Stream(source.url, target.url, mode="cdc", **options)
-
-
-@contextmanager
-def following(source: End, target: End, **options: Any) -> Iterator[Stream]:
-    """A stream that has loaded and follows; stopped at the end."""
-    with cdc(source, target, **options) as stream:
-        stream.start()
-        caught_up(stream)
-        yield stream
-
-
-def caught_up(stream: Stream) -> None:
-    assert stream.catch_up(SECONDS), stream.error
-
-
-def failure(stream: Stream) -> StreamsError:
-    """What a started stream fails of."""
-    assert stream.wait(timeout=SECONDS) is State.FAILED
-    assert stream.error is not None
-    return stream.error
-
-
-def shown(end: End) -> list[list[tuple[Any, ...]]]:
-    """The rows of both tables."""
-    return [sorted(map(repr, end.rows(f"SELECT * FROM {table}"))) for table in ("t", "bag")]
-
-
-def write(source: End, number: int) -> None:
-    """Three transactions: an insert into each table, and changes of what was there."""
-    source.run(
-        f"INSERT INTO t VALUES ({number}, 'n{number}')",
-        f"INSERT INTO bag VALUES ({number}, 'a'), ({number}, 'a'), (1, 'a')",
-        f"UPDATE t SET v = concat(v, '+') WHERE id < {number}",
-        f"DELETE FROM bag WHERE x = {number - 1}",
-    )
-
-
-def run_once(source: End, target: End, **options: Any) -> None:
-    """Load, and stop."""
-    with following(source, target, **options):
-        pass
 
 
 # Pause, stop, start
@@ -220,7 +159,6 @@ def test_a_fresh_start_loads_again(source: End, target: End) -> None:
 def test_a8_the_time_limit_ends_it_and_the_next_run_goes_on(source: End, target: End) -> None:
     stream = cdc(source, target, limits={"elapsedTime": 1})
     stream.start()
-    caught_up(stream)
     assert stream.wait(timeout=SECONDS) is State.TIME_LIMIT_REACHED
     write(source, 10)
     run_once(source, target)

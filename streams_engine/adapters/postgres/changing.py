@@ -32,6 +32,9 @@ COPIES = Column("streams_engine_copies", NativeType(Dialect.POSTGRES, "bigint", 
 SIMPLE = {"int2", "int4", "int8", "text", "varchar", "uuid", "bool", "timestamp", "timestamptz"}
 """Types where equal texts mean equal values: an index may find them."""
 
+MARK = sql.SQL("\0")
+"""Where a parameter of `Changer._each` goes: the one character that no name holds."""
+
 WRITABLE = """
 SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = %s::regclass
 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
@@ -236,7 +239,7 @@ class Changer:
                 if not self._is_own_key(net):
                     raise
         if rows.num_rows <= FEW:
-            marks = sql.SQL(", ").join(sql.SQL("%s") for _ in names)
+            marks = sql.SQL(", ").join(MARK for _ in names)
             query = self._insertion(net, names, sql.SQL("VALUES ({})").format(marks))
             return self._each(query, [self._texts(net, rows, names)])
         stage = self._stage(net, rows)
@@ -290,12 +293,13 @@ class Changer:
 
     def _each(self, query: sql.Composed, parts: Sequence[Sequence[tuple[Any, ...]]]) -> int:
         """Run a statement for each row, all sent before the first answer is waited for."""
+        text = query.as_string(self._connection).replace("%", "%%").replace("\0", "%s").encode()
         rows = [sum(several, ()) for several in zip(*parts, strict=True)]
         with self._connection.cursor() as cursor:
             if len(rows) == 1:
-                cursor.execute(query, rows[0])
+                cursor.execute(text, rows[0])
             else:
-                cursor.executemany(query, rows)
+                cursor.executemany(text, rows)
             return cursor.rowcount
 
     def _texts(
@@ -386,11 +390,13 @@ def _matching(key: Sequence[str]) -> sql.Composed:
 
 
 def _equal_to(key: Sequence[str]) -> sql.Composed:
-    return _conditions(key, lambda k: sql.SQL("{} = %s").format(sql.Identifier(k)))
+    return _conditions(key, lambda k: sql.SQL("{} = {}").format(sql.Identifier(k), MARK))
 
 
 def _set_to(names: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in names)
+    return sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), MARK) for name in names
+    )
 
 
 def _set_from(names: Sequence[str]) -> sql.Composed:
