@@ -20,6 +20,7 @@ __all__ = [
     "ChangeSet",
     "Emptied",
     "LogOptions",
+    "LoggedChanges",
     "NetChanges",
     "Op",
     "SchemaChange",
@@ -173,6 +174,34 @@ class NetChanges:
         several = (self.deletes, *self.updates, self.inserts)
         rows: int = sum(batch.num_rows for batch in several if batch is not None)
         return len(self.moves) + rows
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChanges:
+    """Every change of a run of them, for a target that keeps the log itself: one table, one
+    version of it, in the target's column names and Arrow types, in the order of the log."""
+
+    table: TableId
+    columns: tuple[Column, ...]
+    """The target's columns that changes carry: those of ``after``."""
+    identity: tuple[str, ...]
+    """The columns whose old values tell which row was changed: those of ``before``."""
+    op: np.ndarray
+    """uint8 of `Op`."""
+    seq: np.ndarray
+    """int64, rising; comparable with those of the other tables of one set."""
+    after: pa.RecordBatch
+    """All NULL where the row was deleted."""
+    before: pa.RecordBatch | None
+    """NULL where the row was inserted. None: every update kept its identity, and nothing was
+    deleted."""
+    missing: Mapping[str, np.ndarray]
+    """By column of ``after``, bool: what the log did not carry, which is not NULL."""
+
+    @property
+    def rows(self) -> int:
+        """How many changes it holds."""
+        return len(self.op)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from streams_engine.changes import ChangeSet, Emptied, NetChanges, Tracked
+from streams_engine.changes import ChangeSet, Emptied, LoggedChanges, NetChanges, Tracked
 from streams_engine.errors import StreamsError
 from streams_engine.model import (
     Catalog,
@@ -38,6 +38,7 @@ __all__ = [
     "Lag",
     "LayoutSink",
     "Load",
+    "LogWriter",
     "Mark",
     "Rejected",
     "Scope",
@@ -431,6 +432,31 @@ class ChangeWriter(Protocol):
 
     def abandon(self) -> None:
         """Roll back what was applied since the last commit."""
+        ...
+
+
+@runtime_checkable
+class LogWriter(ChangeWriter, Protocol):
+    """A writer that keeps the log itself: it is given every change, by `append` instead of
+    `apply`, and its commits are worth gathering many sets for."""
+
+    @property
+    def full(self) -> bool:
+        """True once so much is held that it should be committed at the next boundary."""
+        ...
+
+    def append(
+        self,
+        changes: Sequence[LoggedChanges | Emptied],
+        position: Position | None,
+        committed_at: float | None,
+    ) -> Applied:
+        """Hold the changes of one set until `commit`, in order.
+
+        ``position`` and ``committed_at`` are the set's; without a position the transaction
+        goes on in the next set, and `commit` is called only after one that has it. Truncated
+        and dropped tables are `Emptied`.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams_engine.changes import ChangeBatch, NetChanges, Op, Tracked
+from streams_engine.changes import ChangeBatch, LoggedChanges, NetChanges, Op, Tracked
 from streams_engine.errors import ConfigError, RowRejected
 from streams_engine.model import Dialect, Index, Position, TableSchema
 from streams_engine.protocols import Rejected
@@ -60,6 +60,20 @@ class Followed:
         if keep is None:
             return changes, batch.seq
         return (changes.only(keep), batch.seq[keep]) if keep.any() else None
+
+    def logged(self, changes: Changes, seq: np.ndarray) -> LoggedChanges:
+        """The changes for a target that keeps the log."""
+        names = {c.source.name: c.target.name for c in self.mapping.columns}
+        return LoggedChanges(
+            self.shape.table,
+            self.shape.columns,
+            tuple(names[name] for name in self.tracked.identity),
+            changes.op,
+            seq,
+            changes.after,
+            changes.before,
+            changes.missing,
+        )
 
     def acting(self, batch: ChangeBatch) -> list[tuple[int, int]]:
         """The runs (first seq, seq after the last) of changes that foreign keys answered.

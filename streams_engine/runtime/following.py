@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from streams_engine.changes import (
     ChangeBatch,
     ChangeSet,
     Emptied,
+    LoggedChanges,
     NetChanges,
     SchemaChange,
     Truncate,
@@ -28,11 +29,13 @@ from streams_engine.protocols import (
     ChangeSink,
     ChangeSource,
     ChangeWriter,
+    LogWriter,
     Rejected,
 )
 from streams_engine.runtime.compaction import Changes, net
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
+from streams_engine.runtime.keeping import demand_name, unlogged
 from streams_engine.stats import Counters
 
 __all__ = ["Follower", "Restart"]
@@ -45,6 +48,9 @@ POLL_SECONDS = 0.5
 IDLE_COMMIT_SECONDS = 10.0
 """A position that moved without changes is written down this often, or when somebody waits."""
 
+GATHER_SECONDS = 5.0
+"""A writer that keeps the log itself is given so much time to gather sets for one commit."""
+
 ATTEMPTS = 8
 """How often in a row a session may break before the stream fails."""
 
@@ -54,6 +60,8 @@ LONGEST_WAIT = 30.0
 class Restart(Exception):
     """The session has to begin anew from the last durable position: nothing is wrong."""
 
+
+Converted = tuple[ChangeBatch, tuple[Changes, np.ndarray] | None]
 
 Evolve = Callable[[SchemaChange, ChangeWriter, bool], Followed | None]
 """(change, writer, something is applied and not yet committed) -> how the table goes on."""
@@ -77,6 +85,11 @@ class Follower:
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _awaited: int = 0
     _applied: bool = False
+    _gathered: ChangeSet | None = None
+    """What a commit would make durable that waits for more: transactions, time and position."""
+    _gathering_since: float = 0.0
+    _within: bool = False
+    """A transaction goes on in the next set."""
     _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     _rejected: list[Rejected] = field(default_factory=list)
     _counts: dict[TableId, list[int]] = field(default_factory=dict)
@@ -113,6 +126,8 @@ class Follower:
     def _session(self) -> None:
         self._forget()
         with self.sink.follow(self.stream, self.key) as writer:
+            if isinstance(writer, LogWriter):
+                self.counters.found(unlogged(self.tables))
             document = writer.document or {}
             self._stand(document.get("position", self.position))
             tracked = [table.tracked for table in self.tables.values()]
@@ -124,9 +139,13 @@ class Follower:
                     changes = reader.poll(POLL_SECONDS, self.control.rows_left())
                     if changes is not None:
                         self._take(changes, writer, reader)
+                    if self._gathered is not None and not self._within and self._ripe(writer):
+                        self._commit(self._gathered, writer, reader)
 
     def _forget(self) -> None:
         self._applied = False
+        self._gathered = None
+        self._within = False
         self._records.clear()
         self._rejected.clear()
         self._counts.clear()
@@ -136,31 +155,66 @@ class Follower:
     def _take(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
         self.counters.read(changes.rows, changes.bytes)
         reach("log: fetched")
-        steps = self._steps(changes)
-        if steps:
-            applied = writer.apply(steps)
+        if self._apply(changes, writer):
             self._applied = True
             reach("apply: done")
-            self._note_unmet(applied.unmet)
-            self.counters.sent(applied.bytes)
         for part in changes.parts:
             if isinstance(part, SchemaChange):
                 self._adopt(part, writer, reader)
                 reach("ddl: recorded")
-        if changes.position is None:
+        self._within = changes.position is None
+        if self._within:
             return
-        idle = not (steps or self._records or self._rejected or self._applied)
+        idle = not (self._records or self._rejected or self._applied)
         if idle and not self._due():
             return
-        self._commit(changes, writer)
-        reader.acknowledge(changes.position)
-        reach("acknowledge: after")
+        if isinstance(writer, LogWriter):
+            # The session commits it, at once or when more has come.
+            self._gather(changes)
+        else:
+            self._commit(changes, writer, reader)
+
+    def _apply(self, changes: ChangeSet, writer: ChangeWriter) -> bool:
+        """Give the set's changes to the target; False where there were none."""
+        if isinstance(writer, LogWriter):
+            logged = self._logged(changes)
+            if logged or changes.position is not None:
+                applied = writer.append(logged, changes.position, changes.committed_at)
+                self.counters.sent(applied.bytes)
+            return bool(logged)
+        steps = self._steps(changes)
+        if steps:
+            applied = writer.apply(steps)
+            self._note_unmet(applied.unmet)
+            self.counters.sent(applied.bytes)
+        return bool(steps)
+
+    def _gather(self, changes: ChangeSet) -> None:
+        before = self._gathered
+        if before is None:
+            self._gathering_since = time.monotonic()
+            self._gathered = replace(changes, parts=())
+            return
+        self._gathered = replace(
+            changes,
+            parts=(),
+            transactions=before.transactions + changes.transactions,
+            committed_at=changes.committed_at or before.committed_at,
+        )
+
+    def _ripe(self, writer: ChangeWriter) -> bool:
+        """True where what is gathered is to be committed now: there is enough of it, it waited
+        long enough, or something depends on it."""
+        waited = time.monotonic() - self._gathering_since >= GATHER_SECONDS
+        due = bool(self._awaited or self._records or self._rejected)
+        ending = self.control.cut() or self.control.counts_rows
+        return waited or due or ending or (isinstance(writer, LogWriter) and writer.full)
 
     def _due(self) -> bool:
         """True where a position without changes has to be written down."""
         return bool(self._awaited) or time.monotonic() - self._idle_since > IDLE_COMMIT_SECONDS
 
-    def _commit(self, changes: ChangeSet, writer: ChangeWriter) -> None:
+    def _commit(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
         assert changes.position is not None
         document = {"position": dict(changes.position)}
         reach("commit: before")
@@ -175,9 +229,13 @@ class Follower:
         self._forget()
         self._idle_since = time.monotonic()
         self._stand(changes.position)
+        reader.acknowledge(changes.position)
+        reach("acknowledge: after")
 
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
         followed = self.evolve(change, writer, self._applied)
+        if isinstance(writer, LogWriter):
+            demand_name(self.tables.get(self._with_alias(change.table)), followed)
         old = self.tables.pop(change.table, None)
         if followed is not None:
             self.tables[followed.mapping.source.id] = followed
@@ -264,12 +322,24 @@ class Follower:
 
     def _span(
         self,
-        converted: Sequence[tuple[ChangeBatch, tuple[Changes, np.ndarray] | None]],
+        converted: Sequence[Converted],
         low: int,
         high: int | None,
     ) -> list[NetChanges | Emptied]:
         """The net changes of all tables with ``low`` <= seq < ``high``."""
         parts: dict[TableId, list[Changes]] = {}
+        for name, part, _ in self._within_span(converted, low, high):
+            parts.setdefault(name, []).append(part)
+        steps: list[NetChanges | Emptied] = []
+        for name, several in parts.items():
+            table = self.tables[name]
+            steps += [table.stepped(step) for step in net(table.shape, several)]
+        return steps
+
+    def _within_span(
+        self, converted: Sequence[Converted], low: int, high: int | None
+    ) -> Iterator[tuple[TableId, Changes, np.ndarray]]:
+        """(table, its changes, their order) of what has ``low`` <= seq < ``high``."""
         for batch, found in converted:
             if found is None:
                 continue
@@ -278,12 +348,28 @@ class Follower:
             end = len(seq) if high is None else int(np.searchsorted(seq, high))
             if end > start:
                 part = changes if end - start == len(seq) else changes.part(start, end)
-                parts.setdefault(self._with_alias(batch.table), []).append(part)
-        steps: list[NetChanges | Emptied] = []
-        for name, several in parts.items():
-            table = self.tables[name]
-            steps += [table.stepped(step) for step in net(table.shape, several)]
-        return steps
+                yield self._with_alias(batch.table), part, seq[start:end]
+
+    # From log to log
+
+    def _logged(self, changes: ChangeSet) -> list[LoggedChanges | Emptied]:
+        """Every change of the set; a truncation comes after all that came before it."""
+        converted = [
+            (part, self._converted(part)) for part in changes.parts if isinstance(part, ChangeBatch)
+        ]
+        logged: list[LoggedChanges | Emptied] = []
+        low = -1
+        for seq, between in (*self._edges(changes, ()), (None, None)):
+            for name, part, order in self._within_span(converted, low, seq):
+                logged.append(self.tables[name].logged(part, order))
+            logged += [] if between is None else [between]
+            low = low if seq is None else seq
+        for change in changes.parts:
+            if isinstance(change, SchemaChange) and change.after is None:
+                # Its name may be given to another table, which begins without rows.
+                found = self.tables.get(self._with_alias(change.table))
+                logged += [] if found is None else [Emptied((found.mapping.target.id,))]
+        return logged
 
     # Who waits
 
