@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams_engine.adapters.files import manifest
+from streams_engine.adapters.files.change_layout import FOLDER, number_of
 from streams_engine.adapters.files.discovery import PART
 from streams_engine.adapters.files.options import format_of
 from streams_engine.adapters.files.store import Store
@@ -14,6 +15,7 @@ from streams_engine.errors import TargetConflict
 __all__ = ["Room"]
 
 Document = dict[str, Any]
+CHANGES = f"{FOLDER}/"
 
 
 class Room:
@@ -25,7 +27,9 @@ class Room:
         self._stream = stream
         self.document: Document | None = manifest.read(store, folder)
         self._names = sorted(
-            info.path[len(folder) + 1 :] for info in store.list(folder) if _is_data(info.path)
+            name
+            for info in store.list(folder)
+            if _is_data(name := info.path[len(folder) + 1 :]) and not name.startswith(CHANGES)
         )
 
     @property
@@ -41,7 +45,7 @@ class Room:
                 raise self._unfinished(document)
             return
         foreign = self._foreign()
-        others = document is not None and not self.ours and bool(document["parts"])
+        others = document is not None and not self.ours and _holds(document)
         if foreign or (others and write_mode != "truncate_and_load"):
             raise self._conflict(foreign)
 
@@ -50,7 +54,7 @@ class Room:
         document = self.document
         if write_mode != "append" or document is None:
             rest = self._others() if write_mode == "append" else {"foreign": []}
-            self._remove([*self._listed(), *self._orphans()], document)
+            self._remove([*self._listed(), *self._orphans(), *self._changes()], document)
             return {"parts": [], "quarantined": [], **rest}
         # Of an unfinished run of this stream nothing stays, for it is repeated.
         stays, goes = split(document, lambda part: "key" not in part)
@@ -92,6 +96,14 @@ class Room:
         known = {*self._listed(), *document.get("foreign", ())}
         return [name for name in self._names if name not in known and PART.fullmatch(_dotted(name))]
 
+    def _changes(self) -> list[str]:
+        """The files of a log that the manifest's stream followed."""
+        if self.document is None:
+            return []
+        infos = self._store.list(f"{self._folder}/{CHANGES[:-1]}")
+        names = [info.path[len(self._folder) + 1 :] for info in infos]
+        return [name for name in names if number_of(name.removeprefix(CHANGES)) is not None]
+
     def _foreign(self) -> list[str]:
         known = {*self._listed(), *self._orphans()}
         return [name for name in self._names if name not in known]
@@ -127,6 +139,10 @@ def split(document: Mapping[str, Any], stays: Any) -> tuple[Document, Document]:
         {name: [part for part in parts if stays(part)] for name, parts in lists.items()},
         {name: [part for part in parts if not stays(part)] for name, parts in lists.items()},
     )
+
+
+def _holds(document: Mapping[str, Any]) -> bool:
+    return bool(document["parts"] or document.get("changes"))
 
 
 def _is_data(path: str) -> bool:

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
 from streams_engine.adapters.files import manifest
+from streams_engine.adapters.files.appending import FilesWriter
+from streams_engine.adapters.files.change_layout import Layout
 from streams_engine.adapters.files.encoders import (
     COMPRESSIONS,
     Encoder,
@@ -27,7 +28,8 @@ from streams_engine.adapters.files.encoders import (
     written_columns,
 )
 from streams_engine.adapters.files.options import CsvOptions
-from streams_engine.adapters.files.room import Room, split
+from streams_engine.adapters.files.room import Room
+from streams_engine.adapters.files.state import OWN, FilesState, folder_of, safe
 from streams_engine.adapters.files.store import Store
 from streams_engine.bundles import blocks
 from streams_engine.errors import ConfigError, ConnectionFailed, RowRejected, TargetConflict
@@ -36,14 +38,15 @@ from streams_engine.protocols import Checkpoint, Load, Mark, Rejected, Written
 
 __all__ = ["FilesSink"]
 
-OWN = "_streams_engine"
 Document = dict[str, Any]
 
 
-class FilesSink:
+class FilesSink(FilesState):
     """Writes tables below a root. Safe to use from many threads."""
 
     dialect = Dialect.FILES
+    transactional_ddl = True
+    """There is no DDL: nothing of a table's new columns commits by itself."""
 
     def __init__(
         self,
@@ -62,85 +65,45 @@ class FilesSink:
                 f"{file_format} is not written with compression {compression}; "
                 f"{', '.join(known)} are possible."
             )
-        self._store = store
-        self._format = file_format
-        self._compression = compression
-        self._csv = csv or CsvOptions()
-        self._locks: dict[str, threading.RLock] = {}
-        self._lock = threading.Lock()
-        self._own_lock = threading.RLock()
-        """Taken before a table's lock, never after it."""
+        super().__init__(store)
+        self.form = file_format, compression, csv or CsvOptions()
+        self._format, self._compression, self._csv = self.form
         self._busy: set[tuple[str, int, int]] = set()
-        self._registered: set[tuple[str, str]] = set()
 
     def check(self) -> Sequence[Finding]:
         """Write a small file and remove it. Raises `PermissionDenied`, `ConnectionFailed`."""
-        with self._store.probing(f"{OWN}/probe-{threading.get_ident()}.json"):
+        with self.store.probing(f"{OWN}/probe-{threading.get_ident()}.json"):
             return ()
 
-    # Checkpoint records
+    # A log that is followed
 
-    def load_state(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
-        """The stream's own records, and those that its manifests hold."""
-        own = self._own(stream)
-        records = dict(own["records"])
-        for folder in own["folders"]:
-            document = manifest.read(self._store, folder)
-            if document is not None and document["stream"] == stream:
-                records |= document["records"]
-        return records
+    @contextmanager
+    def follow(self, stream: str, key: str) -> Iterator[FilesWriter]:
+        """Take over a log of the stream: what its earlier writers have not committed goes."""
+        path, log, folders = self.take_over(stream, key)
+        writer = FilesWriter(self, path, log)
+        writer.sweep(folders)
+        try:
+            yield writer
+        finally:
+            writer.abandon()
 
-    def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Put or remove records; with the record of a chunk go the parts that it stands for."""
-        with self._own_lock:
-            own = self._own(stream)
-            left = dict(records)
-            for folder in own["folders"]:
-                self._save_in_manifest(stream, folder, left)
-            for key, document in left.items():
-                own["records"].pop(key, None)
-                if document is not None:
-                    own["records"][key] = document
-            self._put_own(stream, own)
+    def folder(self, table: TableId) -> str:
+        """Where a table's files lie."""
+        return folder_of(table)
 
-    def _save_in_manifest(
-        self, stream: str, folder: str, left: dict[str, Mapping[str, Any] | None]
-    ) -> None:
-        with self._guard(folder):
-            document = manifest.read(self._store, folder)
-            if document is None or document["stream"] != stream:
-                return
-            mine = {key: left.pop(key) for key in list(left) if key in document["records"]}
-            if not mine:
-                return
-            gone = {key for key, record in mine.items() if record is None}
-            stays, goes = split(document, lambda part: part.get("key") not in gone)
-            document.update(stays)
-            for key, record in mine.items():
-                document["records"].pop(key)
-                if record is not None:
-                    document["records"][key] = record
-            if gone:
-                document["complete"] = False
-            self._put_manifest(folder, document)
-            for part in goes["parts"]:
-                self._store.delete(f"{folder}/{part['path']}")
-            for part in goes["quarantined"]:
-                self._store.delete(part["path"])
+    def quarantine(self, stream: str, name: str) -> str:
+        """Where rows that were set aside go."""
+        return f"{OWN}/quarantine/{safe(stream)}/{name}.jsonl"
 
-    def forget(self, stream: str) -> None:
-        """Remove the records; parts and manifests stay."""
-        with self._own_lock:
-            for folder in self._own(stream)["folders"]:
-                with self._guard(folder):
-                    document = manifest.read(self._store, folder)
-                    if document is not None and document["stream"] == stream:
-                        for part in (*document["parts"], *document["quarantined"]):
-                            part.pop("key", None)
-                        document["records"] = {}
-                        self._put_manifest(folder, document)
-            self._store.delete(_own_path(stream))
-            self._registered = {pair for pair in self._registered if pair[0] != stream}
+    def manifest_of(self, stream: str, folder: str, layout: Layout) -> Document:
+        """The manifest of a table that is followed; a new one where it was made since."""
+        self.register(stream, folder)
+        document = manifest.read(self.store, folder)
+        if document is not None:
+            return document
+        columns = written_columns(layout.columns, str(layout.table))
+        return self._fresh(stream, layout.table.name, columns)
 
     # Layout
 
@@ -154,18 +117,18 @@ class FilesSink:
                 path="$.target.spec.files.writeMode",
                 remedy="Use append or truncate_and_load.",
             )
-        rooms = [(table, Room(self._store, _folder(table.id), stream)) for table in tables]
+        rooms = [(table, Room(self.store, folder_of(table.id), stream)) for table in tables]
         for _, room in rooms:
             if not (keep and room.ours):
                 room.check(write_mode)
         for table, room in rooms:
-            folder = _folder(table.id)
-            self._register(stream, folder)
-            with self._guard(folder):
+            folder = folder_of(table.id)
+            self.register(stream, folder)
+            with self.guard(folder):
                 if keep and room.ours:
                     assert room.document is not None
                     room.document["primaryKey"] = _key(table)
-                    self._put_manifest(folder, room.document)
+                    self.put_manifest(folder, room.document)
                     continue
                 stays = room.make(write_mode)
                 columns = written_columns(table.columns, str(table.id))
@@ -173,18 +136,18 @@ class FilesSink:
                 document |= {**stays, "primaryKey": _key(table)}
                 if document["parts"]:
                     self._same_shape(folder, room.document or {}, columns)
-                self._put_manifest(folder, document)
+                self.put_manifest(folder, document)
 
     def finish(self, stream: str, tables: Sequence[TableId]) -> None:
         """The manifests of these tables say that they are whole."""
         for table in tables:
-            folder = _folder(table)
-            with self._guard(folder):
-                room = Room(self._store, folder, stream)
+            folder = folder_of(table)
+            with self.guard(folder):
+                room = Room(self.store, folder, stream)
                 if room.ours and room.document is not None:
                     room.sweep()
                     room.document["complete"] = True
-                    self._put_manifest(folder, room.document)
+                    self.put_manifest(folder, room.document)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -197,9 +160,9 @@ class FilesSink:
         """Write one part and commit it with its record. See `Sink`."""
         if load.upsert:
             raise ConfigError("Files have no keys that upsert could match on.")
-        folder = _folder(load.table)
+        folder = folder_of(load.table)
         columns = written_columns(load.columns, str(load.table))
-        self._register(stream, folder)
+        self.register(stream, folder)
         with self._portion(stream, folder, load, columns) as (name, number):
             part = _Part(load, columns)
             self._write_part(f"{folder}/{name}", part, rows, mark)
@@ -214,7 +177,7 @@ class FilesSink:
         self, stream: str, folder: str, load: Load, columns: Sequence[Column]
     ) -> Iterator[tuple[str, int]]:
         """The name and number of this write's part: the first that is not committed yet."""
-        with self._guard(folder):
+        with self.guard(folder):
             document = self._opened(stream, folder, load.table, columns)
             done = [
                 part["portion"]
@@ -237,11 +200,11 @@ class FilesSink:
         self, stream: str, folder: str, table: TableId, columns: Sequence[Column]
     ) -> Document:
         """The table's manifest, with these columns."""
-        document = manifest.read(self._store, folder)
+        document = manifest.read(self.store, folder)
         if document is not None and document["stream"] != stream:
             raise TargetConflict(
-                f"{self._store.show(folder)} is of stream '{document['stream']}'.",
-                folder=self._store.show(folder),
+                f"{self.store.show(folder)} is of stream '{document['stream']}'.",
+                folder=self.store.show(folder),
             )
         fresh = self._fresh(stream, table.name, columns)
         if document is None:
@@ -250,7 +213,7 @@ class FilesSink:
             self._same_shape(folder, document, columns)
             return document
         document |= {name: fresh[name] for name in ("columns", "format", "compression", "csv")}
-        self._put_manifest(folder, document)
+        self.put_manifest(folder, document)
         return document
 
     def _same_shape(
@@ -264,9 +227,9 @@ class FilesSink:
             or document["csv"] != dialect
         ):
             raise TargetConflict(
-                f"{self._store.show(folder)} holds parts of other columns or of another format.",
+                f"{self.store.show(folder)} holds parts of other columns or of another format.",
                 remedy="Use truncate_and_load, or another folder.",
-                folder=self._store.show(folder),
+                folder=self.store.show(folder),
             )
 
     def _write_part(
@@ -279,7 +242,7 @@ class FilesSink:
             part.checkpoint = mark()
             return
         try:
-            with self._store.writing(path) as file:
+            with self.store.writing(path) as file:
                 made = encoder(file, self._format, self._compression, part.columns, self._csv)
                 part.take(made, first)
                 for block in several:
@@ -297,9 +260,8 @@ class FilesSink:
     ) -> Document | None:
         if not rejected:
             return None
-        name = f"{_folder(load.table)}-{load.chunk}-{number}.jsonl"
-        path = f"{OWN}/quarantine/{_safe(stream)}/{name}"
-        with self._store.writing(path) as file:
+        path = self.quarantine(stream, f"{folder_of(load.table)}-{load.chunk}-{number}")
+        with self.store.writing(path) as file:
             for row in rejected:
                 document = {**asdict(row), "table": str(row.table), "row": dict(row.row)}
                 line = json.dumps(document, ensure_ascii=False, default=str)
@@ -313,7 +275,7 @@ class FilesSink:
         assert part.checkpoint is not None
         key, record = part.checkpoint.key, dict(part.checkpoint.document)
         number = int(name.split(".")[0].rsplit("-", 1)[1])
-        with self._guard(folder):
+        with self.guard(folder):
             document = self._opened(stream, folder, part.load.table, part.columns)
             if part.rows:
                 document["parts"].append(
@@ -331,10 +293,10 @@ class FilesSink:
             document["records"][key] = record
             document["complete"] = False
             try:
-                self._put_manifest(folder, document)
+                self.put_manifest(folder, document)
             except ConnectionFailed:
                 # Whether it was put after all is settled by looking.
-                if manifest.read(self._store, folder) != json.loads(json.dumps(document)):
+                if manifest.read(self.store, folder) != json.loads(json.dumps(document)):
                     raise
 
     # Documents
@@ -356,35 +318,6 @@ class FilesSink:
             "complete": False,
             "records": {},
         }
-
-    def _put_manifest(self, folder: str, document: Document) -> None:
-        document["rows"] = sum(part["rows"] for part in document["parts"])
-        self._store.write_json(f"{folder}/{manifest.NAME}", document)
-
-    def _own(self, stream: str) -> Document:
-        found = self._store.read_json(_own_path(stream))
-        return found or {"stream": stream, "records": {}, "folders": []}
-
-    def _put_own(self, stream: str, own: Mapping[str, Any]) -> None:
-        if own["records"] or own["folders"]:
-            self._store.write_json(_own_path(stream), own)
-        else:
-            self._store.delete(_own_path(stream))
-
-    def _register(self, stream: str, folder: str) -> None:
-        """The stream's own document lists the folders in which its records may lie."""
-        with self._own_lock:
-            if (stream, folder) in self._registered:
-                return
-            own = self._own(stream)
-            if folder not in own["folders"]:
-                own["folders"].append(folder)
-                self._put_own(stream, own)
-            self._registered.add((stream, folder))
-
-    def _guard(self, folder: str) -> threading.RLock:
-        with self._lock:
-            return self._locks.setdefault(folder, threading.RLock())
 
 
 class _NoRows(Exception):
@@ -438,20 +371,6 @@ def _shown(value: pa.Scalar) -> str | None:
     except (OverflowError, ValueError):
         return "a zero date or an infinity"
     return plain.hex() if isinstance(plain, bytes) else None if plain is None else str(plain)
-
-
-def _safe(name: str) -> str:
-    """A name as one path component that nothing takes for a hidden or a private one."""
-    plain = quote(name, safe="")
-    return f"%{ord(plain[0]):02X}{plain[1:]}" if plain[:1] in ("_", ".") else plain or "%00"
-
-
-def _folder(table: TableId) -> str:
-    return _safe(f"{table.schema}.{table.name}" if table.schema else table.name)
-
-
-def _own_path(stream: str) -> str:
-    return f"{OWN}/{_safe(stream)}.json"
 
 
 def _key(table: TableSchema) -> list[str]:
