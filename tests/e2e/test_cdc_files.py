@@ -1,0 +1,341 @@
+"""A cdc into files: the load's files and the log of changes over them are the source's rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from streams_engine import State, Stream
+from streams_engine.errors import StreamsError
+from streams_engine.testing.servers import Server
+
+from .moving import End
+from .replaying import changes, counting, folder_files, replayed
+from .workload import NOTE, TABLES, Workload, make_tables
+
+SECONDS = 60
+FORMS = [("csv", "none"), ("jsonl", "gzip"), ("parquet", "zstd")]
+COLUMNS = ("id", "label", "amount", "note")
+
+
+@pytest.fixture(params=["mysql9", "pg18"])
+def source(request: pytest.FixtureRequest, database: Any) -> End:
+    """A database with a table of some rows, with a key and a long text."""
+    server: Server = request.getfixturevalue(request.param)
+    return filled(End(server, database(server)))
+
+
+def filled(end: End) -> End:
+    postgres = end.server.kind == "postgresql"
+    end.run(
+        "CREATE TABLE t (id bigint PRIMARY KEY, label varchar(40), amount decimal(12,3),"
+        f" note {'text' if postgres else 'mediumtext'})",
+        "CREATE TABLE bag (x int, y varchar(40))",
+    )
+    if postgres:
+        end.run("ALTER TABLE bag REPLICA IDENTITY FULL", "ALTER TABLE t ALTER note SET STORAGE"
+                " EXTERNAL")  # fmt: skip
+    end.run(
+        "INSERT INTO t VALUES "
+        + ", ".join(f"({i}, {'NULL' if i % 5 == 0 else repr(f'l {i}')}, {i}.125, '{NOTE}')"
+                    for i in range(200)),
+        "INSERT INTO bag VALUES (1, 'a'), (1, 'a'), (2, ''), (3, NULL)",
+    )  # fmt: skip
+    return end
+
+
+def change(end: End, first: int = 1000) -> None:
+    """One change of each kind."""
+    end.run(
+        f"INSERT INTO t VALUES ({first}, '', 1.5, NULL), ({first + 1}, 'a\"b,c', -2.25, 'x')",
+        "UPDATE t SET label = 'ünew' WHERE id BETWEEN 10 AND 40",
+        f"UPDATE t SET id = {first + 500}, amount = NULL WHERE id = {first}",
+        f"UPDATE t SET note = 'short' WHERE id = {first % 7 + 50}",
+        "DELETE FROM t WHERE id BETWEEN 100 AND 103",
+        "INSERT INTO bag VALUES (1, 'a'), (9, NULL)",
+        "DELETE FROM bag WHERE x = 2",
+        "UPDATE bag SET y = 'z' WHERE x = 3",
+    )
+
+
+def document(source: End, connection: Any, form: str, compression: str, **more: Any) -> Any:
+    kind = "s3" if "s3" in connection["spec"] else "files"
+    spec: dict[str, Any] = {"fileFormat": form, "format": {"compression": compression}}
+    if kind == "s3":
+        spec["upload"] = {"bucket": "box", "prefix": "in/step"}
+    return {
+        "mode": "cdc",
+        "name": "into files",
+        "source": {"connections": [{"connection": source.url}], "options": more.pop("from", {})},
+        "target": {"connection": connection, "spec": {kind: spec}},
+        **more,
+    }
+
+
+def local(folder: Path) -> Any:
+    return {"type": "files", "spec": {"files": {"basePath": str(folder)}}}
+
+
+def into(source: End, folder: Path, form: str = "parquet", compression: str = "none",
+         **more: Any) -> Stream:  # fmt: skip
+    return Stream.from_config(document(source, local(folder), form, compression, **more))
+
+
+def rows(source: End, table: str, columns: tuple[str, ...]) -> list[str]:
+    found = source.rows(f"SELECT {', '.join(columns)} FROM {table}")
+    return sorted(repr([None if v is None else str(v) for v in row]) for row in found)
+
+
+def same(source: End, files: Any, table: str = "t", columns: tuple[str, ...] = COLUMNS) -> None:
+    """The log over the load's rows is what the source holds."""
+    found = sorted(repr([row.get(c) for c in columns]) for row in replayed(files, table))
+    assert found == rows(source, table, columns)
+
+
+def both(source: End, files: Any) -> None:
+    same(source, files)
+    same(source, files, "bag", ("x", "y"))
+
+
+@pytest.mark.parametrize(("form", "compression"), FORMS)
+def test_the_log_over_the_load_is_the_source(
+    source: End, tmp_path: Path, form: str, compression: str
+) -> None:
+    with into(source, tmp_path, form, compression) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        change(source)
+        assert stream.catch_up(SECONDS), stream.error
+        both(source, folder_files(tmp_path))
+        stream.stop()
+    change(source, 3000)  # while nobody follows
+    with into(source, tmp_path, form, compression) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        change(source, 5000)
+        assert stream.catch_up(SECONDS), stream.error
+        files = folder_files(tmp_path)
+        both(source, files)
+        stream.stop()
+    assert len(counting(files, "t")) >= 3
+    told = [row for row, _ in changes(files, "t")]
+    assert {row["_op"] for row in told} == {"insert", "update", "delete"}
+    assert all(row["_position"] and row["_committed_at"] for row in told)
+    if source.server.kind == "postgresql":
+        # A long text that an update left alone is not in its log.
+        assert any(row["_missing"] == '["note"]' and row["note"] is None for row in told)
+
+
+def test_many_transactions_are_one_file(source: End, tmp_path: Path) -> None:
+    with into(source, tmp_path) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        for i in range(300):
+            source.run(f"UPDATE t SET amount = {i} WHERE id = {i % 9}")
+        assert stream.catch_up(SECONDS), stream.error
+        stats = stream.stats()
+        stream.stop()
+    files = folder_files(tmp_path)
+    same(source, files)
+    assert len(counting(files, "t")) < 20
+    assert stats.changes is not None and stats.changes.transactions >= 300
+
+
+@pytest.mark.parametrize(("form", "compression"), FORMS)
+def test_truncate_and_a_column_added(
+    source: End, tmp_path: Path, form: str, compression: str
+) -> None:
+    with into(source, tmp_path, form, compression) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("INSERT INTO bag VALUES (7, 'gone')", "TRUNCATE TABLE bag",
+                   "INSERT INTO bag VALUES (8, 'stays')")  # fmt: skip
+        change(source)
+        source.run("ALTER TABLE t ADD COLUMN extra int", "UPDATE t SET extra = id WHERE id < 5",
+                   "INSERT INTO t (id, extra) VALUES (-1, 2)",
+                   "CREATE TABLE more (id int PRIMARY KEY, v int)",
+                   "INSERT INTO more VALUES (1, 2), (2, 3)")  # fmt: skip
+        assert stream.catch_up(SECONDS), stream.error
+        stream.stop()
+    files = folder_files(tmp_path)
+    same(source, files, "t", (*COLUMNS, "extra"))
+    same(source, files, "bag", ("x", "y"))
+    assert "truncate" in [row["_op"] for row, _ in changes(files, "bag")]
+    versions = json.loads(files["t/_manifest.json"])["changes"]["versions"]
+    assert len(versions) == 2
+    assert [c["name"] for c in versions[1]["columns"]][8:9] == ["extra"]
+
+
+def test_a_renamed_table_is_refused(mysql9: Server, database: Any, tmp_path: Path) -> None:
+    source = filled(End(mysql9, database(mysql9)))
+    with into(source, tmp_path) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("ALTER TABLE t RENAME TO u", "INSERT INTO u (id) VALUES (-5)")
+        assert not stream.catch_up(SECONDS)
+        assert stream.wait(timeout=SECONDS) == "FAILED"
+    assert isinstance(stream.error, StreamsError)
+    assert stream.error.code == "SCHEMA_CHANGE_REFUSED" and "renamed" in str(stream.error)
+    assert stream.error.remedy
+
+
+def test_begun_anew_its_own_files_go(source: End, tmp_path: Path) -> None:
+    for _ in range(2):
+        with into(source, tmp_path) as stream:
+            stream.start(fresh=True)
+            assert stream.catch_up(SECONDS), stream.error
+            change(source, random.randint(10**6, 10**9))
+            assert stream.catch_up(SECONDS), stream.error
+            stream.stop()
+        files = folder_files(tmp_path)
+        both(source, files)
+        assert len([path for path in files if path.startswith("t/_changes/")]) == len(
+            counting(files, "t")
+        )
+
+
+def test_without_a_load_there_is_the_log_alone(source: End, tmp_path: Path) -> None:
+    with into(source, tmp_path, **{"from": {"initialLoad": False}}) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("DELETE FROM t WHERE id = 3")
+        assert stream.catch_up(SECONDS), stream.error
+        stream.stop()
+    files = folder_files(tmp_path)
+    told = [(row["_op"], row["_before_id"], row["id"]) for row, _ in changes(files, "t")]
+    assert told == [("delete", "3", None)]
+
+
+# S3
+
+KEY, SECRET = "the-key", "the-s3cret"
+
+
+@pytest.fixture
+def bucket() -> Iterator[tuple[Any, str]]:
+    """A client, and the address, of a private S3 with the empty bucket ``box``."""
+    moto = ThreadedMotoServer(port=0)
+    moto.start()
+    address = "http://{}:{}".format(*moto.get_host_and_port())
+    client = boto3.client(
+        "s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+    )  # fmt: skip
+    client.create_bucket(Bucket="box")
+    yield client, address
+    for path in bucket_files(client):  # the server forgets nothing while the process lives
+        client.delete_object(Bucket="box", Key=f"in/step/{path}")
+    client.delete_bucket(Bucket="box")
+    client.close()
+    moto.stop()
+
+
+def bucket_files(client: Any) -> dict[str, bytes]:
+    found = client.list_objects_v2(Bucket="box", Prefix="in/step/")["Contents"]
+    return {
+        item["Key"].removeprefix("in/step/"): client.get_object(Bucket="box", Key=item["Key"])[
+            "Body"
+        ].read()
+        for item in found
+    }
+
+
+def test_into_a_bucket(source: End, bucket: tuple[Any, str]) -> None:
+    client, address = bucket
+    credentials = {"accessKey": KEY, "secretKey": SECRET}
+    s3 = {"region": "us-east-1", "endpoint": address, "credentials": credentials}
+    told = document(source, {"type": "files", "spec": {"s3": s3}}, "parquet", "zstd")
+    for first in (1000, 3000):
+        with Stream.from_config(told) as stream:
+            stream.start()
+            assert stream.catch_up(SECONDS), stream.error
+            change(source, first)
+            assert stream.catch_up(SECONDS), stream.error
+            stream.stop()
+        both(source, bucket_files(client))
+
+
+# Kills
+
+CHILD = """
+import json, logging, os, signal, sys
+import streams_engine.faults as faults
+import streams_engine.runtime.following as following
+from streams_engine import Stream
+config, point, count = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+following.GATHER_SECONDS = 0.1
+logging.basicConfig(level=logging.ERROR)
+
+def reached(here):
+    global count
+    if point in (here, "any"):
+        count -= 1
+        if count < 0:
+            print("killed at", here, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+faults.install(reached)
+stream = Stream.from_config(config)
+try:
+    stream.run()
+except Exception as error:
+    print("failed", error, flush=True)
+"""
+
+POINTS = ("handover: view opened", "handover: structure made", "handover: rows copied",
+          "handover: keys built", "handover: load recorded", "log: opened", "log: fetched",
+          "apply: done", "commit: before", "commit: after", "acknowledge: after",
+          "ddl: recorded")  # fmt: skip
+
+
+def killed(config: Any, point: str, count: int) -> None:
+    command = [sys.executable, "-c", CHILD, json.dumps(config), point, str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as child:
+        try:
+            told, _ = child.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+    assert "killed at" in told, f"{point}: {told}"
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_killed_at_every_point(source: End, tmp_path: Path, form: str) -> None:
+    make_tables_beside(source)
+    config = document(source, local(tmp_path), form, "none")
+    chosen = random.Random(7)
+    with Workload(source, 7, pause=0.005).running():
+        for point in POINTS:
+            if point == "ddl: recorded":
+                source.run("ALTER TABLE keyed ADD COLUMN extra int")
+            later = point.split(":")[0] in ("apply", "commit", "acknowledge")
+            killed(config, point, chosen.randint(0, 4) if later else 0)
+        for _ in range(3):
+            killed(config, "any", chosen.randint(0, 40))
+    with Stream.from_config(config) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        assert stream.state is State.RUNNING
+        stream.stop()
+    files = folder_files(tmp_path)
+    for table, columns in TABLES.items():
+        same(source, files, table, columns)
+    for table in TABLES:
+        left = [path for path in files if path.startswith(f"{table}/_changes/")]
+        assert sorted(left) == counting(files, table), "what never counted is gone"
+
+
+def make_tables_beside(source: End) -> None:
+    """The workload's tables in place of the fixture's."""
+    source.run("DROP TABLE t", "DROP TABLE bag")
+    make_tables(source, 300)
