@@ -30,6 +30,7 @@ from benchmarks.routes import Figure, at_least, at_most_seconds, faster, no_slow
 __all__ = ["PARTS", "Given", "run_part"]
 
 SUBSCRIPTION = "PostgreSQL's subscription"
+SLOW_ROUNDS = 2
 LIMIT = at_most_seconds(1.2)
 MOST_MB = 400
 MEDIAN_MS, LATE_MS = 10, 60
@@ -59,6 +60,8 @@ class Given:
     peers: Sequence[str] | None
     until: float
     """After this moment no second round is begun."""
+    slow_until: float = float("inf")
+    """After this moment slow peers are left out."""
     rates: dict[tuple[str, str], float] = field(default_factory=dict)
     """Rows a second by (part, contender)."""
 
@@ -101,6 +104,8 @@ def compare(bench: Bench, given: Given, name: str, comparison: Comparison) -> Pa
         turn = number % len(readers)
         for reader in readers[turn:] + readers[:turn]:
             if reader.name in failures or number >= reader.most_rounds:
+                continue
+            if reader.most_rounds <= SLOW_ROUNDS and time.monotonic() > given.slow_until:
                 continue
             try:
                 runs.setdefault(reader.name, []).append(_read(reader, log))
