@@ -291,12 +291,26 @@ class Follower:
 
     def _converted(self, batch: ChangeBatch) -> tuple[Changes, np.ndarray] | None:
         table = self.tables[self._with_alias(batch.table)]
-        before = len(self._rejected)
+        before, known = len(self._rejected), len(table.replaced)
         found = table.changes(batch, self._rejected)
+        if len(table.replaced) > known:
+            self._note_replaced(table)
         counts = self._counts.setdefault(table.mapping.source.id, [0, 0])
         counts[0] += 0 if found is None else len(found[0].op)
         counts[1] += len(self._rejected) - before
         return found
+
+    def _note_replaced(self, table: Followed) -> None:
+        self.counters.found(
+            Finding(
+                Severity.WARNING,
+                "zero-dates",
+                f"{table.mapping.source.id}.{column}",
+                "Zero or partial dates in the log became NULL (zeroDates: null).",
+                "Choose zeroDates error, or text with a text type, to keep them.",
+            )
+            for column in table.replaced
+        )
 
     def _with_alias(self, table: TableId) -> TableId:
         return TableId(table.schema, table.name, self.alias)

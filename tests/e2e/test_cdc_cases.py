@@ -206,3 +206,49 @@ def test_e119_a_thousand_columns(source: End, target: End) -> None:
     assert target.rows("SELECT * FROM wide ORDER BY id") == [
         (key, *range(999), -1) for key in (1, 2)
     ]
+
+
+def aside(target: End) -> list[tuple[Any, ...]]:
+    """Keys and reasons of the rows that were set aside."""
+    if is_postgres(target):
+        query = "SELECT source_row->>'id', reason FROM streams_engine.quarantine ORDER BY id"
+    else:
+        query = (
+            "SELECT JSON_UNQUOTE(JSON_EXTRACT(source_row, '$.id')), reason"
+            " FROM streams_engine_quarantine ORDER BY id"
+        )
+    return target.rows(query)
+
+
+@pytest.mark.parametrize(("source_name", "target_name"), [("mysql9", "pg18"), ("pg18", "mysql9")])
+def test_d108_rows_that_fit_no_type_are_set_aside_alike(
+    source_name: str, target_name: str, request: pytest.FixtureRequest, database: Any
+) -> None:
+    """By load and by log with the same reason; the rows beside them arrive."""
+    server: Server = request.getfixturevalue(target_name)
+    target = End(server, database(server))
+    with prepared(request.getfixturevalue(source_name), database) as source:
+        bad = "'infinity'" if is_postgres(source) else "'0000-00-00'"
+        setting = "SET timezone = 'UTC'" if is_postgres(source) else "SET sql_mode = ''"
+        source.run("CREATE TABLE z (id int PRIMARY KEY, d date NOT NULL)")
+        source.run(setting, f"INSERT INTO z VALUES (1, {bad}), (2, '2020-01-01')")
+        with following(source, target, tables=["z"], on_error="quarantine") as stream:
+            source.run(setting, f"INSERT INTO z VALUES (3, {bad}), (4, '2020-01-01')")
+            source.run(setting, f"UPDATE z SET d = {bad} WHERE id = 2")
+            caught_up(stream)
+            stats = stream.stats()
+    assert target.rows("SELECT id FROM z ORDER BY id") == [(2,), (4,)]
+    found = aside(target)
+    assert [key for key, _ in found] == ["1", "3", "2"]
+    assert len({reason for _, reason in found}) == 1, found
+    assert stats.target.failed_counter == 3
+
+
+def test_c70_zero_dates_of_the_log_are_told_of(mysql: End, target: End) -> None:
+    mysql.run("CREATE TABLE z (id int PRIMARY KEY, d date)")
+    with following(mysql, target, tables=["z"]) as stream:
+        mysql.run("SET sql_mode = ''", "INSERT INTO z VALUES (1, '0000-00-00'), (2, '2020-00-01')")
+        caught_up(stream)
+        told = [f.object for f in stream.stats().findings if f.code == "zero-dates"]
+    assert target.rows("SELECT * FROM z ORDER BY id") == [(1, None), (2, None)]
+    assert len(told) == 1 and told[0].endswith("z.d")
