@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from benchmarks.cdc.contenders import child
@@ -112,9 +112,8 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         yield process
         if process.stdin and not process.stdin.closed:
             process.stdin.close()
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -127,7 +126,7 @@ def _await_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     if line != "ready":
-        raise Failed(f"a process of the run did not begin: {line or process.wait(10)}")
+        raise Failed(f"a process of the run did not begin: {line or 'it said nothing'}")
 
 
 def _report(process: subprocess.Popen[str], seconds: float) -> dict[int, float]:

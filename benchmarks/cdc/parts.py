@@ -422,7 +422,8 @@ def run_part(bench: Bench, given: Given, name: str) -> Part:
     """One part; what cannot be had is said in it."""
     try:
         return PARTS[name](bench, given, name)
-    except (Unavailable, Failed) as error:
+    except Exception as error:  # what the other parts found is not to be lost
         part = Part(name, name, 0, 0)
-        part.rows.append(Row("ours", "", holds=False, failed=str(error)))
+        said = str(error) or type(error).__name__
+        part.rows.append(Row("ours", "", holds=False, failed=said.splitlines()[0]))
         return part
