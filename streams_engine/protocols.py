@@ -406,6 +406,11 @@ class ChangeWriter(Protocol):
     document: Mapping[str, Any] | None
     """What the last commit under this key said, also of an earlier process; None: nothing."""
 
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What this target cannot do as well as promised."""
+        ...
+
     def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
         """Apply steps in order within the transaction that `commit` ends, begun if need be.
 

@@ -106,6 +106,8 @@ class Stream:
     def _set_up(self, config: StreamConfig, resolvers: Mapping[str, Resolver] | None) -> None:
         _refuse_meaningless(config)
         self._config = config
+        # Digests of the document, which does not change: asked for with every look at the stats.
+        self._name, self._config_id = config.name, f"config_{config.identity()[:27]}"
         self._resolvers = resolvers or {}
         limits = config.document.limits
         rows = 0 if self._follows else limits.number_of_events
@@ -135,7 +137,7 @@ class Stream:
     @property
     def name(self) -> str:
         """The name under which its checkpoint is kept."""
-        return self._config.name
+        return self._name
 
     @property
     def state(self) -> State:
@@ -151,7 +153,7 @@ class Stream:
         """A frozen copy of the counters."""
         return self._counters.freeze(
             name=self.name,
-            config_id=f"config_{self._config.identity()[:27]}",
+            config_id=self._config_id,
             stream_id=self._stream_id,
             state=self.state,
             reporting_interval=self._config.document.reporting_interval,

@@ -74,6 +74,8 @@ class NullSink:
 class NullWriter:
     """Counts changes, and keeps the position."""
 
+    findings: Sequence[Finding] = ()
+
     def __init__(self, sink: NullSink, stream: str, key: str) -> None:
         self._sink = sink
         self._stream = stream

@@ -61,11 +61,12 @@ class Changes:
         )
 
 
-def net(shape: Shape, several: Sequence[Changes]) -> list[NetChanges]:
+def net(shape: Shape, several: Sequence[Changes], *, in_place: bool = False) -> list[NetChanges]:
     """The changes of one table, in order, as few sets that are to be applied in order.
 
     One set, but where an update moved a row to another key without carrying all its values:
-    what is missing is on the target, so the row moves there, by itself.
+    what is missing is on the target, so the row moves there, by itself. ``in_place``: every
+    row that moves does so, for those that refer to it would else see it go.
     """
     changes = _joined(several)
     if not shape.key:
@@ -74,8 +75,8 @@ def net(shape: Shape, several: Sequence[Changes]) -> list[NetChanges]:
     if codes is None:
         return [NetChanges(shape.table, shape.columns, shape.key, inserts=changes.after)]
     moved = (changes.op == Op.UPDATE) & (codes.old != codes.new)
-    alone = moved & _any_missing(changes) if changes.missing else None
-    if alone is None or not alone.any():
+    alone = moved if in_place else moved & _any_missing(changes)
+    if not alone.any():
         return _keyed(shape, changes, codes, moved)
     found: list[NetChanges] = []
     start = 0
@@ -127,6 +128,8 @@ def _concat(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _any_missing(changes: Changes) -> np.ndarray:
+    if not changes.missing:
+        return np.zeros(len(changes.op), bool)
     found: np.ndarray = np.logical_or.reduce(list(changes.missing.values()))
     return found
 
@@ -148,7 +151,7 @@ def _key_codes(shape: Shape, changes: Changes) -> _Codes | None:
     new = [changes.after.column(name) for name in shape.key]
     if changes.before is None:
         numbers = _numbers(new)
-        if not changes.op.any() and len(np.unique(numbers)) == rows:
+        if not changes.op.any() and _all_differ(numbers):
             return None
         return _Codes(numbers, numbers)
     old = [changes.before.column(name) for name in shape.key]
@@ -158,6 +161,11 @@ def _key_codes(shape: Shape, changes: Changes) -> _Codes | None:
     found[inserted] = after[inserted]
     after[deleted] = found[deleted]
     return _Codes(found, after)
+
+
+def _all_differ(numbers: np.ndarray) -> bool:
+    """True where no number occurs twice; mostly they rise, and need not be sorted."""
+    return bool((numbers[1:] > numbers[:-1]).all()) or len(np.unique(numbers)) == len(numbers)
 
 
 def _numbers(columns: Sequence[pa.Array]) -> np.ndarray:

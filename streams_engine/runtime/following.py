@@ -21,7 +21,7 @@ from streams_engine.changes import (
     SchemaChange,
     Truncate,
 )
-from streams_engine.errors import StreamsError
+from streams_engine.errors import RowRejected, StreamsError
 from streams_engine.faults import reach
 from streams_engine.model import Finding, Position, Severity, TableId
 from streams_engine.protocols import (
@@ -56,12 +56,17 @@ ATTEMPTS = 8
 
 LONGEST_WAIT = 30.0
 
+FOREIGN_KEY = "23503"
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
 
 class Restart(Exception):
     """The session has to begin anew from the last durable position: nothing is wrong."""
 
 
 Converted = tuple[ChangeBatch, tuple[Changes, np.ndarray] | None]
+Edge = tuple[int, Emptied | None]
+"""(where a span ends, what comes between it and the next one)"""
 
 Evolve = Callable[[SchemaChange, ChangeWriter, bool], Followed | None]
 """(change, writer, something is applied and not yet committed) -> how the table goes on."""
@@ -126,6 +131,7 @@ class Follower:
     def _session(self) -> None:
         self._forget()
         with self.sink.follow(self.stream, self.key) as writer:
+            self.counters.found(writer.findings)
             if isinstance(writer, LogWriter):
                 self.counters.found(unlogged(self.tables))
             document = writer.document or {}
@@ -182,12 +188,22 @@ class Follower:
                 applied = writer.append(logged, changes.position, changes.committed_at)
                 self.counters.sent(applied.bytes)
             return bool(logged)
-        steps = self._steps(changes)
-        if steps:
+        batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
+        converted = [(batch, self._converted(batch)) for batch in batches]
+        steps = self._steps(changes, converted, self._edges(changes, batches))
+        if not steps:
+            return False
+        try:
             applied = writer.apply(steps)
-            self._note_unmet(applied.unmet)
-            self.counters.sent(applied.bytes)
-        return bool(steps)
+        except RowRejected as error:
+            # Where foreign keys act on the target, the log's own order breaks none.
+            if self._applied or error.details.get("sqlstate") != FOREIGN_KEY:
+                raise
+            writer.abandon()
+            applied = writer.apply(self._steps(changes, converted, self._singly(changes, batches)))
+        self._note_unmet(applied.unmet)
+        self.counters.sent(applied.bytes)
+        return True
 
     def _gather(self, changes: ChangeSet) -> None:
         before = self._gathered
@@ -236,10 +252,11 @@ class Follower:
         followed = self.evolve(change, writer, self._applied)
         if isinstance(writer, LogWriter):
             demand_name(self.tables.get(self._with_alias(change.table)), followed)
-        old = self.tables.pop(change.table, None)
+        name = self._with_alias(change.table)
+        old = self.tables.pop(name, None)
         if followed is not None:
             self.tables[followed.mapping.source.id] = followed
-        if old is not None and (followed is None or followed.mapping.source.id != change.table):
+        if old is not None and (followed is None or followed.mapping.source.id != name):
             reader.adopt(self._own(change.table), None)
         if followed is not None:
             reader.adopt(self._own(followed.mapping.source.id), followed.tracked)
@@ -275,12 +292,10 @@ class Follower:
 
     # From log to net changes
 
-    def _steps(self, changes: ChangeSet) -> list[NetChanges | Emptied]:
-        """What the set comes to, in spans: a truncation, or a row whose foreign keys act, has to
-        find all that came before it, and nothing of what came after."""
-        batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
-        edges = self._edges(changes, batches)
-        converted = [(batch, self._converted(batch)) for batch in batches]
+    def _steps(
+        self, changes: ChangeSet, converted: Sequence[Converted], edges: Sequence[Edge]
+    ) -> list[NetChanges | Emptied]:
+        """What the set comes to, span by span between the edges."""
         steps: list[NetChanges | Emptied] = []
         low = -1
         for seq, between in edges:
@@ -315,11 +330,16 @@ class Follower:
     def _with_alias(self, table: TableId) -> TableId:
         return TableId(table.schema, table.name, self.alias)
 
-    def _edges(
-        self, changes: ChangeSet, batches: Sequence[ChangeBatch]
-    ) -> list[tuple[int, Emptied | None]]:
-        """Where a span ends, and what comes between it and the next one."""
-        edges: list[tuple[int, Emptied | None]] = []
+    def _singly(self, changes: ChangeSet, batches: Sequence[ChangeBatch]) -> list[Edge]:
+        """Each change is a span of its own."""
+        each = [(int(seq), None) for batch in batches for seq in batch.seq]
+        return sorted([*self._edges(changes, batches), *each], key=lambda edge: edge[0])
+
+    def _edges(self, changes: ChangeSet, batches: Sequence[ChangeBatch]) -> list[Edge]:
+        """Where a span ends, and what comes between it and the next one: a truncation, or a row
+        whose foreign keys act, has to find all that came before it, and nothing of what came
+        after."""
+        edges: list[Edge] = []
         for part in changes.parts:
             if isinstance(part, Truncate):
                 targets = [
@@ -347,7 +367,8 @@ class Follower:
         steps: list[NetChanges | Emptied] = []
         for name, several in parts.items():
             table = self.tables[name]
-            steps += [table.stepped(step) for step in net(table.shape, several)]
+            nets = net(table.shape, several, in_place=any(table.cascades))
+            steps += [table.stepped(step) for step in nets]
         return steps
 
     def _within_span(

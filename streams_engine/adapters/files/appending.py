@@ -52,6 +52,8 @@ STAMP = pa.struct([("position", pa.string()), ("committed_at", pa.timestamp("us"
 class FilesWriter:
     """One log's way into files. See `LogWriter`."""
 
+    findings: Sequence[Finding] = ()
+
     def __init__(self, sink: FilesSink, path: str, log: LogDocument) -> None:
         self._sink = sink
         self._store = sink.store

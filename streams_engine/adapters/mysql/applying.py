@@ -26,6 +26,8 @@ __all__ = ["MysqlChangeWriter"]
 class MysqlChangeWriter:
     """Changes on a connection of its own, whose transaction `commit` ends. Used by one thread."""
 
+    findings: Sequence[Finding] = ()
+
     def __init__(
         self, connection: Any, changer: Changer, state: StateTable, stream: str, key: str
     ) -> None:

@@ -135,7 +135,7 @@ class PostgresChangeWriter:
             self._state.save(self._connection, self._stream, records)
         if rejected:
             self._state.set_aside(self._connection, self._stream, rejected)
-        with translating("writing the position"):
+        with translating("committing changes"):
             ours = self._state.advance(
                 self._connection, self._stream, self._key, self._epoch, document
             )
@@ -146,8 +146,6 @@ class PostgresChangeWriter:
                 "kept here.",
                 remedy="Run a stream in one process at a time.",
             )
-        with translating("committing changes"):
-            self._connection.commit()
         self._changer.ended(committed=True)
         self.document = document
 

@@ -182,13 +182,22 @@ class StateTable:
         epoch: int,
         document: Mapping[str, Any],
     ) -> bool:
-        """Put a claimed record in the caller's transaction. False where it was claimed since."""
+        """Put a claimed record and commit, in one round trip. False where the record was claimed
+        since: then nothing of the transaction stays."""
+        # The division fails the transaction where no row was found: COMMIT then rolls back.
         query = sql.SQL(
-            "UPDATE {} SET document = %s, updated_at = now() WHERE stream = %s AND key = %s"
-            " AND (document ->> 'epoch')::bigint = %s"
+            "WITH moved AS (UPDATE {} SET document = %s, updated_at = now() WHERE stream = %s"
+            " AND key = %s AND (document ->> 'epoch')::bigint = %s RETURNING 1)"
+            " SELECT 1 / count(*) FROM moved"
         ).format(self._state)
         text = json.dumps({**document, "epoch": epoch})
-        return connection.execute(query, (text, stream, key, epoch)).rowcount == 1
+        try:
+            with connection.pipeline():
+                connection.execute(query, (text, stream, key, epoch))
+                connection.commit()
+        except psycopg.errors.DivisionByZero:
+            return False
+        return True
 
     def forget(self, connection: psycopg.Connection, stream: str) -> None:
         """Remove a stream's records, then what of the state is empty; the caller commits."""
