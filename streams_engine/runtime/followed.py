@@ -128,9 +128,14 @@ class Followed:
         )
 
     def _rejected(self, batch: ChangeBatch, index: int, rows: BadRows) -> Rejected:
-        values = {n: _text(batch.after.column(n)[index]) for n in batch.after.schema.names}
         reason = f"column {rows.column}: {rows.reason}"
-        return Rejected(self.mapping.source.id, reason, "POLICY", values)
+        return Rejected(self.mapping.source.id, reason, "POLICY", _shown(batch, index))
+
+    def refused(self, batch: ChangeBatch, index: int, error: RowRejected) -> Rejected:
+        """A change that the target refused, to be set aside."""
+        code = error.details.get("sqlstate") or error.details.get("errno") or "RANGE"
+        reason = f"{Op(batch.op[index]).name}: {error.message}"
+        return Rejected(self.mapping.source.id, reason, str(code), _shown(batch, index))
 
 
 def follow(
@@ -212,6 +217,13 @@ def _is_key(table: TableSchema, identity: tuple[str, ...]) -> bool:
         )
 
     return any(fits(index) for index in (table.primary_key, *table.indexes))
+
+
+def _shown(batch: ChangeBatch, index: int) -> dict[str, str | None]:
+    """The new values of a change; the old identity of a deletion."""
+    gone = batch.op[index] == Op.DELETE and batch.before is not None
+    values = batch.before if gone and batch.before is not None else batch.after
+    return {name: _text(values.column(name)[index]) for name in values.schema.names}
 
 
 def _text(value: pa.Scalar) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,16 +15,13 @@ import numpy as np
 from streams_engine.changes import (
     ChangeBatch,
     ChangeSet,
-    Emptied,
-    LoggedChanges,
-    NetChanges,
     SchemaChange,
-    Truncate,
 )
 from streams_engine.errors import RowRejected, StreamsError
 from streams_engine.faults import reach
 from streams_engine.model import Finding, Position, Severity, TableId
 from streams_engine.protocols import (
+    Applied,
     ChangeReader,
     ChangeSink,
     ChangeSource,
@@ -32,10 +29,11 @@ from streams_engine.protocols import (
     LogWriter,
     Rejected,
 )
-from streams_engine.runtime.compaction import Changes, net
+from streams_engine.runtime.compaction import Changes
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
 from streams_engine.runtime.keeping import demand_name, unlogged
+from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
 
 __all__ = ["Follower", "Restart"]
@@ -64,12 +62,24 @@ class Restart(Exception):
     """The session has to begin anew from the last durable position: nothing is wrong."""
 
 
-Converted = tuple[ChangeBatch, tuple[Changes, np.ndarray] | None]
-Edge = tuple[int, Emptied | None]
-"""(where a span ends, what comes between it and the next one)"""
-
 Evolve = Callable[[SchemaChange, ChangeWriter, bool], Followed | None]
 """(change, writer, something is applied and not yet committed) -> how the table goes on."""
+
+
+def first_refused(spans: Spans, writer: ChangeWriter) -> int:
+    """The first change that the target refuses, in the order of the log."""
+    order = spans.order
+    low, high = 0, len(order) - 1
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            writer.apply(spans.before(order[middle] + 1).steps(singly=True))
+            low = middle + 1
+        except RowRejected:
+            high = middle
+        finally:
+            writer.abandon()
+    return order[low]
 
 
 @dataclass
@@ -182,28 +192,50 @@ class Follower:
 
     def _apply(self, changes: ChangeSet, writer: ChangeWriter) -> bool:
         """Give the set's changes to the target; False where there were none."""
+        spans = self._spans(changes)
         if isinstance(writer, LogWriter):
-            logged = self._logged(changes)
+            logged = spans.logged()
             if logged or changes.position is not None:
                 applied = writer.append(logged, changes.position, changes.committed_at)
                 self.counters.sent(applied.bytes)
             return bool(logged)
-        batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
-        converted = [(batch, self._converted(batch)) for batch in batches]
-        steps = self._steps(changes, converted, self._edges(changes, batches))
+        steps = spans.steps()
         if not steps:
             return False
         try:
             applied = writer.apply(steps)
         except RowRejected as error:
-            # Where foreign keys act on the target, the log's own order breaks none.
-            if self._applied or error.details.get("sqlstate") != FOREIGN_KEY:
+            if self._applied:  # a part of its transaction is applied already: it cannot be undone
                 raise
             writer.abandon()
-            applied = writer.apply(self._steps(changes, converted, self._singly(changes, batches)))
+            applied = self._persist(spans, writer, error)
         self._note_unmet(applied.unmet)
         self.counters.sent(applied.bytes)
         return True
+
+    def _persist(self, spans: Spans, writer: ChangeWriter, error: RowRejected) -> Applied:
+        """Apply a set that was refused: in the order of the log where foreign keys act, which
+        breaks none, and without the rows that are at fault where those may be set aside."""
+        if error.details.get("sqlstate") == FOREIGN_KEY:
+            try:
+                return writer.apply(spans.steps(singly=True))
+            except RowRejected as again:
+                writer.abandon()
+                error = again
+        while any(table.quarantine for table in self.tables.values()):
+            seq = first_refused(spans, writer)
+            batch, row = spans.at(seq)
+            table = self.tables[self._with_alias(batch.table)]
+            self._rejected.append(table.refused(batch, row, error))
+            counts = self._counts[table.mapping.source.id]
+            counts[0], counts[1] = counts[0] - 1, counts[1] + 1
+            spans = spans.without(seq)
+            try:
+                return writer.apply(spans.steps(singly=True))
+            except RowRejected as again:
+                writer.abandon()
+                error = again
+        raise error
 
     def _gather(self, changes: ChangeSet) -> None:
         before = self._gathered
@@ -290,19 +322,12 @@ class Follower:
             for table in unmet
         )
 
-    # From log to net changes
+    # From log to target
 
-    def _steps(
-        self, changes: ChangeSet, converted: Sequence[Converted], edges: Sequence[Edge]
-    ) -> list[NetChanges | Emptied]:
-        """What the set comes to, span by span between the edges."""
-        steps: list[NetChanges | Emptied] = []
-        low = -1
-        for seq, between in edges:
-            steps += self._span(converted, low, seq)
-            steps += [] if between is None else [between]
-            low = seq
-        return steps + self._span(converted, low, None)
+    def _spans(self, changes: ChangeSet) -> Spans:
+        batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
+        converted = [(batch, self._converted(batch)) for batch in batches]
+        return Spans(self.tables, self.alias, changes, converted)
 
     def _converted(self, batch: ChangeBatch) -> tuple[Changes, np.ndarray] | None:
         table = self.tables[self._with_alias(batch.table)]
@@ -329,82 +354,6 @@ class Follower:
 
     def _with_alias(self, table: TableId) -> TableId:
         return TableId(table.schema, table.name, self.alias)
-
-    def _singly(self, changes: ChangeSet, batches: Sequence[ChangeBatch]) -> list[Edge]:
-        """Each change is a span of its own."""
-        each = [(int(seq), None) for batch in batches for seq in batch.seq]
-        return sorted([*self._edges(changes, batches), *each], key=lambda edge: edge[0])
-
-    def _edges(self, changes: ChangeSet, batches: Sequence[ChangeBatch]) -> list[Edge]:
-        """Where a span ends, and what comes between it and the next one: a truncation, or a row
-        whose foreign keys act, has to find all that came before it, and nothing of what came
-        after."""
-        edges: list[Edge] = []
-        for part in changes.parts:
-            if isinstance(part, Truncate):
-                targets = [
-                    self.tables[found].mapping.target.id
-                    for table in part.tables
-                    if (found := self._with_alias(table)) in self.tables
-                ]
-                if targets:
-                    edges.append((part.seq, Emptied(tuple(targets), part.restart_identity)))
-        for batch in batches:
-            for first, end in self.tables[self._with_alias(batch.table)].acting(batch):
-                edges += [(first, None), (end, None)]
-        return sorted(edges, key=lambda edge: edge[0])
-
-    def _span(
-        self,
-        converted: Sequence[Converted],
-        low: int,
-        high: int | None,
-    ) -> list[NetChanges | Emptied]:
-        """The net changes of all tables with ``low`` <= seq < ``high``."""
-        parts: dict[TableId, list[Changes]] = {}
-        for name, part, _ in self._within_span(converted, low, high):
-            parts.setdefault(name, []).append(part)
-        steps: list[NetChanges | Emptied] = []
-        for name, several in parts.items():
-            table = self.tables[name]
-            nets = net(table.shape, several, in_place=any(table.cascades))
-            steps += [table.stepped(step) for step in nets]
-        return steps
-
-    def _within_span(
-        self, converted: Sequence[Converted], low: int, high: int | None
-    ) -> Iterator[tuple[TableId, Changes, np.ndarray]]:
-        """(table, its changes, their order) of what has ``low`` <= seq < ``high``."""
-        for batch, found in converted:
-            if found is None:
-                continue
-            changes, seq = found
-            start = int(np.searchsorted(seq, low))
-            end = len(seq) if high is None else int(np.searchsorted(seq, high))
-            if end > start:
-                part = changes if end - start == len(seq) else changes.part(start, end)
-                yield self._with_alias(batch.table), part, seq[start:end]
-
-    # From log to log
-
-    def _logged(self, changes: ChangeSet) -> list[LoggedChanges | Emptied]:
-        """Every change of the set; a truncation comes after all that came before it."""
-        converted = [
-            (part, self._converted(part)) for part in changes.parts if isinstance(part, ChangeBatch)
-        ]
-        logged: list[LoggedChanges | Emptied] = []
-        low = -1
-        for seq, between in (*self._edges(changes, ()), (None, None)):
-            for name, part, order in self._within_span(converted, low, seq):
-                logged.append(self.tables[name].logged(part, order))
-            logged += [] if between is None else [between]
-            low = low if seq is None else seq
-        for change in changes.parts:
-            if isinstance(change, SchemaChange) and change.after is None:
-                # Its name may be given to another table, which begins without rows.
-                found = self.tables.get(self._with_alias(change.table))
-                logged += [] if found is None else [Emptied((found.mapping.target.id,))]
-        return logged
 
     # Who waits
 
