@@ -91,16 +91,17 @@ def test_the_walker_steps_over_nulls_and_all_lengths() -> None:
 
 
 def test_case_093_gtid_sets() -> None:
-    found = MysqlGtids("A-1:1-5:7,\nb-2:tag:1-3:4")
-    assert str(found) == "a-1:1-5:7,b-2:tag:1-4"
-    found.add("a-1", 6)
-    found.add("a-1", 8)
-    assert str(found) == "a-1:1-8,b-2:tag:1-4"
-    assert found.has("a-1", 8)
-    assert not found.has("a-1", 9)
-    assert found.contains(MysqlGtids("a-1:3-4"))
-    assert not found.contains(MysqlGtids("a-1:3-9"))
-    assert not found.contains(MysqlGtids("c-1:1"))
+    a, b, c = (f"{letter * 8}-0000-0000-0000-{1:012}" for letter in "abc")
+    found = MysqlGtids(f"{a.upper()}:1-5:7,\n{b}:tag:1-3:4")
+    assert str(found) == f"{a}:1-5:7,{b}:tag:1-4"
+    found.add(a, 6)
+    found.add(a, 8)
+    assert str(found) == f"{a}:1-8,{b}:tag:1-4"
+    assert found.has(a, 8)
+    assert not found.has(a, 9)
+    assert found.contains(MysqlGtids(f"{a}:3-4"))
+    assert not found.contains(MysqlGtids(f"{a}:3-9"))
+    assert not found.contains(MysqlGtids(f"{c}:1"))
     maria = MariadbGtids("0-1-100,2-5-7")
     maria.add("0-2", 101)
     assert str(maria) == "0-2-101,2-5-7"
