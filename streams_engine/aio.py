@@ -105,6 +105,14 @@ class AsyncStream:
         """As `Stream.wait`."""
         return await asyncio.to_thread(self._stream.wait, *states, timeout=timeout)
 
+    async def catch_up(self, timeout: float | None = None) -> bool:
+        """As `Stream.catch_up`."""
+        return await asyncio.to_thread(self._stream.catch_up, timeout)
+
+    async def release(self) -> None:
+        """As `Stream.release`."""
+        await asyncio.to_thread(self._stream.release)
+
     async def verify(self) -> VerifyReport:
         """As `Stream.verify`."""
         return await asyncio.to_thread(self._stream.verify)

@@ -23,7 +23,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.faults import reach
-from streams_engine.model import Position, TableId, TableSchema
+from streams_engine.model import Dialect, Position, TableId, TableSchema
 from streams_engine.protocols import ChangeSink, ChangeSource, Sink, Snapshot, StructureSink
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.evolution import Evolution
@@ -34,6 +34,7 @@ from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_
 from streams_engine.runtime.retrying import again
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
+from streams_engine.schema.postgres_counters import past_the_rows
 from streams_engine.schema.recording import from_document, to_document
 from streams_engine.stats import Counters
 
@@ -102,6 +103,17 @@ class Capture:
             self._follow()
             if self._excess is not None:
                 raise self._excess
+            self._settle_counters()
+
+    def _settle_counters(self) -> None:
+        """After the last change of this run the target can number rows of its own."""
+        sink = self.sink
+        if not isinstance(sink, StructureSink) or sink.dialect is not Dialect.POSTGRES:
+            return
+        targets = [t.mapping.target.id for f in self._followers for t in f.tables.values()]
+        statements = list(past_the_rows(sink.inspect(targets).tables))
+        if statements and not self.control.forced.is_set():
+            self.counters.found(sink.execute(statements))
 
     def release(self) -> None:
         """Drop what was made on the sources for the stream, and forget its checkpoint."""

@@ -103,22 +103,30 @@ ROUTES = [
     for source in ("mysql9", "mariadb", "pg15", "pg18")
     for target in ("pg18", "mysql9")
 ]
+ALWAYS = [("mysql9", "pg18"), ("mariadb", "mysql9"), ("pg18", "pg18")]
+"""In each ordinary run; all of them in a long one."""
 
 
-@pytest.mark.parametrize(("source_name", "target_name"), ROUTES)
+def ends(source_name: str, target_name: str, request: pytest.FixtureRequest, database: Any) -> Any:
+    one: Server = request.getfixturevalue(source_name)
+    other: Server = request.getfixturevalue(target_name)
+    return End(one, database(one)), End(other, database(other))
+
+
+@pytest.mark.parametrize(("source_name", "target_name"), ALWAYS)
 def test_a5_killed_at_every_point(
     source_name: str, target_name: str, request: pytest.FixtureRequest, database: Any
 ) -> None:
-    one: Server = request.getfixturevalue(source_name)
-    other: Server = request.getfixturevalue(target_name)
-    source, target = End(one, database(one)), End(other, database(other))
+    source, target = ends(source_name, target_name, request, database)
     through_kills(source, target, 1, random_kills=2, rows=400)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(10, 20))
-@pytest.mark.parametrize(("source_name", "target_name"), ROUTES)
-def test_ten_long_seeds(
+@pytest.mark.parametrize(
+    ("seed", "source_name", "target_name"),
+    [(seed, *ROUTES[seed % len(ROUTES)]) for seed in range(10, 26)],
+)
+def test_long_seeds(
     source_name: str,
     target_name: str,
     seed: int,
@@ -126,8 +134,6 @@ def test_ten_long_seeds(
     database: Any,
     counted: Callable[[str], None],
 ) -> None:
-    one: Server = request.getfixturevalue(source_name)
-    other: Server = request.getfixturevalue(target_name)
-    source, target = End(one, database(one)), End(other, database(other))
+    source, target = ends(source_name, target_name, request, database)
     through_kills(source, target, seed, random_kills=25, rows=20_000)
     counted(f"seed {seed}, {source_name} to {target_name}: equal")
