@@ -94,6 +94,9 @@ CREATE TABLE audit (
   counter numeric(20) NOT NULL
 );
 
+-- It has no key: without this its updates and deletes could not be published.
+ALTER TABLE audit REPLICA IDENTITY FULL;
+
 INSERT INTO customers
   (email, name, tier, interests, birthday, first_seen, score, active, last_seen_from, created_at)
 SELECT 'c' || n || '@example.org',
