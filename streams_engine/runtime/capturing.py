@@ -304,23 +304,11 @@ class Capture:
     # Following
 
     def _follower(self, origin: Origin) -> Follower:
-        records = self.sink.load_state(self.job.name)
-        mine = {t: r for t, r in _followed(records) if t.alias == origin.alias}
         evolution = Evolution(
             self.job, self.settings.schema_changes, origin, self.sink, self.counters, self.attach
         )
-        schemas = {table: from_document(record["schema"]) for table, record in mine.items()}
-        intended = {record["table"] for key, record in records.items() if key.startswith("ddl:")}
-        ahead = frozenset(t for t in schemas if str(t) in intended)
-        mappings = evolution.mapped(list(schemas.values()), ahead)
-        tables = {}
-        for table, mapping in mappings.items():
-            since = mine[table]["since"]
-            tables[table] = self.attach(origin, mapping, schemas[table], since, schemas)
-            self.counters.expect(table, None)
-            self.counters.enter(table, "following")
         key = _log_key(origin.alias)
-        follower = Follower(
+        evolution.follower = Follower(
             self.job.name,
             key,
             origin.alias,
@@ -328,12 +316,31 @@ class Capture:
             _changing(self.sink),
             self.control,
             self.counters,
-            tables,
+            lambda: self._recorded(origin, evolution),
             evolution,
-            records[key]["position"],
+            position=self.sink.load_state(self.job.name)[key]["position"],
         )
-        evolution.follower = follower
-        return follower
+        return evolution.follower
+
+    def _recorded(self, origin: Origin, evolution: Evolution) -> dict[TableId, Followed]:
+        """The tables of a source as the records say that the log has them."""
+        records = self.sink.load_state(self.job.name)
+        mine = {t: r for t, r in _followed(records) if t.alias == origin.alias}
+        schemas = {table: from_document(record["schema"]) for table, record in mine.items()}
+        intended = {record["table"] for key, record in records.items() if key.startswith("ddl:")}
+        ahead = frozenset(t for t in schemas if str(t) in intended)
+        bare = [replace(s, id=replace(s.id, alias="")) for s in schemas.values()]
+        identities = _log_of(origin).identities(bare)
+        tables = {}
+        for table, mapping in evolution.mapped(list(schemas.values()), ahead).items():
+            identity = identities[replace(table, alias="")]
+            since = mine[table]["since"]
+            tables[table] = self._attached(
+                origin, mapping, schemas[table], identity, since, schemas
+            )
+            self.counters.expect(table, None)
+            self.counters.enter(table, "following")
+        return tables
 
     def attach(
         self,
@@ -344,14 +351,25 @@ class Capture:
         schemas: Mapping[TableId, TableSchema],
     ) -> Followed:
         """How a table is followed, from a position on."""
-        source = _log_of(origin)
+        bare = replace(schema, id=replace(schema.id, alias=""))
+        identity = _log_of(origin).identities([bare])[bare.id]
+        return self._attached(origin, mapping, schema, identity, since, schemas)
+
+    def _attached(
+        self,
+        origin: Origin,
+        mapping: TableMapping,
+        schema: TableSchema,
+        identity: tuple[str, ...],
+        since: Position | None,
+        schemas: Mapping[TableId, TableSchema],
+    ) -> Followed:
         bare = replace(schema.id, alias="")
-        identity = source.identities([replace(schema, id=bare)])[bare]
         keys = [
             key
-            for other in schemas.values()
+            for other in (() if _log_of(origin).logs_cascades else schemas.values())
             for key in other.foreign_keys
-            if replace(key.referenced, alias="") == bare and not source.logs_cascades
+            if replace(key.referenced, alias="") == bare
         ]
         cascades = (
             any(key.on_delete in ACTING for key in keys),

@@ -44,8 +44,6 @@ class Evolution:
     counters: Counters
     attach: Attach
     follower: Follower = field(init=False)
-    _ahead: set[TableId] = field(default_factory=set)
-    """Tables whose DDL is done on the target, and not yet passed in the log."""
 
     def mapped(
         self, schemas: Sequence[TableSchema], intended: AbstractSet[TableId]
@@ -95,21 +93,6 @@ class Evolution:
         if old is None and self.policy == "ignore":
             return None
         return self._attached(change, change.after, old, new)
-
-    def restored(self, tables: Mapping[TableId, Followed]) -> dict[TableId, Followed]:
-        """The tables as they were, without columns that the target has no more."""
-        found = dict(tables)
-        schemas = {name: table.tracked.schema for name, table in tables.items()}
-        for name in self._ahead & found.keys():
-            schema = replace(schemas[name], id=name)
-            mapping = self.mapped([schema], self._ahead)[name]
-            since = found[name].tracked.since
-            found[name] = self.attach(self.origin, mapping, schema, since, schemas)
-        return found
-
-    def settled(self) -> None:
-        """The log is where the target is."""
-        self._ahead.clear()
 
     # Onto the target
 
@@ -165,7 +148,6 @@ class Evolution:
         table = self._stamped(change.table)
         writer.commit(document, {_intent(table): {"table": str(table)}})
         reach("ddl: intent recorded")
-        self._ahead.add(table)
         self._found([writer.execute(statements)])
         if applied:
             raise Restart

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from streams_engine.runtime.keeping import demand_name, unlogged
 from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
 
-__all__ = ["Evolving", "Follower", "Restart"]
+__all__ = ["Follower", "Restart"]
 
 log = logging.getLogger("streams_engine.following")
 
@@ -62,25 +62,9 @@ class Restart(Exception):
     """The session has to begin anew from the last durable position: nothing is wrong."""
 
 
-class Evolving(Protocol):
-    """Who carries changes of structure over, and knows how far the target is."""
-
-    def __call__(
-        self, change: SchemaChange, writer: ChangeWriter, applied: bool
-    ) -> Followed | None:
-        """(change, writer, something is applied and not committed) -> how the table goes on.
-
-        Raises `Restart` where the transaction has to be read again.
-        """
-        ...
-
-    def restored(self, tables: Mapping[TableId, Followed]) -> dict[TableId, Followed]:
-        """The tables as they were at the last commit, fit for a target that may be ahead."""
-        ...
-
-    def settled(self) -> None:
-        """All that was changed is committed."""
-        ...
+Evolve = Callable[[SchemaChange, ChangeWriter, bool], Followed | None]
+"""(change, writer, something is applied and not committed) -> how the table goes on; raises
+`Restart` where the transaction has to be read again."""
 
 
 def first_refused(spans: Spans, writer: ChangeWriter) -> int:
@@ -111,8 +95,10 @@ class Follower:
     sink: ChangeSink
     control: Control
     counters: Counters
-    tables: dict[TableId, Followed]
-    evolve: Evolving
+    recorded: Callable[[], dict[TableId, Followed]]
+    """The tables as the records have them at the durable position."""
+    evolve: Evolve
+    tables: dict[TableId, Followed] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _awaited: int = 0
@@ -126,11 +112,6 @@ class Follower:
     _rejected: list[Rejected] = field(default_factory=list)
     _counts: dict[TableId, list[int]] = field(default_factory=dict)
     _idle_since: float = 0.0
-    _durable: dict[TableId, Followed] = field(default_factory=dict)
-    """The tables as the log has them at the durable position."""
-
-    def __post_init__(self) -> None:
-        self._durable = dict(self.tables)
 
     def run(self) -> None:
         """Follow until the control says to end. Raises the error that the stream fails of.
@@ -162,9 +143,9 @@ class Follower:
 
     def _session(self) -> None:
         self._forget()
-        # What a broken session had seen of later structure is read again.
-        self.tables = self.evolve.restored(self._durable)
         with self.sink.follow(self.stream, self.key) as writer:
+            # Only now it is known what a session that broke made durable, structure too.
+            self.tables = self.recorded()
             self.counters.found(writer.findings)
             if isinstance(writer, LogWriter):
                 self.counters.found(unlogged(self.tables))
@@ -299,8 +280,6 @@ class Follower:
         self.control.count(total)
         self.counters.committed(changes.transactions, changes.committed_at)
         self._forget()
-        self._durable = dict(self.tables)
-        self.evolve.settled()
         self._idle_since = time.monotonic()
         self._stand(changes.position)
         reader.acknowledge(changes.position)
