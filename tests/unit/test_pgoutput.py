@@ -221,6 +221,11 @@ def test_page_headers_are_no_log() -> None:
     assert page_start("0/2000100") == "0/2000100"
 
 
+def test_the_end_of_a_record_soon_after_a_page_header_is_no_header() -> None:
+    assert page_start("0/520E020") == "0/520E020"
+    assert page_start("0/520E028") == "0/520E028"
+
+
 @pytest.mark.parametrize(
     "stream", ["orders", "Orders", "a" * 80, "ünï côdé", "a-b", "a_b", "1 2", "x" * 60]
 )

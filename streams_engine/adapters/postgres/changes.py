@@ -251,7 +251,7 @@ class PostgresChangeSource(PostgresSource):
         return {
             "system": row[0],
             "timeline": row[1],
-            "lsn": page_start(row[2]),
+            "lsn": row[2],
             "slot": self._slots.slot,
         }
 

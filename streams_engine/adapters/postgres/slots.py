@@ -24,6 +24,9 @@ __all__ = ["Slot", "Slots", "default_name", "demand_continuous", "page_start"]
 LONGEST = 63
 AGAIN = "Load the tables again (start with fresh=True)."
 DROP_SECONDS = 10.0
+PAGE, PAGE_HEADER = 8192, 24
+LEAST_SEGMENT, SEGMENT_HEADER = 1 << 20, 40
+"""Of the log, in bytes: XLOG_BLCKSZ, xlog_internal.h, initdb --wal-segsize."""
 MARK = "made by streams_engine"
 """The comment of a publication that is ours to drop."""
 
@@ -320,6 +323,13 @@ def demand_continuous(slot: Slot, after: Position, server: Position, slot_name: 
 
 
 def page_start(lsn: str) -> str:
-    """An insert position without the header of a page that has nothing else in it yet."""
+    """Where the record before an insert position ended.
+
+    On a page that has nothing else yet an insert position lies after the page's header: 24 bytes,
+    40 on the first page of a segment (XLogBytePosToRecPtr). A record that continues on the page
+    may also end soon after the header, and is not to be taken for one.
+    """
     value = lsn_value(lsn)
-    return lsn_text(value - value % 8192 if value % 8192 <= 40 else value)
+    into = value % LEAST_SEGMENT
+    empty = into % PAGE == PAGE_HEADER or into == SEGMENT_HEADER
+    return lsn_text(value - into % PAGE if empty else value)
