@@ -26,8 +26,12 @@ class FilterDocument(Document):
     """One condition; several are AND-ed."""
 
     column: str
+    """The column's name."""
     operator: str = "="
+    """How the column is compared; in any letter case."""
     value: Any = None
+    """What it is compared with: a list for IN and NOT IN, a list of two for BETWEEN, nothing for
+    IS NULL and IS NOT NULL."""
 
     @field_validator("operator")
     @classmethod
@@ -41,40 +45,57 @@ class SortDocument(Document):
     """One sort key."""
 
     column: str
+    """The column's name."""
     direction: Literal["asc", "desc", "ASC", "DESC"] = "asc"
+    """Ascending or descending."""
 
 
 class Selection(Document):
     """Which columns and rows of a table."""
 
     selected_columns: list[str] = Field(default_factory=list)
+    """Only these columns, in this order; empty: all of them."""
     filters: list[FilterDocument] = Field(default_factory=list)
+    """Only rows that meet every one of these conditions."""
     sorts: list[SortDocument] = Field(default_factory=list)
+    """The order in which `limit` counts rows, the first key first."""
     limit: int | None = Field(default=None, ge=0)
+    """At most so many rows; null: all of them."""
 
 
 class TableDocument(Document):
     """One table of a source."""
 
     name: str = Field(min_length=1)
+    """The table: `table`, or `schema.table` (MySQL: `database.table`)."""
     selection: Selection = Selection()
+    """Which of its columns and rows. A cdc takes `selectedColumns` alone."""
     query: str | None = None
+    """A query in place of the table; its result goes into a table of this name. Convert only."""
     operations: list[Literal["insert", "update", "delete"]] | None = None
+    """Of a cdc: the kinds of change that are applied to this table; null: those of
+    `source.options.operations`."""
 
 
 class QueryDocument(Document):
     """A query whose result becomes the target table of that name."""
 
     name: str = Field(min_length=1)
+    """The table on the target that takes the result."""
     query: str = Field(min_length=1)
+    """One statement that reads, in the SQL of the source."""
 
 
 class CsvFormat(Document):
     """The dialect of CSV files. As a source without a delimiter: found out."""
 
     delimiter: str | None = Field(None, min_length=1, max_length=1)
+    """What separates fields: one ASCII character. A source without it finds it out, a target
+    takes the comma."""
     quote: str = Field('"', min_length=1, max_length=1)
+    """What encloses a field: one ASCII character."""
     header: bool = True
+    """The first line names the columns. A source without it calls them c1, c2, ..."""
 
 
 class FilesSource(Document):
@@ -84,128 +105,196 @@ class FilesSource(Document):
     """
 
     base_path: str | None = None
+    """The folder or file to read, in place of the connection's."""
     paths: list[str] = Field(default_factory=list)
+    """Only these files and folders, relative to the folder; empty: all that are in it."""
     csv: CsvFormat = CsvFormat()
+    """The dialect of CSV files."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """By table and column, the Arrow type to read it as instead of what was found, as
+    `decimal128(12, 2)`."""
 
 
 class S3Source(Document):
     """Objects of a source."""
 
     bucket: str | None = None
+    """The bucket to read, in place of the connection's."""
     prefixes: list[str] = Field(default_factory=list)
+    """Only what is below these prefixes; empty: all that is below the connection's."""
     csv: CsvFormat = CsvFormat()
+    """The dialect of CSV files."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """By table and column, the Arrow type to read it as instead of what was found."""
 
 
 class SourceConnection(Document):
     """One source connection, by id or inline."""
 
     alias: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    """What tells several sources apart: a letter, then letters, digits and `_`. Required, and
+    unique, where there are several; their tables get it as a prefix, `alias_`."""
     connection_id: str | None = None
+    """The id or name of a connection that is given beside the document, or stored in an
+    `Engine`."""
     connection: Any = None
+    """The connection itself, as a document or a URL. Not in an `Engine`."""
     database: str | None = None
+    """The database, in place of the connection's."""
     schema_: str | None = Field(default=None, alias="schema")
+    """PostgreSQL: only tables of this schema; null: of every schema."""
     tables: list[TableDocument] = Field(default_factory=list)
+    """The tables to move. Without tables and queries: all user tables."""
     queries: list[QueryDocument] = Field(default_factory=list)
+    """Queries whose results become tables. Convert only."""
     files: FilesSource | None = None
+    """What to read of a connection to a folder."""
     s3: S3Source | None = None
+    """What to read of a connection to a bucket."""
 
 
 class SourceOptions(Document):
     """How the source is read."""
 
     data_bundle_size: int = Field(500, ge=10, le=1000)
+    """Rows in a bundle, in which rows pass from the source to the target. It does not set the
+    speed."""
     operations: tuple[Literal["insert", "update", "delete"], ...] = Field(
         default=("insert", "update", "delete"), strict=False
     )
+    """Of a cdc: the kinds of change that are applied."""
     replication_slot: str | None = None
+    """PostgreSQL: the slot of a cdc; null: named after the stream."""
     publication_name: str | None = None
+    """PostgreSQL: the publication of a cdc; null: named after the stream."""
     binlog_position: str | None = None
+    """MySQL, MariaDB: where a cdc without an initial load begins, `file:pos` or a GTID set;
+    null: at the end of the log."""
     server_id: int = Field(0, ge=0)
+    """MySQL, MariaDB: the server id of a cdc as a replica; 0: a random high number."""
     initial_load: bool = True
+    """Of a cdc: load the tables first, then follow the log."""
 
 
 class SourceDocument(Document):
     """All sources of a stream."""
 
     connections: list[SourceConnection] = Field(min_length=1)
+    """The sources, at least one."""
     options: SourceOptions = SourceOptions()
+    """How they are read."""
 
 
 class StructureOptions(Document):
     """What of the structure is made on the target."""
 
     tables: bool = True
+    """Make tables that are missing, with their types and primary keys. Where false they have to
+    be there."""
     indexes: bool = True
+    """Make the indexes and unique keys of tables that this run makes."""
     foreign_keys: bool = True
+    """Make their foreign keys, after the rows."""
     check_constraints: bool = True
+    """Make their check constraints."""
 
 
 class DatabaseSpec(Document):
     """Where in the target server, and how."""
 
     database: str | None = None
+    """The database, in place of the connection's. It is made where it is missing."""
     schema_: str | None = Field(default=None, alias="schema")
+    """PostgreSQL: the one schema for all tables; null: `public` for MySQL and files, each table's
+    own for PostgreSQL."""
     structure_options: StructureOptions = StructureOptions()
+    """Which parts of the structure are made."""
     schema_policy: SchemaPolicy = "create_missing_only"
+    """What to do about tables that are there: make those that are missing and check that the
+    others fit; make none; fail; or drop and make them again."""
     write_mode: WriteMode | None = None
+    """What to do about rows that are there; null: `fail_if_not_empty`, in a cdc `upsert` (the
+    only one it takes)."""
     skip_data: bool = False
+    """Make the structure alone."""
 
 
 class FileFormat(Document):
     """How files are written."""
 
     compression: Literal["none", "snappy", "gzip", "zstd"] | None = None
+    """Parquet: any of them; CSV and JSONL: none, gzip or zstd. null: zstd for Parquet, none for
+    the others."""
     csv: CsvFormat = CsvFormat()
+    """The dialect of CSV files."""
 
 
 class FilesSpec(Document):
     """A folder as target."""
 
     file_format: Literal["csv", "jsonl", "parquet"]
+    """The format of the files."""
     format: FileFormat = FileFormat()
+    """How they are written."""
 
 
 class Upload(Document):
     """How objects are stored."""
 
     bucket: str | None = None
+    """The bucket, in place of the connection's."""
     prefix: str = ""
+    """What the names of all objects begin with, after the connection's prefix."""
     storage_class: str = "STANDARD"
+    """The storage class of each object."""
     server_side_enc: str = ""
+    """Server-side encryption: `AES256` or `aws:kms`; empty: what the bucket does."""
 
 
 class S3Spec(Document):
     """A bucket as target."""
 
     output_directory: str = ""
+    """A last part of the prefix, after `upload.prefix`."""
     file_format: Literal["csv", "jsonl", "parquet"]
+    """The format of the objects."""
     format: FileFormat = FileFormat()
+    """How they are written."""
     upload: Upload = Upload()
+    """Where they go, and how they are stored."""
 
 
 class TargetSpec(Document):
     """One of three kinds of target."""
 
     db: DatabaseSpec = DatabaseSpec()
+    """Of a database as target."""
     files: FilesSpec | None = None
+    """Of a folder as target."""
     s3: S3Spec | None = None
+    """Of a bucket as target."""
 
 
 class TargetDocument(Document):
     """The target, by id or inline."""
 
     id: str | None = None
+    """The id or name of a connection that is given beside the document, or stored in an
+    `Engine`."""
     connection: Any = None
+    """The connection itself, as a document or a URL. Not in an `Engine`."""
     spec: TargetSpec = TargetSpec()
+    """Where in it, and how."""
 
 
 class Limits(Document):
     """When a run ends by itself; 0: never."""
 
     number_of_events: int = Field(0, ge=0)
+    """End after so many rows: exactly in a convert, in a cdc at the first commit at or after
+    them. 0: no limit."""
     elapsed_time: float = Field(0, ge=0)
+    """End after so many seconds of running; paused time does not count. 0: no limit."""
 
     @field_validator("elapsed_time", mode="before")
     @classmethod
@@ -217,9 +306,13 @@ class TypeOverride(Document):
     """A target type for one column, or for every column of a source type."""
 
     column: str | None = None
+    """The column, as `table.column`. This or `from`."""
     from_: str | None = Field(None, alias="from")
+    """The source type whose columns are meant. This or `column`."""
     type: str | None = None
+    """The target type. This or `to`."""
     to: str | None = None
+    """The target type. This or `type`."""
 
     @model_validator(mode="after")
     def _complete(self) -> TypeOverride:
@@ -234,17 +327,33 @@ class Options(Document):
     """This library's own settings, all optional."""
 
     type_overrides: list[TypeOverride] = Field(default_factory=list)
+    """Other target types than the usual ones."""
     zero_dates: Literal["null", "error", "text"] = "null"
+    """What becomes of MySQL's zero and partial dates: NULL with a count, a bad row, or every
+    date column as text."""
     identifier_case: Literal["preserve", "lower"] = "preserve"
+    """Names on the target as they are, or in lower case."""
     allow_lossy: bool = False
+    """Permit a mapping, or a change of structure, that can lose something."""
     on_error: Literal["fail", "quarantine"] = "fail"
+    """A row that the target refuses ends the run, or is set aside with its reason."""
     on_resume: Literal["reload", "mixed"] = "reload"
+    """After a restart on a source that changed: load everything again in one view, or keep
+    finished parts and say so."""
     schema_changes: Literal["apply", "ignore", "fail"] = "apply"
+    """Of a cdc: carry changes of structure over, leave the target as it is, or fail."""
     parallelism: int = Field(4, ge=1, le=64)
+    """Readers and writers that work at once."""
     memory_budget: int = Field(256 << 20, ge=16 << 20)
+    """Bytes, or a text as `256MB`. It bounds the readers and writers: about 48 MB each."""
     max_retained_bytes: int = Field(default=0, ge=0)
+    """Of a cdc from PostgreSQL: fail once the server keeps more log than this for the stream.
+    0: no limit."""
     state_schema: str | None = None
+    """Where on the target checkpoint and rows set aside lie; null: the schema `streams_engine`
+    on PostgreSQL, the target database on MySQL."""
     executor: Any = None
+    """A `concurrent.futures.Executor` of threads to copy on. From Python alone."""
 
     @field_validator("memory_budget", mode="before")
     @classmethod
@@ -261,12 +370,20 @@ class StreamDocument(Document):
     """The canonical, nested document."""
 
     name: str | None = Field(None, min_length=1)
+    """What the stream is known by, and its checkpoint kept under; null: a digest of source, target,
+    mode and tables."""
     mode: Mode
+    """Copy once, or copy and then follow the log. `load` means convert."""
     reporting_interval: int = Field(3, ge=1)
+    """Seconds between two reports."""
     source: SourceDocument
+    """Where the data come from."""
     target: TargetDocument
+    """Where they go."""
     limits: Limits = Limits()
+    """When a run ends by itself."""
     options: Options = Options()
+    """This library's own settings."""
 
     @field_validator("mode", mode="before")
     @classmethod
