@@ -14,6 +14,7 @@ import logging
 from importlib.metadata import PackageNotFoundError, version
 
 from streams_engine.aio import AsyncStream
+from streams_engine.engine import AsyncEngine, Engine
 from streams_engine.errors import StreamsError
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
@@ -27,4 +28,13 @@ except PackageNotFoundError:  # a checkout on the path, not an installation
 # Without logging set up, an application sees none of ours; errors are raised, not only logged.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-__all__ = ["AsyncStream", "State", "Stats", "Stream", "StreamsError", "__version__"]
+__all__ = [
+    "AsyncEngine",
+    "AsyncStream",
+    "Engine",
+    "State",
+    "Stats",
+    "Stream",
+    "StreamsError",
+    "__version__",
+]

@@ -21,6 +21,13 @@
     ├── LogLost                  LOG_LOST                 the log has a gap, or is another's
     ├── SchemaChangeRefused      SCHEMA_CHANGE_REFUSED    a change of structure is not carried
     ├── FencedOff                FENCED_OFF               another process runs the stream
+    ├── StoreFailed              STORE_FAILED             an Engine's file is not to be had
+    ├── ProcessLost              PROCESS_LOST             a run's process ended without it
+    ├── QueryRefused             QUERY_REFUSED            a statement does more than read, or names
+    │                                                     what is not there
+    ├── QueryFailed              QUERY_FAILED             a statement over several sources failed
+    ├── QueryStopped             QUERY_STOPPED            somebody cancelled it
+    │   └── QueryTimeout         QUERY_TIMEOUT            it took longer than it was given
     ├── ServerError              SERVER_ERROR             any other error of a database
     └── InternalError            INTERNAL_ERROR           a fault of this library
 
@@ -45,12 +52,18 @@ __all__ = [
     "MalformedFile",
     "NotFound",
     "PermissionDenied",
+    "ProcessLost",
+    "QueryFailed",
+    "QueryRefused",
+    "QueryStopped",
+    "QueryTimeout",
     "RowRejected",
     "SchemaChangeRefused",
     "ServerError",
     "SnapshotLost",
     "SourceChanged",
     "StateConflict",
+    "StoreFailed",
     "StreamsError",
     "TargetConflict",
     "UnsupportedType",
@@ -229,6 +242,51 @@ class FencedOff(StreamsError):
 
     code = "FENCED_OFF"
     category = "state"
+
+
+class StoreFailed(StreamsError):
+    """The file of an `Engine` could not be read or written."""
+
+    code = "STORE_FAILED"
+    category = "engine"
+    retryable = True
+
+
+class ProcessLost(StreamsError):
+    """The process that ran a stream of an `Engine` ended without ending the stream."""
+
+    code = "PROCESS_LOST"
+    category = "engine"
+
+
+class QueryRefused(StreamsError):
+    """A statement that is no SELECT, cannot be parsed, or names what nothing here is.
+
+    ``details`` may hold ``line`` and ``column``, counted from one.
+    """
+
+    code = "QUERY_REFUSED"
+    category = "query"
+
+
+class QueryFailed(StreamsError):
+    """A statement over several sources failed where they are joined."""
+
+    code = "QUERY_FAILED"
+    category = "query"
+
+
+class QueryStopped(StreamsError):
+    """A query was cancelled before its end; nothing of it runs on any server."""
+
+    code = "QUERY_STOPPED"
+    category = "query"
+
+
+class QueryTimeout(QueryStopped):
+    """A query took longer than its timeout, and was cancelled."""
+
+    code = "QUERY_TIMEOUT"
 
 
 class ServerError(StreamsError):

@@ -15,7 +15,7 @@ from streams_engine.model import Filter, Sort
 from streams_engine.protocols import Scope
 from streams_engine.schema.mapping import Selected
 
-__all__ = ["file_format", "scope_of", "selections_of", "target_schema"]
+__all__ = ["file_format", "scope_of", "selected_of", "selections_of", "target_schema"]
 
 NO_VALUE = {"IS NULL", "IS NOT NULL"}
 LISTS = {"IN", "NOT IN", "BETWEEN"}
@@ -48,11 +48,12 @@ def selections_of(document: SourceConnection, path: str) -> dict[str, tuple[str,
     for i, table in enumerate(document.tables):
         if table.selection != Selection():
             where = f"{path}.tables[{i}].selection"
-            found[table.name] = (where, _selected(table.selection, where))
+            found[table.name] = (where, selected_of(table.selection, where))
     return found
 
 
-def _selected(selection: Selection, path: str) -> Selected:
+def selected_of(selection: Selection, path: str) -> Selected:
+    """What a selection chooses. Raises `ConfigError` by path."""
     for i, condition in enumerate(selection.filters):
         _check_value(condition.operator, condition.value, f"{path}.filters[{i}].value")
     return Selected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -9,10 +10,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from streams_engine.errors import StreamsError
+from streams_engine.journal import Journal
 from streams_engine.lifecycle import State
-from streams_engine.model import Finding, LeftBehind, TableId
+from streams_engine.model import Finding, LeftBehind, Severity, TableId
 
 __all__ = ["ChangeStats", "Counters", "NodeStats", "Stats", "TableStats"]
+
+
+LEVELS = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+}
+"""Of the log, for a finding's severity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +172,16 @@ def rfc3339(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
+def _worth_saying(before: int, more: int) -> bool:
+    """At the first, and whenever the count has doubled: a log is no counter."""
+    return (before + more).bit_length() > before.bit_length()
+
+
 @dataclass(slots=True)
 class Counters:
     """The live counters of one run. Every method takes the one lock; cheap at bundle rate."""
 
+    journal: Journal = field(default_factory=Journal)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _tables: dict[TableId, TableStats] = field(default_factory=dict)
     _begun: dict[TableId, float] = field(default_factory=dict)
@@ -211,6 +228,8 @@ class Counters:
             begun = self._begun.setdefault(table, now)
             seen = self._tables[table]
             self._tables[table] = replace(seen, phase=phase, seconds=now - begun)
+        if phase != seen.phase:
+            self.journal.note(logging.INFO, "table", phase, table=table, rows=seen.rows)
 
     def read(self, rows: int, size: int) -> None:
         """A bundle left the source."""
@@ -242,6 +261,14 @@ class Counters:
                 bytes=seen.bytes + size,
                 seconds=time.monotonic() - self._begun.get(table, time.monotonic()),
             )
+        if _worth_saying(seen.rejected, rejected):
+            self.journal.note(
+                logging.WARNING,
+                "quarantined",
+                "Rows were set aside.",
+                table=table,
+                rows=seen.rejected + rejected,
+            )
 
     # A log that is followed
 
@@ -264,8 +291,14 @@ class Counters:
         """Updates and deletes met no row."""
         self._change(unmet=(self._changes or ChangeStats()).unmet + rows)
 
-    def reconnected(self) -> None:
+    def reconnected(self, error: StreamsError) -> None:
         """A connection was lost, and is opened again."""
+        self.journal.note(
+            logging.WARNING,
+            "reconnecting",
+            f"The session broke and is opened again: {error.message}",
+            code=error.code,
+        )
         self._change(reconnects=(self._changes or ChangeStats()).reconnects + 1)
 
     def behind(self, lag: int, retained: int | None) -> None:
@@ -283,7 +316,16 @@ class Counters:
     def found(self, findings: Iterable[Finding]) -> None:
         """Keep findings for the report, each once."""
         with self._lock:
-            self._findings.update((finding, None) for finding in findings)
+            new = dict.fromkeys(f for f in findings if f not in self._findings)
+            self._findings.update(new)
+        for finding in new:
+            self.journal.note(
+                LEVELS[finding.severity],
+                finding.code,
+                finding.message,
+                table=finding.object,
+                remedy=finding.remedy,
+            )
 
     def freeze(
         self,

@@ -12,9 +12,16 @@ from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.stream import StreamConfig
 from streams_engine.errors import ConfigError
+from streams_engine.exploring import Explorer
 from streams_engine.protocols import Sink, Source
 
-__all__ = ["open_sink", "open_source", "open_source_canonical", "open_target_canonical"]
+__all__ = [
+    "open_explorer",
+    "open_sink",
+    "open_source",
+    "open_source_canonical",
+    "open_target_canonical",
+]
 
 
 def open_source(
@@ -23,10 +30,12 @@ def open_source(
     resolvers: Mapping[str, Resolver],
     path: str,
     log: LogOptions | None = None,
+    *,
+    looking: bool = False,
 ) -> Source:
     """The source behind a connection; nothing is connected yet. Raises `ConfigError`.
 
-    ``log``: its log is to be followed.
+    ``log``: its log is to be followed; ``looking``: no log goes on from what is read.
     """
     if isinstance(connection, DatabaseConnection):
         if connection.kind == "postgresql":
@@ -45,7 +54,7 @@ def open_source(
             return MysqlChangeSource(mysql, log)
         from streams_engine.adapters.mysql.source import MysqlSource
 
-        return MysqlSource(mysql)
+        return MysqlSource(mysql, looking=looking)
     if isinstance(connection, FilesConnection | S3Connection):
         return files.open_source(connection, document, resolvers, path)
     raise _no(connection, "source", path)
@@ -77,6 +86,25 @@ def open_sink(
 
         return MysqlSink(_mysql(connection, database, resolvers), state_schema=state_schema)
     return files.open_sink(connection, config.document.target.spec, resolvers)
+
+
+def open_explorer(
+    connection: Connection, document: SourceConnection, resolvers: Mapping[str, Resolver]
+) -> Explorer:
+    """A look at what a connection leads to. Raises `ConfigError`."""
+    if isinstance(connection, FilesConnection | S3Connection):
+        from streams_engine.adapters.files.exploring import FilesExplorer
+
+        return FilesExplorer(files.open_source(connection, document, resolvers, "$"))
+    if not isinstance(connection, DatabaseConnection):
+        raise _no(connection, "place to look at", "$")
+    if connection.kind == "postgresql":
+        from streams_engine.adapters.postgres.exploring import PostgresExplorer
+
+        return PostgresExplorer(_postgres(connection, document.database, resolvers))
+    from streams_engine.adapters.mysql.exploring import MysqlExplorer
+
+    return MysqlExplorer(_mysql(connection, document.database, resolvers))
 
 
 def open_source_canonical(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from streams_engine.config.secret import Secret
 from streams_engine.config.validation import IGNORED, Document, validate
@@ -20,6 +20,7 @@ __all__ = [
     "FilesConnection",
     "NullConnection",
     "S3Connection",
+    "Ssh",
     "Ssl",
     "parse_connection",
 ]
@@ -39,9 +40,29 @@ class Ssl(Document):
     """TLS: the mode, and certificates as PEM text or as a path."""
 
     mode: SslMode = "prefer"
+    """`prefer`: TLS where the server offers it, but none for MySQL on this machine. `verify-ca`:
+    with a certificate of a known authority; `verify-full`: and of this very host."""
     ca: str | None = None
+    """The certificate of the authority, as PEM text or as a path."""
     client_cert: str | None = Field(None, alias="client_cert")
+    """The client's certificate, as PEM text or as a path."""
     client_key: str | None = Field(None, alias="client_key", repr=False)
+    """Its private key, as PEM text or as a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """A server that the database is reached through."""
+
+    host: str
+    username: str
+    port: int = 22
+    password: Secret | None = None
+    private_key: Secret | None = None
+    """PEM or OpenSSH, as text or as a path."""
+    passphrase: Secret | None = None
+    known_hosts: str | None = None
+    """Lines of known_hosts, or the path of such a file; None: the account's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,7 @@ class DatabaseConnection:
     schema: str | None = None
     ssl: Ssl = field(default_factory=lambda: Ssl())
     unix_socket: str | None = None
+    ssh: Ssh | None = None
     name: str | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -68,6 +90,7 @@ class DatabaseConnection:
             "username": self.username,
             "database": self.database,
             "schema": self.schema,
+            **({} if self.ssh is None else {"ssh": f"{self.ssh.host}:{self.ssh.port}"}),
         }
 
 
@@ -124,60 +147,129 @@ class NullConnection:
 Connection = DatabaseConnection | FilesConnection | S3Connection | NullConnection
 
 
+class _Ssh(Document):
+    host: str
+    """The host that is logged in to."""
+    port: int = Field(22, ge=1, le=65535)
+    """Its port."""
+    username: str
+    """The account on it."""
+    password: str | None = Field(None, repr=False)
+    """Its password, or a reference. This, or `privateKey`, or both."""
+    private_key: str | None = Field(None, repr=False)
+    """A PEM or OpenSSH key as text, as a path, or a reference."""
+    passphrase: str | None = Field(None, repr=False)
+    """What the key is encrypted with, or a reference."""
+    known_hosts: str | None = None
+    """Lines of a known_hosts file, or its path; null: the account's own file."""
+
+    @model_validator(mode="after")
+    def _proves_itself(self) -> _Ssh:
+        if self.password is None and self.private_key is None:
+            raise ValueError("expected 'password' or 'privateKey'")
+        return self
+
+    def settings(self) -> Ssh:
+        """With its secrets held as such."""
+        secrets = {
+            name: None if value is None else Secret(value)
+            for name in ("password", "private_key", "passphrase")
+            for value in [getattr(self, name)]
+        }
+        return Ssh(self.host, self.username, self.port, known_hosts=self.known_hosts, **secrets)
+
+
 class _Server(Document):
     host: str
+    """The host name or address."""
     port: int | None = Field(None, ge=1, le=65535)
+    """The port; null: 3306 for MySQL and MariaDB, 5432 for PostgreSQL."""
     username: str
+    """The account."""
     password: str | None = Field(None, repr=False)
+    """Its password, or a reference."""
     database: str | None = None
+    """The database. MySQL without it: every database of the server. PostgreSQL without it:
+    `postgres`."""
     default_database: str | None = None
+    """The same as `database`."""
     schema_: str | None = Field(None, alias="schema")
+    """PostgreSQL: the schema; null: every schema."""
     ssl: Ssl | None = None
+    """TLS."""
+    ssh: _Ssh | None = None
+    """A server that the database is reached through."""
     name: str | None = None
+    """What a stream config may call it. An `Engine` requires it, and it is unique there."""
     type: str
+    """mysql, mariadb, postgresql or postgres, in any letter case."""
 
 
 class _Credentials(Document):
     access_key: str = Field(repr=False)
+    """The access key id, or a reference."""
     secret_key: str = Field(repr=False)
+    """The secret access key, or a reference."""
     session_token: str | None = Field(None, repr=False)
+    """The session token, or a reference."""
 
 
 class _Scope(Document):
     bucket: str | None = None
+    """The bucket."""
     prefix: str = ""
+    """What the names of all objects begin with."""
 
 
 class _S3(Document):
     region: str | None = None
+    """The region."""
     endpoint: str | None = None
+    """The URL of a store that is not Amazon's."""
     credentials: _Credentials | None = None
+    """The keys; null: what AWS's own chain finds."""
     scope: _Scope | None = None
+    """Where in the store."""
 
 
 class _Files(Document):
     base_path: str
+    """The folder, or one file."""
 
 
 class _FilesSpec(Document):
     files: _Files | None = None
+    """A folder of this machine."""
     s3: _S3 | None = None
+    """A bucket."""
 
 
 class _Storage(Document):
     provider: Literal["s3", "local"]
+    """A bucket, or a folder of this machine."""
     uri: str
+    """`s3://bucket/prefix`, or a path."""
     region: str | None = None
+    """The region."""
     endpoint: str | None = None
+    """The URL of a store that is not Amazon's."""
     credentials_ref: str | None = Field(None, alias="credentials_ref")
+    """A reference to `{"accessKey": ..., "secretKey": ..., "sessionToken": ...}` as JSON;
+    null: what AWS's own chain finds."""
 
 
 class _FilesDocument(Document):
     type: str
+    """files, in any letter case."""
     name: str | None = None
+    """What a stream config may call it. An `Engine` requires it, and it is unique there."""
     spec: _FilesSpec | None = None
+    """Where the files are: this, or `storage_config`."""
     file_format: Literal["csv", "jsonl", "parquet"] | None = Field(None, alias="file_format")
+    """The format of the files, and of a target whose stream names none; null: what the files'
+    names say, and Parquet."""
     storage_config: _Storage | None = Field(None, alias="storage_config")
+    """Where the files are: this, or `spec`."""
 
 
 def parse_connection(document: Mapping[str, Any] | str, root: str = "$") -> Connection:
@@ -219,6 +311,7 @@ def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnectio
         database=found.database or found.default_database,
         schema=found.schema_,
         ssl=found.ssl or Ssl(),
+        ssh=None if found.ssh is None else found.ssh.settings(),
         name=found.name,
     )
 

@@ -14,7 +14,18 @@ from streams_engine.errors import ConfigError
 __all__ = ["IGNORED", "Document", "json_path", "validate"]
 
 SECRET_KEYS = frozenset(
-    {"password", "secretKey", "secret_key", "accessKey", "sessionToken", "client_key", "clientKey"}
+    {
+        "password",
+        "secretKey",
+        "secret_key",
+        "accessKey",
+        "sessionToken",
+        "client_key",
+        "clientKey",
+        "privateKey",
+        "private_key",
+        "passphrase",
+    }
 )
 
 IGNORED = frozenset(

@@ -7,7 +7,6 @@ committed, and the same reader goes on afterwards.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -29,8 +28,6 @@ from streams_engine.schema.values import BadRows, Converter
 from streams_engine.stats import Counters
 
 __all__ = ["ChunkTask", "Copier"]
-
-log = logging.getLogger("streams_engine.copying")
 
 RELEASED_BLOCKS = 4
 """After so many blocks Arrow's allocator is told to hand back what it keeps: unasked it keeps,
@@ -123,7 +120,6 @@ class Copier:
         self.counters.found(
             [Finding(Severity.ERROR, error.code, str(table), error.message, error.remedy)]
         )
-        log.error("table failed", extra={"table": str(table), "code": error.code})
 
     def note_replaced(self, table: TableId, column: str, count: int) -> None:
         """Count zero dates that became NULL; the report names each column with its count."""

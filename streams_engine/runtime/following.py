@@ -3,7 +3,6 @@ only then acknowledge to the source."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,8 +36,6 @@ from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
 
 __all__ = ["Follower", "Restart"]
-
-log = logging.getLogger("streams_engine.following")
 
 POLL_SECONDS = 0.5
 """How long a poll waits: a pause or a stop of an idle stream is seen as late as that."""
@@ -131,15 +128,8 @@ class Follower:
                 failures = 0 if self.position != begun else failures + 1
                 if not error.retryable or failures >= ATTEMPTS or self.control.forced.is_set():
                     raise
-                self._report_break(error)
+                self.counters.reconnected(error)
                 self.control.idle(min(0.1 * 2**failures, LONGEST_WAIT))
-
-    def _report_break(self, error: StreamsError) -> None:
-        log.warning(
-            "the session broke and is opened again",
-            extra={"stream": self.stream, "code": error.code, "reason": error.message},
-        )
-        self.counters.reconnected()
 
     def _session(self) -> None:
         self._forget()
@@ -310,11 +300,6 @@ class Follower:
         if not unmet:
             return
         self.counters.diverged(sum(unmet.values()))
-        for table, count in unmet.items():
-            log.warning(
-                "the target has diverged",
-                extra={"stream": self.stream, "table": str(table), "rows": count},
-            )
         self.counters.found(
             Finding(
                 Severity.WARNING,

@@ -152,4 +152,4 @@ def kill_first(end: End, query: str) -> int:
 
 def cut_small(patch: pytest.MonkeyPatch) -> None:
     """Tables are cut into chunks of some thousand rows instead of a quarter of a million."""
-    patch.setattr("streams_engine.stream.Job", functools.partial(Job, chunk_rows=2000))
+    patch.setattr("streams_engine.composing.Job", functools.partial(Job, chunk_rows=2000))

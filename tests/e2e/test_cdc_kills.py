@@ -60,18 +60,24 @@ def killed(source: End, target: End, name: str, point: str, count: int) -> str |
     return places[0].removeprefix("killed at ") if places else None
 
 
-def through_kills(source: End, target: End, seed: int, *, random_kills: int, rows: int) -> None:
-    """One seed: every point once, then kills at any point; then the rows are compared."""
+def through_kills(
+    source: End, target: End, seed: int, *, random_kills: int, rows: int, pause: float, most: int
+) -> None:
+    """One seed: every point once, then kills at any point; then the rows are compared.
+
+    ``pause``: seconds between the writers' transactions; ``most``: how often a point is passed
+    at most before the kill.
+    """
     name = f"kills {seed}"
     chosen = random.Random(seed)
     make_tables(source, rows)
     fell = set()
-    with Workload(source, seed, pause=0.002).running() as workload:
+    with Workload(source, seed, pause=pause).running() as workload:
         handover = [p for p in POINTS if p.startswith("handover")]
         following = [p for p in POINTS if p.split(":")[0] in ("log", "apply", "commit",
                                                               "acknowledge")]  # fmt: skip
         for point in (*handover, *chosen.sample(following, len(following))):
-            count = 0 if point in handover or point == "log: opened" else chosen.randint(0, 6)
+            count = 0 if point in handover or point == "log: opened" else chosen.randint(0, most)
             fell.add(killed(source, target, name, point, count))
         for number, point in enumerate(p for p in POINTS if p.startswith("ddl")):
             if target.server.kind == "postgresql" and point == "ddl: intent recorded":
@@ -79,7 +85,7 @@ def through_kills(source: End, target: End, seed: int, *, random_kills: int, row
             source.run(f"ALTER TABLE keyed ADD COLUMN extra{number} int DEFAULT {number}")
             fell.add(killed(source, target, name, point, 0))
         for _ in range(random_kills):
-            killed(source, target, name, "any", chosen.randint(0, 60))
+            killed(source, target, name, "any", chosen.randint(0, 10 * most))
     unreached = {
         p for p in POINTS
         if p not in fell and not (p == "ddl: intent recorded" and None not in fell)
@@ -118,7 +124,7 @@ def test_a5_killed_at_every_point(
     source_name: str, target_name: str, request: pytest.FixtureRequest, database: Any
 ) -> None:
     source, target = ends(source_name, target_name, request, database)
-    through_kills(source, target, 1, random_kills=2, rows=400)
+    through_kills(source, target, 1, random_kills=2, rows=400, pause=0.02, most=2)
 
 
 @pytest.mark.soak
@@ -135,5 +141,5 @@ def test_long_seeds(
     counted: Callable[[str], None],
 ) -> None:
     source, target = ends(source_name, target_name, request, database)
-    through_kills(source, target, seed, random_kills=25, rows=20_000)
+    through_kills(source, target, seed, random_kills=25, rows=20_000, pause=0.002, most=6)
     counted(f"seed {seed}, {source_name} to {target_name}: equal")

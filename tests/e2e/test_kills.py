@@ -27,7 +27,7 @@ ROWS = 1_000_000
 CHILD = """
 import sys
 from functools import partial
-import streams_engine.stream
+import streams_engine.composing
 from streams_engine import Stream
 from streams_engine.runtime.joining import JoinedView
 from streams_engine.runtime.resuming import chunk_key
@@ -46,7 +46,7 @@ told(JoinedView, "read", lambda extract, chunk, rows: "chunk " + chunk_key(chunk
 told(Counters, "read", lambda rows, size: "rows" if size else "")
 told(Counters, "wrote", lambda *rest: "wrote")
 told(Counters, "found", lambda findings: "found")
-streams_engine.stream.Job = partial(Job, chunk_rows=60_000)
+streams_engine.composing.Job = partial(Job, chunk_rows=60_000)
 stream = Stream(sys.argv[1], sys.argv[2])
 stream.run(fresh=sys.argv[3] == "fresh")
 print("ended", stream.state, flush=True)

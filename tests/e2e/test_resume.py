@@ -300,8 +300,8 @@ for cls, name in ((Counters, "read"), (Counters, "wrote"), (Counters, "enter"),
     told(cls, name)
 from functools import partial
 from streams_engine.runtime.runner import Job
-import streams_engine.stream
-streams_engine.stream.Job = partial(Job, chunk_rows=1500)
+import streams_engine.composing
+streams_engine.composing.Job = partial(Job, chunk_rows=1500)
 s = Stream(sys.argv[1], sys.argv[2], data_bundle_size=100, limits={"numberOfEvents": 1 << 40})
 stats = s.run(fresh=sys.argv[3] == "fresh")
 print("ended", s.state, flush=True)

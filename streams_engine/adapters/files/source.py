@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -83,6 +84,14 @@ class FilesSource:
         """A view that ends with an error as soon as one of its files is not as it was."""
         yield FilesSnapshot(self._store, self._tables(scope), readers)
 
+    def demand_folder(self) -> None:
+        """Raises `NotFound` where a local root is not there; a bucket has no folders."""
+        if self._store.protocol == "file" and not Path(self._store.root).is_dir():
+            raise NotFound(
+                f"There is no folder {self._store.root}.",
+                remedy="Make it, or name another one. A target makes its own.",
+            )
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -128,7 +137,7 @@ class FilesSnapshot:
 
     def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the chunk. Raises `SnapshotLost` naming a file that changed, `MalformedFile`."""
-        return bundles(ahead(_skipped(self._selected(extract, chunk), chunk.skip)), rows)
+        return bundles(ahead(self._selected(extract, chunk)), rows)
 
     def _table(self, wanted: TableId) -> Table:
         found = self._tables.get(TableId(wanted.schema, wanted.name))
@@ -146,7 +155,7 @@ class FilesSnapshot:
         )
         if extract.sorts:
             rows = _sorted(rows, extract)
-        for block in _limited(rows, extract.limit):
+        for block in _limited(_skipped(iter(rows), chunk.skip), extract.limit):
             yield _projected(block, extract)
 
     def _blocks(

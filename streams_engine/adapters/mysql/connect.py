@@ -179,6 +179,7 @@ BY_NUMBER: Mapping[int, Rule] = {
     1227: (PermissionDenied, "the account lacks a global right", "Grant it."),
     1205: (LockTimeout, f"a lock was not had within {LOCK_SECONDS} seconds", None),
     1213: (ServerError, "a deadlock with another session", None),
+    1007: (TargetConflict, "a database of that name is there already", None),
     1050: (TargetConflict, "a table of that name is there already", "Drop or rename it."),
     1118: (
         TargetConflict,

@@ -14,6 +14,10 @@ from streams_engine.schema.mysql import arrow_type
 __all__ = ["beyond", "literal", "name", "quote", "select"]
 
 
+EVERYTHING = (1 << 64) - 1
+"""OFFSET stands only after a LIMIT (the manual's SELECT Statement)."""
+
+
 def quote(identifier: str) -> str:
     """A name as a quoted identifier."""
     return "`" + identifier.replace("`", "``") + "`"
@@ -54,6 +58,10 @@ def select(extract: Extract, chunk: Chunk) -> str:
         query += " ORDER BY " + ", ".join(order)
     if extract.limit is not None:
         query += f" LIMIT {int(extract.limit)}"
+    elif chunk.skip:
+        query += f" LIMIT {EVERYTHING}"
+    if chunk.skip:
+        query += f" OFFSET {int(chunk.skip)}"
     return query
 
 

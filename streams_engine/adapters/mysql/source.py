@@ -41,8 +41,10 @@ class MysqlSource:
 
     dialect = Dialect.MYSQL
 
-    def __init__(self, connect: MysqlConnect) -> None:
+    def __init__(self, connect: MysqlConnect, *, looking: bool = False) -> None:
+        """``looking``: no log goes on from its views, so no lock is taken, and one reader reads."""
         self._connect = connect
+        self._looking = looking
         self._open: set[MysqlSnapshot] = set()
 
     def check(self) -> Sequence[Finding]:
@@ -93,7 +95,7 @@ class MysqlSource:
                 return connection
 
             holder, locker = opened(), opened()
-            connections = [opened() for _ in range(readers)]
+            connections = [opened() for _ in range(1 if self._looking else readers)]
             holder.begin()
             tables = _lock(holder, tables_in_scope(holder, wanted), named=wanted.tables is not None)
             findings: list[Finding] = []
@@ -115,7 +117,7 @@ class MysqlSource:
 
     def _begin(self, locker: Any, connections: list[Any], findings: list[Finding]) -> Position:
         """Begin every transaction at one moment, and read the log's position at it."""
-        reason = _global_lock(locker)
+        reason = "nobody asked for it" if self._looking else _global_lock(locker)
         try:
             if reason is not None and len(connections) > 1:
                 for connection in connections[1:]:

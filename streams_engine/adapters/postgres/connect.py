@@ -231,6 +231,8 @@ BY_STATE: Mapping[str, Rule] = {
     "57P01": (ConnectionFailed, "the server shut the connection down", None),
     "57014": (ServerError, "the statement was cancelled", None),
     "42710": (ServerError, "an object of that name exists already", None),
+    "42P04": (TargetConflict, "a database of that name exists already", None),
+    "42P06": (TargetConflict, "a schema of that name exists already", None),
     "42P07": (ServerError, "a table or index of that name exists already", None),
     "2BP01": (
         TargetConflict,

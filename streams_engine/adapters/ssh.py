@@ -1,0 +1,210 @@
+"""An SSH tunnel to a server behind another one (extra ``ssh``: asyncssh).
+
+A port of the loopback interface is listened on; each connection to it becomes a channel of one
+SSH session, which is opened again where it was lost: a stream that reconnects finds its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from streams_engine.config import Connection, DatabaseConnection, Resolver
+from streams_engine.config.connection import Ssh
+from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed
+
+__all__ = ["reachable"]
+
+LOGIN_SECONDS = 15
+ALIVE_SECONDS = 15
+"""How often the session is asked whether it lives; three answers may fail."""
+BLOCK = 1 << 16
+
+
+@contextlib.contextmanager
+def reachable(connection: Connection, resolvers: Mapping[str, Resolver]) -> Iterator[Connection]:
+    """The connection as it can be dialled: itself, or through a tunnel that lasts as long as
+    the context. Raises `ConnectionFailed`, `AuthenticationFailed`, `ConfigError`."""
+    if not isinstance(connection, DatabaseConnection) or connection.ssh is None:
+        yield connection
+        return
+    if connection.ssl.mode == "verify-full":
+        raise ConfigError(
+            "$.ssl.mode: through a tunnel the server has no name to verify.",
+            path="$.ssl.mode",
+            remedy="Use verify-ca: SSH itself verifies the way.",
+        )
+    tunnel = _Tunnel(connection.ssh, connection.host, connection.port, resolvers)
+    try:
+        yield replace(connection, host="127.0.0.1", port=tunnel.open(), ssh=None)
+    finally:
+        tunnel.close()
+
+
+class _Tunnel:
+    """One listening port and one SSH session, on an event loop of their own thread."""
+
+    def __init__(self, ssh: Ssh, host: str, port: int, resolvers: Mapping[str, Resolver]) -> None:
+        self._what = f"SSH to {ssh.host}:{ssh.port}"
+        self._asyncssh = _library()
+        self._far = (host, port)
+        self._settings = _settings(ssh, resolvers, self._asyncssh)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="streams-engine-ssh", daemon=True
+        )
+        self._session: Any = None
+        self._server: asyncio.Server | None = None
+        self._login: asyncio.Lock | None = None
+
+    def open(self) -> int:
+        """Log in and listen; the local port."""
+        self._thread.start()
+        return self._do(self._open)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._thread.is_alive():
+            self._do(self._close)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _do(self, work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result()
+
+    async def _open(self) -> int:
+        self._login = asyncio.Lock()
+        await self._logged_in()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _close(self) -> int:
+        if self._server is not None:
+            self._server.close()
+        if self._session is not None:
+            self._session.abort()
+        own = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not own]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        return 0
+
+    async def _logged_in(self) -> Any:
+        """The session, opened where there is none that lives."""
+        assert self._login is not None
+        async with self._login:
+            if self._session is None or self._session.is_closed():
+                self._session = await self._connect()
+            return self._session
+
+    async def _connect(self) -> Any:
+        ssh = self._asyncssh
+        try:
+            return await ssh.connect(
+                **self._settings,
+                login_timeout=LOGIN_SECONDS,
+                connect_timeout=LOGIN_SECONDS,
+                keepalive_interval=ALIVE_SECONDS,
+                config=None,
+                agent_path=None,
+            )
+        except ssh.PermissionDenied:
+            raise AuthenticationFailed(
+                f"{self._what}: the account is refused.",
+                remedy="Check ssh.username with its password or privateKey.",
+            ) from None
+        except ssh.HostKeyNotVerifiable:
+            raise ConnectionFailed(
+                f"{self._what}: its host key is not known.",
+                remedy="Add it to known_hosts, or give ssh.knownHosts.",
+                retryable=False,
+            ) from None
+        except (OSError, ssh.Error, TimeoutError):
+            raise ConnectionFailed(
+                f"{self._what}: no session could be opened.",
+                remedy="Check ssh.host and ssh.port, and that the server runs.",
+            ) from None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: its bytes, both ways, until either end is through."""
+        try:
+            session = await self._logged_in()
+            far_reader, far_writer = await session.open_connection(*self._far)
+        except (ConnectionFailed, self._asyncssh.Error, OSError):
+            writer.transport.abort()
+            return
+        ways = [
+            asyncio.ensure_future(_carry(reader, far_writer)),
+            asyncio.ensure_future(_carry(far_reader, writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            far_writer.close()
+            writer.close()
+
+
+async def _carry(reader: Any, writer: Any) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(BLOCK):
+            writer.write(data)
+            await writer.drain()
+
+
+def _library() -> Any:
+    try:
+        import asyncssh
+    except ImportError:
+        raise ConfigError(
+            "$.ssh: the package asyncssh is not installed.",
+            path="$.ssh",
+            remedy="pip install 'streams-engine[ssh]'",
+        ) from None
+    return asyncssh
+
+
+def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dict[str, Any]:
+    """asyncssh's arguments (https://asyncssh.readthedocs.io/en/stable/api.html)."""
+    found: dict[str, Any] = {
+        "host": ssh.host,
+        "port": ssh.port,
+        "username": ssh.username,
+        "password": None,
+        "client_keys": None,
+    }
+    if ssh.password is not None:
+        found["password"] = ssh.password.reveal(resolvers)
+    if ssh.private_key is not None:
+        found["client_keys"] = [_key(ssh, resolvers, asyncssh)]
+    if ssh.known_hosts is not None:
+        found["known_hosts"] = (
+            asyncssh.import_known_hosts(ssh.known_hosts)
+            if " " in ssh.known_hosts.strip()
+            else ssh.known_hosts
+        )
+    return found
+
+
+def _key(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
+    assert ssh.private_key is not None
+    text = ssh.private_key.reveal(resolvers)
+    phrase = None if ssh.passphrase is None else ssh.passphrase.reveal(resolvers)
+    try:
+        if "-----BEGIN" not in text:
+            text = Path(text).expanduser().read_text()
+        return asyncssh.import_private_key(text, phrase)
+    except (OSError, ValueError):  # asyncssh's own are ValueErrors
+        raise ConfigError(
+            "$.ssh.privateKey: it is no private key that can be read.",
+            path="$.ssh.privateKey",
+            remedy="Give a PEM or OpenSSH key as text or path, and ssh.passphrase if it has one.",
+        ) from None

@@ -1,0 +1,281 @@
+"""From documents to what runs: the one place where adapters and runtime meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streams_engine.adapters.registry import (
+    open_sink,
+    open_source,
+    open_source_canonical,
+    open_target_canonical,
+)
+from streams_engine.adapters.ssh import reachable
+from streams_engine.changes import LogOptions
+from streams_engine.config.connection import Connection
+from streams_engine.config.documents import SourceConnection
+from streams_engine.config.secret import Resolver
+from streams_engine.config.stream import StreamConfig, TypeOverride
+from streams_engine.errors import ConfigError, UnsupportedType
+from streams_engine.model import Dialect, NativeType
+from streams_engine.placing import file_format, scope_of, selections_of, target_schema
+from streams_engine.protocols import Sink
+from streams_engine.runtime.capturing import Capture, LogSettings
+from streams_engine.runtime.control import Control
+from streams_engine.runtime.followed import operations_of
+from streams_engine.runtime.joining import Origin
+from streams_engine.runtime.runner import Convert, Job
+from streams_engine.runtime.verifying import VerifyReport, verify_mapped
+from streams_engine.schema.mapping import MappingOptions
+from streams_engine.schema.routes import parse_type
+from streams_engine.schema.structure import Structure
+from streams_engine.stats import Counters
+
+__all__ = ["Composition", "refuse_meaningless"]
+
+WORKER_BYTES = 48 << 20
+"""What one worker holds at most, of rows of usual size: blocks being read, decoded and encoded.
+``memoryBudget`` bounds the workers by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """One stream's parts, opened as its config asks for them; nothing is open in between."""
+
+    config: StreamConfig
+    resolvers: Mapping[str, Resolver]
+
+    @property
+    def follows(self) -> bool:
+        """It is a cdc."""
+        return self.config.document.mode == "cdc"
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[list[Origin], Sink]]:
+        """The ends, opened; every connection is released at the end."""
+        with ExitStack() as stack:
+            config = self._reached(stack)
+            sink = stack.enter_context(closing(self._sink(config)))
+            origins = [
+                stack.enter_context(self._origin(i, connection, sink.dialect))
+                for i, connection in enumerate(config.sources)
+            ]
+            yield origins, sink
+
+    def _reached(self, stack: ExitStack) -> StreamConfig:
+        """The config with its connections as they can be dialled, for as long as the stack."""
+        ends = [
+            stack.enter_context(reachable(connection, self.resolvers))
+            for connection in (*self.config.sources, self.config.target)
+        ]
+        return replace(self.config, sources=tuple(ends[:-1]), target=ends[-1])
+
+    @contextmanager
+    def convert(self, control: Control, counters: Counters) -> Iterator[Convert]:
+        """What maps and loads, for a look that changes nothing."""
+        with self.opened() as (origins, sink):
+            yield self.load(origins, sink, control, counters)
+
+    def load(
+        self, origins: list[Origin], sink: Sink, control: Control, counters: Counters
+    ) -> Convert:
+        """What maps and loads."""
+        return Convert(self._job(), origins, sink, control, counters)
+
+    def capture(
+        self, origins: list[Origin], sink: Sink, control: Control, counters: Counters
+    ) -> Capture:
+        """What loads and follows."""
+        document = self.config.document
+        options = document.source.options
+        chosen = {
+            table.name: operations_of(table.operations)
+            for connection in document.source.connections
+            for table in connection.tables
+            if table.operations is not None
+        }
+        settings = LogSettings(
+            initial_load=options.initial_load,
+            operations={"": operations_of(options.operations), **chosen},
+            schema_changes=self.config.options.schema_changes,
+            max_rows=document.limits.number_of_events,
+            max_retained=self.config.options.max_retained_bytes,
+        )
+        return Capture(self._job(), settings, origins, sink, control, counters)
+
+    def verify(self, on_progress: Callable[[Any, int], None] | None) -> VerifyReport:
+        """Compare both ends, by texts that the servers render themselves."""
+        with self.convert(Control(), Counters()) as convert, ExitStack() as stack:
+            mapped = convert.mapped()
+            config = self._reached(stack)
+            ends = {
+                origin.alias: stack.enter_context(
+                    open_source_canonical(connection, document, self.resolvers)
+                )
+                for origin, connection, document in zip(
+                    convert.origins,
+                    config.sources,
+                    config.document.source.connections,
+                    strict=True,
+                )
+            }
+            target = stack.enter_context(open_target_canonical(config, self.resolvers))
+            return verify_mapped(
+                mapped,
+                convert.sink,
+                ends,
+                target,
+                zero_dates=self.config.options.zero_dates,
+                progress=on_progress,
+            )
+
+    def _log(self) -> LogOptions | None:
+        """How the sources' logs are read, where they are."""
+        options = self.config.document.source.options
+        if not self.follows:
+            return None
+        return LogOptions(
+            self.config.name,
+            options.replication_slot,
+            options.publication_name,
+            options.server_id or None,
+            options.binlog_position,
+        )
+
+    @contextmanager
+    def _origin(
+        self, number: int, connection: Connection, dialect: Dialect | None
+    ) -> Iterator[Origin]:
+        document = self.config.document.source.connections[number]
+        alias = document.alias or "" if len(self.config.sources) > 1 else ""
+        with closing(
+            open_source(
+                connection,
+                document,
+                self.resolvers,
+                f"$.source.connections[{number}]",
+                self._log(),
+            )
+        ) as source:
+            yield Origin(
+                source,
+                scope_of(document, connection),
+                self._mapping(connection, document, dialect, alias),
+                alias,
+                selections_of(document, f"$.source.connections[{number}]"),
+            )
+
+    def _mapping(
+        self,
+        connection: Connection,
+        document: SourceConnection,
+        dialect: Dialect | None,
+        alias: str,
+    ) -> MappingOptions:
+        options = self.config.options
+        return MappingOptions(
+            target_schema=target_schema(self.config, connection, document),
+            overrides=() if dialect is None else _overrides(options.type_overrides, dialect),
+            zero_dates=options.zero_dates,
+            identifier_case=options.identifier_case,
+            allow_lossy=options.allow_lossy,
+            prefix=f"{alias}_" if alias else "",
+            mariadb=getattr(self.config.target, "kind", None) == "mariadb",
+            file_format=file_format(self.config) if dialect is Dialect.FILES else None,
+        )
+
+    def _sink(self, config: StreamConfig) -> Sink:
+        options = self.config.options
+        first = self.config.document.source.connections[0]
+        schema = target_schema(self.config, self.config.sources[0], first)
+        return open_sink(
+            config,
+            self.resolvers,
+            state_schema=options.state_schema,
+            search_path=() if schema is None else (schema,),
+        )
+
+    def _job(self) -> Job:
+        config, options, db = self.config, self.config.options, self.config.db
+        wanted = db.structure_options
+        return Job(
+            name=config.name,
+            fingerprint=config.fingerprint(),
+            structure=Structure(
+                wanted.tables, wanted.indexes, wanted.foreign_keys, wanted.check_constraints
+            ),
+            zero_dates=options.zero_dates,
+            schema_policy=db.schema_policy,
+            write_mode=config.write_mode,
+            skip_data=db.skip_data,
+            bundle=config.document.source.options.data_bundle_size,
+            parallelism=max(1, min(options.parallelism, options.memory_budget // WORKER_BYTES)),
+            quarantine=options.on_error == "quarantine",
+            on_resume=options.on_resume,
+            follows=self.follows,
+            executor=_threads(options.executor),
+        )
+
+
+def _threads(executor: Any) -> Executor | None:
+    """The caller's pool. Raises `ConfigError` where it is none, or not one of this process."""
+    if executor is None:
+        return None
+    path = "$.options.executor"
+    if not isinstance(executor, Executor):
+        raise ConfigError(
+            f"{path}: it is a {type(executor).__name__}, no concurrent.futures.Executor.",
+            path=path,
+            remedy="Give a ThreadPoolExecutor, or leave it out.",
+        )
+    if executor.submit(os.getpid).result() != os.getpid():
+        raise ConfigError(
+            f"{path}: its workers are other processes, which this version cannot use.",
+            path=path,
+            remedy="Give a pool of threads.",
+        )
+    return executor
+
+
+def _overrides(
+    documents: list[TypeOverride], dialect: Dialect
+) -> tuple[tuple[str, NativeType], ...]:
+    found = []
+    for i, document in enumerate(documents):
+        try:
+            native = parse_type(dialect, str(document.type or document.to))
+        except UnsupportedType as error:
+            path = f"$.options.typeOverrides[{i}].{'type' if document.type else 'to'}"
+            raise UnsupportedType(
+                f"{path}: {error.message}", remedy=error.remedy, path=path
+            ) from None
+        found.append((str(document.column or document.from_), native))
+    return tuple(found)
+
+
+def refuse_meaningless(config: StreamConfig) -> None:
+    """Say by path what the documents allow and a log has no meaning for; never ignore it."""
+    if config.document.mode != "cdc":
+        return
+    for i, connection in enumerate(config.document.source.connections):
+        for j, table in enumerate(connection.tables):
+            path = f"$.source.connections[{i}].tables[{j}]"
+            chosen = table.selection
+            unfit = {
+                f"{path}.query": table.query is not None,
+                f"{path}.selection.filters": bool(chosen.filters),
+                f"{path}.selection.sorts": bool(chosen.sorts),
+                f"{path}.selection.limit": chosen.limit is not None,
+            }
+            for where, present in unfit.items():
+                if present:
+                    raise ConfigError(
+                        f"{where}: a cdc follows whole tables.",
+                        path=where,
+                        remedy="Leave it out, or use mode convert.",
+                    )

@@ -1,0 +1,225 @@
+"""`engine.configs`: stream configs, stored in the nested form whichever way they came."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from streams_engine.config.flat import is_flat, nested
+from streams_engine.config.stream import parse_config
+from streams_engine.engine.connections import free_name
+from streams_engine.engine.dialling import Dialler, entry, plain
+from streams_engine.engine.ids import new_id
+from streams_engine.engine.store import Store
+from streams_engine.errors import ConfigError, NotFound, StateConflict
+
+__all__ = ["Configs", "references"]
+
+Document = dict[str, Any]
+
+SUFFIX = 5
+"""A config's name ends with so many of the last characters of its id."""
+
+
+class Configs:
+    """Stream configs by id (or name). Thread-safe."""
+
+    def __init__(self, store: Store, dialler: Dialler) -> None:
+        self._store = store
+        self._dialler = dialler
+
+    def create(self, document: Mapping[str, Any]) -> Document:
+        """Store a config of either generation; the nested document with ``id``, ``created`` and
+        the name that it got: the one given, ``_`` and the id's last five characters.
+
+        Raises `ConfigError` with the JSON path of each fault.
+        """
+        kept = _nested(document)
+        name = _name(kept)
+        given: Document = {"id": new_id("config"), "created": int(time.time())}
+        kept["name"] = f"{name}_{given['id'][-SUFFIX:]}"
+        with self._store.writing():
+            self._resolve(kept)
+            self._store.write(
+                "INSERT INTO configs (id, name, created, document) VALUES (?, ?, ?, ?)",
+                (given["id"], kept["name"], given["created"], json.dumps(kept)),
+            )
+        return given | kept
+
+    def list(
+        self, search: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> Document:
+        """``{"configs": [...], "total": n}`` in the order of their making.
+
+        ``search``: only those whose name has it, in any letter case; ``total`` counts them all.
+        """
+        for key, value in (("limit", limit), ("offset", offset)):
+            if value is not None and value < 0:
+                raise ConfigError(f"{key}: expected no less than 0.", path=key)
+        rows = self._store.rows("SELECT * FROM configs ORDER BY created, id")
+        wanted = (search or "").casefold()
+        found = [row for row in rows if wanted in row["name"].casefold()]
+        end = None if limit is None else offset + limit
+        return {"configs": [entry(row) for row in found[offset:end]], "total": len(found)}
+
+    def get(self, config: str) -> Document:
+        """One by its id or name. Raises `NotFound`."""
+        row = self._store.row(
+            "SELECT * FROM configs WHERE id = ? OR name = ? ORDER BY id = ? DESC",
+            (config, config, config),
+        )
+        if row is None:
+            raise NotFound(
+                f"There is no stream config '{config}'.",
+                remedy="configs.list() has them all.",
+                config=config,
+            )
+        return entry(row)
+
+    def update(self, config: str, document: Mapping[str, Any]) -> Document:
+        """Replace a whole document; id, created, connections and target connection stay.
+
+        A run that is under way goes on as it began. Raises `ConfigError` by path where one of
+        those would change.
+        """
+        kept = _nested(document)
+        with self._store.writing():
+            old = self.get(config)
+            same = {"id": document.get("id", old["id"])}
+            same["created"] = document.get("created", old["created"])
+            for key, value in same.items():
+                _demand_same(f"$.{key}", old[key], value)
+            self._resolve(kept)
+            _demand_same("$.source.connections", _sources(old), _sources(kept))
+            _demand_same("$.target.id", old["target"]["id"], kept["target"]["id"])
+            name, suffix = _name(kept), f"_{old['id'][-SUFFIX:]}"
+            kept["name"] = name if name.endswith(suffix) else name + suffix
+            self._store.write(
+                "UPDATE configs SET name = ?, document = ? WHERE id = ?",
+                (kept["name"], json.dumps(kept), old["id"]),
+            )
+        return {"id": old["id"], "created": old["created"]} | kept
+
+    def clone(self, config: str) -> Document:
+        """Store a copy under a new id; its name is told apart by its suffix."""
+        with self._store.writing():
+            source = self.get(config)
+            base = source["name"].removesuffix(f"_{source['id'][-SUFFIX:]}")
+            return self.create(plain(source) | {"name": free_name(base, set())})
+
+    def delete(self, config: str) -> None:
+        """Forget it and the history of its runs. Raises `StateConflict` while one is under way.
+
+        What a cdc retains on its source is not released by this: `Stream.release` is.
+        """
+        with self._store.writing():
+            found = self.get(config)
+            self._demand_idle("config_id = ?", (found["id"],), found["name"])
+            self._store.write("DELETE FROM configs WHERE id = ?", (found["id"],))
+
+    def delete_all(self, *, confirm: bool = False) -> int:
+        """Forget all of them; how many. Raises `ConfigError` without ``confirm=True``."""
+        if confirm is not True:
+            raise ConfigError(
+                "delete_all removes every stream config and its history.",
+                path="confirm",
+                remedy="Say confirm=True.",
+            )
+        with self._store.writing():
+            self._demand_idle("1", (), "one of them")
+            return self._store.write("DELETE FROM configs")
+
+    def _demand_idle(self, condition: str, parameters: tuple[str, ...], name: str) -> None:
+        query = f"SELECT id FROM runs WHERE ended IS NULL AND {condition}"
+        running = self._store.value(query, parameters)
+        if running is not None:
+            raise StateConflict(
+                f"A run of {name} is under way: {running}.",
+                remedy="Stop it first.",
+                stream=running,
+            )
+
+    def _resolve(self, document: Document) -> None:
+        """Names of connections become their ids.
+
+        Raises what `Stream.from_config` would, and `ConfigError` for what is not stored.
+        """
+        for path, place in _places(document):
+            if place.get("connection") is not None:
+                raise ConfigError(
+                    f"{path}.connection: an Engine's configs name stored connections.",
+                    path=f"{path}.connection",
+                    remedy="Store it with connections.create, and give its id.",
+                )
+        known = self._dialler.known(references(document))
+        parse_config(document, known)
+        for path, place in _places(document):
+            key = _key(path)
+            place[key] = known[place[key]]["id"]
+
+
+def references(document: Document) -> list[str]:
+    """What a document calls the connections that it names."""
+    found = (place.get(_key(path)) for path, place in _places(document))
+    return [reference for reference in found if isinstance(reference, str)]
+
+
+def _nested(document: Mapping[str, Any]) -> Document:
+    """The document's nested form, as plain JSON."""
+    if not isinstance(document, Mapping):
+        raise ConfigError("$: a stream config is a document.", path="$")
+    try:
+        found: Document = json.loads(
+            json.dumps(nested(document) if is_flat(document) else dict(document))
+        )
+    except (TypeError, ValueError):
+        raise ConfigError(
+            "$: a stored stream config is JSON.",
+            path="$",
+            remedy="Give an executor to a Stream of its own.",
+        ) from None
+    return plain(found)
+
+
+def _name(document: Document) -> str:
+    name = document.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError("$.name: a stream config needs a name.", path="$.name")
+    return name
+
+
+def _target(document: Document) -> Document:
+    found = document.get("target")
+    return found if isinstance(found, dict) else {}
+
+
+def _places(document: Document) -> list[tuple[str, Document]]:
+    """Where a document names connections, as far as it is one: its check comes after."""
+    source = document.get("source")
+    connections = source.get("connections") if isinstance(source, dict) else None
+    places = [
+        (f"$.source.connections[{i}]", place)
+        for i, place in enumerate(connections if isinstance(connections, list) else [])
+        if isinstance(place, dict)
+    ]
+    return [*places, ("$.target", _target(document))]
+
+
+def _key(path: str) -> str:
+    """Under what a place names its connection."""
+    return "id" if path == "$.target" else "connectionId"
+
+
+def _sources(document: Document) -> list[Any]:
+    return [place.get("connectionId") for path, place in _places(document) if path != "$.target"]
+
+
+def _demand_same(path: str, old: Any, new: Any) -> None:
+    if old != new:
+        raise ConfigError(
+            f"{path}: it cannot change in an update.",
+            path=path,
+            remedy="Make another stream config, or give it as it is.",
+        )

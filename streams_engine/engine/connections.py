@@ -1,0 +1,244 @@
+"""`engine.connections`: what is stored of servers, folders and buckets, and a look at each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from streams_engine.adapters.registry import open_source
+from streams_engine.adapters.ssh import reachable
+from streams_engine.changes import LogOptions
+from streams_engine.config.connection import DatabaseConnection, parse_connection
+from streams_engine.config.documents import SourceConnection
+from streams_engine.config.redacting import secret_paths, without_secrets
+from streams_engine.config.secret import BUILT_IN
+from streams_engine.engine.describing import described, finding_document
+from streams_engine.engine.dialling import Dialler, entry, plain, scope_of
+from streams_engine.engine.ids import new_id
+from streams_engine.engine.store import Store
+from streams_engine.errors import ConfigError, StateConflict, StreamsError
+from streams_engine.exploring import Relation
+from streams_engine.protocols import Scope
+
+__all__ = ["Connections"]
+
+Document = dict[str, Any]
+Documents = list[Document]
+Names = list[str]
+
+
+class Connections:
+    """Connections by id (or name), in the words of their documents. Thread-safe.
+
+    Documents come out without secrets; references to secrets (``env:NAME``) are none. All that
+    asks a server raises `ConnectionFailed` and its kin, but `ping`.
+    """
+
+    def __init__(self, store: Store, dialler: Dialler) -> None:
+        self._store = store
+        self._dialler = dialler
+        self._references = frozenset({*BUILT_IN, *dialler.resolvers})
+
+    # What is stored
+
+    def create(self, document: Mapping[str, Any]) -> Document:
+        """Store a connection; its document, with ``id`` and ``created`` (Unix seconds).
+
+        Raises `ConfigError` with the JSON path of a fault, also where the name is taken.
+        """
+        kept = _checked(document)
+        given = {"id": new_id("conn"), "created": int(time.time())}
+        with self._store.writing():
+            self._demand_free(kept["name"])
+            self._store.write(
+                "INSERT INTO connections (id, name, created, document) VALUES (?, ?, ?, ?)",
+                (given["id"], kept["name"], given["created"], json.dumps(kept)),
+            )
+        return self._shown(given | kept)
+
+    def list(self) -> Documents:
+        """All of them, in the order of their making."""
+        rows = self._store.rows("SELECT * FROM connections ORDER BY created, id")
+        return [self._shown(entry(row)) for row in rows]
+
+    def get(self, connection: str) -> Document:
+        """One by its id or name. Raises `NotFound`."""
+        return self._shown(self._dialler.stored(connection))
+
+    def update(self, connection: str, document: Mapping[str, Any]) -> Document:
+        """Replace a whole document; ``id`` and ``created`` stay.
+
+        A secret that is stored has to be given again, as the same or another or None: one left
+        out is a `ConfigError`, for it would be lost in silence.
+        """
+        kept = _checked(document)
+        with self._store.writing():
+            old = self._dialler.stored(connection)
+            missing = sorted(set(secret_paths(plain(old))) - set(secret_paths(kept)))
+            if missing:
+                raise ConfigError(
+                    f"{missing[0]}: an update needs the whole document, its secrets too.",
+                    path=missing[0],
+                    remedy="Give it again, or null for none.",
+                )
+            if kept["name"] != old["name"]:
+                self._demand_free(kept["name"])
+            self._store.write(
+                "UPDATE connections SET name = ?, document = ? WHERE id = ?",
+                (kept["name"], json.dumps(kept), old["id"]),
+            )
+        return self._shown({"id": old["id"], "created": old["created"]} | kept)
+
+    def delete(self, connection: str) -> None:
+        """Forget it. Raises `StateConflict` naming the stream configs that use it."""
+        with self._store.writing():
+            found = self._dialler.stored(connection)["id"]
+            users = [
+                row["name"]
+                for row in self._store.rows("SELECT name, document FROM configs ORDER BY name")
+                if found in _used_by(json.loads(row["document"]))
+            ]
+            if users:
+                raise StateConflict(
+                    f"The connection {connection} is used by: {', '.join(users)}.",
+                    remedy="Delete those stream configs first.",
+                    configs=users,
+                )
+            self._store.write("DELETE FROM connections WHERE id = ?", (found,))
+
+    def clone(self, connection: str) -> Document:
+        """Store a copy, secrets too, under a new id and a name that is free."""
+        with self._store.writing():
+            source = self._dialler.stored(connection)
+            names = {row["name"] for row in self._store.rows("SELECT name FROM connections")}
+            return self.create(plain(source) | {"name": free_name(source["name"], names)})
+
+    def _demand_free(self, name: str) -> None:
+        if self._store.row("SELECT id FROM connections WHERE name = ?", (name,)) is not None:
+            raise ConfigError(
+                f"$.name: a connection '{name}' is there already.",
+                path="$.name",
+                remedy="Give it another name, or update that one.",
+            )
+
+    def _shown(self, document: Document) -> Document:
+        shown: Document = without_secrets(document, self._references)
+        return shown | {"type": str(document["type"]).lower()}
+
+    # What is there
+
+    def ping(self, connection: str | Mapping[str, Any]) -> Document:
+        """``{"ping": "ok"}``, or ``{"ping": "failed", "error": ...}`` with code and remedy.
+
+        Takes an id, a name, or a document that is not stored.
+        """
+        try:
+            with self._dialler.explorer(connection) as explorer:
+                explorer.ping()
+        except StreamsError as error:
+            return {
+                "ping": "failed",
+                "error": error.message,
+                "code": error.code,
+                "remedy": error.remedy,
+            }
+        return {"ping": "ok"}
+
+    def databases(self, connection: str) -> Documents:
+        """``[{"name"}]``, on PostgreSQL with ``"schemas"``."""
+        with self._dialler.explorer(connection) as explorer:
+            return list(explorer.databases())
+
+    def create_database(self, connection: str, name: str) -> Document:
+        """Make a database on the server; ``{"name"}``."""
+        with self._dialler.explorer(connection) as explorer:
+            explorer.create_database(name)
+        return {"name": name}
+
+    def create_schema(self, connection: str, name: str, database: str | None = None) -> Document:
+        """Make a schema (PostgreSQL) in a database; ``{"name"}``."""
+        with self._dialler.explorer(connection, database) as explorer:
+            explorer.create_schema(name)
+        return {"name": name}
+
+    def tables(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Names:
+        """Names of the tables, bare in the connection's own database or schema ``public``,
+        else ``schema.table`` (MySQL: ``database.table``)."""
+        return self._names("table", connection, database, schema)
+
+    def views(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Names:
+        """Names of the views, as `tables`."""
+        return self._names("view", connection, database, schema)
+
+    def describe(self, connection: str, table: str, database: str | None = None) -> Document:
+        """A table: columns, keys, indexes, foreign keys, and the DDL that makes it.
+
+        Raises `NotFound` naming near ones.
+        """
+        with self._dialler.source(connection, database) as (source, scope):
+            catalog = source.catalog(Scope(scope.schema, (table,)))
+        found = catalog.tables[0]
+        with self._dialler.explorer(connection, database) as explorer:
+            return described(found, explorer.ddl(found))
+
+    def readiness(
+        self, connection: str, tables: Names | None = None, database: str | None = None
+    ) -> Documents:
+        """What hinders following the log of these tables (all of them), each with the statement
+        that repairs it; empty where nothing does.
+
+        Raises `ConfigError` for files, which have no log.
+        """
+        parsed = self._dialler.parsed(connection)
+        if not isinstance(parsed, DatabaseConnection):
+            raise ConfigError("Files have no log to follow.", remedy="Use mode convert.")
+        document, log = SourceConnection(database=database), LogOptions("readiness")
+        scope = scope_of(parsed, database)
+        with reachable(parsed, self._dialler.resolvers) as found:
+            source: Any = open_source(found, document, self._dialler.resolvers, "$", log)
+            with closing(source):
+                findings = source.readiness(Scope(scope.schema, tuple(tables) if tables else None))
+        return [finding_document(finding) for finding in findings]
+
+    def _names(
+        self, kind: Relation, connection: str, database: str | None, schema: str | None
+    ) -> Names:
+        parsed = self._dialler.parsed(connection)
+        own = scope_of(parsed, database).schema or "public"
+        with self._dialler.explorer(connection, database) as explorer:
+            wanted = schema if schema is not None else scope_of(parsed, database).schema
+            found = explorer.relations(kind, wanted)
+        return [str(one) if one.schema not in ("", wanted, own) else one.name for one in found]
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """``name-copy``, or the first of ``name-copy-2``, ``-3``, ... that is not taken."""
+    numbers = iter(range(2, len(taken) + 3))
+    wanted = f"{name}-copy"
+    while wanted in taken:
+        wanted = f"{name}-copy-{next(numbers)}"
+    return wanted
+
+
+def _checked(document: Mapping[str, Any]) -> Document:
+    """The document, valid and JSON-able, without what the engine itself gives."""
+    if not isinstance(document, Mapping):
+        raise ConfigError("$: a connection is a document.", path="$")
+    kept = {key: value for key, value in document.items() if key not in ("id", "created")}
+    parse_connection(kept)
+    if not isinstance(kept.get("name"), str) or not kept["name"].strip():
+        raise ConfigError("$.name: a connection needs a name.", path="$.name")
+    return kept
+
+
+def _used_by(config: Document) -> set[str]:
+    """The connections of a stored stream config."""
+    sources = [one.get("connectionId") for one in config["source"]["connections"]]
+    return {*sources, config["target"].get("id")}

@@ -1,0 +1,109 @@
+"""`Engine`: connections, stream configs and runs in one SQLite file, and a look at the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from streams_engine.config.secret import Resolver
+from streams_engine.engine.configs import Configs
+from streams_engine.engine.connections import Connections
+from streams_engine.engine.dialling import Dialler
+from streams_engine.engine.looking import Looking
+from streams_engine.engine.store import Store
+from streams_engine.engine.streams import Streams
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """All that the REST API did with connections, stream configs and streams, as plain Python.
+
+    ``connections``, `configs` and `streams` hold the operations. Thread-safe. Several processes
+    of one machine may have the same file open: each sees what the others store and run. Secrets
+    are stored as they are given, in a file of mode 0600: prefer references (``env:NAME``).
+    """
+
+    connections: Connections
+    configs: Configs
+    streams: Streams
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        resolvers: Mapping[str, Resolver] | None = None,
+        allow_concurrent: bool = False,
+        telemetry: bool = False,
+    ) -> None:
+        """Open the file, which is made where it is not there; None: in memory.
+
+        ``resolvers`` turn further schemes of references into secrets. ``allow_concurrent``: a
+        stream may start while another one is paused. ``telemetry``: its streams are counted and
+        traced by OpenTelemetry, see `streams_engine.telemetry`. Runs whose process is gone are
+        marked. Raises `ConfigError` where the file is none of an Engine's.
+        """
+        found = dict(resolvers or {})
+        self._store = Store(None if path is None else Path(path))
+        dialler = Dialler(self._store, found)
+        self.connections = Connections(self._store, dialler)
+        self.configs = Configs(self._store, dialler)
+        self.streams = Streams(
+            self._store,
+            self.configs,
+            dialler,
+            allow_concurrent=allow_concurrent,
+            telemetry=telemetry,
+        )
+        self._looking = Looking(dialler)
+
+    def data(
+        self,
+        connection: str,
+        table: str,
+        *,
+        columns: Sequence[str] = (),
+        filters: Sequence[Mapping[str, Any]] = (),
+        sort: Sequence[Mapping[str, Any]] = (),
+        limit: int | None = 100,
+        offset: int = 0,
+        texts: Sequence[str] = (),
+        database: str | None = None,
+    ) -> pa.Table:
+        """Rows of a table, a view or a file, in the exact Arrow types that Parquet gets.
+
+        ``filters`` and ``sort`` are those of the stream document's selection. ``texts`` names
+        columns that come as their server prints them. Raises `NotFound`, `ConfigError` by path,
+        and `RowRejected` naming a column with a value that its Arrow type cannot hold.
+        """
+        look = self._looking.look(columns, filters, sort, limit, offset, texts)
+        return self._looking.rows(connection, table, look, database)
+
+    def count(
+        self,
+        connection: str,
+        table: str,
+        *,
+        filters: Sequence[Mapping[str, Any]] = (),
+        database: str | None = None,
+    ) -> int:
+        """How many rows of a table, a view or a file pass the filters, counted by its server."""
+        look = self._looking.look((), filters, (), None, 0, ())
+        return self._looking.count(connection, table, look, database)
+
+    def close(self) -> None:
+        """Stop the runs of this process, wait for them, and let go of the file. Idempotent."""
+        self.streams.close()
+        self._store.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Engine {self._store.path or 'in memory'}>"
