@@ -1,0 +1,286 @@
+"""The documentation: its code runs, its documents are valid, its tables are complete."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import streams_engine
+from streams_engine import AsyncEngine, AsyncStream, Engine, Stats, Stream, errors
+from streams_engine.adapters.files import store
+from streams_engine.config import parse_connection
+from streams_engine.config.flat import FLAT_KEYS
+from streams_engine.config.stream import parse_config
+from streams_engine.engine.configs import Configs
+from streams_engine.engine.connections import Connections
+from streams_engine.engine.streams import Streams
+from streams_engine.errors import StreamsError
+from streams_engine.lifecycle import TRANSITIONS
+from streams_engine.protocols import ChangeSource, LayoutSink, Sink, Source, StructureSink
+from streams_engine.stats import ChangeStats
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = {page.name: page.read_text() for page in PAGES}
+FENCED = re.compile(r"^(<!-- executed -->\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
+
+
+def load_hook() -> ModuleType:
+    """As mkdocs does."""
+    spec = importlib.util.spec_from_file_location("docs_reference", DOCS / "hooks/reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+reference = load_hook()
+
+
+def blocks(page: str, language: str, *, executed: bool = False) -> list[str]:
+    found = FENCED.findall(TEXTS[page])
+    return [text for mark, kind, text in found if kind == language and (mark or not executed)]
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the tables below a heading, up to the next one."""
+    section = re.split(r"^##+ ", TEXTS[page].split(f"# {heading}\n", 1)[1], flags=re.M)[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+# Code
+
+EXECUTED = [page.name for page in PAGES if "<!-- executed -->" in TEXTS[page.name]]
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_what_needs_no_server_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store._made.cache_clear()  # it keeps where a relative path led to at first
+    namespace: dict[str, Any] = {"__name__": page}
+    for text in blocks(page, "python", executed=True):
+        exec(compile(text, page, "exec"), namespace)
+
+
+KNOWN: dict[str, type] = {
+    "stream": Stream,
+    "engine": Engine,
+    "engine.connections": Connections,
+    "engine.configs": Configs,
+    "engine.streams": Streams,
+    "stats": Stats,
+    "changes": ChangeStats,
+    "error": StreamsError,
+}
+"""What names of the examples stand for."""
+
+OF_ERRORS = ("message", "remedy", "details")
+"""What an error has that its class does not."""
+
+
+def python() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        if page.name != "adapters.md":  # a test of its own runs that
+            yield from ((page.name, text) for text in blocks(page.name, "python"))
+
+
+@pytest.mark.parametrize(("page", "text"), list(python()))
+def test_names_in_examples_are_there(page: str, text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("streams_engine"):
+            module = importlib.import_module(str(node.module))
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+        if isinstance(node, ast.Attribute):
+            known = KNOWN.get(ast.unparse(node.value))
+            if known is not None:
+                fields = {*dir(known), *known.__annotations__, *OF_ERRORS}
+                assert node.attr in fields, ast.unparse(node)
+
+
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    for page in PAGES:
+        for text in blocks(page.name, "json"):
+            if text.lstrip().startswith("{"):
+                yield page.name, json.loads(text)
+
+
+@pytest.mark.parametrize(("page", "document"), list(documents()))
+def test_documents_are_valid(page: str, document: dict[str, Any]) -> None:
+    if "mode" not in document:
+        parse_connection(document)
+        return
+    known = {"conn_1": "mysql://reader@db1/shop", "conn_2": "postgresql://me@db2/shop"}
+    assert not parse_config(document, known).warnings
+
+
+# The site
+
+
+def navigation() -> list[str]:
+    return re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    assert sorted(navigation()) == [page.name for page in PAGES]
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as mkdocs makes them."""
+    text = FENCED.sub("", reference.filled(TEXTS[page]))
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    plain = [re.sub(r"[^\w\s-]", "", title).strip().lower() for title in titles]
+    return {re.sub(r"[-\s]+", "-", title) for title in plain}
+
+
+@pytest.mark.parametrize("page", [page.name for page in PAGES])
+def test_links_lead_somewhere(page: str) -> None:
+    text = FENCED.sub("", reference.filled(TEXTS[page]))
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        assert (DOCS / path).is_file() if path else True, target
+        if anchor:
+            assert anchor in anchors(path or page), target
+
+
+@pytest.mark.parametrize("page", [page.name for page in PAGES])
+def test_what_is_included_is_there(page: str) -> None:
+    for path in re.findall(r'^--8<-- "(.+)"$', TEXTS[page], re.M):
+        assert (ROOT / path).is_file(), path
+
+
+def test_every_example_is_shown() -> None:
+    shown = re.findall(r'^--8<-- "examples/(.+)"$', TEXTS["examples.md"], re.M)
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+def test_the_site_fetches_nothing() -> None:
+    settings = (ROOT / "mkdocs.yml").read_text()
+    assert "font: false" in settings
+    for text in (settings, *TEXTS.values()):
+        assert not re.search(r"<(script|link|img)\b|mermaid|extra_javascript", text)
+
+
+# The configuration reference
+
+MODELS = list(reference.models())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_key_has_a_meaning(model: Any) -> None:
+    silent = [key.name for key in reference.keys(model) if not key.meaning.endswith((".", ")"))]
+    assert not silent
+
+
+def test_every_key_of_a_document_is_in_the_reference() -> None:
+    page = reference.filled(TEXTS["configuration.md"])
+    assert "<!-- generated" not in page
+    for model in MODELS:
+        for field in model.model_fields.values():
+            assert field.alias is None or f"| `{field.alias}` |" in page
+    assert "| `dataBundleSize` | whole number | `500` | 10 to 1000 |" in page
+    assert "| `memoryBudget` | whole number or text | `256MB` | at least 16MB |" in page
+    assert "| `mode` | text | required | `convert`, `cdc` |" in page
+    assert "### `source.connections[].tables[].selection.filters[]`" in page
+    assert "`target.spec.s3.format` has the keys of `target.spec.files.format`." in page
+
+
+def test_every_flat_key_is_told() -> None:
+    told = {
+        name for row in rows("configuration.md", "The flat document") for name in quoted(row[0])
+    }
+    assert told == FLAT_KEYS
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# The tables
+
+
+def test_every_error_is_told_as_it_is() -> None:
+    found = [getattr(errors, name) for name in errors.__all__ if name != "StreamsError"]
+    told = {row[1].strip("`"): row for row in rows("errors.md", "All codes")[1:]}
+    assert set(told) == {cls.__name__ for cls in found}
+    for cls in found:
+        code, _, category, retry, meaning, remedy = told[cls.__name__]
+        assert (code, category) == (f"`{cls.code}`", cls.category)
+        assert retry == ("yes" if cls.retryable else "no")
+        assert meaning and remedy
+
+
+def test_every_state_is_told_as_it_is() -> None:
+    told = {row[0].strip("`"): row[2] for row in rows("guide.md", "States")[1:]}
+    assert set(told) == {str(state) for state in TRANSITIONS}
+    for state, moves in TRANSITIONS.items():
+        if len(moves) < 6:
+            named = set(quoted(told[str(state)]))
+            assert named == {str(move) for move in moves}, state
+        assert (told[str(state)] == "final") == state.final
+
+
+INTERNAL = "for the engine itself"
+
+
+def operations(kind: type) -> set[str]:
+    """What a user calls."""
+    return {
+        name
+        for name, member in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_") and name != "close"
+        if INTERNAL not in " ".join((member.__doc__ or "").split())
+    }
+
+
+def test_every_operation_of_an_engine_is_told() -> None:
+    table = "\n".join(row[1] for row in rows("engine.md", "For those who used the REST API"))
+    for part, kind in (("connections", Connections), ("configs", Configs), ("streams", Streams)):
+        assert set(re.findall(rf"engine\.{part}\.(\w+)\(", table)) == operations(kind)
+    assert set(re.findall(r"engine\.(\w+)\(", table)) == operations(Engine)
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    shown = set(re.findall(r"^::: streams_engine\.(\w+)$", TEXTS["api.md"], re.M))
+    assert {name for name in streams_engine.__all__ if name[0] != "_"} <= shown
+    members = re.findall(r"- (\w+)$", TEXTS["api.md"], re.M)
+    assert set(members) == operations(Connections)
+
+
+def test_the_awaited_twins_lack_nothing() -> None:
+    """What the pages say of them is true."""
+    assert operations(Stream) - operations(AsyncStream) <= {"on_record"}
+    assert operations(Engine) <= operations(AsyncEngine)
+
+
+@pytest.mark.parametrize("seam", [Source, Sink], ids=lambda seam: seam.__name__)
+def test_every_method_of_a_seam_is_told(seam: type) -> None:
+    told = {name for row in rows("adapters.md", f"A {seam.__name__.lower()}")[1:]
+            for name in re.findall(r"(\w+)\(", row[0]) or quoted(row[0])}  # fmt: skip
+    told |= set(re.findall(r"`(\w+)\(", TEXTS["adapters.md"])) | set(
+        re.findall(r"`(load_state|save_state)`", TEXTS["adapters.md"])
+    )
+    methods = {name for name, _ in inspect.getmembers(seam, inspect.isfunction) if name[0] != "_"}
+    assert methods <= told
+
+
+@pytest.mark.parametrize("seam", [ChangeSource, LayoutSink, StructureSink])
+def test_every_further_seam_is_named(seam: type) -> None:
+    assert f"`{seam.__name__}`" in TEXTS["adapters.md"]
