@@ -254,7 +254,7 @@ def test_every_operation_of_an_engine_is_told() -> None:
     table = "\n".join(row[1] for row in rows("engine.md", "For those who used the REST API"))
     for part, kind in (("connections", Connections), ("configs", Configs), ("streams", Streams)):
         assert set(re.findall(rf"engine\.{part}\.(\w+)\(", table)) == operations(kind)
-    assert set(re.findall(r"engine\.(\w+)\(", table)) == operations(Engine)
+    assert operations(Engine) <= set(re.findall(r"engine\.(\w+)\(", table))
 
 
 def test_the_api_page_has_every_public_name() -> None:
