@@ -152,11 +152,15 @@ def _read(document: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     return loaded
 
 
+VERBATIM = (".connection", ".files.columns", ".s3.columns")
+"""What has keys of its own: those of another document, and names that the user's data has."""
+
+
 def _without_ignored(value: Any, path: str, warnings: list[str]) -> Any:
     """The document without the product's own keys that mean nothing here."""
     if isinstance(value, list):
         return [_without_ignored(v, f"{path}[{i}]", warnings) for i, v in enumerate(value)]
-    if not isinstance(value, Mapping) or path.endswith(".connection"):
+    if not isinstance(value, Mapping) or path.endswith(VERBATIM):
         return value
     kept = {}
     for key, inner in value.items():

@@ -262,3 +262,17 @@ def test_any_document_parses_or_is_refused_by_path(path: str, value: Any) -> Non
 def test_a_flat_document_of_the_wrong_shape(key: str, value: Any) -> None:
     error = fault({"name": "n", "source": "one", "target": "two", "mode": "convert", key: value})
     assert error.path == f"$.{key}"
+
+
+def test_columns_that_are_called_like_ignored_keys_stay_declared() -> None:
+    declared = {"t": {"id": "int64", "created": "timestamp[us]", "description": "string"}}
+    config = parse_config(
+        {
+            "mode": "convert",
+            "source": {"connections": [{"connection": "/in", "files": {"columns": declared}}]},
+            "target": {"connection": "null://"},
+        }
+    )
+    files = config.document.source.connections[0].files
+    assert files is not None and files.columns == declared
+    assert config.warnings == ()
