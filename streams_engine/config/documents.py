@@ -211,7 +211,7 @@ class DatabaseSpec(Document):
     """Which parts of the structure are made."""
     schema_policy: SchemaPolicy = "create_missing_only"
     """What to do about tables that are there: make those that are missing and check that the
-    others fit; make none; fail; or drop and make them again."""
+    others fit; make none; fail; or drop and make them again. Not for files."""
     write_mode: WriteMode | None = None
     """What to do about rows that are there; null: `fail_if_not_empty`, in a cdc `upsert` (the
     only one it takes)."""
@@ -306,7 +306,7 @@ class TypeOverride(Document):
     """A target type for one column, or for every column of a source type."""
 
     column: str | None = None
-    """The column, as `table.column`. This or `from`."""
+    """The column, as `table.column` or `schema.table.column`. This or `from`."""
     from_: str | None = Field(None, alias="from")
     """The source type whose columns are meant. This or `column`."""
     type: str | None = None
@@ -332,7 +332,8 @@ class Options(Document):
     """What becomes of MySQL's zero and partial dates: NULL with a count, a bad row, or every
     date column as text."""
     identifier_case: Literal["preserve", "lower"] = "preserve"
-    """Names on the target as they are, or in lower case."""
+    """Names of tables and columns on the target: as they are, or in lower case. Within MySQL and
+    into files only tables are renamed, and between PostgreSQL servers nothing is."""
     allow_lossy: bool = False
     """Permit a mapping, or a change of structure, that can lose something."""
     on_error: Literal["fail", "quarantine"] = "fail"

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 import streams_engine
-from streams_engine import AsyncEngine, AsyncStream, Engine, Stats, Stream, errors
+from streams_engine import AsyncEngine, AsyncStream, Engine, State, Stats, Stream, errors, telemetry
 from streams_engine.adapters.files import store
-from streams_engine.config import parse_connection
+from streams_engine.cli.exits import MEANING
+from streams_engine.config import connection, parse_connection
 from streams_engine.config.flat import FLAT_KEYS
 from streams_engine.config.stream import parse_config
 from streams_engine.engine.configs import Configs
@@ -27,8 +28,9 @@ from streams_engine.engine.connections import Connections
 from streams_engine.engine.streams import Streams
 from streams_engine.errors import StreamsError
 from streams_engine.lifecycle import TRANSITIONS
+from streams_engine.model import TableId
 from streams_engine.protocols import ChangeSource, LayoutSink, Sink, Source, StructureSink
-from streams_engine.stats import ChangeStats
+from streams_engine.stats import ChangeStats, Counters
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -237,17 +239,45 @@ def test_every_state_is_told_as_it_is() -> None:
         assert (told[str(state)] == "final") == state.final
 
 
-INTERNAL = "for the engine itself"
+def test_every_exit_code_is_told_as_it_is() -> None:
+    told = dict(rows("guide.md", "On the command line")[1:])
+    assert told == {str(code.value): meaning for code, meaning in MEANING.items()}
+
+
+def test_every_parameter_of_a_url_is_told() -> None:
+    told = {name for row in rows("configuration.md", "URLs")[1:] for name in quoted(row[-1])}
+    assert told == connection._SERVER_QUERY | {"format", "region", "endpoint"}
+
+
+def test_every_key_of_the_stats_is_told() -> None:
+    counters = Counters()
+    counters.follow()
+    counters.expect(TableId("s", "t"), 1)
+    given = {"config_id": "c", "stream_id": "s", "reporting_interval": 3, "error": None}
+    stats = counters.freeze(name="n", state=State.READY, **given).to_dict()
+    told = {key: row[1] for row in rows("configuration.md", "The stats document")[1:]
+            for key in quoted(row[0])}  # fmt: skip
+    assert {key.removesuffix("[]") for key in told} == {*stats, "nodes[].stat"}
+    below = {
+        "nodes[]": stats["nodes"][0],
+        "nodes[].stat": stats["nodes"][0]["stat"],
+        "tables[]": stats["tables"][0],
+        "changes": stats["changes"],
+    }
+    for place, document in below.items():
+        assert set(quoted(told[place])) == set(document), place
+
+
+def test_every_instrument_is_told() -> None:
+    told = {name for row in rows("engine.md", "Telemetry")[1:] for name in quoted(row[0])}
+    names = {*telemetry.COUNTED.values(), *telemetry.LAGS.values(), "transactions", "run"}
+    assert told == {f"{telemetry.SCOPE}.{name}" for name in names}
 
 
 def operations(kind: type) -> set[str]:
     """What a user calls."""
-    return {
-        name
-        for name, member in inspect.getmembers(kind, inspect.isfunction)
-        if not name.startswith("_") and name != "close"
-        if INTERNAL not in " ".join((member.__doc__ or "").split())
-    }
+    found = inspect.getmembers(kind, inspect.isfunction)
+    return {name for name, _ in found if not name.startswith("_") and name != "close"}
 
 
 def test_every_operation_of_an_engine_is_told() -> None:
