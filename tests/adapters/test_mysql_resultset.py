@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 import pytest
+from certificates import certificate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -431,36 +432,13 @@ def test_a_stream_that_is_left_early(reading: Reading) -> None:
     assert ask(connection, "SHOW STATUS LIKE 'Prepared_stmt_count'") == before
 
 
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for localhost that signs itself."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+def lend(directory: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that signs itself, and its key, as files for a server."""
     pem, secret = directory / "cert.pem", directory / "key.pem"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
-            serialization.NoEncryption(),
-        )
-    )
+    for path, text in zip((pem, secret), certificate(), strict=True):
+        path.write_text(text)
+        path.chmod(0o644)
     directory.chmod(0o755)
-    secret.chmod(0o644)
     return pem, secret
 
 
@@ -471,7 +449,7 @@ def test_tls(kind: str, request: pytest.FixtureRequest, tmp_path_factory: Any) -
     directory = Path("/tmp") / f"se-tls-{kind}-{threading.get_native_id()}"
     directory.mkdir()
     try:
-        pem, secret = certificate(directory)
+        pem, secret = lend(directory)
         with running(kind, {"ssl_ca": str(pem), "ssl_cert": str(pem), "ssl_key": str(secret)}) as s:
             name = s.create_database()
             plain = replace(reach(s, name), host="localhost")

@@ -152,8 +152,10 @@ class PostgresConnect:
                 **{**tls, **more},
             )
 
-    def uri(self) -> str:
-        """A libpq URI, secret included, for drivers that take nothing else."""
+    @contextlib.contextmanager
+    def uri(self) -> Iterator[str]:
+        """A libpq URI, secret included, for drivers that take nothing else; it can be dialled as
+        long as the context, for that is how long certificates given as texts are files."""
         who = quote(self.user, safe="")
         if self.password is not None:
             who += ":" + quote(self.password, safe="")
@@ -163,14 +165,9 @@ class PostgresConnect:
         query += "&application_name=streams_engine&client_encoding=utf8&connect_timeout=15"
         if socket:
             query += f"&host={quote(self.host, safe='')}"
-        for key, value in (
-            ("sslrootcert", self.ssl_ca),
-            ("sslcert", self.ssl_cert),
-            ("sslkey", self.ssl_key),
-        ):
-            if value is not None:
-                query += f"&{key}={quote(value, safe='')}"
-        return f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}{query}"
+        with self._files() as tls:
+            query += "".join(f"&{key}={quote(value, safe='')}" for key, value in tls.items())
+            yield f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}{query}"
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[dict[str, Any]]:

@@ -62,6 +62,7 @@ class PostgresSnapshot:
         self._readers: dict[Any, Callable[[], None]] = {}
         """Open connections, and what ends the statement that one is at."""
         self._template: Any = None
+        self._lent = contextlib.ExitStack()
         """What ADBC's connections are cloned from; it holds the server's types, no connection."""
         self._opening = threading.Lock()
         self.readers = readers
@@ -260,11 +261,12 @@ class PostgresSnapshot:
     def _cloned(self) -> Any:
         """A connection of ADBC's. The first asks the server for all its types, which takes ten
         times as long as to connect: the others know them from it."""
-        with self._opening, self._connect._files():
+        with self._opening:
             if self._closed:
                 raise ConnectionFailed("The snapshot was closed.", retryable=False)
             if self._template is None:
-                self._template = adbc.connect(self._connect.uri(), autocommit=False)
+                uri = self._lent.enter_context(self._connect.uri())
+                self._template = adbc.connect(uri, autocommit=False)
                 self._template.adbc_connection.close()
             return self._template.adbc_clone()
 
@@ -299,6 +301,7 @@ class PostgresSnapshot:
         with self._opening:
             if self._template is not None:
                 self._template.close()
+            self._lent.close()
         with contextlib.suppress(psycopg.Error):
             self._holder.close()
 
