@@ -77,13 +77,7 @@ class Connections:
         kept = _checked(document)
         with self._store.writing():
             old = self._dialler.stored(connection)
-            missing = sorted(set(secret_paths(plain(old))) - set(secret_paths(kept)))
-            if missing:
-                raise ConfigError(
-                    f"{missing[0]}: an update needs the whole document, its secrets too.",
-                    path=missing[0],
-                    remedy="Give it again, or null for none.",
-                )
+            _demand_secrets(plain(old), kept)
             if kept["name"] != old["name"]:
                 self._demand_free(kept["name"])
             self._store.write(
@@ -236,6 +230,18 @@ def _checked(document: Mapping[str, Any]) -> Document:
     if not isinstance(kept.get("name"), str) or not kept["name"].strip():
         raise ConfigError("$.name: a connection needs a name.", path="$.name")
     return kept
+
+
+def _demand_secrets(old: Document, new: Document) -> None:
+    """Every secret that is stored is given again, wherever the new document has its place."""
+    given = {path.rpartition(".")[2] for path in secret_paths(new)}
+    for path in secret_paths(old):
+        if path.rpartition(".")[2] not in given:
+            raise ConfigError(
+                f"{path}: an update needs the whole document, its secrets too.",
+                path=path,
+                remedy="Give it again, or null for none.",
+            )
 
 
 def _used_by(config: Document) -> set[str]:

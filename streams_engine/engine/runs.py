@@ -34,7 +34,7 @@ class Runs:
         """Write down a new run, unless the conflict rule forbids it. Raises `StateConflict`."""
         self.settle()
         with self._store.writing():
-            self._demand_none("config_id = ?", stats.config_id, "A run of this config is under way")
+            self.demand_idle(stats.config_id)
             if not allow_concurrent:
                 self._demand_none("status = ?", str(State.PAUSED), "Another stream is paused")
             self._store.write(
@@ -43,6 +43,11 @@ class Runs:
                 (stats.stream_id, stats.config_id, self._owner, time.time(), str(stats.state),
                  json.dumps(stats.to_dict())),
             )  # fmt: skip
+
+    def demand_idle(self, config: str) -> None:
+        """Raises `StateConflict` where a run of the config is under way."""
+        self.settle()
+        self._demand_none("config_id = ?", config, "A run of this config is under way")
 
     def _demand_none(self, condition: str, parameter: str, sentence: str) -> None:
         query = f"SELECT id FROM runs WHERE ended IS NULL AND {condition}"

@@ -22,6 +22,8 @@ from streams_engine.engine.runs import Runs
 from streams_engine.engine.store import Store
 from streams_engine.errors import StateConflict, StreamsError
 from streams_engine.lifecycle import State, check_move
+from streams_engine.runtime.planning import Plan
+from streams_engine.runtime.verifying import VerifyReport
 from streams_engine.stats import Stats
 from streams_engine.stream import Stream
 from streams_engine.telemetry import instrument
@@ -94,14 +96,7 @@ class Streams:
         ``fresh`` forgets it. Raises `StateConflict` where a run of the config is under way, or
         another stream is paused, and `ConfigError` as `Stream.from_config`.
         """
-        stored = self._configs.get(config)
-        document = plain(stored)
-        stream = Stream.from_config(
-            document,
-            self._dialler.known(references(document)),
-            self._dialler.resolvers,
-            ids=(stored["id"], new_id("stream")),
-        )
+        stream = self._built(config)
         run, live = stream.stats().stream_id, _Live(stream)
         if self._telemetry:
             instrument(stream)
@@ -117,6 +112,29 @@ class Streams:
         self._listen()
         stream.start(fresh=fresh)
         return run
+
+    def _built(self, config: str) -> Stream:
+        stored = self._configs.get(config)
+        document = plain(stored)
+        known = self._dialler.known(references(document))
+        ids = (stored["id"], new_id("stream"))
+        return Stream.from_config(document, known, self._dialler.resolvers, ids=ids)
+
+    def plan(self, config: str) -> Plan:
+        """What a run of a config would do; the target is not touched. As `Stream.plan`."""
+        return self._built(config).plan()
+
+    def verify(self, config: str) -> VerifyReport:
+        """Compare a config's source and target row by row. As `Stream.verify`."""
+        return self._built(config).verify()
+
+    def release(self, config: str) -> None:
+        """Of a cdc: drop what it keeps on its source, and forget its checkpoint.
+
+        Raises `StateConflict` while a run of it is under way, and for a convert.
+        """
+        self._runs.demand_idle(self._configs.get(config)["id"])
+        self._built(config).release()
 
     def pause(self, stream: str) -> None:
         """Hold after the bundle in hand is committed. Raises `StateConflict`."""

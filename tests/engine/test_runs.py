@@ -112,6 +112,17 @@ def test_what_a_state_forbids_is_refused(shop: Shop) -> None:
     assert shop.engine.streams.list() == []
 
 
+def test_a_config_is_planned_and_verified(shop: Shop) -> None:
+    shop.table("orders", ROWS)
+    config = shop.config("copy", "orders")
+    assert [str(table.source) for table in shop.engine.streams.plan(config).tables] == ["orders"]
+    assert shop.engine.streams.list() == [], "a look is no run"
+    shop.engine.streams.wait(shop.engine.streams.start(config), timeout=60)
+    assert shop.engine.streams.verify(config).ok
+    with pytest.raises(StateConflict, match="Only a cdc"):
+        shop.engine.streams.release(config)
+
+
 def test_the_log_says_what_happened(shop: Shop) -> None:
     shop.table("orders", ROWS)
     shop.table("users", ROWS)

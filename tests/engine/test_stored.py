@@ -86,6 +86,9 @@ def test_an_update_is_a_whole_document(engine: Engine) -> None:
         engine.connections.update(made["id"], without)
     with pytest.raises(ConfigError, match=r"\$\.host"):
         engine.connections.update(made["id"], {"name": "x", "type": "mysql"})
+    server = {"host": "h", "username": "u", "password": "another"}
+    nested = {"name": "mysql-source", "type": "mysql", "spec": {"database": server}}
+    assert engine.connections.update(made["id"], nested)["spec"]["database"]["host"] == "h"
     changed = engine.connections.update(made["id"], MYSQL | {"host": "other", "password": None})
     assert (changed["id"], changed["created"]) == (made["id"], made["created"])
     assert engine.connections.get(made["id"])["host"] == "other"
