@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 from streams_engine.errors import ConfigError
 from streams_engine.model import Dialect
 
-__all__ = ["reading_only"]
+__all__ = ["one_query", "reading_only"]
 
 WRITES = (
     *(exp.Insert, exp.Update, exp.Delete, exp.Merge),
@@ -25,24 +25,36 @@ BEGINNINGS = {"SELECT", "WITH", "VALUES", "L_PAREN"}
 
 def reading_only(name: str, query: str, dialect: Dialect) -> str:
     """The query without a closing semicolon. Raises `ConfigError` unless it is one that reads."""
-    statements: list[Any] = []
     plain = ""
+    parsed = None
     with contextlib.suppress(SqlglotError):
-        tokens = sqlglot.tokenize(query, dialect=dialect.value)
-        # MySQL executes what stands in some remarks: what runs would not be what was parsed.
-        hidden = any(c.startswith(("!", "M!")) for token in tokens for c in token.comments)
-        while tokens and tokens[-1].token_type.name == "SEMICOLON":
-            tokens.pop()
-        kinds = [token.token_type.name for token in tokens]
-        if not hidden and kinds and kinds[0] in BEGINNINGS and "SEMICOLON" not in kinds:
-            # A remark at the end would swallow what is put around the query.
-            plain = query[: tokens[-1].end + 1].strip()
-            statements = list(sqlglot.parse(plain, dialect=dialect.value))
-    reads = len(statements) == 1 and isinstance(statements[0], exp.Query | exp.Values)
-    if not reads or any(statements[0].find_all(*WRITES)):
+        plain, parsed = one_query(query, dialect.value)
+    if parsed is None:
         raise ConfigError(
             f"The query '{name}' is not one statement that only reads.",
             path=f"queries.{name}",
             remedy="Write one SELECT, or WITH ... SELECT.",
         )
     return plain
+
+
+def one_query(query: str, dialect: str) -> tuple[str, Any]:
+    """The query without a closing semicolon, and its parse; None unless it is one that reads.
+
+    Raises sqlglot's errors where it cannot be parsed. ``dialect`` is one of sqlglot's.
+    """
+    tokens = sqlglot.tokenize(query, dialect=dialect)
+    # MySQL executes what stands in some remarks: what runs would not be what was parsed.
+    hidden = any(c.startswith(("!", "M!")) for token in tokens for c in token.comments)
+    while tokens and tokens[-1].token_type.name == "SEMICOLON":
+        tokens.pop()
+    kinds = [token.token_type.name for token in tokens]
+    if hidden or not kinds or kinds[0] not in BEGINNINGS or "SEMICOLON" in kinds:
+        return "", None
+    # A remark at the end would swallow what is put around the query.
+    plain = query[: tokens[-1].end + 1].strip()
+    statements: list[Any] = list(sqlglot.parse(plain, dialect=dialect))
+    reads = len(statements) == 1 and isinstance(statements[0], exp.Query | exp.Values)
+    if not reads or any(statements[0].find_all(*WRITES)):
+        return "", None
+    return plain, statements[0]

@@ -12,6 +12,7 @@ from pymysql.constants import FIELD_TYPE, FLAG
 
 from streams_engine.adapters.mysql.catalog_types import native_type
 from streams_engine.adapters.mysql.connect import translating
+from streams_engine.adapters.mysql.resultset import described
 from streams_engine.model import Column, Dialect, NativeType, TableId, TableSchema
 from streams_engine.schema.mysql import arrow_type
 from streams_engine.schema.queries import reading_only
@@ -54,9 +55,8 @@ def query_tables(
     found = []
     for name, query in queries:
         plain = reading_only(name, query, Dialect.MYSQL)
-        with translating(f"the query '{name}'"), connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM ({plain}) AS q LIMIT 0")
-            fields = list(cursor._result.fields)
+        with translating(f"the query '{name}'"):
+            fields = described(connection, f"SELECT * FROM ({plain}) AS q")
         columns = tuple(_column(field) for field in fields)
         found.append(TableSchema(TableId(schema or "", name), Dialect.MYSQL, columns, query=plain))
     return tuple(found)

@@ -22,7 +22,7 @@ from streams_engine.adapters.mysql.packets import LEAST_ROWS, MAX_PACKET, leap
 from streams_engine.cutting import PAD
 from streams_engine.errors import RowRejected
 
-__all__ = ["stream"]
+__all__ = ["described", "stream"]
 
 COM_STMT_PREPARE = 0x16
 COM_STMT_EXECUTE = 0x17
@@ -106,6 +106,24 @@ class _Reader:
 
     def close(self) -> None:
         """PyMySQL closes what it reads with; the socket is closed on its own."""
+
+
+def described(connection: Any, query: str) -> list[FieldDescriptorPacket]:
+    """The columns of a query's result, without running it.
+
+    LIMIT 0 would run a derived table that has one row at most. Raises PyMySQL's errors.
+    """
+    connection._execute_command(COM_STMT_PREPARE, query)
+    head = connection._read_packet().get_all_data()
+    statement, columns, parameters = struct.unpack_from("<IHH", head, 1)
+    for _ in range(parameters + 1 if parameters else 0):
+        connection._read_packet()
+    fields = [connection._read_packet(FieldDescriptorPacket) for _ in range(columns)]
+    if columns:
+        connection._read_packet()  # EOF
+    _close(connection, statement)
+    connection._next_seq_id = 0
+    return fields
 
 
 def _prepare(connection: Any, query: str) -> int:

@@ -143,8 +143,16 @@ class MysqlSnapshot:
         return found
 
     def close(self) -> None:
-        """End the view. A read that is under way in another thread fails. Idempotent."""
+        """End the view. A read that is under way in another thread fails, on the server too.
+
+        Idempotent.
+        """
+        first = not self._closed.is_set()
         self._closed.set()
+        busy = [c for c in self._all[: self.readers] if c.open and c not in self._free.queue]
+        for connection in busy if first else ():
+            # The server would go on with a statement until it has a row to send.
+            self._interrupt(connection)
         for connection in self._all:
             # Closing a socket does not wake a thread that reads from it; shutting it down does.
             with contextlib.suppress(Exception):
