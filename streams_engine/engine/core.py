@@ -15,6 +15,9 @@ from streams_engine.engine.dialling import Dialler
 from streams_engine.engine.looking import Looking
 from streams_engine.engine.store import Store
 from streams_engine.engine.streams import Streams
+from streams_engine.queries.places import Places
+from streams_engine.queries.result import QueryResult
+from streams_engine.queries.running import Queries
 
 __all__ = ["Engine"]
 
@@ -59,6 +62,7 @@ class Engine:
             telemetry=telemetry,
         )
         self._looking = Looking(dialler)
+        self._dialler = dialler
 
     def data(
         self,
@@ -93,6 +97,46 @@ class Engine:
         """How many rows of a table, a view or a file pass the filters, counted by its server."""
         look = self._looking.look((), filters, (), None, 0, ())
         return self._looking.count(connection, table, look, database)
+
+    def query(
+        self,
+        sql: str,
+        connections: Mapping[str, str] | None = None,
+        *,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> QueryResult:
+        """Run one SELECT over one source or several; its rows come as they are read.
+
+        ``connections``: by the alias that the statement uses, the id or name of a stored
+        connection; None: all of them, by their names. Tables are named ``alias.schema.table``
+        (PostgreSQL), ``alias.database.table`` (MySQL, MariaDB) or ``alias.table``, files
+        ``read_parquet('alias://path')``. ``limit``: so many rows at most; ``timeout``: seconds
+        until the last row is read. Raises `QueryRefused` for anything but a SELECT,
+        `QueryTimeout`, `NotFound`, `ConnectionFailed` and its kin.
+        """
+        return Queries(self._places(connections)).query(sql, limit=limit, timeout=timeout)
+
+    def explain(
+        self,
+        sql: str,
+        connections: Mapping[str, str] | None = None,
+        *,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """What each source would be asked by `query`: ``{statement, sources, findings}``.
+
+        The sources are asked for their catalogs alone. Raises as `query` does.
+        """
+        return Queries(self._places(connections)).explain(sql, limit=limit)
+
+    def _places(self, connections: Mapping[str, str] | None) -> Places:
+        chosen = connections
+        if chosen is None:
+            chosen = {one["name"]: one["id"] for one in self.connections.list()}
+        named = dict(chosen)
+        dialler = self._dialler
+        return Places(tuple(named), lambda alias: dialler.parsed(named[alias]), dialler.resolvers)
 
     def close(self) -> None:
         """Stop the runs of this process, wait for them, and let go of the file. Idempotent."""

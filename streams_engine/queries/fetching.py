@@ -1,0 +1,113 @@
+"""The rows of one table of a source, as a stream of exact Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+import pyarrow as pa
+
+from streams_engine.errors import StreamsError, UnsupportedType
+from streams_engine.model import Filter
+from streams_engine.protocols import Scope, Source
+from streams_engine.queries.asking import Ask
+from streams_engine.queries.fitting import MOST_DIGITS, fit
+from streams_engine.queries.places import Places
+from streams_engine.queries.rendering import digits_query, rendered
+from streams_engine.queries.stopping import Stopping
+from streams_engine.runtime.reading import Look, reading
+
+__all__ = ["Fetching", "scope_of"]
+
+
+class Fetching:
+    """One table on its way. Its batches are read by one thread at a time."""
+
+    def __init__(self, ask: Ask, places: Places, stopping: Stopping) -> None:
+        self.ask = ask
+        self.rows = 0
+        """How many came so far."""
+        self.asked = ""
+        """What the source was asked."""
+        self.error: StreamsError | None = None
+        """What ended it: DuckDB would only pass on its text."""
+        self._places = places
+        self._stopping = stopping
+        self._stack = ExitStack()
+        self.schema: pa.Schema = pa.schema([])
+        self.batches: Iterator[pa.RecordBatch] = iter(())
+
+    def open(self, further: tuple[Filter, ...] = ()) -> None:
+        """Ask the source. Raises `ConnectionFailed` and its kin, `NotFound`, `UnsupportedType`."""
+        ask = self.ask
+        self._stopping.demand()
+        source = self._stack.enter_context(
+            self._places.opened(ask.named.alias, ask.named.document())
+        )
+        self._stopping.add(source.close)
+        try:
+            digits = self._digits(source, further)
+            self.asked = rendered(ask, further)
+            look = Look(ask.selected(further))
+            found = self._stack.enter_context(reading(source, scope_of(ask), look))
+        except StreamsError:
+            self._stopping.demand()
+            raise
+        self.schema, fitted = fit(ask, found.schema, digits)
+        self.batches = self._counted(fitted(batch) for batch in found.batches)
+        self._stopping.demand()
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in batches:
+                self.rows += batch.num_rows
+                yield batch
+        except StreamsError as error:
+            self.error = self._stopping.reason or error
+            raise self.error from None
+
+    def _digits(self, source: Source, further: tuple[Filter, ...]) -> Mapping[str, pa.DataType]:
+        """The decimals that NUMERIC columns of no precision become, by what is in them now."""
+        names = self.ask.loose_numbers()
+        if not names:
+            return {}
+        query = digits_query(self.ask, names, further)
+        scope = Scope(self.ask.named.schema, (), (("digits", query),))
+        with reading(source, scope, Look()) as found:
+            (row,) = found.table().to_pylist()
+        decimals = {}
+        for number, name in enumerate(names):
+            whole, part = row[f"whole_{number}"] or 1, row[f"part_{number}"] or 0
+            if whole + part > MOST_DIGITS:
+                raise UnsupportedType(
+                    f"{self.ask.named}.{name}: its numbers have more than {MOST_DIGITS} digits.",
+                    remedy="Round it in a view on the server, and query that.",
+                )
+            decimals[name] = pa.decimal128(whole + part, part)
+        return decimals
+
+    def reader(self, head: list[pa.RecordBatch] | None = None) -> pa.RecordBatchReader:
+        """All batches, those first that were read already."""
+
+        def chained() -> Iterator[pa.RecordBatch]:
+            yield from head or ()
+            yield from self.batches
+
+        return pa.RecordBatchReader.from_batches(self.schema, chained())
+
+    def close(self) -> None:
+        """Let the source go. Idempotent."""
+        stopped = self._stopping.reason is not None
+        try:
+            self._stack.close()
+        except (StreamsError, ValueError):  # a generator that another thread is still in
+            if not stopped:
+                raise
+
+
+def scope_of(ask: Ask) -> Scope:
+    """The one table that an ask is about."""
+    named = ask.named
+    if ask.table.query is not None:
+        return Scope(named.schema, (), ((named.name, ask.table.query),))
+    return Scope() if named.path is not None else Scope(named.schema, (named.full,))

@@ -1,0 +1,143 @@
+"""All sources of a plan opened: small ones first, whose keys narrow the others down."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams_engine.errors import StreamsError
+from streams_engine.model import Column, Dialect, Filter
+from streams_engine.queries.asking import Ask, Narrowing
+from streams_engine.queries.comparing import sort_of
+from streams_engine.queries.fetching import Fetching
+from streams_engine.queries.places import Places
+from streams_engine.queries.planning import Plan
+from streams_engine.queries.stopping import Stopping
+
+__all__ = ["MOST_KEYS", "Gathered"]
+
+MOST_KEYS = 10_000
+"""In one list: servers look such a list up, and it is a few hundred kilobytes of SQL."""
+FILE_KEYS = 100
+"""Files test every key on every row; DuckDB does it better."""
+KEY_CHARACTERS = 1 << 20
+WHOLE_WEIGHT = 20
+HELD_ROWS = 100_000
+HELD_BYTES = 32 << 20
+"""What is held of a table in the hope that it ends before its keys are too many."""
+
+
+class Gathered:
+    """What DuckDB is given, by view: tables that are held whole, and readers."""
+
+    def __init__(self, plan: Plan, places: Places, stopping: Stopping) -> None:
+        self.rows: dict[str, pa.Table | pa.RecordBatchReader] = {}
+        self.fetches: dict[str, Fetching] = {}
+        self.keys: dict[Narrowing, int] = {}
+        """By how many keys a table was narrowed down."""
+        self._plan = plan
+        self._places = places
+        self._stopping = stopping
+
+    def open(self) -> None:
+        """Ask every source. Raises what `Fetching.open` raises."""
+        further: dict[str, list[Filter]] = {view: [] for view in self._plan.asks}
+        waiting = dict(self._plan.asks)
+        estimates = {view: ask.estimate() for view, ask in waiting.items()}
+
+        def weight(view: str) -> int:
+            """Keys of a table that nothing filters leave most rows of another one."""
+            return 1 if waiting[view].filters or further[view] else WHOLE_WEIGHT
+
+        while waiting:
+            view = min(waiting, key=lambda one: estimates[one] * weight(one))
+            ask = waiting.pop(view)
+            fetch = self.fetches[view] = Fetching(ask, self._places, self._stopping)
+            fetch.open(tuple(further[view]))
+            edges = [e for e in self._plan.narrowings if e.by == view and e.view in waiting]
+            table = None
+            if edges and estimates[view] <= HELD_ROWS * 10:
+                table = self._held(fetch)
+            elif view not in self.rows:
+                self.rows[view] = fetch.reader()
+            for edge in edges if table is not None else ():
+                chosen = self._filter(edge, table, waiting[edge.view])
+                if chosen is not None:
+                    further[edge.view].append(chosen)
+                    estimates[edge.view] = min(estimates[edge.view], len(chosen.value) * 10)
+
+    def _held(self, fetch: Fetching) -> pa.Table | None:
+        """The whole table, if it is small; else what was read of it comes first in its reader."""
+        head: list[pa.RecordBatch] = []
+        rows = size = 0
+        for batch in fetch.batches:
+            head.append(batch)
+            rows += batch.num_rows
+            size += batch.nbytes
+            if rows > HELD_ROWS or size > HELD_BYTES:
+                self.rows[fetch.ask.view] = fetch.reader(head)
+                return None
+        table = self.rows[fetch.ask.view] = pa.Table.from_batches(head, fetch.schema)
+        fetch.close()
+        return table
+
+    def _filter(self, edge: Narrowing, table: pa.Table, ask: Ask) -> Filter | None:
+        """The rows that the keys leave; None where there are too many keys, or too few rows."""
+        column = ask.by_name[edge.column]
+        by = self._plan.asks[edge.by].by_name[edge.by_column]
+        found = keys(table[by.name], column)
+        most = FILE_KEYS if column.type.dialect is Dialect.FILES else MOST_KEYS
+        if found is None or len(found) > min(most, ask.estimate()):
+            return None
+        self.keys[edge] = len(found)
+        return Filter(column.name, "IN", found)
+
+    def close(self) -> None:
+        """Let every source go; the first error is raised at the end. Idempotent."""
+        errors = []
+        for fetch in self.fetches.values():
+            try:
+                fetch.close()
+            except StreamsError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    @property
+    def error(self) -> StreamsError | None:
+        """What ended one of the sources."""
+        return next((f.error for f in self.fetches.values() if f.error is not None), None)
+
+
+def keys(values: pa.ChunkedArray, column: Column) -> list[Any] | None:
+    """The values that a column may have, each once; None where they are too many."""
+    unique = pc.unique(values)
+    if len(unique) > MOST_KEYS + 1:
+        return None
+    found = [key for key in unique.to_pylist() if key is not None]
+    sort = sort_of(column)
+    if sort in ("integer", "decimal"):
+        numbers = [_number(key) for key in found]
+        return [n for n in numbers if sort == "decimal" or _can_be(n, column)]
+    if sort == "date":
+        return [key.isoformat() for key in found if isinstance(key, datetime.date)]
+    texts = [key for key in found if "\0" not in key]
+    return texts if sum(map(len, texts)) <= KEY_CHARACTERS else None
+
+
+def _number(key: Any) -> int | Decimal:
+    return int(key) if key == int(key) else key
+
+
+def _can_be(number: Any, column: Column) -> bool:
+    """Whether an integer column can hold a number at all."""
+    if not isinstance(number, int) or not pa.types.is_integer(column.arrow):
+        return False
+    bits = int(column.arrow.bit_width)
+    if pa.types.is_unsigned_integer(column.arrow):
+        return 0 <= number < 1 << bits
+    return -(1 << bits - 1) <= number < 1 << bits - 1

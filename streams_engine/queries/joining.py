@@ -1,0 +1,139 @@
+"""DuckDB over Arrow streams, shut off from everything else.
+
+It has the sources' streams and nothing more: no files, no network, no extensions, no variables of
+the process, and its settings are locked before the statement runs. What it cannot keep within its
+memory it puts into a folder of its own, which is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from streams_engine.errors import ConfigError, QueryFailed, StreamsError
+
+__all__ = ["Joining"]
+
+BATCH_ROWS = 16_384
+MEMORY = "128MB"
+"""What DuckDB holds before it writes to its folder; Arrow's blocks come on top."""
+MOST_THREADS = 4
+
+SETTINGS: Mapping[str, str] = {
+    "TimeZone": "'UTC'",
+    # As PostgreSQL has it.
+    "integer_division": "true",
+    "default_null_order": "'nulls_last_on_asc_first_on_desc'",
+    "preserve_insertion_order": "false",
+    "enable_progress_bar": "false",
+}
+CLOSED: Mapping[str, str] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "enable_external_access": "false",
+}
+"""What keeps it in: these are locked, the last of all settings."""
+
+SAID = {"Binder Error", "Catalog Error", "Parser Error", "Not implemented Error",
+        "Syntax Error"}  # fmt: skip
+"""Kinds of errors whose first line is about names and types, never about a value."""
+
+SENTENCES: Mapping[str, str] = {
+    "Conversion Error": "a value cannot be converted to the type that it is cast to",
+    "Out of Range Error": "a number is out of its type's range",
+    "Invalid Input Error": "a function was given a value that it does not take",
+    "Out of Memory Error": "it needs more memory than a query may have",
+    "IO Error": "the folder for what does not fit into memory is full, or not to be had",
+    "Interrupt Error": "it was interrupted",
+}
+
+
+class Joining:
+    """One DuckDB of its own, in memory. `interrupt` may be called from any thread."""
+
+    def __init__(self, memory: str = MEMORY) -> None:
+        """Raises `ConfigError` where DuckDB is not installed."""
+        try:
+            import duckdb
+        except ImportError:
+            raise ConfigError(
+                "A query over several sources, or over files, needs DuckDB.",
+                remedy="pip install 'streams-engine[query]'",
+            ) from None
+        self._error: type[Exception] = duckdb.Error
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="streams_engine_", ignore_cleanup_errors=True
+        )
+        self._db: Any = duckdb.connect(":memory:")
+        self._reader: pa.RecordBatchReader | None = None
+        threads = min(MOST_THREADS, os.cpu_count() or 1)
+        folder = self._folder.name.replace("'", "''")
+        settings = {
+            "memory_limit": f"'{memory}'",
+            "threads": str(threads),
+            "temp_directory": f"'{folder}'",
+            **SETTINGS,
+            **CLOSED,
+        }
+        for name, value in settings.items():
+            self._db.execute(f"SET {name} = {value}")
+
+    def give(self, view: str, rows: pa.Table | pa.RecordBatchReader, *, again: bool) -> None:
+        """Let the statement have rows under a name; ``again``: it reads them more than once."""
+        with self.failing():
+            if again and isinstance(rows, pa.RecordBatchReader):
+                self._db.register(f"{view}_rows", rows)
+                self._db.execute(f"CREATE TEMP TABLE {view} AS SELECT * FROM {view}_rows")
+                self._db.unregister(f"{view}_rows")
+            else:
+                self._db.register(view, rows)
+
+    def run(self, sql: str) -> pa.RecordBatchReader:
+        """Lock every setting, and run. Raises `QueryFailed`."""
+        with self.failing():
+            self._db.execute("SET lock_configuration = true")
+            self._reader = self._db.sql(sql).to_arrow_reader(BATCH_ROWS)
+            return self._reader
+
+    @contextlib.contextmanager
+    def failing(self) -> Iterator[None]:
+        """DuckDB's errors inside the block as ours; no message that can carry a value."""
+        try:
+            yield
+        except StreamsError:
+            raise
+        except (self._error, pa.ArrowException, OSError) as error:
+            raise failed(error) from None
+
+    def interrupt(self) -> None:
+        """End what runs."""
+        self._db.interrupt()
+
+    def close(self) -> None:
+        """Let everything go. Idempotent."""
+        if self._reader is not None:
+            with contextlib.suppress(Exception):
+                self._reader.close()
+            self._reader = None
+        with contextlib.suppress(self._error):
+            self._db.close()
+        self._folder.cleanup()
+
+
+def failed(error: BaseException) -> QueryFailed:
+    """One of our errors for DuckDB's."""
+    line = str(error).strip().split("\n")[0]
+    found = re.match(r"(?:.*?: )?([A-Z][A-Za-z ]+ Error): ?(.*)", line)
+    kind, text = (found[1], found[2]) if found else ("", "")
+    if kind in SAID:
+        return QueryFailed(f"The statement over several sources: {text.rstrip('.!')}.", kind=kind)
+    sentence = SENTENCES.get(kind, "DuckDB reported an error")
+    return QueryFailed(f"The statement over several sources: {sentence}.", kind=kind or None)

@@ -1,0 +1,100 @@
+"""The connections that a statement may name, by alias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from streams_engine.adapters.registry import open_source
+from streams_engine.adapters.ssh import reachable
+from streams_engine.config.connection import (
+    Connection,
+    DatabaseConnection,
+    FilesConnection,
+    S3Connection,
+)
+from streams_engine.config.documents import SourceConnection
+from streams_engine.config.secret import Resolver
+from streams_engine.errors import QueryRefused
+from streams_engine.protocols import Source
+
+__all__ = ["Family", "Places", "folder_of"]
+
+Family = Literal["mysql", "postgres", "files"]
+"""Whose SQL a connection speaks, in sqlglot's words; files speak none."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a statement may name. Nothing is connected before it is opened. Thread-safe."""
+
+    names: Collection[str]
+    """The aliases."""
+    parsed: Callable[[str], Connection]
+    """The connection of an alias. Raises `ConfigError`, `NotFound`."""
+    resolvers: Mapping[str, Resolver]
+
+    def alias(self, name: str) -> str:
+        """The alias that is meant: as written, else the one that differs in case alone.
+
+        Raises `QueryRefused`.
+        """
+        if name in self.names:
+            return name
+        near = [known for known in self.names if known.lower() == name.lower()]
+        if len(near) != 1:
+            raise QueryRefused(
+                f"'{name}' is no connection of this query.",
+                remedy="Name tables alias.schema.table; the aliases are: "
+                f"{', '.join(sorted(self.names)) or 'none'}.",
+            )
+        return near[0]
+
+    def family(self, alias: str) -> Family:
+        """Whose SQL it speaks. Raises `QueryRefused` for what holds no rows."""
+        connection = self.parsed(alias)
+        if isinstance(connection, DatabaseConnection):
+            return "postgres" if connection.kind == "postgresql" else "mysql"
+        if isinstance(connection, FilesConnection | S3Connection):
+            return "files"
+        raise QueryRefused(f"The connection '{alias}' holds no rows that a query could read.")
+
+    def schema(self, alias: str) -> str | None:
+        """The schema (PostgreSQL) or database (MySQL) that bare names are of."""
+        connection = self.parsed(alias)
+        if not isinstance(connection, DatabaseConnection):
+            return None
+        return connection.schema if connection.kind == "postgresql" else connection.database
+
+    def folders(self) -> dict[str, Path]:
+        """The local folders among the connections."""
+        found = {alias: self.parsed(alias) for alias in self.names}
+        return {
+            alias: folder_of(connection)
+            for alias, connection in found.items()
+            if isinstance(connection, FilesConnection)
+        }
+
+    @contextmanager
+    def opened(self, alias: str, document: SourceConnection | None = None) -> Iterator[Source]:
+        """A source to look at; nothing is connected yet. Raises `ConfigError`."""
+        with (
+            reachable(self.parsed(alias), self.resolvers) as connection,
+            closing(
+                open_source(
+                    connection, document or SourceConnection(), self.resolvers, "$", looking=True
+                )
+            ) as source,
+        ):
+            yield source
+
+
+def folder_of(connection: FilesConnection) -> Path:
+    """The folder of a connection, links resolved."""
+    base = connection.base_path
+    path = unquote(urlsplit(base).path) if base.startswith("file:") else base
+    return Path(path).resolve()

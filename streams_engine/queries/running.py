@@ -1,0 +1,156 @@
+"""`Queries`: a statement run natively on its one source, or joined over several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from streams_engine.errors import ConfigError, QueryFailed, StreamsError
+from streams_engine.queries.describing import described
+from streams_engine.queries.explaining import asked_of, explained, native_explained
+from streams_engine.queries.gathering import Gathered
+from streams_engine.queries.joining import Joining
+from streams_engine.queries.native import native_rows, native_text
+from streams_engine.queries.places import Places
+from streams_engine.queries.planning import Plan, planned
+from streams_engine.queries.result import QueryResult
+from streams_engine.queries.statement import Statement, read_statement
+from streams_engine.queries.stopping import Stopping
+
+__all__ = ["Queries"]
+
+
+class Queries:
+    """Statements over the sources of `Places`. Thread-safe; each query has its own connections."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def query(
+        self, sql: str, *, limit: int | None = None, timeout: float | None = None
+    ) -> QueryResult:
+        """Run one SELECT; its rows come as they are read.
+
+        ``limit``: so many rows at most; ``timeout``: seconds, from now until the last row is read.
+        Raises `QueryRefused`, `QueryTimeout`, and what reading a source raises.
+        """
+        _check("limit", limit, 0)
+        _check("timeout", timeout, None)
+        statement = read_statement(sql, self._places)
+        stopping = Stopping(timeout)
+        begun = time.monotonic()
+        with ExitStack() as stack:
+            stack.callback(stopping.close)
+            try:
+                if statement.native is not None:
+                    return self._native(statement, limit, stopping, stack, begun)
+                return self._joined(statement, limit, stopping, stack, begun)
+            except StreamsError as error:
+                raise stopping.reason or error from None
+
+    def explain(self, sql: str, *, limit: int | None = None) -> dict[str, Any]:
+        """What each source would be asked: ``{statement, sources, findings}``. Asks the sources for
+        their catalogs alone. Raises `QueryRefused`, `NotFound`, and what connecting raises."""
+        _check("limit", limit, 0)
+        statement = read_statement(sql, self._places)
+        if statement.native is not None:
+            return native_explained(statement, limit)
+        return explained(self._plan(statement, limit))
+
+    def _plan(self, statement: Statement, limit: int | None) -> Plan:
+        # One more than wanted, to see whether there were more.
+        most = None if limit is None else limit + 1
+        return planned(statement, partial(described, self._places), most)
+
+    def _native(
+        self,
+        statement: Statement,
+        limit: int | None,
+        stopping: Stopping,
+        stack: ExitStack,
+        begun: float,
+    ) -> QueryResult:
+        found = stack.enter_context(native_rows(statement, self._places, limit, stopping))
+        counted = _Counted(found.batches)
+        text = native_text(statement, limit)
+
+        def asked() -> list[dict[str, Any]]:
+            return [{"source": None, "connection": statement.native, "sql": text,
+                     "rows": counted.rows}]  # fmt: skip
+
+        close = stack.pop_all().close
+        return QueryResult(found.schema, counted.read(), stopping, close, asked, begun, limit=limit)
+
+    def _joined(
+        self,
+        statement: Statement,
+        limit: int | None,
+        stopping: Stopping,
+        stack: ExitStack,
+        begun: float,
+    ) -> QueryResult:
+        plan = self._plan(statement, limit)
+        gathered = Gathered(plan, self._places, stopping)
+        stack.callback(gathered.close)
+        joining = Joining()
+        stack.callback(joining.close)
+        stopping.add(joining.interrupt)
+        gathered.open()
+        try:
+            for view, rows in gathered.rows.items():
+                joining.give(view, rows, again=view in plan.again)
+            reader = joining.run(plan.sql)
+        except QueryFailed as error:
+            raise stopping.reason or gathered.error or error from None
+        stopping.demand()
+        schema = pa.schema(
+            [field.with_name(name) for field, name in zip(reader.schema, plan.names, strict=True)]
+        )
+        batches = _batches(reader, joining, gathered, stopping)
+        stack.callback(joining.interrupt)
+        close = stack.pop_all().close
+        return QueryResult(
+            schema,
+            batches,
+            stopping,
+            close,
+            partial(asked_of, plan, gathered),
+            begun,
+            limit=limit,
+            findings=plan.findings,
+        )
+
+
+class _Counted:
+    """Batches on their way, counted."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self.rows = 0
+        self._batches = batches
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self.rows += batch.num_rows
+            yield batch
+
+
+def _batches(
+    reader: pa.RecordBatchReader, joining: Joining, gathered: Gathered, stopping: Stopping
+) -> Iterator[pa.RecordBatch]:
+    """What DuckDB gives. Where a source failed, its error, not what DuckDB makes of it."""
+    try:
+        with joining.failing():
+            yield from reader
+    except QueryFailed as error:
+        raise stopping.reason or gathered.error or error from None
+
+
+def _check(name: str, value: float | None, least: int | None) -> None:
+    if value is not None and (value < least if least is not None else value <= 0):
+        expected = "more than 0" if least is None else f"no less than {least}"
+        raise ConfigError(f"$.{name}: expected {expected}.", path=f"$.{name}")
