@@ -323,6 +323,8 @@ class TableSchema:
     """MySQL's storage engine."""
     query: str | None = None
     """It is no table but the result of this query, under a name that the user gave."""
+    oid: int | None = field(default=None, compare=False)
+    """PostgreSQL: what the server knows it by. Under one name another oid is another table."""
     source_notes: tuple[str, ...] = ()
     """What the catalog reader saw and cannot express, each a sentence for `plan()`."""
 

@@ -602,6 +602,18 @@ def test_B51_a_renamed_table(followed: Followed) -> None:
         assert [row[2] for row in reading.rows("u")] == [{"id": "2"}]
 
 
+def test_B51_a_table_renamed_while_nobody_read(followed: Followed) -> None:
+    followed.run("CREATE TABLE t (id int PRIMARY KEY)")
+    after, tracked = followed.start("t"), followed.tracked("t")
+    followed.run("ALTER TABLE t RENAME TO u", "INSERT INTO u VALUES (2)")
+    with followed.reading(tracked, after) as reading:
+        change = reading.schema_change()
+        assert (change.before.id.name, change.after.id.name) == ("t", "u")
+        reading.reader.adopt(change.before.id, None)
+        reading.reader.adopt(change.after.id, followed.tracked("u")[0])
+        assert [row[2] for row in reading.rows("u")] == [{"id": "2"}]
+
+
 @pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 def test_B52_a_column_list_leaves_columns_missing(followed: Followed) -> None:
     followed.run("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
@@ -634,6 +646,24 @@ def test_B53_dropped_and_made_again(followed: Followed) -> None:
         assert made.before is None and _shape(made.after) == [("id", "integer"), ("b", "text")]
         _adopt(reading, made)
         assert reading.rows("t")[-1] == ("INSERT", None, {"id": "1", "b": "x"})
+
+
+def test_B53_dropped_and_made_again_while_nobody_read(followed: Followed) -> None:
+    followed.run("CREATE TABLE t (id int PRIMARY KEY)")
+    name = followed.source._slots.publication
+    followed.run(
+        f"CREATE PUBLICATION {name} FOR ALL TABLES WITH (publish_via_partition_root = true)"
+    )
+    after, tracked = followed.start("t"), followed.tracked("t")
+    followed.run("DROP TABLE t", "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    with followed.reading(tracked, after) as reading:
+        dropped = reading.schema_change()
+        assert (dropped.table.name, dropped.after) == ("t", None)
+        reading.reader.adopt(dropped.table, None)
+        made = reading.schema_change()
+        assert made.before is None
+        _adopt(reading, made)
+        assert reading.rows("t")[-1] == ("INSERT", None, {"id": "1"})
 
 
 def test_B54_views_and_tables_of_others_are_ignored(followed: Followed) -> None:

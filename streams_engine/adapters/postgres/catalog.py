@@ -199,6 +199,7 @@ class _Reader:
             bytes=sum(by_oid[leaf][6] for leaf in self._leaves(oid) if leaf in by_oid),
             options=tuple(row[12] or ()),
             source_notes=tuple(notes),
+            oid=oid,
         )
 
     def _leaves(self, oid: int) -> list[int]:

@@ -238,17 +238,18 @@ class PostgresChangeReader:
     def _describe(self, relation: Relation, seq: int) -> SchemaChange | None:
         """Take a relation as it is from here on; what changed where its table is followed."""
         table, tracked = self._followed(relation)
-        known = self._relations.get(relation.oid)
-        if tracked is None and known is not None and (known.schema, known.name) != names(relation):
-            old = self._followed(known)[1]
+        if tracked is None:
+            old = self._before(relation)
             if old is not None:
                 return SchemaChange(old.schema, replace(old.schema, id=table), seq)
         if tracked is not None:
-            for oid in [o for o, r in self._relations.items() if names(r) == names(relation)]:
-                if oid != relation.oid:  # dropped, and another one made under its name
+            others = [o for o, r in self._relations.items() if names(r) == names(relation)]
+            if {*others, tracked.schema.oid} - {relation.oid, None}:
+                # It was dropped, and another one made under its name.
+                for oid in others:
                     del self._relations[oid]
-                    self._gone.add(table)
-                    return SchemaChange(tracked.schema, None, seq)
+                self._gone.add(table)
+                return SchemaChange(tracked.schema, None, seq)
             now = changed(tracked.schema, relation, self._describer)
             if now is not None:
                 return SchemaChange(tracked.schema, now[0], seq, now[1])
@@ -262,6 +263,15 @@ class PostgresChangeReader:
             None if tracked is None else plan_for(relation, tracked, self._describer.json)
         )
         return None
+
+    def _before(self, relation: Relation) -> Tracked | None:
+        """What is followed of a relation under another name: it was renamed, here or while
+        nobody read."""
+        known = self._relations.get(relation.oid)
+        if known is not None and names(known) != names(relation):
+            return self._followed(known)[1]
+        found = (t for t in self._tracked.values() if t.schema.oid == relation.oid)
+        return next(found, None)
 
     def _told(self, content: bytes, seq: int) -> SchemaChange | None:
         """What the event trigger says of a table that is followed."""
