@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams_engine import AsyncEngine, Engine, State
-from streams_engine.errors import NotFound, StateConflict
+from streams_engine.errors import NotFound, StateConflict, StoreFailed
 
 from .conftest import Shop
 
@@ -231,3 +234,74 @@ def test_the_async_twin(engine_file: Path, shop: Shop) -> None:
     state, events, count = asyncio.run(work())
     assert (state, count) == (State.FINISHED, ROWS)
     assert "state" in events
+
+
+def test_of_many_that_start_a_config_one_does(shop: Shop, engine_file: Path) -> None:
+    shop.table("a", 200_000)
+    config = shop.config("copy", "a")
+    engines = [Engine(engine_file) for _ in range(6)]
+    together = threading.Barrier(len(engines))
+
+    def start(engine: Engine) -> str | None:
+        together.wait()
+        try:
+            return engine.streams.start(config)
+        except StateConflict as error:
+            assert "is under way" in error.message
+            return None
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        started = [run for run in pool.map(start, engines) if run is not None]
+    assert len(started) == 1
+    assert [run["id"] for run in shop.engine.streams.list()] == started
+    shop.engine.streams.stop(started[0])
+    assert shop.engine.streams.wait(started[0], timeout=60).final
+    for engine in engines:
+        engine.close()
+
+
+def test_many_write_to_one_file(shop: Shop, engine_file: Path) -> None:
+    engines = [Engine(engine_file) for _ in range(4)]
+
+    def make(engine: Engine) -> list[str]:
+        documents = [
+            {"name": f"{id(engine)} {n}", "type": "files", "spec": {"files": {"basePath": "/x"}}}
+            for n in range(25)
+        ]
+        return [engine.connections.create(document)["id"] for document in documents]
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        made = [one for ids in pool.map(make, engines) for one in ids]
+    assert len(set(made)) == 100
+    assert {c["id"] for c in shop.engine.connections.list()} >= set(made)
+    for engine in engines:
+        engine.close()
+        engine.close()
+
+
+def test_a_closed_engine_says_so(engine_file: Path) -> None:
+    engine = Engine(engine_file)
+    engine.close()
+    with pytest.raises(StoreFailed):
+        engine.connections.list()
+
+
+def test_a_failing_callback_leaves_the_run_alone(shop: Shop) -> None:
+    shop.table("a", ROWS)
+    stream = held(shop, "copy", "a")
+    shop.engine.streams.open(stream).on_record(lambda _: 1 / 0)
+    shop.engine.streams.resume(stream)
+    assert shop.engine.streams.wait(stream, timeout=60) is State.FINISHED
+
+
+def test_standard_logging_has_the_same_records(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.table("a", ROWS)
+    with caplog.at_level(logging.INFO, logger="streams_engine"):
+        stream = shop.engine.streams.start(shop.config("copy", "a"))
+        shop.engine.streams.wait(stream, timeout=60)
+    kept = [(r["event"], r["table"]) for r in shop.engine.streams.logs(stream)]
+    logged = [r for r in caplog.records if r.name == "streams_engine.stream"]
+    assert [(r.event, r.table) for r in logged] == kept  # type: ignore[attr-defined]
+    assert {r.stream for r in logged} == {shop.engine.streams.get(stream)["name"]}  # type: ignore[attr-defined]
