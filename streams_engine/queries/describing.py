@@ -12,7 +12,7 @@ from streams_engine.queries.naming import Named
 from streams_engine.queries.places import Places
 from streams_engine.queries.rendering import every_row
 
-__all__ = ["described"]
+__all__ = ["described", "one_file", "view_of"]
 
 
 def described(places: Places, wanted: Sequence[Named]) -> Mapping[Named, TableSchema]:
@@ -32,24 +32,28 @@ def described(places: Places, wanted: Sequence[Named]) -> Mapping[Named, TableSc
 
 def _one(source: Source, named: Named) -> TableSchema:
     if named.path is not None:
-        tables = source.catalog(Scope()).tables
-        if len(tables) != 1:
-            raise QueryRefused(
-                f"{named} is not one file or one folder of files of one table.",
-                remedy=f"It holds {len(tables)} tables: name one.",
-            )
-        return tables[0]
+        return one_file(source.catalog(Scope()).tables, named)
     try:
         return source.catalog(Scope(named.schema, (named.full,))).tables[-1]
     except NotFound as error:
-        view = _view(source, named)
+        view = view_of(source, named)
         if view is None:
             raise error from None
         return view
 
 
-def _view(source: Source, named: Named) -> TableSchema | None:
-    """A view, as the query that reads it."""
+def one_file(tables: Sequence[TableSchema], named: Named) -> TableSchema:
+    """The one table that a path leads to. Raises `QueryRefused`."""
+    if len(tables) != 1:
+        raise QueryRefused(
+            f"{named} is not one file or one folder of files of one table.",
+            remedy=f"It holds {len(tables)} tables: name one.",
+        )
+    return tables[0]
+
+
+def view_of(source: Source, named: Named) -> TableSchema | None:
+    """A view, as the query that reads it; None where there is none of that name."""
     if source.dialect is Dialect.FILES:
         return None
     table = TableSchema(TableId(named.schema or "", named.name), source.dialect, ())

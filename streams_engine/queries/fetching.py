@@ -12,18 +12,18 @@ from streams_engine.model import Filter
 from streams_engine.protocols import Scope, Source
 from streams_engine.queries.asking import Ask
 from streams_engine.queries.fitting import MOST_DIGITS, fit
-from streams_engine.queries.places import Places
 from streams_engine.queries.rendering import digits_query, rendered
 from streams_engine.queries.stopping import Stopping
-from streams_engine.runtime.reading import Look, reading
+from streams_engine.queries.viewing import Seat
+from streams_engine.runtime.reading import Look, reading, reading_of
 
-__all__ = ["Fetching", "scope_of"]
+__all__ = ["Fetching"]
 
 
 class Fetching:
     """One table on its way. Its batches are read by one thread at a time."""
 
-    def __init__(self, ask: Ask, places: Places, stopping: Stopping) -> None:
+    def __init__(self, ask: Ask, seat: Seat, stopping: Stopping) -> None:
         self.ask = ask
         self.rows = 0
         """How many came so far."""
@@ -31,7 +31,7 @@ class Fetching:
         """What the source was asked."""
         self.error: StreamsError | None = None
         """What ended it: DuckDB would only pass on its text."""
-        self._places = places
+        self._seat = seat
         self._stopping = stopping
         self._stack = ExitStack()
         self.schema: pa.Schema = pa.schema([])
@@ -39,17 +39,13 @@ class Fetching:
 
     def open(self, further: tuple[Filter, ...] = ()) -> None:
         """Ask the source. Raises `ConnectionFailed` and its kin, `NotFound`, `UnsupportedType`."""
-        ask = self.ask
+        ask, seat = self.ask, self._seat
         self._stopping.demand()
-        source = self._stack.enter_context(
-            self._places.opened(ask.named.alias, ask.named.document())
-        )
-        self._stopping.add(source.close)
         try:
-            digits = self._digits(source, further)
+            digits = self._digits(seat.source, further)
             self.asked = rendered(ask, further)
             look = Look(ask.selected(further))
-            found = self._stack.enter_context(reading(source, scope_of(ask), look))
+            found = self._stack.enter_context(reading_of(seat.view, seat.table, look))
         except StreamsError:
             self._stopping.demand()
             raise
@@ -103,11 +99,3 @@ class Fetching:
         except (StreamsError, ValueError):  # a generator that another thread is still in
             if not stopped:
                 raise
-
-
-def scope_of(ask: Ask) -> Scope:
-    """The one table that an ask is about."""
-    named = ask.named
-    if ask.table.query is not None:
-        return Scope(named.schema, (), ((named.name, ask.table.query),))
-    return Scope() if named.path is not None else Scope(named.schema, (named.full,))

@@ -14,9 +14,9 @@ from streams_engine.model import Column, Dialect, Filter
 from streams_engine.queries.asking import Ask, Narrowing
 from streams_engine.queries.comparing import sort_of
 from streams_engine.queries.fetching import Fetching
-from streams_engine.queries.places import Places
 from streams_engine.queries.planning import Plan
 from streams_engine.queries.stopping import Stopping
+from streams_engine.queries.viewing import Views
 
 __all__ = ["MOST_KEYS", "Gathered"]
 
@@ -34,13 +34,13 @@ HELD_BYTES = 32 << 20
 class Gathered:
     """What DuckDB is given, by view: tables that are held whole, and readers."""
 
-    def __init__(self, plan: Plan, places: Places, stopping: Stopping) -> None:
+    def __init__(self, plan: Plan, views: Views, stopping: Stopping) -> None:
         self.rows: dict[str, pa.Table | pa.RecordBatchReader] = {}
         self.fetches: dict[str, Fetching] = {}
         self.keys: dict[Narrowing, int] = {}
         """By how many keys a table was narrowed down."""
         self._plan = plan
-        self._places = places
+        self._views = views
         self._stopping = stopping
 
     def open(self) -> None:
@@ -56,7 +56,8 @@ class Gathered:
         while waiting:
             view = min(waiting, key=lambda one: estimates[one] * weight(one))
             ask = waiting.pop(view)
-            fetch = self.fetches[view] = Fetching(ask, self._places, self._stopping)
+            seat = self._views.take(ask.named)
+            fetch = self.fetches[view] = Fetching(ask, seat, self._stopping)
             fetch.open(tuple(further[view]))
             edges = [e for e in self._plan.narrowings if e.by == view and e.view in waiting]
             table = None

@@ -17,10 +17,11 @@ from streams_engine.queries.gathering import Gathered
 from streams_engine.queries.joining import Joining
 from streams_engine.queries.native import native_rows, native_text
 from streams_engine.queries.places import Places
-from streams_engine.queries.planning import Plan, planned
+from streams_engine.queries.planning import planned
 from streams_engine.queries.result import QueryResult
 from streams_engine.queries.statement import Statement, read_statement
 from streams_engine.queries.stopping import Stopping
+from streams_engine.queries.viewing import Views
 
 __all__ = ["Queries"]
 
@@ -60,12 +61,7 @@ class Queries:
         statement = read_statement(sql, self._places)
         if statement.native is not None:
             return native_explained(statement, limit)
-        return explained(self._plan(statement, limit))
-
-    def _plan(self, statement: Statement, limit: int | None) -> Plan:
-        # One more than wanted, to see whether there were more.
-        most = None if limit is None else limit + 1
-        return planned(statement, partial(described, self._places), most)
+        return explained(planned(statement, partial(described, self._places), _most(limit)))
 
     def _native(
         self,
@@ -94,10 +90,15 @@ class Queries:
         stack: ExitStack,
         begun: float,
     ) -> QueryResult:
-        plan = self._plan(statement, limit)
-        gathered = Gathered(plan, self._places, stopping)
+        views = Views(self._places, stopping)
+        stack.callback(views.close)
+        begin = views.beside(Joining)
+        stack.callback(lambda: begin.exception() or begin.result().close())
+        views.open([named for _, named in statement.tables])
+        plan = planned(statement, views.tables, _most(limit))
+        gathered = Gathered(plan, views, stopping)
         stack.callback(gathered.close)
-        joining = Joining()
+        joining: Joining = begin.result()
         stack.callback(joining.close)
         stopping.add(joining.interrupt)
         gathered.open()
@@ -148,6 +149,11 @@ def _batches(
             yield from reader
     except QueryFailed as error:
         raise stopping.reason or gathered.error or error from None
+
+
+def _most(limit: int | None) -> int | None:
+    """One more than wanted, to see whether there were more."""
+    return None if limit is None else limit + 1
 
 
 def _check(name: str, value: float | None, least: int | None) -> None:

@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from streams_engine.errors import RowRejected
 from streams_engine.model import Catalog, Chunk, Dialect, TableSchema
-from streams_engine.protocols import Scope, Source
+from streams_engine.protocols import Scope, Snapshot, Source
 from streams_engine.schema.mapping import Findings, MappingOptions, Selected, TableMapping
 from streams_engine.schema.routes import map_catalog, parse_type
 from streams_engine.schema.selection import apply_selections
 from streams_engine.schema.values import Converter
 
-__all__ = ["Look", "Reading", "mapped", "reading"]
+__all__ = ["Look", "Reading", "mapped", "reading", "reading_of"]
 
 BLOCK_ROWS = 16_384
 
@@ -68,15 +68,21 @@ def reading(source: Source, scope: Scope, look: Look) -> Iterator[Reading]:
     The batches raise `RowRejected` naming a column with a value that its Arrow type cannot
     hold, as an infinite timestamp; leaving the context early frees the connection.
     """
-    with source.snapshot(scope, 1) as view:
-        mapping = mapped(view.catalog.tables[-1], look)
-        convert = Converter(mapping.columns, look.zero_dates)
-        chunk = Chunk(mapping.source.id, skip=look.offset)
-        blocks = view.read(mapping.extract(), chunk, BLOCK_ROWS)
-        try:
-            yield Reading(convert.schema, _converted(blocks, convert, mapping))
-        finally:
-            getattr(blocks, "close", lambda: None)()
+    with source.snapshot(scope, 1) as view, reading_of(view, view.catalog.tables[-1], look) as rows:
+        yield rows
+
+
+@contextmanager
+def reading_of(view: Snapshot, table: TableSchema, look: Look) -> Iterator[Reading]:
+    """The rows of one table of an open view, as `reading`."""
+    mapping = mapped(table, look)
+    convert = Converter(mapping.columns, look.zero_dates)
+    chunk = Chunk(mapping.source.id, skip=look.offset)
+    blocks = view.read(mapping.extract(), chunk, BLOCK_ROWS)
+    try:
+        yield Reading(convert.schema, _converted(blocks, convert, mapping))
+    finally:
+        getattr(blocks, "close", lambda: None)()
 
 
 def _converted(

@@ -108,6 +108,11 @@ class MysqlSnapshot:
             if isinstance(found, ConnectionFailed):
                 _shut(connection)
             raise found from None
+        except AttributeError:
+            # The driver's socket is taken from under a thread that reads when the view is closed.
+            if not self._closed.is_set():
+                raise
+            raise ConnectionFailed(f"{what}: the view was closed.", retryable=False) from None
         except (GeneratorExit, StreamsError):
             # A KILL that came too late for its query must not hit the next one.
             with contextlib.suppress(pymysql.MySQLError), connection.cursor() as cursor:

@@ -262,13 +262,21 @@ class PostgresSnapshot:
         """A connection of ADBC's. The first asks the server for all its types, which takes ten
         times as long as to connect: the others know them from it."""
         with self._opening:
-            if self._closed:
-                raise ConnectionFailed("The snapshot was closed.", retryable=False)
-            if self._template is None:
-                uri = self._lent.enter_context(self._connect.uri())
-                self._template = adbc.connect(uri, autocommit=False)
-                self._template.adbc_connection.close()
+            self._learn()
             return self._template.adbc_clone()
+
+    def _learn(self) -> None:
+        if self._closed:
+            raise ConnectionFailed("The snapshot was closed.", retryable=False)
+        if self._template is None:
+            uri = self._lent.enter_context(self._connect.uri())
+            self._template = adbc.connect(uri, autocommit=False)
+            self._template.adbc_connection.close()
+
+    def warm(self) -> None:
+        """Learn the server's types ahead of the first read, which has to wait for it else."""
+        with _translating("preparing to read", self), self._opening:
+            self._learn()
 
     def _leave(self, reader: Any) -> None:
         with self._lock:
