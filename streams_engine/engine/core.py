@@ -15,6 +15,7 @@ from streams_engine.engine.dialling import Dialler
 from streams_engine.engine.looking import Looking
 from streams_engine.engine.store import Store
 from streams_engine.engine.streams import Streams
+from streams_engine.queries.helping import SqlHelp
 from streams_engine.queries.places import Places
 from streams_engine.queries.result import QueryResult
 from streams_engine.queries.running import Queries
@@ -25,14 +26,16 @@ __all__ = ["Engine"]
 class Engine:
     """All that the REST API did with connections, stream configs and streams, as plain Python.
 
-    ``connections``, `configs` and `streams` hold the operations. Thread-safe. Several processes
-    of one machine may have the same file open: each sees what the others store and run. Secrets
-    are stored as they are given, in a file of mode 0600: prefer references (``env:NAME``).
+    ``connections``, `configs` and `streams` hold the operations, ``sql`` helps editors.
+    Thread-safe. Several processes of one machine may have the same file open: each sees what the
+    others store and run. Secrets are stored as they are given, in a file of mode 0600: prefer
+    references (``env:NAME``).
     """
 
     connections: Connections
     configs: Configs
     streams: Streams
+    sql: SqlHelp
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Engine:
         )
         self._looking = Looking(dialler)
         self._dialler = dialler
+        self.sql = SqlHelp(Places((), dialler.parsed, found))
 
     def data(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from streams_engine.adapters.registry import open_source
+from streams_engine.adapters.registry import open_explorer, open_source
 from streams_engine.adapters.ssh import reachable
 from streams_engine.config.connection import (
     Connection,
@@ -20,6 +20,7 @@ from streams_engine.config.connection import (
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.secret import Resolver
 from streams_engine.errors import QueryRefused
+from streams_engine.exploring import Explorer
 from streams_engine.protocols import Source
 
 __all__ = ["Family", "Places", "folder_of"]
@@ -91,6 +92,12 @@ class Places:
             ) as source,
         ):
             yield source
+
+    @contextmanager
+    def explored(self, alias: str) -> Iterator[Explorer]:
+        """A look at a connection: its views, which are in no catalog."""
+        with reachable(self.parsed(alias), self.resolvers) as connection:
+            yield open_explorer(connection, SourceConnection(), self.resolvers)
 
 
 def folder_of(connection: FilesConnection) -> Path:
