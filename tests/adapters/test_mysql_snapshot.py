@@ -168,6 +168,22 @@ def test_without_the_right_to_lock_one_reader_keeps_the_view(place: Place) -> No
         assert total(view, 2_000) == money
 
 
+def test_locks_on_the_tables_do_where_the_global_one_is_not_to_be_had(place: Place) -> None:
+    """As on managed servers: several readers, and a position that equals the view."""
+    money = bank(place)
+    source = MysqlSource(
+        place.account(f"SELECT, LOCK TABLES ON `{place.name}`.*", "REPLICATION CLIENT ON *.*")
+    )
+    with Writers(place, 20_000) as writers:
+        for _ in range(3):
+            with source.snapshot(Scope(), 4) as view:
+                assert view.readers == 4 and not view.findings
+                assert "file" in view.position
+                before = writers.moved
+                assert total(view, 2_000) == money
+                assert writers.moved > before  # the locks are gone
+
+
 def test_a_lock_that_is_not_had_in_time_is_done_without(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

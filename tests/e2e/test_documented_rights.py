@@ -93,8 +93,6 @@ def target(request: pytest.FixtureRequest, database: Any) -> Iterator[tuple[End,
             f"CREATE USER {who}@'%' IDENTIFIED BY '{PASSWORD}'",
             f"GRANT {rights_on('MySQL', 'on the database')} ON {end.database}.* TO {who}@'%'",
         )
-        if request.param == "mysql9":
-            run(server, None, f"GRANT {rights_on('MySQL', 'on the server')} ON *.* TO {who}@'%'")
     yield end, f"{server.kind}://{who}:{PASSWORD}@{server.host}:{server.port}/{end.database}"
     removed(end, who)
 
@@ -103,6 +101,25 @@ def test_they_are_enough(source: tuple[End, str], target: tuple[End, str]) -> No
     (end, url), (_, into) = source, target
     schema = {"schema": "public"} if into.startswith("postgresql") else {}
     with Stream(url, into, mode="cdc", name=f"rights {end.database}", **schema) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        end.run(*CHANGES)
+        assert stream.catch_up(SECONDS), stream.error
+        assert stream.verify().ok
+    stream.release()
+
+
+@pytest.mark.parametrize("source", ["mysql9", "mariadb"], indirect=True)
+def test_locks_on_tables_do_on_managed_servers(
+    source: tuple[End, str], pg18: Server, database: Any
+) -> None:
+    """Where nobody has the global read lock."""
+    end, url = source
+    who = f"documented_{end.server.flavour_name}"
+    end.run(f"REVOKE RELOAD ON *.* FROM {who}@'%'",
+            f"GRANT LOCK TABLES ON {end.database}.* TO {who}@'%'")  # fmt: skip
+    into = pg18.url(database(pg18))
+    with Stream(url, into, mode="cdc", name=f"managed {end.database}") as stream:
         stream.start()
         assert stream.catch_up(SECONDS), stream.error
         end.run(*CHANGES)

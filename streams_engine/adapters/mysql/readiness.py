@@ -51,10 +51,11 @@ RIGHTS: Sequence[tuple[frozenset[str], Severity, str, str]] = (
     (frozenset({"REPLICATION SLAVE"}), Severity.ERROR, "read the log", "REPLICATION SLAVE"),
     (frozenset({"REPLICATION CLIENT", "BINLOG MONITOR"}), Severity.ERROR,
      "ask for the log's position", "REPLICATION CLIENT"),
-    (frozenset({"RELOAD"}), Severity.ERROR,
-     "take the global read lock, under which the initial load and the log meet", "RELOAD"),
 )  # fmt: skip
 """(any of these, how bad it is without, what it is for, what to grant)."""
+
+HELD_ON_ONE = re.compile("LOCK TABLES|ALL PRIVILEGES")
+"""What allows to lock the tables of some database."""
 
 
 def findings_for(connection: Any, catalog: Catalog) -> Sequence[Finding]:
@@ -110,6 +111,16 @@ def _rights(connection: Any) -> Iterator[Finding]:
             "The account may not list prepared XA transactions: rows of one that is prepared "
             "before the initial load, and committed after it, would be missed.",
             "GRANT XA_RECOVER_ADMIN ON *.* TO the account;",
+        )
+    # Of one database or of all: the tables are locked where the server cannot be.
+    if not {"RELOAD", "FLUSH_TABLES"} & held and not HELD_ON_ONE.search(grants):
+        yield Finding(
+            Severity.ERROR,
+            "missing-right",
+            "source",
+            "The account may not take the locks under which the initial load and the log meet.",
+            "GRANT RELOAD ON *.* TO the account; or, where the server allows it to nobody, "
+            "GRANT LOCK TABLES ON the database.",
         )
     for wanted, severity, purpose, right in RIGHTS:
         if not wanted & held:

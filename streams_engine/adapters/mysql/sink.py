@@ -45,7 +45,6 @@ SETTINGS: Mapping[str, str] = {
     "foreign_key_checks": "1",
     "unique_checks": "1",
     "sql_notes": "1",  # a DECIMAL that is rounded is only worth a note to the server
-    "max_error_count": "64",
 }
 
 BUILD_BYTES = 64 << 20

@@ -99,7 +99,7 @@ class MysqlSource:
             holder.begin()
             tables = _lock(holder, tables_in_scope(holder, wanted), named=wanted.tables is not None)
             findings: list[Finding] = []
-            position = self._begin(locker, connections, findings)
+            position = self._begin(locker, connections, tables, findings)
             _close(locker)
             # Each reader has these locks itself: DDL that waits for the holder's would otherwise
             # stand before it in the queue.
@@ -115,9 +115,21 @@ class MysqlSource:
             finally:
                 self._open.discard(view)
 
-    def _begin(self, locker: Any, connections: list[Any], findings: list[Finding]) -> Position:
-        """Begin every transaction at one moment, and read the log's position at it."""
+    def _begin(
+        self,
+        locker: Any,
+        connections: list[Any],
+        tables: Sequence[TableId],
+        findings: list[Finding],
+    ) -> Position:
+        """Begin every transaction at one moment, and read the log's position at it.
+
+        Where the global read lock is not to be had, as on managed servers, locks on the tables
+        do: what is committed to others meanwhile is in no view, and passed over in the log.
+        """
         reason = "nobody asked for it" if self._looking else _global_lock(locker)
+        if reason is not None and not self._looking and _table_locks(locker, tables):
+            reason = None
         try:
             if reason is not None and len(connections) > 1:
                 for connection in connections[1:]:
@@ -128,9 +140,9 @@ class MysqlSource:
                         Severity.WARNING,
                         "one-reader",
                         "source",
-                        f"A global read lock was not to be had ({reason}): one connection reads "
-                        "everything, in one consistent view.",
-                        "GRANT RELOAD to the account for parallel reading.",
+                        f"A global read lock was not to be had ({reason}), nor locks on the "
+                        "tables: one connection reads everything, in one consistent view.",
+                        "GRANT RELOAD, or LOCK TABLES on the database, for parallel reading.",
                     )
                 )
             position = _position(locker)
@@ -178,6 +190,18 @@ def _global_lock(locker: Any) -> str | None:
             1045: "the account lacks the RELOAD right",
             1205: f"another session kept it waiting for {LOCK_SECONDS} seconds",
         }.get(number, f"error {number}")
+
+
+def _table_locks(locker: Any, tables: Sequence[TableId]) -> bool:
+    """Lock the tables against writes, all at once. False where that is not to be had."""
+    if not tables:
+        return False
+    try:
+        with locker.cursor() as cursor:
+            cursor.execute("LOCK TABLES " + ", ".join(f"{name(t)} READ" for t in tables))
+        return True
+    except pymysql.MySQLError:
+        return False
 
 
 def _position(connection: Any) -> Position:

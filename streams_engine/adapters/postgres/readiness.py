@@ -21,7 +21,11 @@ SELECT name, setting, unit FROM pg_catalog.pg_settings WHERE name IN ('wal_level
 """
 
 RIGHTS = """
-SELECT rolreplication OR rolsuper, rolsuper, rolname, pg_catalog.has_database_privilege(
+SELECT rolreplication OR rolsuper OR EXISTS (
+         -- Amazon RDS gives the right by a role.
+         SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'rds_replication'
+         AND pg_catalog.pg_has_role(r.oid, 'MEMBER')),
+       rolsuper, rolname, pg_catalog.has_database_privilege(
          pg_catalog.current_database(), 'CREATE'),
        (SELECT count(*) FROM pg_catalog.pg_replication_slots),
        (SELECT count(*) FROM pg_catalog.pg_stat_replication),
