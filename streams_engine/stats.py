@@ -325,6 +325,7 @@ class Counters:
                 finding.message,
                 table=finding.object,
                 remedy=finding.remedy,
+                severity=str(finding.severity),
             )
 
     def freeze(

@@ -110,8 +110,6 @@ class Stream:
         self._on_state: list[Moved] = []
         self._moves: queue.SimpleQueue[tuple[State, State] | None] = queue.SimpleQueue()
         self._control.listen(self._moved)
-        for text in config.warnings:
-            self._journal.note(logging.WARNING, "document", text)
 
     # What it is
 
@@ -190,6 +188,8 @@ class Stream:
         """
         with self._starting:
             self._control.move(State.RUNNING)
+            for text in self._config.warnings:
+                self._journal.note(logging.WARNING, "document", text)
             self._thread = threading.Thread(
                 target=self._main, args=(fresh,), name="streams-engine-run", daemon=True
             )
@@ -234,6 +234,8 @@ class Stream:
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._parts.follows:
             raise StateConflict("Only a cdc has something to catch up with.")
+        if self.state is State.READY:
+            raise StateConflict("The stream was not started.", remedy="start() it first.")
         while (capture := self._capture) is None:
             if self.state.final or (deadline is not None and time.monotonic() > deadline):
                 return False

@@ -10,6 +10,7 @@ from streams_engine.changes import LogOptions
 from streams_engine.config import Connection, DatabaseConnection, NullConnection, Resolver
 from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import SourceConnection
+from streams_engine.config.secret import Secret
 from streams_engine.config.stream import StreamConfig
 from streams_engine.errors import ConfigError
 from streams_engine.exploring import Explorer
@@ -142,6 +143,11 @@ def _password(connection: DatabaseConnection, resolvers: Mapping[str, Resolver])
     return None if connection.password is None else connection.password.reveal(resolvers)
 
 
+def _pem(given: str | None, resolvers: Mapping[str, Resolver]) -> str | None:
+    """A certificate or key as it is given, or what its reference leads to."""
+    return None if given is None else Secret(given).reveal(resolvers)
+
+
 def _postgres(
     connection: DatabaseConnection, database: str | None, resolvers: Mapping[str, Resolver]
 ) -> Any:
@@ -154,9 +160,9 @@ def _postgres(
         password=_password(connection, resolvers),
         database=database or connection.database or "postgres",
         ssl_mode=connection.ssl.mode,
-        ssl_ca=connection.ssl.ca,
-        ssl_cert=connection.ssl.client_cert,
-        ssl_key=connection.ssl.client_key,
+        ssl_ca=_pem(connection.ssl.ca, resolvers),
+        ssl_cert=_pem(connection.ssl.client_cert, resolvers),
+        ssl_key=_pem(connection.ssl.client_key, resolvers),
     )
 
 
@@ -173,9 +179,9 @@ def _mysql(
         password=_password(connection, resolvers),
         database=database or connection.database,
         ssl_mode=connection.ssl.mode,
-        ssl_ca=connection.ssl.ca,
-        ssl_cert=connection.ssl.client_cert,
-        ssl_key=connection.ssl.client_key,
+        ssl_ca=_pem(connection.ssl.ca, resolvers),
+        ssl_cert=_pem(connection.ssl.client_cert, resolvers),
+        ssl_key=_pem(connection.ssl.client_key, resolvers),
         unix_socket=connection.unix_socket,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
@@ -186,10 +187,9 @@ def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dic
     if ssh.private_key is not None:
         found["client_keys"] = [_key(ssh, resolvers, asyncssh)]
     if ssh.known_hosts is not None:
+        path = os.path.expanduser(ssh.known_hosts)
         found["known_hosts"] = (
-            asyncssh.import_known_hosts(ssh.known_hosts)
-            if " " in ssh.known_hosts.strip()
-            else ssh.known_hosts
+            path if os.path.exists(path) else asyncssh.import_known_hosts(ssh.known_hosts)
         )
     return found
 

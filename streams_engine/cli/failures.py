@@ -58,7 +58,8 @@ class _Warnings(logging.Handler):
         """Print a warning; standard error is looked up late, for a live display may hold it."""
         if self._debug and record.exc_info:
             traceback.print_exception(record.exc_info[1])
-        if record.levelno == logging.WARNING:
+        # The summary has the findings.
+        if record.levelno == logging.WARNING and not hasattr(record, "severity"):
             sentence = " ".join(record.getMessage().split())
             print(f"warning: {without_secrets(sentence)}", file=sys.stderr)
 

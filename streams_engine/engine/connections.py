@@ -127,7 +127,7 @@ class Connections:
     def ping(self, connection: str | Mapping[str, Any]) -> Document:
         """``{"ping": "ok"}``, or ``{"ping": "failed", "error": ...}`` with code and remedy.
 
-        Takes an id, a name, or a document that is not stored.
+        Takes an id, a name, or a document or URL that is not stored.
         """
         try:
             with self._dialler.explorer(connection) as explorer:

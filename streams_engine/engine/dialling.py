@@ -74,7 +74,7 @@ class Dialler:
 
     def parsed(self, connection: str | Mapping[str, Any]) -> Connection:
         """A connection ready to be opened. Raises `ConfigError`."""
-        if isinstance(connection, str):
+        if isinstance(connection, str) and "://" not in connection:
             return parse_connection(plain(self.stored(connection)))
         return parse_connection(connection)
 

@@ -153,14 +153,14 @@ class Runs:
     def records(
         self, run: str, after: int, level: str | None, table: str | None, limit: int | None
     ) -> Iterator[tuple[int, Document]]:
-        """(number, record) of a run's log after a number, in order."""
+        """(number, record) of a run's log after a number, in order; the last ``limit`` of them."""
         lowest = logging.NOTSET if level is None else _level(level)
         query = (
             "SELECT * FROM logs WHERE run_id = ? AND number > ? AND level >= ?"
-            " AND (? IS NULL OR table_name = ?) ORDER BY number LIMIT ?"
+            " AND (? IS NULL OR table_name = ?) ORDER BY number DESC LIMIT ?"
         )
         count = -1 if limit is None else limit
-        for row in self._store.rows(query, (run, after, lowest, table, table, count)):
+        for row in reversed(self._store.rows(query, (run, after, lowest, table, table, count))):
             record = Record(
                 row["at"], row["level"], row["event"], row["message"], row["table_name"],
                 json.loads(row["details"]),

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from streams_engine.errors import ConfigError, StoreFailed
+from streams_engine.errors import ConfigError, StateConflict, StoreFailed
 
 __all__ = ["Store"]
 
@@ -63,6 +63,7 @@ class Store:
         """
         self.path = path
         self._lock = threading.RLock()
+        self._closed = False
         if path is not None:
             _private(path)
         try:
@@ -111,6 +112,7 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction, which no other process writes beside. Raises `StoreFailed`."""
+        self._demand_open()
         with self._lock, _translating(self.path):
             if self._connection.in_transaction:
                 yield
@@ -123,8 +125,13 @@ class Store:
                 raise
             self._connection.execute("COMMIT")
 
+    def _demand_open(self) -> None:
+        if self._closed:
+            raise StateConflict("The Engine is closed.", remedy="Open another one.")
+
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query. Raises `StoreFailed`."""
+        self._demand_open()
         with self._lock, _translating(self.path):
             return self._connection.execute(query, parameters).fetchall()
 
@@ -144,6 +151,7 @@ class Store:
 
     def close(self) -> None:
         """Idempotent."""
+        self._closed = True
         with self._lock, contextlib.suppress(AttributeError):
             self._connection.close()
 

@@ -240,7 +240,8 @@ class Streams:
     ) -> Documents:
         """What happened in a run, in order: time, level, event, message, table, details.
 
-        ``level``: this one and those above it (INFO, WARNING, ERROR).
+        ``level``: this one and those above it (INFO, WARNING, ERROR); ``limit``: only the last
+        ones.
         """
         self._runs.row(stream)
         return [record for _, record in self._runs.records(stream, 0, level, table, limit)]

@@ -14,6 +14,8 @@ from streams_engine.schema.postgres_ddl import literal, name_of, quote
 
 __all__ = ["past_the_rows"]
 
+GREATEST = 9223372036854775807
+
 
 def past_the_rows(tables: Iterable[TableSchema]) -> Iterator[Statement]:
     """Each counter that a column owns, moved past the column's greatest value; never back."""
@@ -28,8 +30,9 @@ def past_the_rows(tables: Iterable[TableSchema]) -> Iterator[Statement]:
             )
             top = f"SELECT max({quote(column.name)}) FROM {name_of(table.id)}"
             yield Statement(
-                f"SELECT pg_catalog.setval({place}, t.top) FROM ({top}) AS t(top)"
-                " WHERE t.top > COALESCE("
+                f"SELECT pg_catalog.setval({place}, t.top::pg_catalog.int8) FROM ({top}) AS t(top)"
+                # A column may be numeric; a counter never goes further than this.
+                f" WHERE t.top <= {GREATEST} AND t.top > COALESCE("
                 f"pg_catalog.pg_sequence_last_value({place}::pg_catalog.regclass), 0)",
                 f"counter of {table.id}.{column.name}",
                 table.id,

@@ -91,7 +91,8 @@ def _folder(base: str, paths: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 
 def _local(base: str) -> Path:
-    return Path(unquote(urlsplit(base).path) if base.startswith("file:") else base)
+    # Absolute at once: where the process goes later means nothing.
+    return Path(unquote(urlsplit(base).path) if base.startswith("file:") else base).absolute()
 
 
 def open_sink(connection: Any, spec: TargetSpec, resolvers: Mapping[str, Resolver]) -> FilesSink:

@@ -36,6 +36,12 @@ MAINTENANCE = ("postgres", "template1")
 SETTLE_SECONDS = 30
 """How long the end of a transaction is asked for, where the answer to its commit was lost."""
 
+DURABLE = """
+SELECT pg_catalog.set_config('synchronous_commit', 'on', false)
+WHERE pg_catalog.current_setting('synchronous_commit') = 'off'
+"""
+"""What is acknowledged to a source must outlive a crash of the target."""
+
 
 class PostgresSink:
     """A PostgreSQL database that is written to. Safe to use from many threads."""
@@ -240,6 +246,9 @@ class PostgresSink:
         """Take over a stream's changes, on a connection whose session is like no other."""
         connection = self._acquire()
         try:
+            with translating("opening the session"):
+                connection.execute(DURABLE)
+                connection.commit()
             writer = PostgresChangeWriter(connection, self._state, stream, key)
             try:
                 yield writer
