@@ -16,52 +16,35 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
-from benchmarks.data import NUMBERS
+from benchmarks.data import NUMBERS, SHAPES
+from benchmarks.data import fill as fill_shape
 from benchmarks.measuring import Failed, measure
 from streams_engine.testing.servers import Server, start
 
 __all__ = ["main"]
 
+JOIN = "FROM {accounts} a JOIN {orders} b ON a.id = b.customer"
 QUERIES: Mapping[str, str] = {
-    "accounts filtered to 1 %": "SELECT a.name, b.total FROM {accounts} a JOIN {orders} b"
-    " ON a.id = b.account_id WHERE a.segment = 7",
-    "orders filtered to 1 %": "SELECT a.name, b.total FROM {accounts} a JOIN {orders} b"
-    " ON a.id = b.account_id WHERE b.kind = 7",
-    "accounts filtered to 1 %, no index": "SELECT a.name, b.total FROM {accounts} a"
-    " JOIN {plain} b ON a.id = b.account_id WHERE a.segment = 7",
-    "nothing filtered, grouped": "SELECT a.segment, sum(b.total) AS total FROM {accounts} a"
-    " JOIN {orders} b ON a.id = b.account_id GROUP BY a.segment",
+    "accounts filtered to 1 %": f"SELECT a.name, b.amount {JOIN} WHERE a.segment = 7",
+    "orders filtered to 1 %": f"SELECT a.name, b.amount {JOIN} WHERE b.id <= {{few}}",
+    "nothing filtered, grouped": f"SELECT a.segment, count(*) AS n, sum(b.amount) AS amount {JOIN}"
+    " GROUP BY a.segment",
 }
 FIGURE = 5.0
 MOST_MB = 300
-ORDERS = (
-    "CREATE TABLE {name} (id bigint PRIMARY KEY, account_id int NOT NULL, total decimal(12,2),"
-    " kind int, placed datetime, note varchar(40){index})"
-)
 
 
 def fill(mysql: Server, postgres: Server, rows: int) -> dict[str, str]:
-    """The tables; returns the contenders' job."""
-    shop, crm = mysql.create_database(), postgres.create_database()
-    accounts = rows // 10
-    with closing(mysql.connect(shop)) as connection, connection.cursor() as cursor:
-        cursor.execute("SET SESSION cte_max_recursion_depth = 10000")
-        for name, index in (("orders", ", KEY a (account_id)"), ("plain", "")):
-            cursor.execute(ORDERS.format(name=name, index=index))
-            numbers = NUMBERS["mysql"].format(first=1, last=rows)
-            cursor.execute(
-                f"INSERT INTO {name} {numbers} SELECT i, 1 + (i * 7919) % {accounts},"
-                " (i % 100000) / 100, i % 100, '2024-01-01' + INTERVAL i SECOND,"
-                " CONCAT('order number ', i) FROM s"
-            )
-            cursor.execute(f"ANALYZE TABLE {name}")
-            cursor.fetchall()
-        connection.commit()
+    """The tables; returns the contenders' job. The orders are the table of the other benchmarks."""
+    shop, crm = fill_shape(mysql, SHAPES["mixed"], rows), postgres.create_database()
+    with mysql.connect(shop) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT max(customer) FROM mixed")
+        (accounts,) = cursor.fetchone()
     with closing(postgres.connect(crm)) as other, other.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE accounts (id int PRIMARY KEY, name text, segment int, note text)"
         )
-        numbers = NUMBERS["postgresql"].format(first=1, last=accounts)
+        numbers = NUMBERS["postgresql"].format(first=1, last=max(accounts, rows // 10))
         cursor.execute(
             f"INSERT INTO accounts {numbers} SELECT i, 'name ' || i, i % 100,"
             " repeat('x', 40) FROM s"
@@ -71,8 +54,8 @@ def fill(mysql: Server, postgres: Server, rows: int) -> dict[str, str]:
         "mysql": mysql.url(shop),
         "postgres": postgres.url(crm),
         "accounts": "pg1.public.accounts",
-        "orders": f"my1.{shop}.orders",
-        "plain": f"my1.{shop}.plain",
+        "orders": f"my1.{shop}.mixed",
+        "few": str(rows // 100),
     }
 
 
@@ -112,7 +95,9 @@ def _warm() -> None:
     """Import what would be imported on the way."""
     import adbc_driver_postgresql.dbapi
     import duckdb
-    import sqlglot.optimizer.qualify
+    import sqlglot.dialects.duckdb
+    import sqlglot.dialects.mysql
+    import sqlglot.dialects.postgres
 
     import streams_engine.adapters.mysql.source
     import streams_engine.adapters.postgres.source  # noqa: F401
@@ -126,15 +111,13 @@ def fetched(job: Mapping[str, str]) -> Callable[[], Any]:
     import connectorx
     import duckdb
 
-    names = {"accounts": "accounts", "orders": "orders", "plain": "orders"}
-    sql = job["sql"].format(**names)
-    table = "plain" if "{plain}" in job["sql"] else "orders"
+    sql = job["sql"].format(accounts="accounts", orders="orders", few=job["few"])
 
     def run() -> Any:
         database = duckdb.connect()
         tables = {
             "accounts": (job["postgres"], "SELECT * FROM accounts"),
-            "orders": (job["mysql"], f"SELECT * FROM {table}"),
+            "orders": (job["mysql"], "SELECT * FROM mixed"),
         }
         for name, (url, query) in tables.items():
             database.register(name, connectorx.read_sql(url, query, return_type="arrow"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import pyarrow as pa
+from sqlglot import exp
 
 from streams_engine.errors import QueryRefused
 from streams_engine.model import Column, Dialect, Filter, Sort, TableSchema
@@ -103,12 +105,16 @@ class Narrowing:
         return pair <= {"integer", "decimal"} or pair == {"text"} or pair == {"date"}
 
 
-def duckdb_type(column: Column) -> str:
+def duckdb_type(column: Column) -> exp.DataType:
     """The type that a column will have where the sources are joined, for the analysis alone."""
     sort = sort_of(column)
-    if sort == "other":
-        return _OTHERS.get(str(column.arrow), "UNKNOWN")
-    return _TYPES[sort]
+    text = _OTHERS.get(str(column.arrow), "UNKNOWN") if sort == "other" else _TYPES[sort]
+    return _built(text)
+
+
+@cache
+def _built(text: str) -> exp.DataType:
+    return exp.DataType.build(text, dialect="duckdb")
 
 
 _TYPES = {

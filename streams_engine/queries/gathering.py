@@ -24,6 +24,8 @@ MOST_KEYS = 10_000
 """In one list: servers look such a list up, and it is a few hundred kilobytes of SQL."""
 FILE_KEYS = 100
 """Files test every key on every row; DuckDB does it better."""
+FEW_KEYS = 100
+"""So many are asked for, however small the table is thought to be."""
 KEY_CHARACTERS = 1 << 20
 WHOLE_WEIGHT = 20
 HELD_ROWS = 100_000
@@ -92,7 +94,7 @@ class Gathered:
         by = self._plan.asks[edge.by].by_name[edge.by_column]
         found = keys(table[by.name], column)
         most = FILE_KEYS if column.type.dialect is Dialect.FILES else MOST_KEYS
-        if found is None or len(found) > min(most, ask.estimate()):
+        if found is None or len(found) > min(most, max(ask.estimate(), FEW_KEYS)):
             return None
         self.keys[edge] = len(found)
         return Filter(column.name, "IN", found)
