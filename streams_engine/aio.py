@@ -9,6 +9,7 @@ from typing import Any
 
 from streams_engine.config.secret import Resolver
 from streams_engine.errors import StreamsError
+from streams_engine.journal import Listener
 from streams_engine.lifecycle import State
 from streams_engine.runtime.planning import Plan
 from streams_engine.runtime.verifying import VerifyReport
@@ -68,6 +69,10 @@ class AsyncStream:
         """As `Stream.on_state`; called on the stream's thread, not in the event loop."""
         self._stream.on_state(callback)
 
+    def on_record(self, callback: Listener) -> None:
+        """As `Stream.on_record`; called on the stream's thread, not in the event loop."""
+        self._stream.on_record(callback)
+
     def start(self, *, fresh: bool = False) -> None:
         """As `Stream.start`; does not block."""
         self._stream.start(fresh=fresh)
@@ -113,9 +118,9 @@ class AsyncStream:
         """As `Stream.release`."""
         await asyncio.to_thread(self._stream.release)
 
-    async def verify(self) -> VerifyReport:
+    async def verify(self, on_progress: Callable[[Any, int], None] | None = None) -> VerifyReport:
         """As `Stream.verify`."""
-        return await asyncio.to_thread(self._stream.verify)
+        return await asyncio.to_thread(self._stream.verify, on_progress)
 
     def __aiter__(self) -> AsyncIterator[Stats]:
         return self._progress()

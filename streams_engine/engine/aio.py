@@ -38,7 +38,7 @@ class Awaited:
 class AsyncEngine:
     """An `Engine` whose operations are awaited: ``await engine.connections.ping(id)``.
 
-    ``connections``, ``configs`` and ``streams`` have the methods of `Engine`'s, each awaited;
+    ``connections``, ``configs``, ``streams`` and ``sql`` have the methods of `Engine`'s, each awaited;
     ``async for record in engine.streams.follow_logs(id)`` follows a log.
     """
 
@@ -48,6 +48,7 @@ class AsyncEngine:
         self.connections = Awaited(self._engine.connections)
         self.configs = Awaited(self._engine.configs)
         self.streams = Awaited(self._engine.streams)
+        self.sql = Awaited(self._engine.sql)
 
     async def data(self, *args: Any, **kwargs: Any) -> Any:
         """As `Engine.data`."""
@@ -56,6 +57,14 @@ class AsyncEngine:
     async def count(self, *args: Any, **kwargs: Any) -> int:
         """As `Engine.count`."""
         return await asyncio.to_thread(self._engine.count, *args, **kwargs)
+
+    async def query(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Engine.query`."""
+        return await asyncio.to_thread(self._engine.query, *args, **kwargs)
+
+    async def explain(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Engine.explain`."""
+        return await asyncio.to_thread(self._engine.explain, *args, **kwargs)
 
     async def close(self) -> None:
         """As `Engine.close`."""

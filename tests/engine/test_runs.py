@@ -227,6 +227,7 @@ def test_the_async_twin(engine_file: Path, shop: Shop) -> None:
             state = await engine.streams.wait(stream, timeout=60)
             assert await engine.connections.ping(shop.source) == {"ping": "ok"}
             assert (await engine.configs.list())["total"] == 1
+            assert "SELECT" in await engine.sql.format("select 1")
             with pytest.raises(AttributeError):
                 await engine.streams.no_such()
             return state, events, await engine.count(shop.source, "a")
