@@ -111,7 +111,9 @@ def _limited(tree: Any, limit: int) -> Any:
     """The statement with a limit of its own, if it has none; the reader counts in any case."""
     if tree.args.get("limit") is not None or tree.args.get("fetch") is not None:
         return tree
-    return tree.limit(limit) if isinstance(tree, exp.Select | exp.SetOperation) else tree
+    if isinstance(tree, exp.Select | exp.SetOperation):
+        tree.set("limit", exp.Limit(expression=exp.Literal.number(limit)))
+    return tree
 
 
 def _note_writing(tree: Any) -> None:

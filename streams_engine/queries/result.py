@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import math
 import time
@@ -151,6 +152,10 @@ class QueryResult:
         if close is not None:
             self._duration = time.monotonic() - self._begun
             close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
 
     def __enter__(self) -> QueryResult:
         return self

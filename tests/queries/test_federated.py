@@ -159,3 +159,36 @@ def test_the_rows_of_one_database(filled: Spread, case: str) -> None:
         "{lake.regions}", "read_csv('lake://regions.csv')"
     )
     assert filled.rows(federated) == filled.expected(sql)
+
+
+def test_a_table_that_files_make(filled: Spread) -> None:
+    sql = CASES["a CSV file"]
+    assert filled.rows(sql.replace("{lake.regions}", "lake.regions")) == filled.expected(sql)
+
+
+def test_files_alone(filled: Spread) -> None:
+    sql = (
+        "SELECT r.region, sum(c.population) AS n FROM {lake.regions} r LEFT JOIN {lake.countries} c"
+        " ON c.code = r.code GROUP BY r.region"
+    )
+    federated = sql.replace("{lake.countries}", "read_parquet('countries.parquet')").replace(
+        "{lake.regions}", f"read_csv('{filled.folder}/regions.csv')"
+    )
+    assert filled.rows(federated) == filled.expected(sql)
+
+
+def test_an_order_across_sources(filled: Spread) -> None:
+    sql = (
+        "SELECT a.name, b.total FROM {pg1.accounts} a LEFT JOIN {my1.orders} b"
+        " ON b.account_id = a.id ORDER BY b.total DESC, a.id"
+    )
+    with filled.query(sql) as result:
+        found = result.table()["total"].to_pylist()
+    assert found[:3] == [None] * 3  # NULLs first, as in PostgreSQL
+    with filled.query(f"{sql} LIMIT 4") as result:
+        assert result.table()["total"].to_pylist() == found[:4]
+    with filled.query(sql, limit=4) as result:
+        assert result.table()["total"].to_pylist() == found[:4]
+    union = "SELECT id FROM {pg1.accounts} UNION ALL SELECT account_id FROM {my1.orders} ORDER BY 1"
+    with filled.query(union, limit=3) as result:
+        assert result.table()["id"].to_pylist() == [1, 1, 1]
