@@ -259,7 +259,17 @@ def _overrides(
 
 
 def refuse_meaningless(config: StreamConfig) -> None:
-    """Say by path what the documents allow and a log has no meaning for; never ignore it."""
+    """Say by path what the documents allow and these ends or a log have no meaning for; never
+    ignore it."""
+    kinds = {getattr(end, "kind", None) for end in config.sources}
+    same = getattr(config.target, "kind", None) == "postgresql" and "postgresql" in kinds
+    if config.options.identifier_case == "lower" and same:
+        raise ConfigError(
+            "$.options.identifierCase: between PostgreSQL servers names stay as they are, for "
+            "defaults, checks and views of the application refer to them.",
+            path="$.options.identifierCase",
+            remedy="Leave it out.",
+        )
     if config.document.mode != "cdc":
         return
     for i, connection in enumerate(config.document.source.connections):

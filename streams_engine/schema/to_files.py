@@ -16,6 +16,7 @@ from streams_engine.model import (
     Catalog,
     Column,
     Dialect,
+    Index,
     NativeType,
     TableId,
     TableSchema,
@@ -78,8 +79,7 @@ class _Mapper:
         qualified = own and (self.several or self.catalog.dialect is Dialect.POSTGRES)
         wanted = f"{own}__{source.name}" if qualified else source.name
         wanted = self.options.prefix + wanted
-        if self.options.identifier_case == "lower":
-            wanted = wanted.lower()
+        wanted = self._name(wanted)
         # A folder's name: without separators, and not one that readers take for hidden.
         safe = re.sub(r"[/\\\0]", "_", wanted)
         safe = re.sub(r"^[._]", "t_", safe) or "t"
@@ -87,6 +87,15 @@ class _Mapper:
         if name != wanted:
             self.findings.warn("renamed", source, f"The table is called '{name}' on the target.")
         return TableId("", name)
+
+    def _name(self, name: str) -> str:
+        return name.lower() if self.options.identifier_case == "lower" else name
+
+    def _key(self, key: Index) -> Index:
+        parts = (
+            replace(part, column=part.column and self._name(part.column)) for part in key.parts
+        )
+        return replace(key, parts=tuple(parts))
 
     def _table(self, source: TableSchema) -> TableMapping:
         columns = tuple(self._column(source, column) for column in source.columns)
@@ -97,7 +106,7 @@ class _Mapper:
             id=self._table_id(source.id),
             dialect=Dialect.FILES,
             columns=tuple(c.target for c in columns),
-            primary_key=None if key is None or any(p.length for p in key.parts) else key,
+            primary_key=None if key is None or any(p.length for p in key.parts) else self._key(key),
             comment=source.comment,
             estimated_rows=source.estimated_rows,
         )
@@ -106,7 +115,7 @@ class _Mapper:
     def _column(self, table: TableSchema, source: Column) -> ColumnMapping:
         read, written, convert = self._transport(table, source)
         target = Column(
-            name=source.name,
+            name=self._name(source.name),
             type=source.type,
             arrow=written,
             nullable=source.nullable,

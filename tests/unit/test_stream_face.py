@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams_engine import Engine, State, Stream
-from streams_engine.errors import StateConflict
+from streams_engine.errors import ConfigError, StateConflict
 
 
 def test_a_stream_that_was_not_started_has_nothing_to_catch_up_with() -> None:
@@ -48,3 +48,18 @@ def test_a_key_may_be_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     with Engine() as engine:
         seen = engine.connections.ping(document)
     assert seen["code"] == "INVALID_CONFIG" and "SE_NO_SUCH_KEY" in seen["error"]
+
+
+def test_names_between_postgres_servers_are_not_lowered_in_silence() -> None:
+    ends = ("postgresql://me@127.0.0.1:1/a", "postgresql://me@127.0.0.1:1/b")
+    with pytest.raises(ConfigError, match=r"\$\.options\.identifierCase"):
+        Stream(*ends, identifier_case="lower")
+
+
+def test_files_get_columns_in_lower_case_too(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "T.csv").write_text("Id,NAME\n1,a\n")
+    target = f"file://{tmp_path}/out?format=csv"
+    Stream(str(tmp_path / "in"), target, identifier_case="lower").run()
+    (part,) = (tmp_path / "out" / "t").glob("part-*")
+    assert part.read_text() == "id,name\n1,a\n"
