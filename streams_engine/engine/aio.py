@@ -38,8 +38,8 @@ class Awaited:
 class AsyncEngine:
     """An `Engine` whose operations are awaited: ``await engine.connections.ping(id)``.
 
-    ``connections``, ``configs``, ``streams`` and ``sql`` have the methods of `Engine`'s, each awaited;
-    ``async for record in engine.streams.follow_logs(id)`` follows a log.
+    ``connections``, ``configs``, ``streams`` and ``sql`` have the methods of `Engine`'s, each
+    awaited; ``async for record in engine.streams.follow_logs(id)`` follows a log.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
