@@ -106,10 +106,14 @@ class Views:
             found[named] = next(
                 t for t in view.catalog.tables if t.query and t.id.name == f"view_{number}"
             )
-        for table in view.catalog.tables:
-            known = full.get(table.id.name) or full.get(f"{table.id.schema}.{table.id.name}")
-            if known is not None and table.query is None:
-                found[known] = table
+        plain = {t.id: t for t in view.catalog.tables if t.query is None}
+        exact = {str(table_id): table for table_id, table in plain.items()}
+        # A server may spell a name otherwise than the statement (lower_case_table_names).
+        folded = {name.lower(): table for name, table in exact.items()}
+        for name, named in full.items():
+            table = exact.get(name) or folded.get(name.lower())
+            if named not in found and table is not None:
+                found[named] = table
         return view, found
 
     def _queries(self, source: Source, group: list[Named]) -> dict[Named, str]:

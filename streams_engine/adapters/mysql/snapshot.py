@@ -22,6 +22,9 @@ from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, Tab
 
 __all__ = ["MysqlSnapshot", "boolean_columns"]
 
+KILL_SECONDS = 3
+"""How long a server may take to end a statement whose view is closed."""
+
 
 class MysqlSnapshot:
     """The view. Each reader is a connection whose transaction began in it; none can join later."""
@@ -156,8 +159,11 @@ class MysqlSnapshot:
         self._closed.set()
         busy = [c for c in self._all[: self.readers] if c.open and c not in self._free.queue]
         for connection in busy if first else ():
-            # The server would go on with a statement until it has a row to send.
-            self._interrupt(connection)
+            # The server would go on with a statement until it has a row to send. One that does
+            # not answer is not waited for.
+            with contextlib.suppress(Exception):
+                self._holder._sock.settimeout(KILL_SECONDS)
+                self._interrupt(connection)
         for connection in self._all:
             # Closing a socket does not wake a thread that reads from it; shutting it down does.
             with contextlib.suppress(Exception):
