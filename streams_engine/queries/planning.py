@@ -190,7 +190,8 @@ def _output_names(tree: Any, asks: Mapping[str, Ask]) -> tuple[str, ...]:
 
 
 def _name_of(projection: Any, real: Mapping[tuple[str, str], str]) -> str:
-    """An alias or a column as it was written; of a star, as its table has it."""
+    """An alias or a column as it was written, of a star as its table has it; a function's name
+    where there is none, as PostgreSQL does."""
     own = projection.args.get("alias")
     if own is not None and "written" in own.meta:
         return str(own.meta["written"])
@@ -198,6 +199,8 @@ def _name_of(projection: Any, real: Mapping[tuple[str, str], str]) -> str:
     if isinstance(column, exp.Column):
         written = column.this.meta.get("written")
         return str(written or real.get((column.table, column.name), column.name))
+    if isinstance(column, exp.Func) and not isinstance(column, exp.Cast):
+        return str(column.name if isinstance(column, exp.Anonymous) else column.sql_name()).lower()
     return str(projection.alias_or_name)
 
 

@@ -316,6 +316,9 @@ def test_the_row_limit_of_the_caller() -> None:
 def test_names_of_the_result_are_as_written() -> None:
     seen = plan(f'SELECT a.Name AS FullName, b.TOTAL, 1 AS "x Y", b.id, a.id {JOIN}')
     assert seen.plan.names == ("FullName", "TOTAL", "x Y", "id", "id")
+    assert plan(f"SELECT count(*), max(b.total) AS M, 1 + 1 {JOIN}").plan.names == (
+        "count", "M", "_col_2",
+    )  # fmt: skip
 
 
 def test_the_same_table_twice_is_asked_twice() -> None:

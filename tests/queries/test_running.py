@@ -133,6 +133,12 @@ def test_the_order_of_one_source_stays(big: Spread, alias: str) -> None:
         assert result.status == "truncated"
 
 
+def test_no_source_at_all(big: Spread) -> None:
+    with big.query("SELECT 1 AS one, 7 / 2 AS half") as result:
+        assert result.to_dict()["rows"] == [[1, 3]]
+    assert result.asked == []
+
+
 def test_views_are_sources_too(big: Spread) -> None:
     with big.query(
         "SELECT f.name, count(*) AS n FROM {pg1.few} f JOIN {my1.orders} b ON b.account_id = f.id"
