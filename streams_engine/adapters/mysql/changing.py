@@ -39,6 +39,22 @@ TEXTS = ("char", "text", "enum", "set")
 SAME: Mapping[str, str] = {"json": "CAST({} AS CHAR)", "float": "{} * 1E0"}
 """By type, what tells values of a column apart exactly; for geometries it is their bytes."""
 
+DIGEST = "streams_engine_digest"
+DIGESTED = f", {quote(DIGEST)} INT UNSIGNED, KEY {quote(DIGEST)} ({quote(DIGEST)})"
+"""Of the stage of a table without a key, in which rows can only be found by all they have."""
+SAME_IN_OTHER_TEXTS = (
+    "float",
+    "double",
+    "json",
+    "geom",
+    "point",
+    "line",
+    "poly",
+    "multi",
+    "vector",
+)
+"""Types of which two texts may be one value, as 0 and -0, or whose text is not to be relied on."""
+
 
 class Changer:
     """Changes the rows of tables within the caller's transactions. Used by one thread."""
@@ -93,20 +109,23 @@ class Changer:
         """Equal rows have nothing that tells them apart: all go, and those that stay come back."""
         assert net.copies is not None
         stage = self._stage(net, rows)
-        columns = {column.name: column for column in net.columns}
-        match = " AND ".join(_same(columns[c]) for c in rows.schema.names)
+        by_name = {column.name: column for column in net.columns}
+        columns = [by_name[c] for c in rows.schema.names]
+        self._run(f"UPDATE {name(stage)} s SET {quote(DIGEST)} = {_digest(columns, 's')}")
+        both = f"{name(net.table)} t STRAIGHT_JOIN {name(stage)} s FORCE INDEX ({quote(DIGEST)})"
+        match = f"s.{quote(DIGEST)} = {_digest(columns, 't')} AND "
+        match += " AND ".join(map(_same, columns))
         with self._connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT s.{quote(ORDER)}, COUNT(*) FROM {name(net.table)} t"
-                f" JOIN {name(stage)} s ON {match} GROUP BY s.{quote(ORDER)}"
-                f" ORDER BY s.{quote(ORDER)}"
+                f"SELECT s.{quote(ORDER)}, COUNT(*) FROM {both} ON {match}"
+                f" GROUP BY s.{quote(ORDER)} ORDER BY s.{quote(ORDER)}"
             )
             # The server numbers rows as they come, from whatever number it likes.
             found = dict(cursor.fetchall())
             cursor.execute(f"SELECT {quote(ORDER)} FROM {name(stage)} ORDER BY 1")
             numbers = [row[0] for row in cursor.fetchall()]
         there = np.array([found.get(number, 0) for number in numbers], np.int64)
-        self._run(f"DELETE t FROM {name(net.table)} t JOIN {name(stage)} s ON {match}")
+        self._run(f"DELETE t FROM {both} ON {match}")
         stay = np.maximum(there - net.copies, 0)
         if stay.any():
             again = rows.take(pa.array(np.repeat(np.arange(rows.num_rows), stay)))
@@ -228,7 +247,7 @@ class Changer:
             self._run(f"DROP TEMPORARY TABLE IF EXISTS {name(stage)}")
             self._run(
                 f"CREATE TEMPORARY TABLE {name(stage)} ({quote(ORDER)} BIGINT UNSIGNED NOT NULL"
-                f" AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB AS SELECT"
+                f" AUTO_INCREMENT PRIMARY KEY{'' if net.key else DIGESTED}) ENGINE=InnoDB AS SELECT"
                 f" {', '.join(map(quote, names))} FROM {name(net.table)} LIMIT 0"
             )
             self._stages[net.table, names] = stage
@@ -272,10 +291,23 @@ def _taking(names: Sequence[str]) -> str:
 
 def _same(column: Column) -> str:
     """The condition that two values of a column are one and the same; NULL is like NULL."""
+    return f"{_form(column, 't')} <=> {_form(column, 's')}"
+
+
+def _form(column: Column, alias: str) -> str:
+    """A value in a form in which it is compared as it is."""
     kind = column.type.name
-    plain = quote(column.name)
     if kind.endswith(TEXTS):
         form = "CAST({} AS BINARY)"  # not what a collation takes for equal
     else:
         form = SAME.get(kind, "HEX({})" if load_text.is_bytes(column.type) else "{}")
-    return f"{form.format('t.' + plain)} <=> {form.format('s.' + plain)}"
+    return form.format(f"{alias}.{quote(column.name)}")
+
+
+def _digest(columns: Sequence[Column], alias: str) -> str:
+    """A number that same rows have: one look into an index in place of one at every row.
+
+    Only values whose text says whether they are the same count, and no NULL does.
+    """
+    texts = [_form(c, alias) for c in columns if not c.type.name.startswith(SAME_IN_OTHER_TEXTS)]
+    return f"CRC32(CONCAT_WS('/', {', '.join(texts)}))" if texts else "0"
