@@ -309,7 +309,17 @@ def killed(config: Any, point: str, count: int) -> None:
     assert "killed at" in told, f"{point}: {told}"
 
 
-@pytest.mark.parametrize("form", ["csv", pytest.param("parquet", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        ("pg18", "csv"),
+        *(
+            pytest.param(source, form, marks=pytest.mark.soak)
+            for source, form in (("mysql9", "csv"), ("pg18", "parquet"), ("mysql9", "parquet"))
+        ),
+    ],
+    indirect=["source"],
+)
 def test_killed_at_every_point(source: End, tmp_path: Path, form: str) -> None:
     make_tables_beside(source)
     config = document(source, local(tmp_path), form, "none")

@@ -271,7 +271,7 @@ def test_run_returns_after_the_last_callback(mysql: End, target: End) -> None:
     s.on_state(lambda old, new: told.append(new))
     s.on_progress(told.append)
     s.run()
-    assert told[:2] == [State.RUNNING, State.FINISHED]
+    assert [t for t in told if isinstance(t, State)] == [State.RUNNING, State.FINISHED]
     assert told[-1].state is State.FINISHED and told[-1].rows == ROWS
 
 
