@@ -1,6 +1,6 @@
 """The document that says which files of changes count: its atomic replacement is the commit.
 
-``_streams_engine/<stream>.<key>.log.json``. A file of changes counts where its number is not
+``_streams_engine/logs/<stream>/<key>.json``. A file of changes counts where its number is not
 beyond ``number`` and its epoch is the one that ``epochs`` gives that number to. So what a killed
 or fenced-off writer left counts nowhere, and the document does not grow with the files.
 """
