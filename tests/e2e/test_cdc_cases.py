@@ -266,3 +266,26 @@ def test_b56_after_a_cut_over_the_target_numbers_its_own_rows(source: End, targe
         caught_up(stream)
     target.run("INSERT INTO n (v) VALUES ('own')")
     assert target.rows("SELECT id, v FROM n ORDER BY id")[-1] == (4, "own")
+
+
+@pytest.mark.parametrize("copies", [3, 120])
+def test_copies_of_rows_without_a_key_go_exactly(
+    mysql: End, mariadb: Server, database: Any, copies: int
+) -> None:
+    """Of a few values with many equals one by one, of many values all at once and some back."""
+    target = End(mariadb, database(mariadb))
+    rows = ", ".join(
+        f"({n % copies if n % 7 else 'NULL'}, 'b{n % 2}', {n % 2}/3)" for n in range(2000)
+    )
+    mysql.run("CREATE TABLE doubles (x int, y varchar(9), f double)", f"INSERT INTO doubles VALUES {rows}")
+    with following(mysql, target, tables=["doubles"]) as stream:
+        mysql.run(
+            f"DELETE FROM doubles WHERE x < {copies} LIMIT 400",
+            "UPDATE doubles SET y = 'B1' WHERE x IS NULL LIMIT 5",
+            "DELETE FROM doubles WHERE f > 0 LIMIT 100",
+        )
+        caught_up(stream)
+        changes = stream.stats().changes
+        assert changes is not None and changes.unmet == 0
+    query = "SELECT x, BINARY y, f, COUNT(*) FROM doubles GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    assert target.rows(query) == mysql.rows(query)

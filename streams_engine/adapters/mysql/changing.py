@@ -39,6 +39,10 @@ TEXTS = ("char", "text", "enum", "set")
 SAME: Mapping[str, str] = {"json": "CAST({} AS CHAR)", "float": "{} * 1E0"}
 """By type, what tells values of a column apart exactly; for geometries it is their bytes."""
 
+SINGLY = 64
+"""Of so many rows that have more equals than are to go, each is deleted by a statement of its own;
+of more, all equals go, and those that stay come back."""
+
 DIGEST = "streams_engine_digest"
 DIGESTED = f", {quote(DIGEST)} INT UNSIGNED, KEY {quote(DIGEST)} ({quote(DIGEST)})"
 """Of the stage of a table without a key, in which rows can only be found by all they have."""
@@ -125,12 +129,32 @@ class Changer:
             cursor.execute(f"SELECT {quote(ORDER)} FROM {name(stage)} ORDER BY 1")
             numbers = [row[0] for row in cursor.fetchall()]
         there = np.array([found.get(number, 0) for number in numbers], np.int64)
-        self._run(f"DELETE t FROM {both} ON {match}")
         stay = np.maximum(there - net.copies, 0)
+        singly = np.flatnonzero(stay)
+        if len(singly) > SINGLY:
+            singly = singly[:0]
+        chosen = [numbers[i] for i in singly]
+        if len(chosen) < len(numbers):
+            others = f" AND s.{quote(ORDER)} NOT IN ({', '.join(map(str, chosen))})"
+            self._run(f"DELETE t FROM {both} ON {match}{others if chosen else ''}")
+        for i in singly:
+            self._delete_some(net.table, stage, columns, numbers[i], int(net.copies[i]))
+            stay[i] = 0
         if stay.any():
             again = rows.take(pa.array(np.repeat(np.arange(rows.num_rows), stay)))
             self._load(net.table, net, again)
         return int(np.minimum(there, net.copies).sum())
+
+    def _delete_some(
+        self, table: TableId, stage: TableId, columns: Sequence[Column], number: int, copies: int
+    ) -> None:
+        """So many of the rows that are like one of the stage: the server stops once it has them."""
+        # MariaDB knows no alias here.
+        same = " AND ".join(f"{_form(c, name(table))} <=> {_form(c, 's')}" for c in columns)
+        self._run(
+            f"DELETE FROM {name(table)} WHERE EXISTS (SELECT 1 FROM {name(stage)} s"
+            f" WHERE s.{quote(ORDER)} = {number} AND {same}) LIMIT {copies}"
+        )
 
     # Updates
 
