@@ -277,7 +277,9 @@ def test_copies_of_rows_without_a_key_go_exactly(
     rows = ", ".join(
         f"({n % copies if n % 7 else 'NULL'}, 'b{n % 2}', {n % 2}/3)" for n in range(2000)
     )
-    mysql.run("CREATE TABLE doubles (x int, y varchar(9), f double)", f"INSERT INTO doubles VALUES {rows}")
+    mysql.run(
+        "CREATE TABLE doubles (x int, y varchar(9), f double)", f"INSERT INTO doubles VALUES {rows}"
+    )
     with following(mysql, target, tables=["doubles"]) as stream:
         mysql.run(
             f"DELETE FROM doubles WHERE x < {copies} LIMIT 400",
