@@ -10,10 +10,10 @@ from typing import Any
 from streams_engine.config.flat import is_flat, nested
 from streams_engine.config.stream import parse_config
 from streams_engine.engine.connections import free_name
-from streams_engine.engine.dialling import Dialler, entry, plain
+from streams_engine.engine.dialling import Dialler, entry, named, plain
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.store import Store
-from streams_engine.errors import ConfigError, NotFound, StateConflict
+from streams_engine.errors import ConfigError, StateConflict
 
 __all__ = ["Configs", "references"]
 
@@ -66,17 +66,7 @@ class Configs:
 
     def get(self, config: str) -> Document:
         """One by its id or name. Raises `NotFound`."""
-        row = self._store.row(
-            "SELECT * FROM configs WHERE id = ? OR name = ? ORDER BY id = ? DESC",
-            (config, config, config),
-        )
-        if row is None:
-            raise NotFound(
-                f"There is no stream config '{config}'.",
-                remedy="configs.list() has them all.",
-                config=config,
-            )
-        return entry(row)
+        return named(self._store, "configs", "stream config", config)
 
     def update(self, config: str, document: Mapping[str, Any]) -> Document:
         """Replace a whole document; id, created, connections and target connection stay.

@@ -17,7 +17,7 @@ from streams_engine.errors import NotFound
 from streams_engine.exploring import Explorer
 from streams_engine.protocols import Scope, Source
 
-__all__ = ["Dialler", "entry", "plain", "scope_of"]
+__all__ = ["Dialler", "entry", "named", "plain", "scope_of"]
 
 Document = dict[str, Any]
 
@@ -31,17 +31,7 @@ class Dialler:
 
     def stored(self, connection: str) -> Document:
         """The document as it is stored, secrets and all, by id or name."""
-        row = self._store.row(
-            "SELECT * FROM connections WHERE id = ? OR name = ? ORDER BY id = ? DESC",
-            (connection, connection, connection),
-        )
-        if row is None:
-            raise NotFound(
-                f"There is no connection '{connection}'.",
-                remedy="connections.list() has them all.",
-                connection=connection,
-            )
-        return entry(row)
+        return named(self._store, "connections", "connection", connection)
 
     def known(self, references: Iterable[str]) -> dict[str, Document]:
         """The stored documents by what a config calls them; those that are not there left out."""
@@ -86,6 +76,21 @@ def scope_of(connection: Connection, database: str | None) -> Scope:
     if connection.kind == "postgresql":
         return Scope(connection.schema)
     return Scope(database or connection.database)
+
+
+def named(store: Store, table: str, kind: str, reference: str) -> Document:
+    """What is stored in a table under an id or a name; an id goes before a name. Raises
+    `NotFound`."""
+    row = store.row(
+        f"SELECT * FROM {table} WHERE id = ? OR name = ? ORDER BY id = ? DESC", (reference,) * 3
+    )
+    if row is None:
+        raise NotFound(
+            f"There is no {kind} '{reference}'.",
+            remedy=f"{table}.list() has them all.",
+            reference=reference,
+        )
+    return entry(row)
 
 
 def entry(row: Any) -> Document:

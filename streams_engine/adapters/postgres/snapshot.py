@@ -62,8 +62,9 @@ class PostgresSnapshot:
         self._readers: dict[Any, Callable[[], None]] = {}
         """Open connections, and what ends the statement that one is at."""
         self._template: Any = None
-        self._lent = contextlib.ExitStack()
         """What ADBC's connections are cloned from; it holds the server's types, no connection."""
+        self._lent = contextlib.ExitStack()
+        """Certificates given as texts, as files for as long as connections are cloned."""
         self._opening = threading.Lock()
         self.readers = readers
         self._lock = threading.Lock()
