@@ -24,7 +24,10 @@ from streams_engine.config.stream import StreamConfig, TypeOverride
 from streams_engine.errors import ConfigError, UnsupportedType
 from streams_engine.model import Dialect, NativeType
 from streams_engine.placing import file_format, scope_of, selections_of, target_schema
-from streams_engine.protocols import Sink
+from streams_engine.protocols import Scope, Sink
+from streams_engine.queries.canonical import QueryCanonical
+from streams_engine.queries.entries import entries, refuse_unfit
+from streams_engine.queries.source import QuerySource
 from streams_engine.runtime.capturing import Capture, LogSettings
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import operations_of
@@ -41,6 +44,17 @@ __all__ = ["Composition", "refuse_meaningless"]
 WORKER_BYTES = 48 << 20
 """What one worker holds at most, of rows of usual size: blocks being read, decoded and encoded.
 ``memoryBudget`` bounds the workers by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One source of a stream: a connection's tables and queries, or a statement over several."""
+
+    alias: str
+    prefix: str
+    path: str
+    reads: Connection | QuerySource
+    document: SourceConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +76,8 @@ class Composition:
             config = self._reached(stack)
             sink = stack.enter_context(closing(self._sink(config)))
             origins = [
-                stack.enter_context(self._origin(i, connection, sink.dialect))
-                for i, connection in enumerate(config.sources)
+                stack.enter_context(self._origin(part, sink.dialect))
+                for part in self._parts(config)
             ]
             yield origins, sink
 
@@ -114,15 +128,8 @@ class Composition:
             mapped = convert.mapped()
             config = self._reached(stack)
             ends = {
-                origin.alias: stack.enter_context(
-                    open_source_canonical(connection, document, self.resolvers)
-                )
-                for origin, connection, document in zip(
-                    convert.origins,
-                    config.sources,
-                    config.document.source.connections,
-                    strict=True,
-                )
+                part.alias: stack.enter_context(self._canonical(part))
+                for part in self._parts(config)
             }
             target = stack.enter_context(open_target_canonical(config, self.resolvers))
             return verify_mapped(
@@ -147,44 +154,60 @@ class Composition:
             options.binlog_position,
         )
 
+    def _parts(self, config: StreamConfig) -> list[_Part]:
+        """What the stream reads: connections with tables or queries, and the statements over
+        several of them. ``config``: its connections can be dialled."""
+        documents = config.document.source.connections
+        joined = entries(config, self.resolvers)
+        several = len(documents) > 1
+        parts = []
+        for i, (connection, document) in enumerate(zip(config.sources, documents, strict=True)):
+            if document.tables or document.queries or not joined:
+                alias = (document.alias or "") if several else ""
+                path = f"$.source.connections[{i}]"
+                parts.append(_Part(alias, alias, path, connection, document))
+        for n, entry in enumerate(joined):
+            alias = f"queries[{n}]" if parts or len(joined) > 1 else ""
+            native = entry.native(config)
+            if native is None:
+                source = entry.source(self.config.options.zero_dates)
+                parts.append(_Part(alias, "", entry.path, source, SourceConnection()))
+            else:
+                i, asked = native
+                parts.append(_Part(alias, "", entry.path, config.sources[i], asked))
+        return parts
+
+    def _canonical(self, part: _Part) -> Any:
+        if isinstance(part.reads, QuerySource):
+            return QueryCanonical(part.reads)
+        return open_source_canonical(part.reads, part.document, self.resolvers)
+
     @contextmanager
-    def _origin(
-        self, number: int, connection: Connection, dialect: Dialect | None
-    ) -> Iterator[Origin]:
-        document = self.config.document.source.connections[number]
-        alias = document.alias or "" if len(self.config.sources) > 1 else ""
+    def _origin(self, part: _Part, dialect: Dialect | None) -> Iterator[Origin]:
+        reads, document, path = part.reads, part.document, part.path
         with closing(
-            open_source(
-                connection,
-                document,
-                self.resolvers,
-                f"$.source.connections[{number}]",
-                self._log(),
-            )
+            reads
+            if isinstance(reads, QuerySource)
+            else open_source(reads, document, self.resolvers, path, self._log())
         ) as source:
             yield Origin(
                 source,
-                scope_of(document, connection),
-                self._mapping(connection, document, dialect, alias),
-                alias,
-                selections_of(document, f"$.source.connections[{number}]"),
+                Scope() if isinstance(reads, QuerySource) else scope_of(document, reads),
+                self._mapping(part, dialect),
+                part.alias,
+                selections_of(document, path),
             )
 
-    def _mapping(
-        self,
-        connection: Connection,
-        document: SourceConnection,
-        dialect: Dialect | None,
-        alias: str,
-    ) -> MappingOptions:
+    def _mapping(self, part: _Part, dialect: Dialect | None) -> MappingOptions:
         options = self.config.options
+        connection = None if isinstance(part.reads, QuerySource) else part.reads
         return MappingOptions(
-            target_schema=target_schema(self.config, connection, document),
+            target_schema=target_schema(self.config, connection, part.document),
             overrides=() if dialect is None else _overrides(options.type_overrides, dialect),
             zero_dates=options.zero_dates,
             identifier_case=options.identifier_case,
             allow_lossy=options.allow_lossy,
-            prefix=f"{alias}_" if alias else "",
+            prefix=f"{part.prefix}_" if part.prefix else "",
             mariadb=getattr(self.config.target, "kind", None) == "mariadb",
             file_format=file_format(self.config) if dialect is Dialect.FILES else None,
         )
@@ -270,6 +293,7 @@ def refuse_meaningless(config: StreamConfig) -> None:
             path="$.options.identifierCase",
             remedy="Leave it out.",
         )
+    refuse_unfit(config)
     if config.document.mode != "cdc":
         return
     for i, connection in enumerate(config.document.source.connections):

@@ -81,10 +81,11 @@ def _check_value(operator: str, value: object, path: str) -> None:
 
 
 def target_schema(
-    config: StreamConfig, source: Connection, document: SourceConnection
+    config: StreamConfig, source: Connection | None, document: SourceConnection
 ) -> str | None:
     """The one schema (MySQL: database) on the target; None: each of the source's own name.
 
+    ``source`` is None for what is of no single connection.
     Raises `ConfigError` where a MySQL target names no database and the source has none either.
     """
     target = config.target

@@ -83,7 +83,7 @@ class QueryDocument(Document):
     name: str = Field(min_length=1)
     """The table on the target that takes the result."""
     query: str = Field(min_length=1)
-    """One statement that reads, in the SQL of the source."""
+    """One statement that reads, in the SQL of the source; over several sources in DuckDB's."""
 
 
 class CsvFormat(Document):
@@ -181,6 +181,9 @@ class SourceDocument(Document):
 
     connections: list[SourceConnection] = Field(min_length=1)
     """The sources, at least one."""
+    queries: list[QueryDocument] = Field(default_factory=list)
+    """Statements over several of the connections, which name tables `alias.schema.table`. A
+    connection without tables and queries of its own is then there for them alone. Convert only."""
     options: SourceOptions = SourceOptions()
     """How they are read."""
 

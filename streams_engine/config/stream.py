@@ -63,6 +63,7 @@ class StreamConfig:
                 **self._ends(),
                 "tables": [[t.name for t in c.tables] for c in connections],
                 "queries": [[q.name for q in c.queries] for c in connections],
+                **self._joined("name"),
             }
         )
 
@@ -76,6 +77,17 @@ class StreamConfig:
             "into": [self.db.database, self.db.schema_],
         }
 
+    def _joined(self, *keys: str) -> dict[str, Any]:
+        """The statements over several sources, with the aliases that they name; nothing where
+        there are none."""
+        source = self.document.source
+        if not source.queries:
+            return {}
+        return {
+            "joined": [[getattr(query, key) for key in keys] for query in source.queries],
+            "aliases": [one.alias for one in source.connections],
+        }
+
     def fingerprint(self) -> str:
         """A digest of what must be the same for a checkpoint to fit.
 
@@ -87,6 +99,7 @@ class StreamConfig:
             "identity": self.identity(),
             "selection": [[t.model_dump(mode="json") for t in c.tables] for c in connections],
             "queries": [[q.model_dump(mode="json") for q in c.queries] for c in connections],
+            **self._joined("name", "query"),
         }
         return _digest(
             {

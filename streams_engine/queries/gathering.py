@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,10 +14,10 @@ from streams_engine.errors import StreamsError
 from streams_engine.model import Column, Dialect, Filter
 from streams_engine.queries.asking import Ask, Narrowing
 from streams_engine.queries.comparing import sort_of
-from streams_engine.queries.fetching import Fetching
+from streams_engine.queries.fetching import Digits, Fetching
 from streams_engine.queries.planning import Plan
 from streams_engine.queries.stopping import Stopping
-from streams_engine.queries.viewing import Views
+from streams_engine.queries.viewing import Seat
 
 __all__ = ["MOST_KEYS", "Gathered"]
 
@@ -36,14 +37,26 @@ HELD_BYTES = 32 << 20
 class Gathered:
     """What DuckDB is given, by view: tables that are held whole, and readers."""
 
-    def __init__(self, plan: Plan, views: Views, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        seats: Mapping[str, Seat],
+        stopping: Stopping,
+        *,
+        digits: Mapping[str, Digits] | None = None,
+        zero_dates: str = "null",
+    ) -> None:
+        """``digits``: by view, what NUMERIC columns of no precision become, where it was counted
+        before."""
         self.rows: dict[str, pa.Table | pa.RecordBatchReader] = {}
         self.fetches: dict[str, Fetching] = {}
         self.keys: dict[Narrowing, int] = {}
         """By how many keys a table was narrowed down."""
         self._plan = plan
-        self._views = views
+        self._seats = seats
         self._stopping = stopping
+        self._digits = digits or {}
+        self._zero_dates = zero_dates
 
     def open(self) -> None:
         """Ask every source. Raises what `Fetching.open` raises."""
@@ -58,9 +71,9 @@ class Gathered:
         while waiting:
             view = min(waiting, key=lambda one: estimates[one] * weight(one))
             ask = waiting.pop(view)
-            seat = self._views.take(ask.named)
-            fetch = self.fetches[view] = Fetching(ask, seat, self._stopping)
-            fetch.open(tuple(further[view]))
+            fetch = Fetching(ask, self._seats[view], self._stopping, self._zero_dates)
+            self.fetches[view] = fetch
+            fetch.open(tuple(further[view]), self._digits.get(view))
             edges = [e for e in self._plan.narrowings if e.by == view and e.view in waiting]
             table = None
             if edges and estimates[view] <= HELD_ROWS * 10:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -38,6 +38,8 @@ class Places:
     parsed: Callable[[str], Connection]
     """The connection of an alias. Raises `ConfigError`, `NotFound`."""
     resolvers: Mapping[str, Resolver]
+    documents: Mapping[str, SourceConnection] = field(default_factory=dict)
+    """By alias, how a stream's document says that files are to be read."""
 
     def alias(self, name: str) -> str:
         """The alias that is meant: as written, else the one that differs in case alone.
@@ -87,11 +89,25 @@ class Places:
             reachable(self.parsed(alias), self.resolvers) as connection,
             closing(
                 open_source(
-                    connection, document or SourceConnection(), self.resolvers, "$", looking=True
+                    connection, self._chosen(alias, document), self.resolvers, "$", looking=True
                 )
             ) as source,
         ):
             yield source
+
+    def _chosen(self, alias: str, wanted: SourceConnection | None) -> SourceConnection:
+        """The files that are wanted, read as the stream's document says."""
+        own, wanted = self.documents.get(alias), wanted or SourceConnection()
+        if own is None:
+            return wanted
+        files, s3 = own.files, own.s3
+        if wanted.files is not None:
+            paths = {"paths": wanted.files.paths}
+            files = (files or wanted.files).model_copy(update=paths)
+        if wanted.s3 is not None:
+            prefixes = {"bucket": wanted.s3.bucket, "prefixes": wanted.s3.prefixes}
+            s3 = (s3 or wanted.s3).model_copy(update=prefixes)
+        return SourceConnection(files=files, s3=s3)
 
     @contextmanager
     def explored(self, alias: str) -> Iterator[Explorer]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.errors import ConfigError, QueryFailed, StreamsError
+from streams_engine.errors import ConfigError, StreamsError
 from streams_engine.queries.describing import described
 from streams_engine.queries.explaining import asked_of, explained, native_explained
+from streams_engine.queries.flowing import flow
 from streams_engine.queries.gathering import Gathered
 from streams_engine.queries.joining import Joining
 from streams_engine.queries.native import native_rows, native_text
@@ -96,23 +97,13 @@ class Queries:
         stack.callback(lambda: begin.exception() or begin.result().close())
         views.open([named for _, named in statement.tables])
         plan = planned(statement, views.tables, _most(limit))
-        gathered = Gathered(plan, views, stopping)
+        gathered = Gathered(plan, views.seats(plan.asks), stopping)
         stack.callback(gathered.close)
         joining: Joining = begin.result()
         stack.callback(joining.close)
         stopping.add(joining.interrupt)
         gathered.open()
-        try:
-            for view, rows in gathered.rows.items():
-                joining.give(view, rows, again=view in plan.again)
-            reader = joining.run(plan.sql)
-        except QueryFailed as error:
-            raise stopping.reason or gathered.error or error from None
-        stopping.demand()
-        schema = pa.schema(
-            [field.with_name(name) for field, name in zip(reader.schema, plan.names, strict=True)]
-        )
-        batches = _batches(reader, joining, gathered, stopping)
+        schema, batches = flow(plan, gathered, joining, stopping)
         stack.callback(joining.interrupt)
         close = stack.pop_all().close
         return QueryResult(
@@ -138,17 +129,6 @@ class _Counted:
         for batch in self._batches:
             self.rows += batch.num_rows
             yield batch
-
-
-def _batches(
-    reader: pa.RecordBatchReader, joining: Joining, gathered: Gathered, stopping: Stopping
-) -> Iterator[pa.RecordBatch]:
-    """What DuckDB gives. Where a source failed, its error, not what DuckDB makes of it."""
-    try:
-        with joining.failing():
-            yield from reader
-    except QueryFailed as error:
-        raise stopping.reason or gathered.error or error from None
 
 
 def _most(limit: int | None) -> int | None:

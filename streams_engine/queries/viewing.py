@@ -16,6 +16,7 @@ from typing import Any
 from streams_engine.errors import NotFound, StreamsError
 from streams_engine.model import TableSchema
 from streams_engine.protocols import Scope, Snapshot, Source
+from streams_engine.queries.asking import Ask
 from streams_engine.queries.describing import one_file, view_of
 from streams_engine.queries.naming import Named
 from streams_engine.queries.places import Places
@@ -133,9 +134,9 @@ class Views:
         """What is in the seats, for a plan."""
         return {named: self._seats[named][0].table for named in wanted}
 
-    def take(self, named: Named) -> Seat:
-        """A seat for one reader."""
-        return self._seats[named].pop()
+    def seats(self, asks: Mapping[str, Ask]) -> Mapping[str, Seat]:
+        """A seat for each table of a plan, by view. Once: they are given away."""
+        return {view: self._seats[ask.named].pop() for view, ask in asks.items()}
 
     def close(self) -> None:
         """End every view. Idempotent."""

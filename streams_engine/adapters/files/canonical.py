@@ -26,7 +26,7 @@ from streams_engine.errors import MalformedFile
 from streams_engine.model import TableId
 from streams_engine.schema.forms import PADDED, CanonicalColumn, CanonicalRead, Form
 
-__all__ = ["FilesCanonical"]
+__all__ = ["FilesCanonical", "texts_of"]
 
 Row = tuple[str | None, ...]
 BATCH = 8192
@@ -72,6 +72,17 @@ class FilesCanonical:
                     None if value is None else text(value)
                     for text, value in zip(texts, values, strict=True)
                 )
+
+
+def texts_of(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Iterator[Row]:
+    """The rows of a batch as texts."""
+    texts = [_text_of(column) for column in columns]
+    arrays = [_values(batch.column(column.name)) for column in columns]
+    for values in zip(*arrays, strict=True):
+        yield tuple(
+            None if value is None else text(value)
+            for text, value in zip(texts, values, strict=True)
+        )
 
 
 # One reader a format: the values of the named columns, row by row

@@ -42,7 +42,7 @@ from streams_engine.model import (
 )
 from streams_engine.protocols import Scope
 
-__all__ = ["FilesSnapshot", "FilesSource"]
+__all__ = ["FilesSnapshot", "FilesSource", "as_asked"]
 
 KEY = ("file",)
 
@@ -270,13 +270,13 @@ def _skipped(rows: Iterator[pa.RecordBatch], skip: int) -> Iterator[pa.RecordBat
 
 
 def _projected(block: pa.RecordBatch, extract: Extract) -> pa.RecordBatch:
-    arrays = [_as_asked(block.column(c.name), c) for c in extract.columns]
+    arrays = [as_asked(block.column(c.name), c) for c in extract.columns]
     if not arrays:
         return _batch([], [], block.num_rows)
     return pa.RecordBatch.from_arrays(arrays, schema=extract.arrow_schema())
 
 
-def _as_asked(values: pa.Array, column: Column) -> pa.Array:
+def as_asked(values: pa.Array, column: Column) -> pa.Array:
     if values.type == column.arrow:
         return values
     try:
