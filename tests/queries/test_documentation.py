@@ -54,6 +54,10 @@ def engine(
         engine.connections.create(
             {"name": "lake", "type": "files", "spec": {"files": {"basePath": str(folder)}}}
         )
+        reports = tmp_path_factory.mktemp("reports")
+        engine.connections.create(
+            {"name": "reports", "type": "files", "spec": {"files": {"basePath": str(reports)}}}
+        )
         yield engine
     run(mysql9, None, "DROP DATABASE sales")
     pg18.drop_database(crm.database)
