@@ -7,6 +7,7 @@ is None (NULL) or a string; a table is a bag of rows.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -157,6 +158,7 @@ def pg_rows(end: End, schema: str, table: str, columns: list[Column], *, raw: bo
 # --- one rule per kind of value: text in, canonical text out -------------------------------
 
 
+@functools.lru_cache(maxsize=100_000)
 def _decimal(text: str) -> str:
     number = Decimal(text)
     if not number.is_finite():

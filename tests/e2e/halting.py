@@ -61,8 +61,9 @@ def more(end: End, table: str, rows: int, *, first: int = 0) -> None:
             f"ANALYZE {table}",
         )
         return
-    numbers = ", ".join(f"{DIGITS} d{n}" for n in range(6))
-    number = " + ".join(f"d{n}.d * {10**n}" for n in range(6))
+    places = range(len(str(rows - 1)))
+    numbers = ", ".join(f"{DIGITS} d{n}" for n in places)
+    number = " + ".join(f"d{n}.d * {10**n}" for n in places)
     end.run(
         f"INSERT INTO {table} SELECT {base} + i, (i * 7919) % 1000, IF(i % 11 > 0,"
         f" CONCAT('row ', i, ' ü'), NULL), (i % 977) / 100.0 FROM"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from collections.abc import Iterator
@@ -79,6 +80,7 @@ def mysql_connection(server: Server, database: str | None = None) -> Any:
         password=server.password or "",
         database=database,
         charset="utf8mb4",
+        ssl_disabled=True,  # a context of trusted authorities costs 30 ms a connection
         autocommit=True,
     )
     with connection.cursor() as cursor:
@@ -98,17 +100,19 @@ def pg_connection(server: Server, database: str) -> psycopg.Connection[tuple[Any
         dbname=database,
         autocommit=True,
     )
-    for setting in (
-        "client_encoding = 'UTF8'",
-        "timezone = 'UTC'",
-        "datestyle = 'ISO, YMD'",
-        "intervalstyle = 'postgres'",
-        "extra_float_digits = 1",
-        "bytea_output = 'hex'",
-        "search_path = ''",
-    ):
-        connection.execute(f"SET {setting}".encode())
+    connection.execute(PINNED)
     return connection
+
+
+PINNED = b"""
+SET client_encoding = 'UTF8';
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
+SET extra_float_digits = 1;
+SET bytea_output = 'hex';
+SET search_path = ''
+"""
 
 
 def create(server: Server, prefix: str) -> str:
@@ -120,9 +124,9 @@ def create(server: Server, prefix: str) -> str:
     else:
         with pg_connection(server, "postgres") as pg:
             pg.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(
-                    sql.Identifier(name)
-                )
+                sql.SQL(
+                    "CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy ENCODING 'UTF8'"
+                ).format(sql.Identifier(name))
             )
     return name
 
@@ -201,6 +205,12 @@ def split_mysql(script: str) -> Iterator[str]:
         yield "".join(parts).strip()
 
 
+@functools.cache
+def _statements(path: Path) -> tuple[str, ...]:
+    """The statements of a file; a run loads the same few again and again."""
+    return tuple(split_mysql(path.read_text("utf-8", "surrogateescape")))
+
+
 def _literal(text: str) -> str:
     """A string that is no UTF-8 (a picture) as a hexadecimal literal; any other as it is."""
     data = text.encode("utf-8", "surrogateescape")
@@ -227,7 +237,7 @@ def run_mysql(server: Server, database: str, path: Path) -> None:
     own = path.parent.parent.name.removesuffix("_small")
     with mysql_connection(server, database) as connection, connection.cursor() as cursor:
         cursor.execute("SET SESSION foreign_key_checks = 0, SESSION unique_checks = 0")
-        for statement in split_mysql(path.read_text("utf-8", "surrogateescape")):
+        for statement in _statements(path):
             if statement.startswith("source "):
                 if "show_elapsed" not in statement:
                     run_mysql(server, database, path.parent / statement.split()[1])
