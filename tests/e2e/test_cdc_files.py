@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from streams_engine import State, Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
 
+from .dying import child
 from .moving import End
 from .replaying import changes, counting, folder_files, replayed
 from .workload import NOTE, TABLES, Workload, make_tables
@@ -299,13 +297,8 @@ POINTS = ("handover: view opened", "handover: structure made", "handover: rows c
 
 
 def killed(config: Any, point: str, count: int) -> None:
-    command = [sys.executable, "-c", CHILD, json.dumps(config), point, str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as child:
-        try:
-            told, _ = child.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise
+    with child(CHILD, json.dumps(config), point, str(count)) as process:
+        told = process.told(SECONDS)
     assert "killed at" in told, f"{point}: {told}"
 
 

@@ -4,8 +4,6 @@ at every named point of a run, and at random moments. At the end both ends are e
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +13,7 @@ from streams_engine import State, Stream
 from streams_engine.faults import POINTS
 from streams_engine.testing.servers import Server
 
+from .dying import child
 from .moving import End
 from .workload import Workload, differences, make_tables
 
@@ -48,13 +47,8 @@ print("ended", stream.state, flush=True)
 
 def killed(source: End, target: End, name: str, point: str, count: int) -> str | None:
     """The point at which a child was killed; None where it did not come to it in time."""
-    command = [sys.executable, "-c", CHILD, source.url, target.url, name, point, str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            told, _ = child.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            told, _ = child.communicate()
+    with child(CHILD, source.url, target.url, name, point, str(count)) as process:
+        told = process.told(SECONDS)
     assert "failed" not in told, told
     places = [line for line in told.splitlines() if line.startswith("killed at ")]
     return places[0].removeprefix("killed at ") if places else None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 from contextlib import closing
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from streams_engine import State, Stream
 from streams_engine.errors import CheckpointMismatch, StreamsError, TargetConflict
 
+from .dying import child
 from .halting import (
     ROWS,
     SECONDS,
@@ -310,18 +309,13 @@ print("ended", s.state, flush=True)
 
 def killed(source: End, target: End, lines: int, fresh: bool) -> bool:
     """Run in a process that is killed after so many steps. True where it came to its end."""
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, source.url, target.url, "fresh" if fresh else ""],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stdout is not None
+    with child(KILLED, source.url, target.url, "fresh" if fresh else "") as process:
         for _ in range(lines):
-            line = child.stdout.readline()
+            line = process.out.readline()
             if not line or line.startswith("ended"):
                 break
-        child.kill()
-        rest = line + child.stdout.read()
+        process.process.kill()
+        rest = line + process.out.read()
     return "ended FINISHED" in rest
 
 
