@@ -3,7 +3,8 @@
 Each listens on a free loopback port, runs as an unprivileged user when it is started
 by root, has the settings that change capture needs, and is gone, data and all, after
 `Server.stop`. Time zones are deliberately not UTC, so that a session setting which is
-inherited and not pinned shows.
+inherited and not pinned shows. ``STREAMS_ENGINE_SERVERS`` names the directory that the
+servers' own are made in (default ``/tmp``); every account must be able to enter it.
 """
 
 from __future__ import annotations
@@ -253,7 +254,8 @@ def start(
 
 
 def _start(flavour: Flavour, root: Path, options: Mapping[str, str]) -> Server:
-    directory = Path(tempfile.mkdtemp(prefix="se-", dir="/tmp"))
+    parent = os.environ.get("STREAMS_ENGINE_SERVERS") or "/tmp"
+    directory = Path(tempfile.mkdtemp(prefix="se-", dir=parent))
     user = _account()
     if user:
         shutil.chown(directory, user)
