@@ -93,8 +93,11 @@ def document(url: str) -> dict[str, Any]:
 
 def _warm() -> None:
     """Import what would be imported on the way."""
+    import encodings.idna
+
     import adbc_driver_postgresql.dbapi
     import duckdb
+    import numpy.ma  # pyarrow asks for it at its first array of numpy's
     import sqlglot.dialects.duckdb
     import sqlglot.dialects.mysql
     import sqlglot.dialects.postgres
@@ -103,7 +106,7 @@ def _warm() -> None:
     import streams_engine.adapters.postgres.source  # noqa: F401
 
     duckdb.connect().close()
-    del adbc_driver_postgresql, sqlglot
+    del adbc_driver_postgresql, encodings, numpy, sqlglot
 
 
 def fetched(job: Mapping[str, str]) -> Callable[[], Any]:

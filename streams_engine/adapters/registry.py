@@ -47,7 +47,7 @@ def open_source(
                 return PostgresChangeSource(postgres, log)
             from streams_engine.adapters.postgres.source import PostgresSource
 
-            return PostgresSource(postgres)
+            return PostgresSource(postgres, looking=looking)
         mysql = _mysql(connection, document.database, resolvers)
         if log is not None:
             from streams_engine.adapters.mysql.changes import MysqlChangeSource

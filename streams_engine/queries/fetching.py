@@ -31,13 +31,12 @@ class Fetching:
         self.ask = ask
         self.rows = 0
         """How many came so far."""
-        self.asked = ""
-        """What the source was asked."""
         self.error: StreamsError | None = None
         """What ended it: DuckDB would only pass on its text."""
         self._seat = seat
         self._stopping = stopping
         self._zero_dates = zero_dates
+        self._further: tuple[Filter, ...] = ()
         self._stack = ExitStack()
         self.schema: pa.Schema = pa.schema([])
         self.batches: Iterator[pa.RecordBatch] = iter(())
@@ -52,7 +51,7 @@ class Fetching:
         try:
             if digits is None:
                 digits = count_digits(ask, seat.source, further)
-            self.asked = rendered(ask, further)
+            self._further = further
             look = Look(ask.selected(further), zero_dates=self._zero_dates)
             found = self._stack.enter_context(reading_of(seat.view, seat.table, look))
         except StreamsError:
@@ -61,6 +60,11 @@ class Fetching:
         self.schema, fitted = fit(ask, found.schema, digits)
         self.batches = self._counted(fitted(batch) for batch in found.batches)
         self._stopping.demand()
+
+    @property
+    def asked(self) -> str:
+        """What the source was asked."""
+        return rendered(self.ask, self._further)
 
     def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         try:

@@ -72,7 +72,6 @@ class Joining:
         self._folder = tempfile.TemporaryDirectory(
             prefix="streams_engine_", ignore_cleanup_errors=True
         )
-        self._db: Any = duckdb.connect(":memory:")
         self._reader: pa.RecordBatchReader | None = None
         threads = min(MOST_THREADS, os.cpu_count() or 1)
         folder = self._folder.name.replace("'", "''")
@@ -83,8 +82,8 @@ class Joining:
             **SETTINGS,
             **CLOSED,
         }
-        for name, value in settings.items():
-            self._db.execute(f"SET {name} = {value}")
+        self._db: Any = duckdb.connect(":memory:")
+        self._db.execute("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
 
     def give(self, view: str, rows: pa.Table | pa.RecordBatchReader, *, again: bool) -> None:
         """Let the statement have rows under a name; ``again``: it reads them more than once."""

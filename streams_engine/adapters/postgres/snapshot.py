@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -13,7 +13,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from streams_engine.adapters.postgres import copy_tuples
+from streams_engine.adapters.postgres import copy_columns, copy_tuples
 from streams_engine.adapters.postgres.connect import (
     SESSION,
     PostgresConnect,
@@ -55,12 +55,17 @@ class PostgresSnapshot:
         readers: int,
         query_path: str = "public",
         position: Position | None = None,
+        *,
+        looking: bool = False,
     ) -> None:
         self._connect = connect
+        self._looking = looking
         self._holder = holder
         self._query_path = query_path
         self._readers: dict[Any, Callable[[], None]] = {}
         """Open connections, and what ends the statement that one is at."""
+        self._spare: list[psycopg.Connection] = []
+        """Those that wait for a read."""
         self._template: Any = None
         """What ADBC's connections are cloned from; it holds the server's types, no connection."""
         self._lent = contextlib.ExitStack()
@@ -203,6 +208,9 @@ class PostgresSnapshot:
         if not extract.columns:
             yield from self._counted(query)
             return
+        if self._looking and copy_columns.readable(extract.columns):
+            yield from self._columns(extract, query)
+            return
         what = f"reading {extract.table}"
         reader = self._join(what)
         try:
@@ -218,9 +226,31 @@ class PostgresSnapshot:
         finally:
             self._leave(reader)
 
-    def _tuples(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
+    def _columns(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
+        """For a few rows: ADBC would ask the server for all its types first, which takes longer."""
+        wanted = extract.arrow_schema()
+        with contextlib.closing(self._tuples(extract, query)) as blocks:
+            for block in blocks:
+                with _translating(f"reading {extract.table}", self):
+                    columns = copy_columns.columns_of(block, wanted)
+                yield columns
+
+    def _tuples(self, extract: Extract, query: str) -> Generator[pa.RecordBatch, None, None]:
         """Rows as the server writes them, over a connection of psycopg's."""
         what = f"reading {extract.table}"
+        with self._opening:  # one that is on its way is waited for
+            spare = self._spare.pop() if self._spare else None
+        reader = spare or self._seated(what)
+        try:
+            with _translating(what, self):
+                if extract.query is not None:
+                    reader.execute(f"SET LOCAL search_path TO {self._query_path}".encode())
+                yield from copy_tuples.read(reader, query, BLOCK_BYTES)
+        finally:
+            self._leave(reader)
+
+    def _seated(self, what: str) -> psycopg.Connection:
+        """A connection of psycopg's inside the view."""
         reader = self._connect.open(gss=False)
         with self._lock:
             self._readers[reader] = reader.cancel
@@ -229,11 +259,16 @@ class PostgresSnapshot:
                 reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 reader.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'".encode())
                 pin(reader, IN_ORDER)
-                if extract.query is not None:
-                    reader.execute(f"SET LOCAL search_path TO {self._query_path}".encode())
-                yield from copy_tuples.read(reader, query, BLOCK_BYTES)
-        finally:
+        except BaseException:
             self._leave(reader)
+            raise
+        return reader
+
+    def warm(self) -> None:
+        """Connect ahead of the first read, which has to wait for it else."""
+        with self._opening:
+            if not self._closed:
+                self._spare.append(self._seated("preparing to read"))
 
     def _counted(self, query: str) -> Iterator[pa.RecordBatch]:
         """A table without columns still has rows."""
@@ -274,11 +309,6 @@ class PostgresSnapshot:
             self._template = adbc.connect(uri, autocommit=False)
             self._template.adbc_connection.close()
 
-    def warm(self) -> None:
-        """Learn the server's types ahead of the first read, which has to wait for it else."""
-        with _translating("preparing to read", self), self._opening:
-            self._learn()
-
     def _leave(self, reader: Any) -> None:
         with self._lock:
             cancel = self._readers.pop(reader)
@@ -308,6 +338,9 @@ class PostgresSnapshot:
             with contextlib.suppress(Exception):
                 cancel()
         with self._opening:
+            for reader in self._spare:
+                self._leave(reader)
+            self._spare = []
             if self._template is not None:
                 self._template.close()
             self._lent.close()

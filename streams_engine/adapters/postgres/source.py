@@ -27,8 +27,10 @@ class PostgresSource:
 
     dialect = Dialect.POSTGRES
 
-    def __init__(self, connect: PostgresConnect) -> None:
+    def __init__(self, connect: PostgresConnect, *, looking: bool = False) -> None:
+        """``looking``: no stream goes on from what is read, and it may be a few rows alone."""
         self._connect = connect
+        self._looking = looking
         self._open: set[PostgresSnapshot] = set()
 
     def check(self) -> Sequence[Finding]:
@@ -68,16 +70,25 @@ class PostgresSource:
     @contextlib.contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[PostgresSnapshot]:
         """One exported snapshot; ACCESS SHARE on every table before the catalog is read."""
-        holder = self._connect.open(search_path=path(scope))
+        holder = self._connect.open(search_path=path(scope), autocommit=True)
         with contextlib.closing(holder):
-            # The view begins with the first statement after the locks, in their transaction.
+            with translating("listing the tables"):
+                tables = tables_in_scope(holder, scope)
+            # The view begins with the first statement after the locks, in their transaction:
+            # LOCK TABLE takes no snapshot of its own in REPEATABLE READ.
             with translating("opening the snapshot"):
+                holder.autocommit = False
                 holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self._lock(holder, self._wanted(scope))
+            self._lock(holder, tables)
             with translating("reading the catalog"):
                 catalog = _with_queries(holder, read_catalog(holder, scope), scope)
             view = PostgresSnapshot(
-                self._connect, holder, catalog, readers, query_path=path_of(scope.schema)
+                self._connect,
+                holder,
+                catalog,
+                readers,
+                query_path=path_of(scope.schema),
+                looking=self._looking,
             )
             self._open.add(view)
             try:
