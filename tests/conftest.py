@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from streams_engine.testing.servers import FLAVOURS, Server, ServerError, available, start
 
@@ -32,6 +33,10 @@ LONG = (
     "e2e/test_type_routes.py",
 )
 """Files that take longest, though some have few tests."""
+
+# How long an example takes says how busy the processors are: several workers share them.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 def pytest_configure() -> None:
