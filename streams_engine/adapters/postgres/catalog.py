@@ -56,11 +56,16 @@ def read_catalog(
     connection: psycopg.Connection,
     scope: Scope | None = None,
     tables: Sequence[TableId] | None = None,
+    *,
+    looking: bool = False,
 ) -> Catalog:
     """Describe the tables of a scope, or those of ``tables`` that exist (with the user types
     and sequences of their schemas). Expressions are rendered under the session's search_path.
+
+    ``looking``: without what only matters to whom makes the tables again: sequences, identities,
+    extensions, and what is left behind.
     """
-    return _Reader(connection).read(scope, tables)
+    return _Reader(connection, looking=looking).read(scope, tables)
 
 
 def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
@@ -92,8 +97,9 @@ def _expression(sql: str | None, functions: Iterable[str] = ()) -> Expression | 
 
 
 class _Reader:
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, *, looking: bool) -> None:
         self._connection = connection
+        self._looking = looking
         self._version = connection.info.server_version
 
     def _all(self, query: str, **parameters: Any) -> list[Any]:
@@ -113,6 +119,8 @@ class _Reader:
         self._read_inheritance()
         self._read_parts(tables)
         schemas = tuple(self._table(row, by_oid) for row in chosen)
+        if self._looking:
+            return Catalog(Dialect.POSTGRES, schemas, types=self.types.user_types())
         return Catalog(
             Dialect.POSTGRES,
             schemas,
@@ -136,10 +144,12 @@ class _Reader:
             needed |= {row[0] for row in self._all(queries.TYPES_IN_SCHEMAS, schemas=names)}
         self.types = Types(self._connection, sorted(needed))
         self.functions: dict[tuple[str, int], list[str]] = defaultdict(list)
-        for class_name, oid, name in self._all(queries.FUNCTIONS_NEEDED):
-            self.functions[class_name, oid].append(name)
         self.columns = _group(columns)
         self._read_keys(newer)
+        if self._looking:
+            return
+        for class_name, oid, name in self._all(queries.FUNCTIONS_NEEDED):
+            self.functions[class_name, oid].append(name)
         self.identities = {
             (row[10], row[11]): row for row in self._all(queries.SEQUENCES) if row[12] == "i"
         }
@@ -247,7 +257,7 @@ class _Reader:
             arrow=arrow_type(native),
             nullable=not row[5],
             default=None if row[8] else value,
-            identity=self._identity(oid, row[1], row[7]) if row[7] else None,
+            identity=self._identity(oid, row[1], row[7]) if row[7] and not self._looking else None,
             generated=value if row[8] else None,
             stored=row[8] != "v",
             collation=row[9],

@@ -85,15 +85,16 @@ class PostgresSnapshot:
         return None if row is None else row[0]
 
     def _position(self) -> Position:
+        system = self._value("SELECT system_identifier FROM pg_catalog.pg_control_system()")
+        if self._looking:  # nothing goes on from here
+            return {"system": str(system)}
         lsn = self._value(
             "SELECT CASE WHEN pg_catalog.pg_is_in_recovery()"
             " THEN pg_catalog.pg_last_wal_replay_lsn()"
             " ELSE pg_catalog.pg_current_wal_lsn() END::text"
         )
         return {
-            "system": str(
-                self._value("SELECT system_identifier FROM pg_catalog.pg_control_system()")
-            ),
+            "system": str(system),
             "timeline": self._value("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()"),
             "lsn": lsn,
             "writes": self._writes(),

@@ -81,7 +81,8 @@ class PostgresSource:
                 holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self._lock(holder, tables)
             with translating("reading the catalog"):
-                catalog = _with_queries(holder, read_catalog(holder, scope), scope)
+                catalog = read_catalog(holder, scope, looking=self._looking)
+                catalog = _with_queries(holder, catalog, scope)
             view = PostgresSnapshot(
                 self._connect,
                 holder,
