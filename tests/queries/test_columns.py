@@ -47,7 +47,8 @@ def end(pg15: Server, database: Any) -> End:
     end = End(pg15, database(pg15))
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in COLUMNS.items())
     end.run("CREATE DOMAIN own AS int8", "CREATE TYPE mood AS ENUM ('sad', 'ok')",
-            f"CREATE TABLE t (k int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {columns})")  # fmt: skip
+            f"CREATE TABLE t (k int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {columns})",
+            )  # fmt: skip
     for name, (_, values) in COLUMNS.items():
         for value in values:
             end.run(f"INSERT INTO t ({name}) VALUES ({value})")
