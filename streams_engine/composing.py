@@ -18,7 +18,7 @@ from streams_engine.adapters.registry import (
 from streams_engine.adapters.ssh import reachable
 from streams_engine.changes import LogOptions
 from streams_engine.config.connection import Connection
-from streams_engine.config.documents import SourceConnection
+from streams_engine.config.documents import Dask, SourceConnection
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride
 from streams_engine.errors import ConfigError, UnsupportedType
@@ -29,6 +29,7 @@ from streams_engine.queries.canonical import QueryCanonical
 from streams_engine.queries.entries import entries, refuse_unfit
 from streams_engine.queries.source import QuerySource
 from streams_engine.runtime.capturing import Capture, LogSettings
+from streams_engine.runtime.carrying import Cluster
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import operations_of
 from streams_engine.runtime.joining import Origin
@@ -99,7 +100,7 @@ class Composition:
         self, origins: list[Origin], sink: Sink, control: Control, counters: Counters
     ) -> Convert:
         """What maps and loads."""
-        return Convert(self._job(), origins, sink, control, counters)
+        return Convert(self.job(), origins, sink, control, counters)
 
     def capture(
         self, origins: list[Origin], sink: Sink, control: Control, counters: Counters
@@ -120,7 +121,7 @@ class Composition:
             max_rows=document.limits.number_of_events,
             max_retained=self.config.options.max_retained_bytes,
         )
-        return Capture(self._job(), settings, origins, sink, control, counters)
+        return Capture(self.job(), settings, origins, sink, control, counters)
 
     def verify(self, on_progress: Callable[[Any, int], None] | None) -> VerifyReport:
         """Compare both ends, by texts that the servers render themselves."""
@@ -223,7 +224,8 @@ class Composition:
             search_path=() if schema is None else (schema,),
         )
 
-    def _job(self) -> Job:
+    def job(self) -> Job:
+        """What a convert is to do, free of documents."""
         config, options, db = self.config, self.config.options, self.config.db
         wanted = db.structure_options
         return Job(
@@ -241,26 +243,49 @@ class Composition:
             quarantine=options.on_error == "quarantine",
             on_resume=options.on_resume,
             follows=self.follows,
-            executor=_threads(options.executor),
+            **self._workers(),
         )
 
+    def _workers(self) -> dict[str, Any]:
+        """Who copies: threads of our own, the caller's, or the workers of a cluster."""
+        executor = self.config.options.executor
+        if executor is None:
+            return {}
+        if isinstance(executor, Dask):
+            executor = executor.dask
+        elif not type(executor).__module__.startswith("distributed."):
+            return {"executor": _threads(executor)}
+        return {"cluster": self._cluster(executor)}
 
-def _threads(executor: Any) -> Executor | None:
+    def _cluster(self, executor: Any) -> Cluster:
+        try:
+            from streams_engine.cluster.dask import DaskCluster
+            from streams_engine.cluster.sealing import carried
+        except ImportError as error:
+            raise ConfigError(
+                f"$.options.executor: the package {error.name} is not installed.",
+                path="$.options.executor",
+                remedy="pip install 'streams-engine[cluster]'",
+            ) from None
+        options = self.config.options
+        limit = options.parallelism if "parallelism" in options.model_fields_set else None
+        return DaskCluster(executor, carried(self.config, self.resolvers), limit)
+
+
+def _threads(executor: Any) -> Executor:
     """The caller's pool. Raises `ConfigError` where it is none, or not one of this process."""
-    if executor is None:
-        return None
     path = "$.options.executor"
     if not isinstance(executor, Executor):
         raise ConfigError(
             f"{path}: it is a {type(executor).__name__}, no concurrent.futures.Executor.",
             path=path,
-            remedy="Give a ThreadPoolExecutor, or leave it out.",
+            remedy="Give a ThreadPoolExecutor, a Dask client's executor, or leave it out.",
         )
     if executor.submit(os.getpid).result() != os.getpid():
         raise ConfigError(
-            f"{path}: its workers are other processes, which this version cannot use.",
+            f"{path}: its workers are other processes, and those of no Dask cluster.",
             path=path,
-            remedy="Give a pool of threads.",
+            remedy="Give a pool of threads, or a Dask client's get_executor().",
         )
     return executor
 

@@ -189,6 +189,7 @@ class Counters:
     _target: NodeStats = NodeStats("target")
     _findings: dict[Finding, None] = field(default_factory=dict)
     _changes: ChangeStats | None = None
+    _replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
     phase: str = "checking"
     left_behind: tuple[LeftBehind, ...] = ()
     started: datetime | None = None
@@ -269,6 +270,17 @@ class Counters:
                 table=table,
                 rows=seen.rejected + rejected,
             )
+
+    def replaced(self, table: TableId, column: str, count: int) -> None:
+        """So many zero dates of a column became NULL."""
+        with self._lock:
+            self._replaced[table, column] = self._replaced.get((table, column), 0) + count
+
+    def take_replaced(self) -> dict[tuple[TableId, str], int]:
+        """How many zero dates of which column became NULL since the last call."""
+        with self._lock:
+            found, self._replaced = self._replaced, {}
+        return found
 
     # A log that is followed
 

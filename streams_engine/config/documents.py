@@ -326,6 +326,13 @@ class TypeOverride(Document):
         return self
 
 
+class Dask(Document):
+    """A Dask cluster, whose workers copy chunks."""
+
+    dask: str = Field(min_length=1)
+    """The address of its scheduler, as `tcp://scheduler:8786`."""
+
+
 class Options(Document):
     """This library's own settings, all optional."""
 
@@ -357,7 +364,14 @@ class Options(Document):
     """Where on the target checkpoint and rows set aside lie; null: the schema `streams_engine`
     on PostgreSQL, the target database on MySQL."""
     executor: Any = None
-    """A `concurrent.futures.Executor` of threads to copy on. From Python alone."""
+    """What copies chunks: `{"dask": "tcp://scheduler:8786"}`, the workers of that Dask cluster;
+    from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of threads.
+    null: threads of its own."""
+
+    @field_validator("executor", mode="before")
+    @classmethod
+    def _cluster(cls, value: Any) -> Any:
+        return Dask.model_validate(value) if isinstance(value, dict) else value
 
     @field_validator("memory_budget", mode="before")
     @classmethod

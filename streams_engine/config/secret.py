@@ -28,13 +28,23 @@ BUILT_IN: Mapping[str, Resolver] = {"env": _from_environment, "file": _from_file
 class Secret:
     """A secret or a reference (``env:NAME``, ``file:PATH``, a registered scheme). Never shown."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_literal", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._literal = False
+
+    @classmethod
+    def literal(cls, value: str) -> Secret:
+        """The secret itself, also where it looks like a reference."""
+        secret = cls(value)
+        secret._literal = True
+        return secret
 
     def reveal(self, resolvers: Mapping[str, Resolver] | None = None) -> str:
         """The secret itself, references resolved. Raises `ConfigError` naming the reference."""
+        if self._literal:
+            return self._value
         scheme, colon, rest = self._value.partition(":")
         resolver = {**BUILT_IN, **(resolvers or {})}.get(scheme) if colon else None
         if resolver is None:

@@ -168,6 +168,7 @@ class Capture:
             convert = self._convert(self._write_mode(records, mapped, begun))
             memory = Memory(self.sink, self.job.name)
             memory.known()
+            memory.claim()
             going_on = self._continuation(mapped, done, begun)
             if begun:
                 self._demand_room(mapped, records)

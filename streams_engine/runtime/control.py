@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from streams_engine.errors import StateConflict
@@ -18,7 +19,17 @@ from streams_engine.lifecycle import State, check_move
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Control"]
+__all__ = ["Control", "Word"]
+
+
+class Word(StrEnum):
+    """What the workers of a stream are to do."""
+
+    GO = "go"
+    HOLD = "hold"
+    END = "end"
+    DROP = "drop"
+    """End at once, and leave what is half-done."""
 
 
 class Control:
@@ -85,6 +96,7 @@ class Control:
             check_move(self._state, State.PAUSED)
             self._pausing = True
             self._settle()
+            self._changed.notify_all()
 
     def resume(self) -> None:
         """Let the workers go on; takes back a pause that has not come to hold yet."""
@@ -166,6 +178,34 @@ class Control:
                 self._holding -= 1
             ending = self._stopping or self._aborted
             return not (ending or self.out_of_time or self.out_of_rows)
+
+    @property
+    def word(self) -> Word:
+        """What the workers are to do now."""
+        if self.forced.is_set():
+            return Word.DROP
+        if self._stopping or self._aborted or self.out_of_time:
+            return Word.END
+        return Word.HOLD if self._pausing else Word.GO
+
+    def watch(self, word: Word, seconds: float) -> Word:
+        """Wait until the word is another one, but no longer than that. Returns it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.word is not word, seconds)
+            return self.word
+
+    def obey(self, word: Word) -> None:
+        """Do what the control of another process says."""
+        with self._changed:
+            self._pausing = word is Word.HOLD
+            if word in (Word.END, Word.DROP):
+                self._stopping = True
+            if word is Word.DROP:
+                self.forced.set()
+            if word is Word.GO and self._state is State.PAUSED:
+                self._move(State.RUNNING)
+            self._settle()
+            self._changed.notify_all()
 
     def _settle(self) -> None:
         running = self._state is State.RUNNING

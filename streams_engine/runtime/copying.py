@@ -1,83 +1,49 @@
-"""Copying chunks: read, convert, write, and record, on a pool of workers.
-
-A chunk is read by one worker and written in one transaction together with its
-checkpoint record. A pause, a stop or a limit cuts it at a bundle: what was read is
-committed, and the same reader goes on afterwards.
-"""
+"""Copying the chunks of a run, on a pool of threads: each copies one, or waits for who does."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
-import pyarrow as pa
-
-from streams_engine.bundles import gathered, pieces
-from streams_engine.errors import ConnectionFailed, RowRejected, StreamsError
-from streams_engine.model import Chunk, Finding, Severity, TableId
-from streams_engine.protocols import Checkpoint, Load, Rejected, Sink
+from streams_engine.errors import ConnectionFailed, StreamsError
+from streams_engine.model import Finding, Severity, TableId
 from streams_engine.runtime.control import Control
-from streams_engine.runtime.joining import JoinedView
-from streams_engine.runtime.resuming import chunk_key
-from streams_engine.runtime.retrying import again
-from streams_engine.schema.mapping import TableMapping
-from streams_engine.schema.values import BadRows, Converter
+from streams_engine.runtime.portions import ChunkTask
 from streams_engine.stats import Counters
 
-__all__ = ["ChunkTask", "Copier"]
-
-RELEASED_BLOCKS = 4
-"""After so many blocks Arrow's allocator is told to hand back what it keeps: unasked it keeps,
-for each thread, several times of what is in use."""
-
-
-STEP_ROWS = 500
-"""Smaller bundles are taken several at a time, as many as are no more than so many rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkTask:
-    """A chunk, with all that its copy needs to know."""
-
-    mapping: TableMapping
-    chunk: Chunk
-    load: Load
+__all__ = ["Copier"]
 
 
 @dataclass
 class Copier:
-    """Copies the chunks of one run and remembers which tables failed."""
+    """Sees to the chunks of one run, and remembers which tables failed."""
 
-    stream: str
-    view: JoinedView
-    sink: Sink
     control: Control
     counters: Counters
-    bundle: int
-    zero_dates: str
-    quarantine: bool
     workers: int
     """How many chunks may be under way, however large the pool is."""
     failed: dict[TableId, StreamsError] = field(default_factory=dict)
-    replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
     _left: dict[TableId, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._slots = threading.Semaphore(self.workers)
 
-    def copy(self, tasks: Sequence[ChunkTask], executor: Executor) -> None:
+    def copy(
+        self, tasks: Sequence[ChunkTask], carry: Callable[[ChunkTask], bool], executor: Executor
+    ) -> None:
         """Copy all tasks, largest table first. A table's failure does not stop the others.
+
+        ``carry`` copies one: True where it is whole, False where the run is cut.
 
         Raises the first error where a connection was lost, for then no table can go on.
         """
         for task in tasks:
             table = task.mapping.source.id
             self._left[table] = self._left.get(table, 0) + 1
-        futures = [executor.submit(self._work, task) for task in tasks]
+        futures = [executor.submit(self._work, task, carry) for task in tasks]
         try:
             wait(futures)
         except BaseException:
@@ -92,14 +58,14 @@ class Copier:
             future.cancel()
         wait(futures)
 
-    def _work(self, task: ChunkTask) -> None:
+    def _work(self, task: ChunkTask, carry: Callable[[ChunkTask], bool]) -> None:
         table = task.mapping.source.id
         with self._slots, self.control.working():
             if table in self.failed or not self.control.hold():
                 return
             self.counters.enter(table, "copying")
             try:
-                finished = self._copy(task)
+                finished = carry(task)
             except ConnectionFailed:
                 if not self.control.forced.is_set():
                     self.control.abort()
@@ -120,198 +86,3 @@ class Copier:
         self.counters.found(
             [Finding(Severity.ERROR, error.code, str(table), error.message, error.remedy)]
         )
-
-    def note_replaced(self, table: TableId, column: str, count: int) -> None:
-        """Count zero dates that became NULL; the report names each column with its count."""
-        with self._lock:
-            self.replaced[table, column] = self.replaced.get((table, column), 0) + count
-
-    def _copy(self, task: ChunkTask) -> bool:
-        """Copy one chunk. True where it is whole. A transient refusal of the target is tried
-        again from what is committed; where that place has no name, it is final.
-        """
-        rest: list[ChunkTask | None] = [task]
-
-        def attempt() -> bool:
-            begin = rest[-1]
-            assert begin is not None
-            try:
-                return self._portions(begin, rest)
-            except StreamsError as error:
-                if rest[-1] is None:
-                    error.retryable = False
-                raise
-
-        return again(attempt, str(task.mapping.source.id))
-
-    def _portions(self, task: ChunkTask, rest: list[ChunkTask | None]) -> bool:
-        """Copy in as many portions as the run is cut into; ``rest`` learns what is left."""
-        reader = self.view.read(task.mapping.extract(), task.chunk, self.bundle)
-        feed = _Feed(self, task, reader)
-        load = task.load
-        try:
-            while True:
-                feed.begin()
-                written = self.sink.write_rows(self.stream, load, feed, feed.mark)
-                self.control.give_back(feed.taken - written.rows)
-                feed.taken = 0
-                self.counters.wrote(
-                    task.mapping.source.id, written.rows, written.rejected, written.bytes
-                )
-                if feed.ended:
-                    return True
-                # The next portion must not empty the table under the first one.
-                load = replace(load, freeze=False)
-                rest.append(feed.rest(load))
-                if not self.control.hold():
-                    return False
-        finally:
-            self.control.give_back(feed.taken)
-            feed.close()
-
-
-class _Feed(Iterator[pa.RecordBatch]):
-    """The rows of one chunk on their way to the sink, up to the next cut.
-
-    Bundles are where a run can be cut, and they are only counted: whole blocks go on, so that
-    cutting, converting and encoding cost the same for any size of bundle.
-    """
-
-    def __init__(self, copier: Copier, task: ChunkTask, reader: Iterator[pa.RecordBatch]) -> None:
-        self._copier = copier
-        self._task = task
-        self._reader = reader
-        self._source = pieces(getattr(reader, "blocks", reader))
-        self._step = copier.bundle * max(1, STEP_ROWS // copier.bundle)
-        self._to_cut = 0
-        """Rows up to the next place where the run can be cut."""
-        self._convert = Converter(task.mapping.columns, copier.zero_dates)
-        self._held: pa.RecordBatch | None = None
-        # A portion without rows must not forget how far earlier ones came.
-        self._last = None if task.chunk.ordered else task.chunk.low
-        self._rows = task.chunk.skip
-        self._blocks = 0
-        self.ended = False
-        self.taken = 0
-        self.rejected: list[Rejected] = []
-
-    def begin(self) -> None:
-        """A new portion begins."""
-        self.taken = 0
-        self.rejected = []
-
-    def rest(self, load: Load) -> ChunkTask | None:
-        """What is left of the chunk after the last committed row, None where it has no name."""
-        if self._task.chunk.ordered:
-            return replace(self._task, chunk=replace(self._task.chunk, skip=self._rows), load=load)
-        if self._last is None:
-            return None
-        return replace(self._task, chunk=replace(self._task.chunk, low=self._last), load=load)
-
-    def close(self) -> None:
-        """Free the reader's connection."""
-        close = getattr(self._reader, "close", None)
-        if close is not None:
-            close()
-
-    def __next__(self) -> pa.RecordBatch:
-        block = gathered(self._granted())
-        if block is None:
-            raise StopIteration
-        self._copier.counters.read(0, block.nbytes)
-        self._blocks += 1
-        if not self._blocks % RELEASED_BLOCKS:
-            pa.default_memory_pool().release_unused()
-        return self._checked(block)
-
-    def _granted(self) -> Iterator[pa.RecordBatch]:
-        """Blocks, the last one up to a cut or a limit."""
-        while not (self.ended or self._cut()):
-            block = self._held if self._held is not None else next(self._source, None)
-            self._held = None
-            if block is None:
-                self.ended = True
-                return
-            taken = self._taken(block.num_rows)
-            if taken < block.num_rows:
-                self._held = block.slice(taken)
-                block = block.slice(0, taken)
-            yield block
-
-    def _cut(self) -> bool:
-        control = self._copier.control
-        return not self._to_cut and (control.cut() or control.out_of_rows)
-
-    def _taken(self, rows: int) -> int:
-        """How many of a block's rows go on, bundle by bundle."""
-        taken = 0
-        while taken < rows and not self._cut():
-            self._to_cut = self._to_cut or self._step
-            wanted = min(self._to_cut, rows - taken)
-            granted = self._copier.control.reserve(wanted)
-            # A limit cuts where it is reached.
-            self._to_cut = self._to_cut - granted if granted == wanted else 0
-            taken += granted
-            self._copier.counters.read(granted, 0)
-            if granted < wanted:
-                break
-        self.taken += taken
-        self._rows += taken
-        return taken
-
-    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self._task.load.tuples:
-            return batch
-        converted, bad, replaced = self._convert(batch)
-        table = self._task.mapping.source.id
-        for column, count in replaced.items():
-            self._copier.note_replaced(table, column, count)
-        if bad:
-            converted = self._set_aside(batch, converted, bad)
-        if self._task.chunk.key and batch.num_rows:
-            self._remember(batch)
-        return converted
-
-    def _remember(self, batch: pa.RecordBatch) -> None:
-        last = batch.num_rows - 1
-        names = batch.schema.names
-        if all(name in names for name in self._task.chunk.key):
-            values = [batch.column(n)[last].as_py() for n in self._task.chunk.key]
-            self._last = tuple(v if isinstance(v, int) else str(v) for v in values)
-
-    def _set_aside(
-        self, batch: pa.RecordBatch, converted: pa.RecordBatch, bad: Sequence[BadRows]
-    ) -> pa.RecordBatch:
-        """Take out the rows that fit no target value, or fail naming table and column."""
-        table = self._task.mapping.source.id
-        if not self._copier.quarantine:
-            first = bad[0]
-            raise RowRejected(
-                f"A row of {table} cannot be moved: column {first.column}: {first.reason}.",
-                remedy="Choose another type (options.typeOverrides), another zeroDates policy, "
-                "or onError: quarantine.",
-                table=str(table),
-                column=first.column,
-            )
-        keep = np.ones(batch.num_rows, dtype=bool)
-        for rows in bad:
-            for index in np.flatnonzero(rows.mask & keep):
-                row = {name: _text(batch.column(name)[int(index)]) for name in batch.schema.names}
-                self.rejected.append(
-                    Rejected(table, f"column {rows.column}: {rows.reason}", "POLICY", row)
-                )
-            keep &= ~rows.mask
-        return converted.filter(pa.array(keep))
-
-    def mark(self) -> Checkpoint:
-        """The chunk's record: how far it is, to be durable with the rows."""
-        document = {"done": self.ended, "rows": self._rows, "last": self._last}
-        return Checkpoint(chunk_key(self._task.chunk), document, tuple(self.rejected))
-
-
-def _text(value: pa.Scalar) -> str | None:
-    try:
-        plain = value.as_py()
-    except (OverflowError, ValueError):
-        return "a zero or partial date"  # the storage's minimum, which Python's dates lack
-    return None if plain is None else str(plain)

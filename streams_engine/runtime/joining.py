@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +20,7 @@ from streams_engine.model import (
     UserType,
 )
 from streams_engine.protocols import Scope, Snapshot, Source
+from streams_engine.runtime.carrying import Seats
 from streams_engine.schema.mapping import MappedCatalog, MappingOptions, Selected
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Origin",
     "demand_names",
     "merged",
-    "positions",
     "stamped",
     "told_apart",
 ]
@@ -161,8 +160,10 @@ def _shared(parts: Iterable[Sequence[UserType]]) -> tuple[UserType, ...]:
 class JoinedView:
     """The consistent views of all sources: each consistent in itself, none with another."""
 
-    def __init__(self, parts: Mapping[str, Snapshot]) -> None:
+    def __init__(self, parts: Mapping[str, Snapshot], seats: Seats | None = None) -> None:
         self._parts = parts
+        self.seats = seats
+        """Workers of a cluster who read in these views too."""
 
     @property
     def readers(self) -> int:
@@ -192,9 +193,3 @@ class JoinedView:
     def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
         """Read a chunk from the view that it is of."""
         return self._parts[extract.table.alias].read(extract, chunk, rows)
-
-
-def positions(position: Position) -> Mapping[str, Mapping[str, Any]]:
-    """The positions by alias; a single source's under the empty one."""
-    found: Mapping[str, Mapping[str, Any]] = position.get("sources") or {"": position}
-    return found

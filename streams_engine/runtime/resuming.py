@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 from streams_engine.errors import CheckpointMismatch, TargetConflict
 from streams_engine.model import Chunk, Finding, Position, Severity, TableId, TableSchema
 from streams_engine.protocols import Sink
-from streams_engine.runtime.joining import positions
 
 __all__ = ["RUN", "Continuation", "Memory", "finished_tables"]
 
@@ -39,20 +39,17 @@ class Continuation:
     """Source tables that must be emptied although others are kept: a cut chunk without a key."""
     findings: tuple[Finding, ...] = ()
 
+    def record(self, table: TableId, chunk: Chunk) -> Mapping[str, Any] | None:
+        """What is kept of a chunk; None where it begins."""
+        return None if table in self.reload else self.records.get(chunk_key(chunk))
+
     def remaining(self, table: TableId, chunks: Sequence[Chunk]) -> list[Chunk]:
         """The chunks still to copy, cut ones from where they were cut."""
         left = []
         for chunk in chunks:
-            record = None if table in self.reload else self.records.get(chunk_key(chunk))
-            if record is None:
-                left.append(chunk)
-                continue
-            if not record["done"]:
-                if chunk.ordered:
-                    chunk = replace(chunk, skip=record["rows"])
-                elif record["last"]:
-                    chunk = replace(chunk, low=tuple(record["last"]))
-                left.append(chunk)
+            rest = continued(chunk, self.record(table, chunk))
+            if rest is not None:
+                left.append(rest)
         return left
 
     def made(self, there: TableSchema | None) -> frozenset[str]:
@@ -68,6 +65,23 @@ class Continuation:
         return frozenset(f"{kind} {name} of {there.id}" for kind, name in names)
 
 
+def positions(position: Position) -> Mapping[str, Mapping[str, Any]]:
+    """The positions by alias; a single source's under the empty one."""
+    found: Mapping[str, Mapping[str, Any]] = position.get("sources") or {"": position}
+    return found
+
+
+def continued(chunk: Chunk, record: Mapping[str, Any] | None) -> Chunk | None:
+    """What its record leaves of a chunk; None where it is done."""
+    if record is None:
+        return chunk
+    if record["done"]:
+        return None
+    if chunk.ordered:
+        return replace(chunk, skip=record["rows"])
+    return replace(chunk, low=tuple(record["last"])) if record["last"] else chunk
+
+
 def chunk_key(chunk: Chunk) -> str:
     """The key of a chunk's checkpoint record."""
     return f"chunk:{chunk.table}:{chunk.number}"
@@ -80,11 +94,21 @@ class Memory:
         self._sink = sink
         self._stream = stream
         self._records: Mapping[str, Mapping[str, Any]] = {}
+        self._start = uuid4().hex
+        self.run: Mapping[str, Any] = {}
+        """The run's record as it stands: it names this start of the stream."""
 
     def known(self) -> Mapping[str, Mapping[str, Any]]:
         """All records as they are."""
         self._records = self._sink.load_state(self._stream)
         return self._records
+
+    def claim(self) -> None:
+        """Take the run over: what workers of an earlier start still write counts no more."""
+        run = self._records.get(RUN)
+        if run is not None:
+            self._sink.save_state(self._stream, {RUN: {**run, "start": self._start}})
+            self.known()  # with what they committed until now
 
     def recall(
         self,
@@ -101,9 +125,11 @@ class Memory:
         ``write_mode`` append forbids to empty.
         """
         run = self.known().get(RUN)
+        if run is not None and not fresh:
+            self._check(run, fingerprint, position)
+        self.claim()
         if fresh or run is None:
             return Continuation(ours=run is not None)
-        self._check(run, fingerprint, position)
         unchanged = _unchanged(run["position"], position)
         if not unchanged and on_resume != "mixed":
             if write_mode == "append" and any(_rows(r) for r in self._records.values()):
@@ -125,7 +151,7 @@ class Memory:
             again = any(key.startswith(f"chunk:{table}:") for table in going_on.reload)
             if again or not going_on.kept:
                 records[key] = None
-        records[RUN] = _run(fingerprint, position)
+        records[RUN] = self._run(fingerprint, position)
         return records
 
     def begin(
@@ -137,13 +163,16 @@ class Memory:
             for key in self._records
             if any(key.startswith(f"chunk:{table}:") for table in plans)
         }
-        records[RUN] = _run(fingerprint, position)
+        self.run = records[RUN] = self._run(fingerprint, position)
         for table, chunks in plans.items():
             records[f"table:{table}"] = {
                 "table": asdict(table),
                 "chunks": [asdict(chunk) for chunk in chunks],
             }
         self._sink.save_state(self._stream, records)
+
+    def _run(self, fingerprint: str, position: Position) -> dict[str, Any]:
+        return {"fingerprint": fingerprint, "position": dict(position), "start": self._start}
 
     def forget(self) -> None:
         """The run is finished: its checkpoint goes."""
@@ -223,10 +252,6 @@ def _chunk(document: Mapping[str, Any]) -> Chunk:
         document["estimated_rows"],
         document.get("ordered", False),
     )
-
-
-def _run(fingerprint: str, position: Position) -> dict[str, Any]:
-    return {"fingerprint": fingerprint, "position": dict(position)}
 
 
 def _rows(record: Mapping[str, Any] | None) -> int:

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.errors import ConfigError
 from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
 from streams_engine.protocols import LayoutSink, Load, Sink, Snapshot, StructureSink
 from streams_engine.runtime.building import Builder
+from streams_engine.runtime.carrying import Carrier, Cluster, Run, Seats
 from streams_engine.runtime.control import Control
-from streams_engine.runtime.copying import ChunkTask, Copier
+from streams_engine.runtime.copying import Copier
+from streams_engine.runtime.fenced import plain
 from streams_engine.runtime.joining import (
     JoinedView,
     Origin,
@@ -24,17 +27,27 @@ from streams_engine.runtime.joining import (
     told_apart,
 )
 from streams_engine.runtime.planning import Plan, describe
+from streams_engine.runtime.portions import ChunkCopy, ChunkTask
 from streams_engine.runtime.preflight import Preparation, prepare
-from streams_engine.runtime.resuming import Continuation, Memory
+from streams_engine.runtime.resuming import RUN, Continuation, Memory
 from streams_engine.schema.mapping import Findings, MappedCatalog, TableMapping, warning
 from streams_engine.schema.routes import map_catalog
 from streams_engine.schema.selection import apply_selections
 from streams_engine.schema.structure import Structure
+from streams_engine.sharing import SharedSink, SharedSource
 from streams_engine.stats import Counters
 
 __all__ = ["Convert", "Job"]
 
 log = logging.getLogger("streams_engine.runner")
+
+ALONE = Finding(
+    Severity.WARNING,
+    "no-cluster",
+    "target",
+    "The target's adapter cannot be written to by several processes: this one copies everything.",
+    "Leave options.executor out.",
+)
 
 Look = Callable[[Origin, int], AbstractContextManager[Snapshot]]
 """(origin, readers) -> its view."""
@@ -85,6 +98,8 @@ class Job:
     """The log is followed afterwards: what holds only for the rows of today is not used."""
     executor: Executor | None = None
     """The caller's pool of threads; None: one of our own for each run."""
+    cluster: Cluster | None = None
+    """Worker processes that copy chunks in place of this one."""
 
 
 class Convert:
@@ -168,8 +183,11 @@ class Convert:
         flavour = self.flavour()
         with ExitStack() as stack:
             parts, mapped = {}, []
+            seats = self._seats(stack)
             for origin in self.origins:
                 with told_apart(origin.alias):
+                    if seats is not None and isinstance(origin.source, SharedSource):
+                        origin.source.share(partial(seats.join, origin.alias))
                     opening = (
                         look(origin, readers)
                         if look is not None
@@ -184,7 +202,16 @@ class Convert:
             self.found(everything.findings)
             for table in sorted(everything.tables, key=_size, reverse=True):
                 self.counters.expect(table.source.id, table.source.estimated_rows)
-            yield JoinedView(parts), everything
+            yield JoinedView(parts, seats), everything
+
+    def _seats(self, stack: ExitStack) -> Seats | None:
+        """The workers of the job's cluster, who join each view while it is opened."""
+        if self.job.cluster is None:
+            return None
+        if not isinstance(self.sink, SharedSink):
+            self.counters.found([ALONE])
+            return None
+        return stack.enter_context(self.job.cluster.seated(self.control))
 
     def flavour(self) -> bool | None:
         return self.sink.is_mariadb() if isinstance(self.sink, Flavoured) else None
@@ -255,17 +282,8 @@ class Convert:
         return prepared
 
     def copier(self, view: JoinedView) -> Copier:
-        return Copier(
-            self.job.name,
-            view,
-            self.sink,
-            self.control,
-            self.counters,
-            self.job.bundle,
-            self.job.zero_dates,
-            self.job.quarantine,
-            1 if self.control.counts_rows else view.readers,
-        )
+        workers = max(view.readers, 0 if view.seats is None else view.seats.slots)
+        return Copier(self.control, self.counters, 1 if self.control.counts_rows else workers)
 
     def copy(
         self,
@@ -287,15 +305,45 @@ class Convert:
             load = self._load(mapping, prepared, alone=len(chunks) == 1 and not going_on.kept)
             remaining = going_on.remaining(table, chunks)
             tasks += [
-                ChunkTask(mapping, chunk, replace(load, chunk=chunk.number)) for chunk in remaining
+                ChunkTask(
+                    mapping,
+                    chunk,
+                    replace(load, chunk=chunk.number),
+                    going_on.record(table, chunk),
+                )
+                for chunk in remaining
             ]
             if not remaining:
                 self.counters.enter(table, "copied")
         memory.begin(self.job.fingerprint, view.position, plans)
+        carry = self._carry(view, memory.run)
         with self._pool(copier.workers) as executor, self.control.resting():
             for wave in prepared.waves:
-                copier.copy([t for t in tasks if t.mapping.target.id in wave], executor)
-        self._report_replaced(copier.replaced)
+                copier.copy([t for t in tasks if t.mapping.target.id in wave], carry, executor)
+        self._report_replaced(self.counters.take_replaced())
+
+    def _carry(self, view: JoinedView, record: Mapping[str, Any]) -> Callable[[ChunkTask], bool]:
+        """What copies a chunk: this thread, or the cluster's workers where they see its view."""
+        own = ChunkCopy(
+            view.read,
+            partial(self.sink.write_rows, self.job.name),
+            self.control,
+            self.counters,
+            self.job.bundle,
+            self.job.zero_dates,
+            self.job.quarantine,
+        )
+        seats, sink = view.seats, self.sink
+        if seats is None or not isinstance(sink, SharedSink):
+            return own.copy
+        run = Run(self.job.name, (RUN, plain(record)), sink, self.counters)
+        carrier = Carrier(run, seats, self.control)
+
+        def carry(task: ChunkTask) -> bool:
+            held = seats.hold(task.mapping.source.id.alias)
+            return carrier.carry(task) if held else own.copy(task)
+
+        return carry
 
     def _chunks(self, view: JoinedView, mapping: TableMapping) -> list[Chunk]:
         """A query's result, and what is sorted or limited, comes whole."""

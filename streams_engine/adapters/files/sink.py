@@ -8,6 +8,7 @@ manifest lists does not count; the same portion written again takes its place.
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,9 +33,16 @@ from streams_engine.adapters.files.room import Room
 from streams_engine.adapters.files.state import OWN, FilesState, folder_of, safe
 from streams_engine.adapters.files.store import Store
 from streams_engine.bundles import blocks
-from streams_engine.errors import ConfigError, ConnectionFailed, RowRejected, TargetConflict
+from streams_engine.errors import (
+    ConfigError,
+    ConnectionFailed,
+    FencedOff,
+    RowRejected,
+    TargetConflict,
+)
 from streams_engine.model import Column, Dialect, Finding, TableId, TableSchema
 from streams_engine.protocols import Checkpoint, Load, Mark, Rejected, Written
+from streams_engine.sharing import Fence, Staged
 
 __all__ = ["FilesSink"]
 
@@ -164,13 +172,58 @@ class FilesSink(FilesState):
         columns = written_columns(load.columns, str(load.table))
         self.register(stream, folder)
         with self._portion(stream, folder, load, columns) as (name, number):
-            part = _Part(load, columns)
-            self._write_part(f"{folder}/{name}", part, rows, mark)
-            assert part.checkpoint is not None
-            aside = (*part.checkpoint.rejected, *part.rejected)
-            quarantined = self._set_aside(stream, load, number, aside)
-            self._commit(stream, folder, name, part, quarantined)
-        return Written(part.rows, len(aside), part.bytes)
+            staged = self._stage(stream, load, columns, rows, mark, name, number)
+            with self.guard(folder):
+                document = self._opened(stream, folder, load.table, columns)
+                self._commit(document, folder, load.chunk, staged.pending)
+        return staged.written
+
+    def stage(
+        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark, fence: Fence
+    ) -> Staged:
+        """Write one part, under a number that no other attempt has; no manifest lists it yet."""
+        columns = written_columns(load.columns, str(load.table))
+        number = secrets.randbits(60)
+        name = f"part-{load.chunk}-{number}{ending(self._format, self._compression)}"
+        return self._stage(stream, load, columns, rows, mark, name, number)
+
+    def settle(self, stream: str, load: Load, staged: Staged, fence: Fence) -> None:
+        """List the part in its table's manifest, where the chunk's record is as it was."""
+        folder = folder_of(load.table)
+        columns = written_columns(load.columns, str(load.table))
+        pending: _Pending = staged.pending
+        key, before = fence.chunk
+        self.register(stream, folder)
+        with self.guard(folder):
+            document = self._opened(stream, folder, load.table, columns)
+            if document["records"].get(key) == before:
+                self._commit(document, folder, load.chunk, pending)
+                return
+        self.store.delete(f"{folder}/{pending.name}")
+        if pending.quarantined is not None:
+            self.store.delete(pending.quarantined["path"])
+        raise FencedOff(
+            f"Another worker has written {key} meanwhile.", remedy="It goes on from there."
+        )
+
+    def _stage(
+        self,
+        stream: str,
+        load: Load,
+        columns: Sequence[Column],
+        rows: Iterator[pa.RecordBatch],
+        mark: Mark,
+        name: str,
+        number: int,
+    ) -> Staged:
+        part = _Part(load, columns)
+        self._write_part(f"{folder_of(load.table)}/{name}", part, rows, mark)
+        assert part.checkpoint is not None
+        aside = (*part.checkpoint.rejected, *part.rejected)
+        quarantined = self._set_aside(stream, load, number, aside)
+        key, record = part.checkpoint.key, dict(part.checkpoint.document)
+        pending = _Pending(name, number, part.rows, part.bytes, key, record, quarantined)
+        return Staged(Written(part.rows, len(aside), part.bytes), pending)
 
     @contextmanager
     def _portion(
@@ -268,36 +321,29 @@ class FilesSink(FilesState):
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
         return {"path": path, "rows": len(rejected), "chunk": load.chunk, "portion": number}
 
-    def _commit(
-        self, stream: str, folder: str, name: str, part: _Part, quarantined: Document | None
-    ) -> None:
-        """The manifest with the part and the record, replaced in one step."""
-        assert part.checkpoint is not None
-        key, record = part.checkpoint.key, dict(part.checkpoint.document)
-        number = int(name.split(".")[0].rsplit("-", 1)[1])
-        with self.guard(folder):
-            document = self._opened(stream, folder, part.load.table, part.columns)
-            if part.rows:
-                document["parts"].append(
-                    {
-                        "path": name,
-                        "rows": part.rows,
-                        "bytes": part.bytes,
-                        "chunk": part.load.chunk,
-                        "portion": number,
-                        "key": key,
-                    }
-                )
-            if quarantined is not None:
-                document["quarantined"].append({**quarantined, "key": key})
-            document["records"][key] = record
-            document["complete"] = False
-            try:
-                self.put_manifest(folder, document)
-            except ConnectionFailed:
-                # Whether it was put after all is settled by looking.
-                if manifest.read(self.store, folder) != json.loads(json.dumps(document)):
-                    raise
+    def _commit(self, document: Document, folder: str, chunk: int, pending: _Pending) -> None:
+        """The manifest with the part and the record, replaced in one step; under its guard."""
+        if pending.rows:
+            document["parts"].append(
+                {
+                    "path": pending.name,
+                    "rows": pending.rows,
+                    "bytes": pending.bytes,
+                    "chunk": chunk,
+                    "portion": pending.number,
+                    "key": pending.key,
+                }
+            )
+        if pending.quarantined is not None:
+            document["quarantined"].append({**pending.quarantined, "key": pending.key})
+        document["records"][pending.key] = pending.record
+        document["complete"] = False
+        try:
+            self.put_manifest(folder, document)
+        except ConnectionFailed:
+            # Whether it was put after all is settled by looking.
+            if manifest.read(self.store, folder) != json.loads(json.dumps(document)):
+                raise
 
     # Documents
 
@@ -322,6 +368,19 @@ class FilesSink(FilesState):
 
 class _NoRows(Exception):
     """Every row was set aside: there is no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A part that is there, and what its commit puts into the manifest. Pickles."""
+
+    name: str
+    number: int
+    rows: int
+    bytes: int
+    key: str
+    record: Document
+    quarantined: Document | None
 
 
 @dataclass

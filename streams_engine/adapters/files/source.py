@@ -41,6 +41,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.protocols import Scope
+from streams_engine.sharing import Offer, Ticket
 
 __all__ = ["FilesSnapshot", "FilesSource", "as_asked"]
 
@@ -69,6 +70,7 @@ class FilesSource:
         self._declared = columns or {}
         self._described: dict[Any, Table] = {}
         self._lock = threading.Lock()
+        self._offer: Offer | None = None
 
     def check(self) -> Sequence[Finding]:
         """List the files. Raises `ConnectionFailed`, `NotFound`, `PermissionDenied`."""
@@ -82,7 +84,20 @@ class FilesSource:
     @contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[FilesSnapshot]:
         """A view that ends with an error as soon as one of its files is not as it was."""
-        yield FilesSnapshot(self._store, self._tables(scope), readers)
+        tables = self._tables(scope)
+        if self._offer is not None:
+            self._offer(Ticket(tuple(tables), late=True))
+        yield FilesSnapshot(self._store, tables, readers)
+
+    def share(self, offer: Offer) -> None:
+        """From now on each view is offered to other processes, which must see the same files."""
+        self._offer = offer
+
+    @contextmanager
+    def join(self, ticket: Ticket, readers: int) -> Iterator[FilesSnapshot]:
+        """The view of another process. That its files are there, and as they were, is seen when
+        they are read."""
+        yield FilesSnapshot(self._store, ticket.view, readers)
 
     def demand_folder(self) -> None:
         """Raises `NotFound` where a local root is not there; a bucket has no folders."""

@@ -35,6 +35,7 @@ from streams_engine.errors import (
 )
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
 from streams_engine.protocols import Load, Mark, StateChange, Statement, Written, left_out
+from streams_engine.sharing import Fence, Staged
 
 __all__ = ["MysqlSink"]
 
@@ -216,6 +217,20 @@ class MysqlSink:
 
     def write_rows(self, stream: str, load: Load, rows: Iterator[Any], mark: Mark) -> Written:
         """Load all rows, and the record of ``mark``, in one transaction."""
+        return self._write(stream, load, rows, mark, None)
+
+    def stage(
+        self, stream: str, load: Load, rows: Iterator[Any], mark: Mark, fence: Fence
+    ) -> Staged:
+        """What `write_rows` does, where the fence holds. See `SharedSink`."""
+        return Staged(self._write(stream, load, rows, mark, fence))
+
+    def settle(self, stream: str, load: Load, staged: Staged, fence: Fence) -> None:
+        """Nothing is pending: `stage` commits."""
+
+    def _write(
+        self, stream: str, load: Load, rows: Iterator[Any], mark: Mark, fence: Fence | None
+    ) -> Written:
         connection = self._acquire()
         loader = Loader(connection, load, local_infile=self._local_infile, packet=self._packet)
         attempt = uuid4().hex
@@ -223,10 +238,14 @@ class MysqlSink:
             with translating(f"loading {load.table}"):
                 loader.stage()
                 self._state.begin(connection)
+                if fence is not None:
+                    self._state.enter(connection, stream, fence)
                 loader.run(rows)
             checkpoint = mark()
             rejected = (*checkpoint.rejected, *loader.rejected)
             self._state.record(connection, stream, checkpoint, rejected, attempt)
+            if fence is not None:
+                self._state.demand_run(connection, stream, fence)
             self._commit(connection, stream, checkpoint.key, attempt, load)
         except BaseException:
             with contextlib.suppress(pymysql.MySQLError, OSError):

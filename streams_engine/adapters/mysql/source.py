@@ -25,6 +25,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.protocols import Scope
+from streams_engine.sharing import Offer, Ticket
 
 __all__ = ["MysqlSource"]
 
@@ -46,6 +47,36 @@ class MysqlSource:
         self._connect = connect
         self._looking = looking
         self._open: set[MysqlSnapshot] = set()
+        self._offer: Offer | None = None
+
+    def share(self, offer: Offer) -> None:
+        """From now on each view is offered to other processes while writers are locked out.
+
+        One connection of this process's own is enough then.
+        """
+        self._offer = offer
+
+    @contextlib.contextmanager
+    def join(self, ticket: Ticket, readers: int) -> Iterator[MysqlSnapshot]:
+        """Begin in the view of another process, which keeps writers out until this returns."""
+        with contextlib.ExitStack() as stack:
+            connections = []
+            for _ in range(readers + 1):
+                connection = self._connect.open()
+                stack.callback(_close, connection)
+                connections.append(connection)
+            with translating("joining the snapshot"):
+                _begin(connections)
+            for connection in connections:
+                _lock(connection, ticket.view, named=True)
+            holder = connections.pop()
+            view = MysqlSnapshot(connections, Catalog(Dialect.MYSQL), {}, (), holder)
+            stack.callback(view.close)
+            self._open.add(view)
+            try:
+                yield view
+            finally:
+                self._open.discard(view)
 
     def check(self) -> Sequence[Finding]:
         """Connect, and say what hinders a snapshot."""
@@ -95,7 +126,8 @@ class MysqlSource:
                 return connection
 
             holder, locker = opened(), opened()
-            connections = [opened() for _ in range(1 if self._looking else readers)]
+            own = 1 if self._looking or self._offer is not None else readers
+            connections = [opened() for _ in range(own)]
             holder.begin()
             tables = _lock(holder, tables_in_scope(holder, wanted), named=wanted.tables is not None)
             findings: list[Finding] = []
@@ -131,7 +163,7 @@ class MysqlSource:
         if reason is not None and not self._looking and _table_locks(locker, tables):
             reason = None
         try:
-            if reason is not None and len(connections) > 1:
+            if reason is not None and (len(connections) > 1 or self._offer is not None):
                 for connection in connections[1:]:
                     _close(connection)
                 del connections[1:]
@@ -147,10 +179,9 @@ class MysqlSource:
                 )
             position = _position(locker)
             with translating("opening the snapshot"):
-                for connection in connections:
-                    with connection.cursor() as cursor:
-                        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                        cursor.execute(BEGIN)
+                _begin(connections)
+            if reason is None and self._offer is not None:
+                self._offer(Ticket(tuple(tables), late=False))
             if reason is not None and _position(locker) != position:
                 # A commit fell in between: no position can be said to equal the view.
                 return {"server": position["server"]}
@@ -168,6 +199,14 @@ class MysqlSource:
 def _with_queries(connection: Any, catalog: Catalog, scope: Scope) -> Catalog:
     found = query_tables(connection, scope.queries, scope.schema)
     return replace(catalog, tables=(*catalog.tables, *found))
+
+
+def _begin(connections: Sequence[Any]) -> None:
+    """Begin the transaction of each, in the view of this moment."""
+    for connection in connections:
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute(BEGIN)
 
 
 def _close(connection: Any) -> None:

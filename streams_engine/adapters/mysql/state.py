@@ -15,8 +15,9 @@ import pymysql
 
 from streams_engine.adapters.mysql.connect import translating
 from streams_engine.adapters.mysql.selecting import quote
-from streams_engine.errors import TargetConflict
+from streams_engine.errors import FencedOff, TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
+from streams_engine.sharing import Fence
 
 __all__ = ["STATE_TABLES", "StateTable"]
 
@@ -140,12 +141,7 @@ class StateTable:
         The caller commits; from then on `advance` of an earlier epoch changes nothing.
         """
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT document FROM {self._state} WHERE stream = %s AND name = %s FOR UPDATE",
-                (_short(stream), key),
-            )
-            row = cursor.fetchone()
-        document: dict[str, Any] = {} if row is None else json.loads(row[0])
+            document = self._locked(cursor, stream, key, "FOR UPDATE") or {}
         epoch = int(document.pop("epoch", 0)) + 1
         self.save(connection, stream, {key: {**document, "epoch": epoch}})
         return document or None, epoch
@@ -169,6 +165,46 @@ class StateTable:
                 (json.dumps({**document, "epoch": epoch}), _short(stream), key, epoch),
             )
             return bool(found == 1)
+
+    def enter(self, connection: Any, stream: str, fence: Fence) -> None:
+        """Take a chunk's record for the caller's transaction. Waits for who is writing it.
+
+        Raises `FencedOff` where it is not as the fence says.
+        """
+        key, before = fence.chunk
+        with translating("entering a chunk"), connection.cursor() as cursor:
+            if before is None:
+                # A look for a row that is not there would lock its neighbours' place too.
+                held = cursor.execute(
+                    f"INSERT IGNORE INTO {self._state} (stream, name, document)"
+                    " VALUES (%s, %s, '{}')",
+                    (_short(stream), key),
+                )
+            else:
+                held = self._locked(cursor, stream, key, "FOR UPDATE") == before
+        if not held:
+            raise FencedOff(
+                f"Another worker has written {key} meanwhile.", remedy="It goes on from there."
+            )
+
+    def demand_run(self, connection: Any, stream: str, fence: Fence) -> None:
+        """Raise `FencedOff` where the stream was started anew; until the commit it cannot be."""
+        key, document = fence.run
+        with translating("looking for the run"), connection.cursor() as cursor:
+            found = self._locked(cursor, stream, key, "LOCK IN SHARE MODE")
+        if found != document:
+            raise FencedOff(
+                f"The stream '{stream}' was started anew, and this worker is of an earlier start.",
+                remedy="Nothing is to be done: what it read is not written.",
+            )
+
+    def _locked(self, cursor: Any, stream: str, key: str, how: str) -> dict[str, Any] | None:
+        cursor.execute(
+            f"SELECT document FROM {self._state} WHERE stream = %s AND name = %s {how}",
+            (_short(stream), key),
+        )
+        row = cursor.fetchone()
+        return None if row is None else dict(json.loads(row[0]))
 
     def attempted(self, connection: Any, stream: str, key: str) -> str | None:
         """Who wrote a record last. Waits for a transaction that holds it to end."""

@@ -177,9 +177,8 @@ class PostgresChangeSource(PostgresSource):
                     )
                     stack.push(attempt.pop_all())
                     maker.close()
-                    self._open.add(view)
                     stack.callback(self._leave, view)
-                    return view
+                    return self.offered(view)
             if not temporary:
                 self._slots.drop_slot()
         raise SourceChanged(

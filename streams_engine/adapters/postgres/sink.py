@@ -27,6 +27,7 @@ from streams_engine.protocols import (
     Written,
     left_out,
 )
+from streams_engine.sharing import Fence, Staged
 
 __all__ = ["PostgresSink"]
 
@@ -189,17 +190,35 @@ class PostgresSink:
 
     def write_rows(self, stream: str, load: Load, rows: Iterator[Any], mark: Mark) -> Written:
         """COPY all rows, and the record of ``mark``, in one transaction."""
+        return self._write(stream, load, rows, mark, None)
+
+    def stage(
+        self, stream: str, load: Load, rows: Iterator[Any], mark: Mark, fence: Fence
+    ) -> Staged:
+        """What `write_rows` does, where the fence holds. See `SharedSink`."""
+        return Staged(self._write(stream, load, rows, mark, fence))
+
+    def settle(self, stream: str, load: Load, staged: Staged, fence: Fence) -> None:
+        """Nothing is pending: `stage` commits."""
+
+    def _write(
+        self, stream: str, load: Load, rows: Iterator[Any], mark: Mark, fence: Fence | None
+    ) -> Written:
         connection = self._acquire()
         loader = Loader(connection, load)
         checkpoint: Checkpoint | None = None
         try:
             self._state.begin(connection)
+            if fence is not None:
+                self._state.enter(connection, stream, fence)
             with translating(f"loading {load.table}"):
                 row = connection.execute("SELECT pg_catalog.txid_current()").fetchone()
                 loader.run(rows)
             checkpoint = mark()
             rejected = (*checkpoint.rejected, *loader.rejected)
             self._state.record(connection, stream, checkpoint, rejected)
+            if fence is not None:
+                self._state.demand_run(connection, stream, fence)
             self._commit(connection, row and row[0], load)
         except BaseException:
             with contextlib.suppress(psycopg.Error):

@@ -24,6 +24,7 @@ from streams_engine.adapters.postgres.selecting import select
 from streams_engine.bundles import bundles
 from streams_engine.errors import ConnectionFailed, InternalError, ServerError, SnapshotLost
 from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
+from streams_engine.sharing import Ticket
 
 __all__ = ["PostgresSnapshot"]
 
@@ -79,6 +80,10 @@ class PostgresSnapshot:
         with translating("exporting the snapshot"):
             self._id = self._value("SELECT pg_catalog.pg_export_snapshot()")
             self.position = self._position() if position is None else position
+
+    def ticket(self) -> Ticket:
+        """What another process joins this view with, for as long as this one holds it."""
+        return Ticket((self._id, self.catalog, self._query_path), late=True)
 
     def _value(self, query: str) -> Any:
         row = self._holder.execute(query).fetchone()

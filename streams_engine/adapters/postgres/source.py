@@ -14,8 +14,10 @@ from streams_engine.adapters.postgres.connect import PostgresConnect, translatin
 from streams_engine.adapters.postgres.query import path_of, query_tables
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
+from streams_engine.errors import SnapshotLost
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
 from streams_engine.protocols import Scope
+from streams_engine.sharing import Offer, Ticket
 
 __all__ = ["PostgresSource"]
 
@@ -32,6 +34,41 @@ class PostgresSource:
         self._connect = connect
         self._looking = looking
         self._open: set[PostgresSnapshot] = set()
+        self._offer: Offer | None = None
+
+    def share(self, offer: Offer) -> None:
+        """From now on each view is offered to other processes; any may join while it lives."""
+        self._offer = offer
+
+    def offered(self, view: PostgresSnapshot) -> PostgresSnapshot:
+        """The view, once all who were asked have joined it."""
+        self._open.add(view)
+        if self._offer is not None:
+            self._offer(view.ticket())
+        return view
+
+    @contextlib.contextmanager
+    def join(self, ticket: Ticket, readers: int) -> Iterator[PostgresSnapshot]:
+        """The view of another process, exported again, so that readers need that one no more."""
+        snapshot, catalog, query_path = ticket.view
+        with contextlib.closing(self._connect.open()) as holder:
+            try:
+                holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                holder.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'".encode())
+            except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue):
+                raise SnapshotLost(
+                    "The view that was to be joined is gone.",
+                    remedy="Start the stream again: it continues from its checkpoint.",
+                ) from None
+            view = PostgresSnapshot(
+                self._connect, holder, catalog, readers, query_path=query_path, position={}
+            )
+            self._open.add(view)
+            try:
+                yield view
+            finally:
+                self._open.discard(view)
+                view.close()
 
     def check(self) -> Sequence[Finding]:
         """Connect, and say what hinders a snapshot."""
@@ -91,9 +128,8 @@ class PostgresSource:
                 query_path=path_of(scope.schema),
                 looking=self._looking,
             )
-            self._open.add(view)
             try:
-                yield view
+                yield self.offered(view)
             finally:
                 self._open.discard(view)
                 view.close()

@@ -10,8 +10,9 @@ import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.connect import translating
-from streams_engine.errors import PermissionDenied, TargetConflict
+from streams_engine.errors import FencedOff, PermissionDenied, TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
+from streams_engine.sharing import Fence
 
 __all__ = ["StateTable"]
 
@@ -198,6 +199,45 @@ class StateTable:
         except psycopg.errors.DivisionByZero:
             return False
         return True
+
+    def enter(self, connection: psycopg.Connection, stream: str, fence: Fence) -> None:
+        """Take a chunk's record for the caller's transaction. Waits for who is writing it.
+
+        Raises `FencedOff` where it is not as the fence says.
+        """
+        key, before = fence.chunk
+        with translating("entering a chunk"):
+            if before is None:
+                make = sql.SQL(
+                    "INSERT INTO {} (stream, key, document) VALUES (%s, %s, '{{}}')"
+                    " ON CONFLICT DO NOTHING"
+                ).format(self._state)
+                held = connection.execute(make, (stream, key)).rowcount == 1
+            else:
+                hold = sql.SQL(
+                    "UPDATE {} SET updated_at = now() WHERE stream = %s AND key = %s"
+                    " AND document = %s::jsonb"
+                ).format(self._state)
+                row = (stream, key, json.dumps(before))
+                held = connection.execute(hold, row).rowcount == 1
+        if not held:
+            raise FencedOff(
+                f"Another worker has written {key} meanwhile.", remedy="It goes on from there."
+            )
+
+    def demand_run(self, connection: psycopg.Connection, stream: str, fence: Fence) -> None:
+        """Raise `FencedOff` where the stream was started anew; until the commit it cannot be."""
+        key, document = fence.run
+        query = sql.SQL(
+            "SELECT 1 FROM {} WHERE stream = %s AND key = %s AND document = %s::jsonb FOR SHARE"
+        ).format(self._state)
+        with translating("looking for the run"):
+            row = connection.execute(query, (stream, key, json.dumps(document))).fetchone()
+        if row is None:
+            raise FencedOff(
+                f"The stream '{stream}' was started anew, and this worker is of an earlier start.",
+                remedy="Nothing is to be done: what it read is not written.",
+            )
 
     def forget(self, connection: psycopg.Connection, stream: str) -> None:
         """Remove a stream's records, then what of the state is empty; the caller commits."""

@@ -1,0 +1,357 @@
+"""A Dask cluster as the place where chunks are copied.
+
+All that passes between this process and the workers goes through the scheduler, which both reach;
+a worker needs ways to the databases, none to this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client, KilledWorker
+from distributed.cfexecutor import ClientExecutor
+
+from streams_engine import __version__
+from streams_engine.cluster import worker
+from streams_engine.cluster.sealing import new_key, seal, unseal
+from streams_engine.config.stream import StreamConfig
+from streams_engine.errors import (
+    ConfigError,
+    ConnectionFailed,
+    LockTimeout,
+    ProcessLost,
+    SnapshotLost,
+    StreamsError,
+)
+from streams_engine.runtime.carrying import Flight
+from streams_engine.runtime.control import Control
+from streams_engine.runtime.fenced import Report
+from streams_engine.runtime.portions import ChunkTask
+from streams_engine.sharing import Ticket
+
+__all__ = ["DaskCluster"]
+
+PATH = "$.options.executor"
+JOIN_SECONDS = 5
+"""Writers on the source may be waiting meanwhile."""
+ANSWER_SECONDS = 60
+BEAT_SECONDS = 5
+"""So often the workers hear that the run is alive; see `worker.LEASE_SECONDS`."""
+WORKERLESS_SECONDS = 60
+"""So long a cluster may be without workers: a nanny starts a killed one again."""
+
+
+class DaskCluster:
+    """The workers of a Dask cluster; see `runtime.carrying.Cluster`."""
+
+    def __init__(self, executor: Any, config: StreamConfig, limit: int | None) -> None:
+        """``executor``: `client.get_executor()`, a client, or a scheduler's address.
+
+        ``config`` is complete in itself; ``limit``: the most chunks at once, None: as the
+        workers have threads.
+        """
+        self._executor = executor
+        self._config = config
+        self._limit = limit
+
+    @contextmanager
+    def seated(self, control: Control) -> Iterator[DaskSeats]:
+        """Seats on all workers. Raises `ConfigError` where one lacks the library, and what
+        keeps a worker from opening both ends."""
+        with self._client() as (client, options):
+            seats = DaskSeats(client, options, self._config, self._limit)
+            try:
+                seats.open()
+                with seats.watching(control):
+                    yield seats
+            finally:
+                seats.close()
+
+    @contextmanager
+    def _client(self) -> Iterator[tuple[Client, Mapping[str, Any]]]:
+        """A client, and how the caller wants tasks to be submitted."""
+        executor = self._executor
+        if isinstance(executor, ClientExecutor):
+            yield executor._client, executor._kwargs
+        elif isinstance(executor, Client):
+            yield executor, {}
+        else:
+            try:
+                client = Client(executor, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise ConnectionFailed(
+                    f"{PATH}.dask: no Dask scheduler answers at {executor}.",
+                    remedy="Start one there, or name another address.",
+                ) from error
+            with client:
+                yield client, {}
+
+
+class DaskSeats:
+    """One run's seats; see `runtime.carrying.Seats`."""
+
+    def __init__(
+        self, client: Client, options: Mapping[str, Any], config: StreamConfig, limit: int | None
+    ) -> None:
+        self._client = client
+        self._options = dict(options)
+        self._run = f"streams-engine-{uuid4().hex}"
+        self._key = new_key()
+        self._config = seal(self._key, config)
+        self._limit = limit
+        self._tickets: dict[str, Ticket] = {}
+        self._seated: set[str] = set()
+        self._seating = threading.Lock()
+        self._flights: dict[str, queue.SimpleQueue[Report | None]] = {}
+        self._calls = ThreadPoolExecutor(4, thread_name_prefix="streams-engine-cluster")
+        self._closed = threading.Event()
+        self.slots = 0
+
+    # Seats
+
+    def open(self) -> None:
+        """Seat every worker that is there."""
+        self._client.subscribe_topic(self._run, self._heard)
+        wanted = self._options.get("workers")
+        with contextlib.suppress(TimeoutError):
+            self._client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+        there = self._alive() if wanted is None else {wanted} if isinstance(wanted, str) else wanted
+        if not there:
+            raise ConnectionFailed(
+                f"{PATH}: the Dask cluster has no workers.", remedy="Start some: dask worker."
+            )
+        found = self._seat(there)
+        slots = sum(found.values())
+        self.slots = slots if self._limit is None else min(slots, self._limit)
+
+    def _seat(self, workers: Collection[str]) -> Mapping[str, int]:
+        """Give workers a seat, and what was joined by the others."""
+        versions = self._ask(worker.take_key, self._key, workers=workers)
+        for address, version in versions.items():
+            if version != __version__:
+                raise ConfigError(
+                    f"{PATH}: worker {address} has streams-engine {version}, this process "
+                    f"{__version__}.",
+                    path=PATH,
+                    remedy="Install the same version on all workers.",
+                )
+        found = self._ask(worker.sit, self._config, workers=workers)
+        for alias, ticket in self._tickets.items():
+            self._ask(worker.join, seal(self._key, (alias, ticket)), workers=workers)
+        self._seated |= set(workers)
+        return found
+
+    def join(self, alias: str, ticket: Ticket) -> None:
+        """Let every worker join a source's view; see `Seats`."""
+        sealed = seal(self._key, (alias, ticket))
+        self._ask(worker.join, sealed, workers=self._seated, seconds=JOIN_SECONDS)
+        self._tickets[alias] = ticket
+
+    def hold(self, alias: str) -> bool:
+        """True where the workers have joined that source's view."""
+        return alias in self._tickets
+
+    def close(self) -> None:
+        """Every worker gives its seat up. Idempotent."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        with contextlib.suppress(StreamsError):
+            self._ask(worker.leave, workers=None, seconds=10, strict=False)
+        with contextlib.suppress(Exception):
+            self._client.unsubscribe_topic(self._run)
+        self._calls.shutdown(wait=False)
+
+    def _ask(
+        self,
+        what: Callable[..., Any],
+        *arguments: Any,
+        workers: Collection[str] | None,
+        seconds: float = ANSWER_SECONDS,
+        strict: bool = True,
+    ) -> Mapping[str, Any]:
+        """Call a function on workers, outside of their tasks. ``strict``: all must answer."""
+        call = self._calls.submit(
+            self._client.run,
+            what,
+            self._run,
+            *arguments,
+            workers=None if workers is None else list(workers),
+            on_error="return",
+        )
+        try:
+            answers: Mapping[str, Any] = call.result(seconds)
+        except TookTooLong:
+            if not strict:
+                return {}
+            raise LockTimeout(
+                f"{PATH}: not every worker answered within {seconds} seconds.",
+                remedy="Look at the workers, and at their ways to the databases.",
+            ) from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _lost(error) from None
+        for address, answer in answers.items() if strict else ():
+            if isinstance(answer, BaseException):
+                raise _refusal(address, answer)
+        return answers
+
+    # What the run's control says
+
+    @contextmanager
+    def watching(self, control: Control) -> Iterator[None]:
+        """The workers hear what they are to do, and that the run is alive."""
+        watch = threading.Thread(
+            target=self._watch, args=(control,), name="streams-engine-cluster-watch", daemon=True
+        )
+        watch.start()
+        try:
+            yield
+        finally:
+            self.close()
+            watch.join()
+
+    def _watch(self, control: Control) -> None:
+        said, at = control.word, time.monotonic()
+        while not self._closed.is_set():
+            word = control.watch(said, 0.2)
+            if word is not said or time.monotonic() - at > BEAT_SECONDS:
+                said, at = word, time.monotonic()
+                with contextlib.suppress(StreamsError):
+                    self._ask(worker.say, word, workers=None, seconds=BEAT_SECONDS, strict=False)
+
+    # Chunks
+
+    def copy(
+        self, task: ChunkTask, run: tuple[str, Mapping[str, Any]], rows: int | None
+    ) -> Iterator[Report]:
+        """Have a chunk copied; see `Seats`."""
+        sealed = seal(self._key, Flight(task, run, rows))
+        while isinstance(result := (yield from self._fly(sealed, task)), worker.Unseated):
+            self._admit(result.address)
+        yield unseal(self._key, result)
+
+    def _fly(self, sealed: bytes, task: ChunkTask) -> Generator[Report, None, Any]:
+        """One task of the cluster: its reports, and what it returned."""
+        name = uuid4().hex
+        landed: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
+        self._flights[name] = landed
+        future = self._submit(name, sealed)
+        try:
+            future.add_done_callback(lambda _: landed.put(None))
+            yield from self._reports(landed)
+            return _result(future, task)
+        finally:
+            self._flights.pop(name, None)
+            future.release()
+
+    def _submit(self, name: str, sealed: bytes) -> Any:
+        options = {**self._options, "pure": False}
+        if not self._late:
+            options |= {"workers": list(self._seated), "allow_other_workers": False}
+        try:
+            return self._client.submit(
+                worker.copy_chunk, self._run, name, sealed, key=f"{self._run}-{name}", **options
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _lost(error) from None
+
+    @property
+    def _late(self) -> bool:
+        """Workers that come now can still join every view."""
+        return all(ticket.late for ticket in self._tickets.values())
+
+    def _reports(self, landed: queue.SimpleQueue[Report | None]) -> Iterator[Report]:
+        """Reports until the flight has ended. Raises where nobody is left to end it."""
+        alone = 0.0
+        while True:
+            try:
+                report = landed.get(timeout=1)
+            except queue.Empty:
+                alone = self._alone(alone)
+                continue
+            if report is None:
+                return
+            yield report
+
+    def _alone(self, since: float) -> float:
+        """Since when no worker is there who could copy; 0 where one is."""
+        if self._client.status != "running":
+            raise _lost(OSError())
+        alive = self._alive()
+        if not self._late and not alive & self._seated:
+            raise SnapshotLost(
+                "Every worker that had joined the source's view is lost, and nobody can join it "
+                "any more.",
+                remedy="Start the stream again: it continues from its checkpoint.",
+            )
+        if alive:
+            return 0.0
+        since = since or time.monotonic()
+        if time.monotonic() - since > WORKERLESS_SECONDS:
+            raise ConnectionFailed(
+                f"The Dask cluster has had no worker for {WORKERLESS_SECONDS} seconds.",
+                remedy="Start workers, and the stream again: it continues from its checkpoint.",
+            )
+        return since
+
+    def _admit(self, address: str) -> None:
+        """Seat a worker that came later, or came back."""
+        with self._seating:
+            if self._late and address in self._alive():
+                self._seat([address])
+
+    def _alive(self) -> set[str]:
+        return set(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _heard(self, event: tuple[Any, Any]) -> None:
+        name, sealed = event[1]
+        flight = self._flights.get(name)
+        if flight is not None:
+            flight.put(unseal(self._key, sealed))
+
+
+def _result(future: Any, task: ChunkTask) -> Any:
+    """What a flight brought. Raises `ProcessLost` where several workers died of it."""
+    try:
+        return future.result(timeout=ANSWER_SECONDS)
+    except KilledWorker:
+        raise ProcessLost(
+            f"{task.mapping.source.id}: several workers died while they copied the same chunk.",
+            remedy="Look into their logs; give them more memory, or fewer threads.",
+            table=str(task.mapping.source.id),
+        ) from None
+    except StreamsError:
+        raise
+    except Exception as error:
+        raise _lost(error) from None
+
+
+def _lost(error: BaseException) -> ConnectionFailed:
+    return ConnectionFailed(
+        f"The Dask cluster is lost ({type(error).__name__}).",
+        remedy="Start the stream again when its scheduler answers: it continues from its "
+        "checkpoint.",
+    )
+
+
+def _refusal(address: str, error: BaseException) -> StreamsError:
+    """Why a worker has no seat."""
+    if isinstance(error, StreamsError):
+        error.message = f"worker {address}: {error.message}"
+        return error
+    if isinstance(error, OSError):
+        return ConnectionFailed(f"{PATH}: worker {address} does not answer.")
+    return ConfigError(
+        f"{PATH}: worker {address} cannot take part ({type(error).__name__}).",
+        path=PATH,
+        remedy="Install streams-engine[cluster] there, with the versions of this process.",
+    )

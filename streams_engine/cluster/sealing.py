@@ -1,0 +1,96 @@
+"""What travels to the workers of a cluster and back: encrypted, and complete in itself.
+
+A scheduler logs what it cannot unpickle, and shows events and arguments: no secret and no
+value of a row may stand in them. The key goes to the workers in a message of its own.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from streams_engine.config.connection import (
+    Connection,
+    DatabaseConnection,
+    S3Connection,
+    Ssh,
+)
+from streams_engine.config.secret import Resolver, Secret
+from streams_engine.config.stream import StreamConfig
+
+__all__ = ["carried", "new_key", "seal", "unseal"]
+
+
+def new_key() -> bytes:
+    """A key of its own for one run."""
+    return Fernet.generate_key()
+
+
+def seal(key: bytes, thing: Any) -> bytes:
+    """Pickle and encrypt."""
+    return Fernet(key).encrypt(pickle.dumps(thing))
+
+
+def unseal(key: bytes, sealed: bytes) -> Any:
+    """What was sealed. Raises `cryptography.fernet.InvalidToken` where the key is another."""
+    return pickle.loads(Fernet(key).decrypt(sealed))
+
+
+def carried(config: StreamConfig, resolvers: Mapping[str, Resolver]) -> StreamConfig:
+    """The config as another machine can use it: references resolved, certificates as texts.
+
+    Raises `ConfigError` where a reference leads nowhere.
+    """
+    options = config.document.options.model_copy(update={"executor": None})
+    return replace(
+        config,
+        document=config.document.model_copy(update={"options": options}),
+        sources=tuple(_carried(source, resolvers) for source in config.sources),
+        target=_carried(config.target, resolvers),
+    )
+
+
+def _carried(connection: Connection, resolvers: Mapping[str, Resolver]) -> Any:
+    found = _revealed(connection, resolvers)
+    if isinstance(found, S3Connection) and found.credentials_ref is not None:
+        text = Secret(found.credentials_ref).reveal(resolvers)
+        return replace(found, credentials_ref=text)
+    if isinstance(found, DatabaseConnection):
+        names = ("ca", "client_cert", "client_key")
+        texts = {name: _pem(getattr(found.ssl, name)) for name in names}
+        found = replace(found, ssl=found.ssl.model_copy(update=texts))
+        if found.ssh is not None:
+            found = replace(found, ssh=_with_texts(found.ssh))
+    return found
+
+
+def _revealed(thing: Any, resolvers: Mapping[str, Resolver]) -> Any:
+    """The dataclass with every reference in it, at any depth, resolved."""
+    if isinstance(thing, Secret):
+        return Secret.literal(thing.reveal(resolvers))
+    if is_dataclass(thing) and not isinstance(thing, type):
+        values = {f.name: _revealed(getattr(thing, f.name), resolvers) for f in fields(thing)}
+        return replace(thing, **values)
+    return thing
+
+
+def _with_texts(ssh: Ssh) -> Ssh:
+    hosts, key = ssh.known_hosts, ssh.private_key
+    if hosts is not None and Path(hosts).expanduser().exists():
+        hosts = Path(hosts).expanduser().read_text()
+    if key is not None:
+        key = Secret.literal(str(_pem(key.reveal())))
+    return replace(ssh, known_hosts=hosts, private_key=key)
+
+
+def _pem(text: str | None) -> str | None:
+    """A key or certificate as text, where it is the path of one."""
+    if text is None or "-----BEGIN" in text:
+        return text
+    path = Path(text).expanduser()
+    return path.read_text() if path.is_file() else text

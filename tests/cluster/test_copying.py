@@ -1,0 +1,364 @@
+"""Snapshots whose chunks are copied by the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from streams_engine import State, Stream
+from streams_engine.cluster import worker
+from streams_engine.errors import SnapshotLost
+from streams_engine.testing.servers import Server
+from tests.e2e.halting import SECONDS, big, cut_small, equal, records
+from tests.e2e.logged import caught_up, prepared, shown, write
+from tests.e2e.moving import SECRET_ROW, End, account, refused
+
+from .conftest import WORKERS, processes, until
+
+ROWS = 20_000
+WIDE = 16_000
+"""Rows of 2 kB."""
+ROUTES = [("mariadb", "pg18"), ("pg18", "mysql9"), ("mysql9", "mariadb"), ("pg15", "pg18")]
+
+
+@pytest.fixture
+def workers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process copies no chunk itself."""
+
+    def fail(*_: Any) -> bool:
+        raise AssertionError("a chunk was copied by the process that runs the stream")
+
+    monkeypatch.setattr("streams_engine.runtime.runner.ChunkCopy.copy", fail)
+
+
+@pytest.fixture
+def ends(request: pytest.FixtureRequest, database: Any) -> tuple[End, End]:
+    """Two empty databases."""
+    servers: list[Server] = [request.getfixturevalue(name) for name in request.param]
+    source, target = (End(server, database(server)) for server in servers)
+    return source, target
+
+
+def between(*routes: tuple[str, str]) -> pytest.MarkDecorator:
+    """The servers of `ends`, by their fixtures' names."""
+    return pytest.mark.parametrize("ends", routes, indirect=True, ids="-".join)
+
+
+@contextmanager
+def locked(end: End, table: str) -> Iterator[Callable[[], None]]:
+    """A table that nobody can write to until the block, or its lock, ends."""
+    with closing(end.server.connect(end.database)) as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        yield lambda: cursor.execute("COMMIT")
+
+
+def wide(source: End, target: End) -> None:
+    """A table of one chunk that fits into no socket's buffer, there and, empty, here."""
+    for end in (source, target):
+        end.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    text = "(SELECT string_agg(md5((i * 64 + j)::text), '') FROM generate_series(1, 64) j)"
+    source.run(f"INSERT INTO t SELECT i, {text} FROM generate_series(1, {WIDE}) i", "ANALYZE t")
+
+
+@contextmanager
+def held_at_a_row(target: End) -> Iterator[Callable[[], None]]:
+    """A row in the middle of `wide` that is not inserted before the block, or its lock, ends."""
+    target.run(
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$",
+        f"CREATE TRIGGER hold BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = {WIDE // 4})"
+        " EXECUTE FUNCTION hold()",
+    )
+    with closing(target.server.connect(target.database)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_advisory_lock(7)")
+        yield lambda: cursor.execute("SELECT pg_advisory_unlock(7)")
+
+
+def stuck(target: End) -> bool:
+    """Whether a worker stands at the row of `held_at_a_row`."""
+    query = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    return bool(target.rows(query))
+
+
+def count(end: End) -> int:
+    """The rows of a table."""
+    return int(end.rows("SELECT count(*) FROM t")[0][0])
+
+
+def digest(end: End) -> list[tuple[Any, ...]]:
+    """The rows of `wide`, summed by the server."""
+    return end.rows("SELECT count(*), md5(string_agg(id || v, ',' ORDER BY id)) FROM t")
+
+
+def waiting(end: End, table: str) -> list[int]:
+    """The sessions that wait for a lock on a table."""
+    query = f"SELECT pid FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+    return [row[0] for row in end.rows(query)]
+
+
+def heard(client: Client, word: str) -> bool:
+    """Whether every worker with a seat has heard a word."""
+
+    def words() -> list[str]:
+        return [str(seat._word) for seat in worker._seats.values()]
+
+    return all(found == [word] for found in client.run(words).values())
+
+
+def seats(client: Client) -> int:
+    """How many seats the workers still have."""
+
+    def count() -> int:
+        return len(worker._seats) + len(worker._keys)
+
+    return sum(client.run(count).values())
+
+
+@between(*ROUTES)
+def test_the_workers_copy_and_the_target_is_equal(
+    ends: tuple[End, End],
+    client: Client,
+    workers_alone: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = ends
+    cut_small(monkeypatch)
+    big(source, rows=ROWS)
+    big(source, "keyless", rows=5000, key=False)
+    stats = Stream(source.url, target.url, executor=client.get_executor()).run()
+    assert stats.state == State.FINISHED
+    assert stats.rows == stats.source.counter == ROWS + 5000
+    assert [table.phase for table in stats.tables] == ["done", "done"]
+    equal(source, target, "t", "keyless")
+    if target.server.kind == "postgresql":
+        assert records(target) == []
+    assert seats(client) == 0
+
+
+@between(("pg18", "pg15"), ("mariadb", "pg15"))
+def test_a_worker_killed_in_mid_chunk_is_replaced_and_its_chunk_counts_once(
+    ends: tuple[End, End],
+    client: Client,
+    workers_alone: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = ends
+    cut_small(monkeypatch)
+    for end in ends:
+        big(end, rows=ROWS if end is source else 0)
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, locked(target, "t") as release:
+        stream.start()
+        until(lambda: len(waiting(target, "t")) == WORKERS)
+        os.kill(next(iter(processes(client).values())), signal.SIGKILL)
+        until(lambda: len(waiting(target, "t")) < WORKERS)
+        release()
+        assert stream.wait(timeout=SECONDS) is State.FINISHED, stream.error
+    assert stream.stats().rows == ROWS
+    equal(source, target, "t")
+
+
+@between(("mysql9", "pg18"))
+def test_views_that_are_lost_with_all_workers_are_said_and_a_new_start_finishes(
+    ends: tuple[End, End], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = ends
+    cut_small(monkeypatch)
+    for end in ends:
+        big(end, rows=ROWS if end is source else 0)
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, locked(target, "t") as release:
+        stream.start()
+        until(lambda: len(waiting(target, "t")) == WORKERS)
+        for process in processes(client).values():
+            os.kill(process, signal.SIGKILL)
+        assert stream.wait(timeout=SECONDS) is State.FAILED
+        release()
+    assert isinstance(stream.error, SnapshotLost)
+    client.wait_for_workers(WORKERS, timeout=SECONDS)
+    again = Stream(source.url, target.url, executor=client)
+    assert again.run().state == State.FINISHED
+    equal(source, target, "t")
+
+
+@between(("pg18", "pg15"))
+def test_a_pause_holds_the_workers_in_mid_chunk(
+    ends: tuple[End, End], client: Client, workers_alone: None
+) -> None:
+    source, target = ends
+    wide(source, target)
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, held_at_a_row(target) as release:
+        stream.start()
+        until(lambda: stuck(target))
+        stream.pause()
+        until(lambda: heard(client, "hold"))
+        assert stream.state is State.RUNNING
+        release()
+        assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
+        there = count(target)
+        assert 0 < there < WIDE
+        assert stream.stats().rows == there
+        stream.resume()
+        assert stream.wait(timeout=SECONDS) is State.FINISHED, stream.error
+    assert stream.stats().rows == WIDE
+    assert digest(target) == digest(source)
+
+
+@between(("pg18", "pg15"))
+def test_a_stop_cuts_a_chunk_and_the_next_run_goes_on_there(
+    ends: tuple[End, End], client: Client, workers_alone: None
+) -> None:
+    source, target = ends
+    wide(source, target)
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, held_at_a_row(target) as release:
+        stream.start()
+        until(lambda: stuck(target))
+        stream.stop()
+        until(lambda: heard(client, "end"))
+        release()
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
+    there = count(target)
+    assert 0 < there < WIDE
+    assert stream.stats().rows == there
+    stats = Stream(source.url, target.url, executor=client).run()
+    assert (stats.state, stats.rows) == (State.FINISHED, WIDE - there)
+    assert digest(target) == digest(source)
+
+
+@between(("pg18", "pg15"))
+def test_a_forced_stop_leaves_nothing_half_done(
+    ends: tuple[End, End], client: Client, workers_alone: None
+) -> None:
+    source, target = ends
+    for end in ends:
+        big(end, rows=ROWS if end is source else 0)
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, locked(target, "t"):
+        stream.start()
+        until(lambda: len(waiting(target, "t")) == 1)
+        stream.stop(force=True)
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
+        until(lambda: not waiting(target, "t"))
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+    assert seats(client) == 0
+
+
+@between(("pg18", "mariadb"))
+def test_a_limit_of_events_is_exact(
+    ends: tuple[End, End],
+    client: Client,
+    workers_alone: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = ends
+    cut_small(monkeypatch)
+    big(source, rows=ROWS)
+    options = {"limits": {"numberOfEvents": 7777}, "executor": client}
+    stats = Stream(source.url, target.url, **options).run()
+    assert (stats.state, stats.rows) == (State.EVENT_LIMIT_REACHED, 7777)
+    assert target.rows("SELECT count(*) FROM t") == [(7777,)]
+    stats = Stream(source.url, target.url, **options).run()
+    assert (stats.state, stats.rows) == (State.EVENT_LIMIT_REACHED, 7777)
+    assert Stream(source.url, target.url, executor=client).run().rows == ROWS - 2 * 7777
+    equal(source, target, "t")
+
+
+@pytest.mark.parametrize(
+    "ends", [("mysql9", "pg18"), ("pg18", "mysql9")], indirect=True, ids="-".join
+)
+def test_a_refused_row_is_the_stream_s_error_and_is_set_aside_where_wanted(
+    ends: tuple[End, End],
+    client: Client,
+    workers_alone: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, target = ends
+    source.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(40))")
+    source.run(f"INSERT INTO t VALUES (1, 'a'), (2, '{SECRET_ROW}')")
+    target.run(
+        f"CREATE TABLE t (id int PRIMARY KEY, v varchar(40), CHECK (v <> '{SECRET_ROW}'))"
+    )
+    stats = Stream(source.url, target.url, on_error="quarantine", executor=client).run()
+    assert (stats.rows, stats.target.failed_counter) == (1, 1)
+    target.run("DELETE FROM t")
+    refused(caplog, source, target, "ROW_REJECTED", "t", executor=client)
+
+
+@between(("mariadb", "pg18"))
+def test_a_view_that_cannot_be_shared_is_read_here_and_that_is_said(
+    ends: tuple[End, End], client: Client
+) -> None:
+    source, target = ends
+    big(source, rows=ROWS)
+    grant = f"GRANT SELECT ON {source.database}.* TO {{who}}"
+    with account(source.server, "reader", "pw", grant) as url:
+        stats = Stream(url + source.database, target.url, executor=client).run()
+    assert stats.state == State.FINISHED
+    assert "one-reader" in {finding.code for finding in stats.findings}
+    equal(source, target, "t")
+
+
+@pytest.mark.parametrize("kind", ["mysql9", "pg18"])
+def test_a_cdc_is_loaded_by_the_workers_and_followed_from_their_view(
+    kind: str,
+    request: pytest.FixtureRequest,
+    pg15: Server,
+    database: Any,
+    client: Client,
+    workers_alone: None,
+) -> None:
+    target = End(pg15, database(pg15))
+    with prepared(request.getfixturevalue(kind), database) as source:
+        stream = Stream(
+            source.url, target.url, mode="cdc", name="life", tables=["t", "bag"], executor=client
+        )
+        with stream:
+            stream.start()
+            caught_up(stream)
+            write(source, 7)
+            caught_up(stream)
+            assert shown(source) == shown(target)
+
+
+@between(("pg18", "mysql9"))
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_files_are_written_and_read_by_the_workers(
+    ends: tuple[End, End],
+    form: str,
+    tmp_path: Path,
+    local: LocalCluster,
+    workers_alone: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = ends
+    cut_small(monkeypatch)
+    big(source, rows=ROWS)
+    folder = f"file://{tmp_path}/out?format={form}"
+    executor = {"dask": local.scheduler_address}
+    written = Stream(source.url, folder, executor=executor).run()
+    assert (written.state, written.rows) == (State.FINISHED, ROWS)
+    Stream(folder, target.url, executor=executor).run()
+    equal(source, target, "t")
+
+
+def test_the_same_stream_without_the_cluster_goes_on_from_what_its_workers_left(
+    pg18: Server, database: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_small(monkeypatch)
+    source, target = End(pg18, database(pg18)), End(pg18, database(pg18))
+    big(source, rows=ROWS)
+    limits = {"numberOfEvents": 5000}
+    Stream(source.url, target.url, executor=client, limits=limits).run()
+    assert Stream(source.url, target.url).run().rows == ROWS - 5000
+    equal(source, target, "t")
