@@ -32,8 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "schema": {"errors", "model", "config", "protocols"},
     "runtime": {"errors", "lifecycle", "model", "changes", "config", "protocols", "sharing",
                 "stats", "schema", "bundles", "faults"},
-    "adapters": {"errors", "model", "changes", "config", "protocols", "schema", "sharing", "bundles",
-                 "isolating", "cutting", "exploring"},
+    "adapters": {"errors", "model", "changes", "config", "protocols", "schema", "sharing",
+                 "bundles", "isolating", "cutting", "exploring"},
     "testing": {"errors", "model", "changes", "protocols", "schema", "bundles"},
 }  # fmt: skip
 """What each part may import beside itself; who is not named here composes and may import all."""
