@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
+from e2e.halting import SECONDS, big, cut_small, equal, records
+from e2e.logged import caught_up, prepared, shown, write
+from e2e.moving import SECRET_ROW, End, account, refused
 
 from streams_engine import State, Stream
 from streams_engine.cluster import worker
 from streams_engine.errors import SnapshotLost
 from streams_engine.testing.servers import Server
-from tests.e2e.halting import SECONDS, big, cut_small, equal, records
-from tests.e2e.logged import caught_up, prepared, shown, write
-from tests.e2e.moving import SECRET_ROW, End, account, refused
 
 from .conftest import WORKERS, processes, until
 
@@ -286,9 +286,7 @@ def test_a_refused_row_is_the_stream_s_error_and_is_set_aside_where_wanted(
     source, target = ends
     source.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(40))")
     source.run(f"INSERT INTO t VALUES (1, 'a'), (2, '{SECRET_ROW}')")
-    target.run(
-        f"CREATE TABLE t (id int PRIMARY KEY, v varchar(40), CHECK (v <> '{SECRET_ROW}'))"
-    )
+    target.run(f"CREATE TABLE t (id int PRIMARY KEY, v varchar(40), CHECK (v <> '{SECRET_ROW}'))")
     stats = Stream(source.url, target.url, on_error="quarantine", executor=client).run()
     assert (stats.rows, stats.target.failed_counter) == (1, 1)
     target.run("DELETE FROM t")
