@@ -93,7 +93,8 @@ def test_a_cancel_ends_the_rows(connection: psycopg.Connection, read: Any) -> No
 def test_a_lost_connection_is_an_operational_error(
     pg_server: Server, connection: psycopg.Connection, read: Any
 ) -> None:
-    rows = read(connection, MANY, 4096)
+    more_than_lies_between = "SELECT repeat('x', 1000) FROM generate_series(1, 50000)"
+    rows = read(connection, more_than_lies_between, 4096)
     next(rows)
     with closing(pg_server.connect()) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
