@@ -1,0 +1,74 @@
+"""A bucket as either end, read and written by the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from distributed import Client
+from e2e.halting import big, cut_small, equal
+from e2e.moving import End
+from moto.server import ThreadedMotoServer
+
+from streams_engine import State, Stream
+from streams_engine.testing.servers import Server
+
+from .test_copying import workers_alone
+
+__all__ = ["workers_alone"]
+
+KEYS = {"accessKey": "the-key", "secretKey": "the-s3cret"}
+ROWS = 10_000
+
+
+@pytest.fixture
+def bucket() -> Iterator[dict[str, Any]]:
+    """The document of an empty bucket of a private S3."""
+    moto = ThreadedMotoServer(port=0)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1",
+        aws_access_key_id=KEYS["accessKey"], aws_secret_access_key=KEYS["secretKey"],
+    )  # fmt: skip
+    client.create_bucket(Bucket="box")
+    client.close()
+    s3 = {"region": "us-east-1", "endpoint": endpoint, "credentials": KEYS}
+    yield {"type": "files", "spec": {"s3": {**s3, "scope": {"bucket": "box"}}}}
+    moto.stop()
+
+
+def test_a_table_goes_through_a_bucket(
+    pg18: Server,
+    mysql9: Server,
+    database: Any,
+    bucket: dict[str, Any],
+    client: Client,
+    workers_alone: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cut_small(monkeypatch)
+    source, target = End(pg18, database(pg18)), End(mysql9, database(mysql9))
+    big(source, rows=ROWS)
+    up = {
+        "mode": "convert",
+        "source": {"connections": [{"connection": source.url}]},
+        "target": {
+            "connection": bucket,
+            "spec": {"s3": {"fileFormat": "parquet", "upload": {"bucket": "box"}}},
+        },
+        "options": {"executor": client},
+    }
+    down = {
+        "mode": "convert",
+        "source": {"connections": [{"connection": bucket}]},
+        "target": {"connection": target.url},
+        "options": {"executor": client},
+    }
+    for document in (up, down):
+        stats = Stream.from_config(document).run()
+        assert (stats.state, stats.rows) == (State.FINISHED, ROWS)
+    equal(source, target, "t")
