@@ -11,8 +11,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TookTooLong
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -33,7 +31,7 @@ from streams_engine.errors import (
     StreamsError,
 )
 from streams_engine.runtime.carrying import Flight
-from streams_engine.runtime.control import Control
+from streams_engine.runtime.control import Control, Word
 from streams_engine.runtime.fenced import Report
 from streams_engine.runtime.portions import ChunkTask
 from streams_engine.sharing import Ticket
@@ -46,6 +44,10 @@ JOIN_SECONDS = 5
 ANSWER_SECONDS = 60
 BEAT_SECONDS = 5
 """So often the workers hear that the run is alive; see `worker.LEASE_SECONDS`."""
+LEAVE_SECONDS = 10
+"""A worker that gives its seat up later ends the view all the same."""
+DROP_SECONDS = 10
+"""So long a forced stop waits for a worker to give its chunk up."""
 WORKERLESS_SECONDS = 60
 """So long a cluster may be without workers: a nanny starts a killed one again."""
 
@@ -68,10 +70,10 @@ class DaskCluster:
         """Seats on all workers. Raises `ConfigError` where one lacks the library, and what
         keeps a worker from opening both ends."""
         with self._client() as (client, options):
-            seats = DaskSeats(client, options, self._config, self._limit)
+            seats = DaskSeats(client, options, self._config, self._limit, control)
             try:
                 seats.open()
-                with seats.watching(control):
+                with seats.watching():
                     yield seats
             finally:
                 seats.close()
@@ -100,7 +102,12 @@ class DaskSeats:
     """One run's seats; see `runtime.carrying.Seats`."""
 
     def __init__(
-        self, client: Client, options: Mapping[str, Any], config: StreamConfig, limit: int | None
+        self,
+        client: Client,
+        options: Mapping[str, Any],
+        config: StreamConfig,
+        limit: int | None,
+        control: Control,
     ) -> None:
         self._client = client
         self._options = dict(options)
@@ -108,11 +115,11 @@ class DaskSeats:
         self._key = new_key()
         self._config = seal(self._key, config)
         self._limit = limit
+        self._control = control
         self._tickets: dict[str, Ticket] = {}
         self._seated: set[str] = set()
         self._seating = threading.Lock()
         self._flights: dict[str, queue.SimpleQueue[Report | None]] = {}
-        self._calls = ThreadPoolExecutor(4, thread_name_prefix="streams-engine-cluster")
         self._closed = threading.Event()
         self.slots = 0
 
@@ -120,10 +127,13 @@ class DaskSeats:
 
     def open(self) -> None:
         """Seat every worker that is there."""
-        self._client.subscribe_topic(self._run, self._heard)
+        try:
+            self._client.subscribe_topic(self._run, self._heard)
+            with contextlib.suppress(TimeoutError):
+                self._client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+        except Exception as error:
+            raise _lost(error) from None
         wanted = self._options.get("workers")
-        with contextlib.suppress(TimeoutError):
-            self._client.wait_for_workers(1, timeout=ANSWER_SECONDS)
         there = self._alive() if wanted is None else {wanted} if isinstance(wanted, str) else wanted
         if not there:
             raise ConnectionFailed(
@@ -166,10 +176,9 @@ class DaskSeats:
             return
         self._closed.set()
         with contextlib.suppress(StreamsError):
-            self._ask(worker.leave, workers=None, seconds=10, strict=False)
+            self._ask(worker.leave, workers=None, seconds=LEAVE_SECONDS, strict=False)
         with contextlib.suppress(Exception):
             self._client.unsubscribe_topic(self._run)
-        self._calls.shutdown(wait=False)
 
     def _ask(
         self,
@@ -180,24 +189,23 @@ class DaskSeats:
         strict: bool = True,
     ) -> Mapping[str, Any]:
         """Call a function on workers, outside of their tasks. ``strict``: all must answer."""
-        call = self._calls.submit(
-            self._client.run,
-            what,
-            self._run,
-            *arguments,
-            workers=None if workers is None else list(workers),
-            on_error="return",
-        )
         try:
-            answers: Mapping[str, Any] = call.result(seconds)
-        except TookTooLong:
+            answers: Mapping[str, Any] = self._client.run(
+                what,
+                self._run,
+                *arguments,
+                workers=None if workers is None else list(workers),
+                on_error="return",
+                callback_timeout=seconds,
+            )
+        except TimeoutError:
             if not strict:
                 return {}
             raise LockTimeout(
                 f"{PATH}: not every worker answered within {seconds} seconds.",
                 remedy="Look at the workers, and at their ways to the databases.",
             ) from None
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:
             raise _lost(error) from None
         for address, answer in answers.items() if strict else ():
             if isinstance(answer, BaseException):
@@ -207,10 +215,10 @@ class DaskSeats:
     # What the run's control says
 
     @contextmanager
-    def watching(self, control: Control) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         """The workers hear what they are to do, and that the run is alive."""
         watch = threading.Thread(
-            target=self._watch, args=(control,), name="streams-engine-cluster-watch", daemon=True
+            target=self._watch, name="streams-engine-cluster-watch", daemon=True
         )
         watch.start()
         try:
@@ -219,10 +227,10 @@ class DaskSeats:
             self.close()
             watch.join()
 
-    def _watch(self, control: Control) -> None:
-        said, at = control.word, time.monotonic()
+    def _watch(self) -> None:
+        said, at = self._control.word, time.monotonic()
         while not self._closed.is_set():
-            word = control.watch(said, 0.2)
+            word = self._control.watch(said, 0.2)
             if word is not said or time.monotonic() - at > BEAT_SECONDS:
                 said, at = word, time.monotonic()
                 with contextlib.suppress(StreamsError):
@@ -247,8 +255,8 @@ class DaskSeats:
         future = self._submit(name, sealed)
         try:
             future.add_done_callback(lambda _: landed.put(None))
-            yield from self._reports(landed)
-            return _result(future, task)
+            landed_there = yield from self._reports(landed)
+            return _result(future, task) if landed_there else seal(self._key, Report(name))
         finally:
             self._flights.pop(name, None)
             future.release()
@@ -269,17 +277,30 @@ class DaskSeats:
         """Workers that come now can still join every view."""
         return all(ticket.late for ticket in self._tickets.values())
 
-    def _reports(self, landed: queue.SimpleQueue[Report | None]) -> Iterator[Report]:
-        """Reports until the flight has ended. Raises where nobody is left to end it."""
-        alone = 0.0
+    def _reports(self, landed: queue.SimpleQueue[Report | None]) -> Generator[Report, None, bool]:
+        """Reports until the flight has ended. False where it is not waited for any longer.
+
+        Raises where nobody is left to end it. While the cluster is busy with others a flight
+        waits for its turn there: it obeys the run's control here.
+        """
+        alone, begun, dropped = 0.0, False, 0.0
         while True:
             try:
                 report = landed.get(timeout=1)
             except queue.Empty:
                 alone = self._alone(alone)
+                word = self._control.word
+                dropped = dropped or (time.monotonic() if word is Word.DROP else 0.0)
+                if dropped and time.monotonic() - dropped > DROP_SECONDS:
+                    return False
+                if not begun and word in (Word.END, Word.DROP):
+                    return False
+                if not begun and word is Word.HOLD:
+                    yield Report("", holding=True)
                 continue
             if report is None:
-                return
+                return True
+            begun = True
             yield report
 
     def _alone(self, since: float) -> float:
@@ -288,11 +309,7 @@ class DaskSeats:
             raise _lost(OSError())
         alive = self._alive()
         if not self._late and not alive & self._seated:
-            raise SnapshotLost(
-                "Every worker that had joined the source's view is lost, and nobody can join it "
-                "any more.",
-                remedy="Start the stream again: it continues from its checkpoint.",
-            )
+            raise _unjoined()
         if alive:
             return 0.0
         since = since or time.monotonic()
@@ -304,13 +321,26 @@ class DaskSeats:
         return since
 
     def _admit(self, address: str) -> None:
-        """Seat a worker that came later, or came back."""
+        """Seat a worker that came later, or came back.
+
+        Raises `SnapshotLost` where it cannot join any more, and no other worker has.
+        """
         with self._seating:
-            if self._late and address in self._alive():
+            if not self._late:  # another process at the address of the one that had joined
+                self._seated.discard(address)
+                if not self._seated:
+                    raise _unjoined()
+            elif address in self._alive():
                 self._seat([address])
 
     def _alive(self) -> set[str]:
-        return set(self._client.scheduler_info(n_workers=-1)["workers"])
+        """The workers' addresses. Raises `ConnectionFailed` where the scheduler is silent."""
+        scheduler: Any = self._client.scheduler
+        try:
+            ask = scheduler.ncores
+            return set(self._client.sync(ask, workers=None, callback_timeout=ANSWER_SECONDS))
+        except Exception as error:
+            raise _lost(error) from None
 
     def _heard(self, event: tuple[Any, Any]) -> None:
         name, sealed = event[1]
@@ -335,6 +365,13 @@ def _result(future: Any, task: ChunkTask) -> Any:
         raise _lost(error) from None
 
 
+def _unjoined() -> SnapshotLost:
+    return SnapshotLost(
+        "Every worker that had joined the source's view is lost, and nobody can join it any more.",
+        remedy="Start the stream again: it continues from its checkpoint.",
+    )
+
+
 def _lost(error: BaseException) -> ConnectionFailed:
     return ConnectionFailed(
         f"The Dask cluster is lost ({type(error).__name__}).",
@@ -349,7 +386,10 @@ def _refusal(address: str, error: BaseException) -> StreamsError:
         error.message = f"worker {address}: {error.message}"
         return error
     if isinstance(error, OSError):
-        return ConnectionFailed(f"{PATH}: worker {address} does not answer.")
+        return ConnectionFailed(
+            f"{PATH}: worker {address} does not answer.",
+            remedy="Look whether it is there still, and start the stream again.",
+        )
     return ConfigError(
         f"{PATH}: worker {address} cannot take part ({type(error).__name__}).",
         path=PATH,

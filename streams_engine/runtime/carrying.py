@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from streams_engine.errors import FencedOff
@@ -107,8 +107,13 @@ class Ledger:
         if report.number <= seen.number:
             return
         self._count_read(report, seen)
+        # Where a portion cannot be settled, what came before it was counted all the same.
+        seen = replace(report, number=seen.number, portions=seen.portions)
+        self._seen[report.attempt] = seen
         for portion in report.portions[len(seen.portions) :]:
             self._settle(portion)
+            seen = replace(seen, portions=(*seen.portions, portion))
+            self._seen[report.attempt] = seen
         self._advance(report.found)
         self._seen[report.attempt] = report
 

@@ -114,7 +114,7 @@ class FencedCopy:
                 try:
                     return attempt.note(finished=self._copy(left, control, attempt))
                 except FencedOff:
-                    left = self._left(task, attempt)
+                    left = self._left(task, control, attempt)
         except StreamsError as error:
             return attempt.note(error=error)
         except Exception as fault:
@@ -145,8 +145,11 @@ class FencedCopy:
         )
         return copy.copy(task)
 
-    def _left(self, task: ChunkTask, attempt: Attempt) -> ChunkTask | None:
-        """What others have left of the chunk. Raises `FencedOff` where the run is not ours."""
+    def _left(self, task: ChunkTask, control: Control, attempt: Attempt) -> ChunkTask | None:
+        """What others have left of the chunk; what they wrote counts towards a limit.
+
+        Raises `FencedOff` where the run is not ours.
+        """
         records = self.load_state(self.stream)
         key, run = self.run
         if records.get(key) != run:
@@ -156,6 +159,10 @@ class FencedCopy:
                 remedy="Nothing is to be done: what it read is not written.",
             )
         record = records.get(chunk_key(task.chunk))
+        written = [task.before, attempt.report.found]
+        written += [portion.record for portion in attempt.report.portions]
+        known = max(_rows(one) for one in written)
+        control.reserve(max(0, _rows(record) - known))
         attempt.note(found=record)
         return rest_of(task, record)
 
@@ -177,6 +184,10 @@ def rest_of(task: ChunkTask, record: Record | None) -> ChunkTask | None:
         )
     load = replace(task.load, freeze=task.load.freeze and record is None)
     return replace(task, chunk=chunk, load=load, before=record)
+
+
+def _rows(record: Record | None) -> int:
+    return 0 if record is None else int(record["rows"])
 
 
 def plain(record: Record) -> Record:

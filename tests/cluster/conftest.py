@@ -16,7 +16,7 @@ WORKERS = 2
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalCluster]:
     """Two workers of one thread each, and a nanny that starts a killed one again."""
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
 
 

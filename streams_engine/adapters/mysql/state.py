@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 
-from streams_engine.adapters.mysql.connect import translating
+from streams_engine.adapters.mysql.connect import is_mariadb, translating
 from streams_engine.adapters.mysql.selecting import quote
 from streams_engine.errors import FencedOff, TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
@@ -28,6 +28,9 @@ DATABASE = "streams_engine"
 NO_TABLE = (1146, 1049)
 BUSY = (1044, 1142, 1205)
 """No right to lock; or a lock that others hold."""
+
+HELD = (1205, 3572)
+"""A lock that others hold is not waited for: MariaDB's word for it, and MySQL's."""
 
 TRIES = 5
 
@@ -188,10 +191,19 @@ class StateTable:
             )
 
     def demand_run(self, connection: Any, stream: str, fence: Fence) -> None:
-        """Raise `FencedOff` where the stream was started anew; until the commit it cannot be."""
+        """Raise `FencedOff` where the stream was started anew; until the commit it cannot be.
+
+        Whoever changes the run's record starts it anew, and may be waiting for us: no waiting.
+        """
         key, document = fence.run
+        how = f"{'LOCK IN SHARE MODE' if is_mariadb(connection) else 'FOR SHARE'} NOWAIT"
+        found = None
         with translating("looking for the run"), connection.cursor() as cursor:
-            found = self._locked(cursor, stream, key, "LOCK IN SHARE MODE")
+            try:
+                found = self._locked(cursor, stream, key, how)
+            except pymysql.MySQLError as error:
+                if error.args[0] not in HELD:
+                    raise
         if found != document:
             raise FencedOff(
                 f"The stream '{stream}' was started anew, and this worker is of an earlier start.",

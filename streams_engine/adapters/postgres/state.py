@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -226,12 +227,20 @@ class StateTable:
             )
 
     def demand_run(self, connection: psycopg.Connection, stream: str, fence: Fence) -> None:
-        """Raise `FencedOff` where the stream was started anew; until the commit it cannot be."""
+        """Raise `FencedOff` where the stream was started anew; until the commit it cannot be.
+
+        Whoever changes the run's record starts it anew, and may be waiting for us: no waiting.
+        """
         key, document = fence.run
         query = sql.SQL(
-            "SELECT 1 FROM {} WHERE stream = %s AND key = %s AND document = %s::jsonb FOR SHARE"
+            "SELECT 1 FROM {} WHERE stream = %s AND key = %s AND document = %s::jsonb"
+            " FOR SHARE NOWAIT"
         ).format(self._state)
-        with translating("looking for the run"):
+        row = None
+        with (
+            translating("looking for the run"),
+            contextlib.suppress(psycopg.errors.LockNotAvailable),
+        ):
             row = connection.execute(query, (stream, key, json.dumps(document))).fetchone()
         if row is None:
             raise FencedOff(

@@ -1,0 +1,219 @@
+"""Workers that hang, come back at the same address, or are given up; a cluster that is busy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from streams_engine import State, Stream
+from streams_engine.cluster import dask, worker
+from streams_engine.errors import LockTimeout, SnapshotLost
+from streams_engine.testing.servers import Server
+from tests.e2e.halting import SECONDS, big, equal
+from tests.e2e.moving import End
+
+from .conftest import processes, until
+from .test_copying import ROWS, between, ends, locked, seats, waiting
+
+__all__ = ["ends"]
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[Callable[[], None]]:
+    """A process that does nothing until the block, or its stop, ends."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield lambda: os.kill(process, signal.SIGCONT)
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def busy(client: Client, folder: Path) -> Iterator[None]:
+    """The cluster's threads do other people's work."""
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+
+    def work(pipe: Path) -> str:
+        return pipe.read_text()  # once somebody writes
+
+    there = processes(client)
+    tasks = [client.submit(work, pipe, pure=False, workers=[address]) for address in there]
+    until(lambda: sum(map(len, client.processing().values())) == len(tasks))
+    try:
+        yield
+    finally:
+        pipe.write_text("")
+        client.gather(tasks)
+
+
+def sessions(end: End) -> int:
+    """Sessions at a MySQL source that hold locks against DDL."""
+    query = (
+        "SELECT COUNT(DISTINCT t.trx_mysql_thread_id) FROM information_schema.innodb_trx t"
+        f" JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id"
+        f" WHERE p.db = '{end.database}'"
+    )
+    return int(end.rows(query)[0][0])
+
+
+@between(("pg18", "pg15"))
+def test_beats_go_on_while_one_worker_hangs(
+    ends: tuple[End, End], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = ends
+    monkeypatch.setattr(dask, "BEAT_SECONDS", 0.3)
+    for end in ends:
+        big(end, rows=ROWS if end is source else 0)
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, locked(target, "t") as release:
+        stream.start()
+        until(lambda: len(waiting(target, "t")) == 1)
+        there = processes(client)
+        first, second = there
+        with stopped(there[first]):
+
+            def age() -> float:
+                found = client.run(
+                    lambda: [time.monotonic() - seat._heard for seat in worker._seats.values()],
+                    workers=[second],
+                )
+                return float(found[second][0])
+
+            end = time.monotonic() + 4
+            while time.monotonic() < end:
+                assert age() < 2
+        release()
+        assert stream.wait(timeout=SECONDS) is State.FINISHED, stream.error
+    equal(source, target)
+
+
+@pytest.mark.parametrize("word", ["pause", "stop", "force"])
+@between(("pg18", "pg15"))
+def test_a_chunk_that_waits_for_a_busy_cluster_pauses_and_ends(
+    ends: tuple[End, End], client: Client, tmp_path: Path, word: str
+) -> None:
+    source, target = ends
+    big(source, rows=ROWS)
+    stream = Stream(source.url, target.url, executor=client)
+    with busy(client, tmp_path), stream:
+        stream.start()
+        until(lambda: stream.stats().phase == "copying")
+        if word == "pause":
+            stream.pause()
+            assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
+            stream.resume()
+        stream.stop(force=word == "force")
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
+    assert target.rows("SELECT count(*) FROM t") == [(0,)]
+
+
+def test_several_workers_of_one_process_have_a_seat_each(pg18: Server, database: Any) -> None:
+    source, target = (End(pg18, database(pg18)) for _ in range(2))
+    for end in (source, target):
+        big(end, rows=ROWS if end is source else 0)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=4, processes=False, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        stream = Stream(source.url, target.url, executor=client)
+        with stream, locked(target, "t") as release:
+            stream.start()
+            until(lambda: len(waiting(target, "t")) == 1)
+            assert len(worker._seats) == 2
+            release()
+            assert stream.wait(timeout=SECONDS) is State.FINISHED, stream.error
+        assert not worker._seats and not worker._keys
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()"
+        until(lambda: not any(end.rows(query.format(end.database)) for end in (source, target)))
+    equal(source, target)
+
+
+@between(("mysql9", "pg18"))
+def test_a_worker_that_hangs_while_writers_wait_is_said_and_joins_nothing_later(
+    ends: tuple[End, End], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = ends
+    big(source, rows=1000)
+    monkeypatch.setattr(dask, "JOIN_SECONDS", 1)
+    plain = dask.DaskSeats.join
+    with ExitStack() as stack:
+
+        def join(*arguments: Any) -> None:
+            stack.enter_context(stopped(next(iter(processes(client).values()))))
+            plain(*arguments)
+
+        monkeypatch.setattr(dask.DaskSeats, "join", join)
+        monkeypatch.setattr(dask, "LEAVE_SECONDS", 1)
+        with pytest.raises(LockTimeout) as caught:
+            Stream(source.url, target.url, executor=client).run()
+        assert caught.value.remedy
+        source.run("INSERT INTO t (id) VALUES (1)")
+    until(lambda: seats(client) == 0)
+    until(lambda: sessions(source) == 0)
+    source.run("SET SESSION lock_wait_timeout = 5", "ALTER TABLE t ADD COLUMN more int")
+
+
+def test_a_worker_that_comes_back_at_its_address_is_not_asked_for_a_view_it_cannot_join(
+    mysql9: Server, pg18: Server, database: Any
+) -> None:
+    source, target = End(mysql9, database(mysql9)), End(pg18, database(pg18))
+    for end in (source, target):
+        big(end, rows=ROWS if end is source else 0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, worker_port=port, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(1, timeout=SECONDS)
+        stream = Stream(source.url, target.url, executor=client)
+        with stream, locked(target, "t") as release:
+            stream.start()
+            until(lambda: len(waiting(target, "t")) == 1)
+            [(address, process)] = processes(client).items()
+            assert address.endswith(f":{port}")
+            os.kill(process, signal.SIGKILL)
+            assert stream.wait(timeout=SECONDS) is State.FAILED
+            release()
+        assert isinstance(stream.error, SnapshotLost)
+
+
+@between(("pg18", "pg15"))
+def test_seats_that_were_given_up_unheard_are_taken_again(
+    ends: tuple[End, End], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = ends
+    monkeypatch.setattr(dask, "BEAT_SECONDS", 1000)
+    for end in ends:
+        big(end, rows=ROWS if end is source else 0)
+
+    def lease(seconds: int) -> None:
+        worker.LEASE_SECONDS = seconds
+
+    stream = Stream(source.url, target.url, executor=client)
+    with stream, locked(target, "t") as release:
+        stream.start()
+        until(lambda: len(waiting(target, "t")) == 1)
+        [first] = waiting(target, "t")
+        client.run(lease, 0)
+        until(lambda: first not in waiting(target, "t"))
+        client.run(lease, 60)
+        release()
+        assert stream.wait(timeout=SECONDS) is State.FINISHED, stream.error
+    assert stream.stats().rows == ROWS
+    equal(source, target)
+    assert seats(client) == 0
