@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -22,13 +22,12 @@ from streams_engine.adapters.files.appending import FilesWriter
 from streams_engine.adapters.files.change_layout import Layout
 from streams_engine.adapters.files.encoders import (
     COMPRESSIONS,
-    Encoder,
     encoder,
     ending,
-    normalised,
     written_columns,
 )
 from streams_engine.adapters.files.options import CsvOptions
+from streams_engine.adapters.files.parts import NoRows, Part, Pending
 from streams_engine.adapters.files.room import Room
 from streams_engine.adapters.files.state import OWN, FilesState, folder_of, safe
 from streams_engine.adapters.files.store import Store
@@ -37,11 +36,10 @@ from streams_engine.errors import (
     ConfigError,
     ConnectionFailed,
     FencedOff,
-    RowRejected,
     TargetConflict,
 )
 from streams_engine.model import Column, Dialect, Finding, TableId, TableSchema
-from streams_engine.protocols import Checkpoint, Load, Mark, Rejected, Written
+from streams_engine.protocols import Load, Mark, Rejected, Written
 from streams_engine.sharing import Fence, Staged
 
 __all__ = ["FilesSink"]
@@ -191,7 +189,7 @@ class FilesSink(FilesState):
         """List the part in its table's manifest, where the chunk's record is as it was."""
         folder = folder_of(load.table)
         columns = written_columns(load.columns, str(load.table))
-        pending: _Pending = staged.pending
+        pending: Pending = staged.pending
         key, before = fence.chunk
         self.register(stream, folder)
         with self.guard(folder):
@@ -216,13 +214,13 @@ class FilesSink(FilesState):
         name: str,
         number: int,
     ) -> Staged:
-        part = _Part(load, columns)
+        part = Part(load, columns)
         self._write_part(f"{folder_of(load.table)}/{name}", part, rows, mark)
         assert part.checkpoint is not None
         aside = (*part.checkpoint.rejected, *part.rejected)
         quarantined = self._set_aside(stream, load, number, aside)
         key, record = part.checkpoint.key, dict(part.checkpoint.document)
-        pending = _Pending(name, number, part.rows, part.bytes, key, record, quarantined)
+        pending = Pending(name, number, part.rows, part.bytes, key, record, quarantined)
         return Staged(Written(part.rows, len(aside), part.bytes), pending)
 
     @contextmanager
@@ -286,7 +284,7 @@ class FilesSink(FilesState):
             )
 
     def _write_part(
-        self, path: str, part: _Part, rows: Iterator[pa.RecordBatch], mark: Mark
+        self, path: str, part: Part, rows: Iterator[pa.RecordBatch], mark: Mark
     ) -> None:
         """The part, whole; none where there are no rows."""
         several = blocks(rows)
@@ -304,8 +302,8 @@ class FilesSink(FilesState):
                 part.checkpoint = mark()
                 part.bytes = file.tell()
                 if not part.rows:
-                    raise _NoRows
-        except _NoRows:
+                    raise NoRows
+        except NoRows:
             part.bytes = 0
 
     def _set_aside(
@@ -321,7 +319,7 @@ class FilesSink(FilesState):
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
         return {"path": path, "rows": len(rejected), "chunk": load.chunk, "portion": number}
 
-    def _commit(self, document: Document, folder: str, chunk: int, pending: _Pending) -> None:
+    def _commit(self, document: Document, folder: str, chunk: int, pending: Pending) -> None:
         """The manifest with the part and the record, replaced in one step; under its guard."""
         if pending.rows:
             document["parts"].append(
@@ -364,72 +362,6 @@ class FilesSink(FilesState):
             "complete": False,
             "records": {},
         }
-
-
-class _NoRows(Exception):
-    """Every row was set aside: there is no part."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A part that is there, and what its commit puts into the manifest. Pickles."""
-
-    name: str
-    number: int
-    rows: int
-    bytes: int
-    key: str
-    record: Document
-    quarantined: Document | None
-
-
-@dataclass
-class _Part:
-    """One part in the making."""
-
-    load: Load
-    columns: Sequence[Column]
-    rows: int = 0
-    bytes: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
-    checkpoint: Checkpoint | None = None
-
-    def take(self, made: Encoder, block: pa.RecordBatch) -> None:
-        """Write a block; a bad row is found by halving where it is to be set aside."""
-        try:
-            encoded = made.encode(normalised(block, self.columns))
-        except RowRejected as fault:
-            if not self.load.quarantine:
-                raise RowRejected(
-                    f"writing {self.load.table}: {fault.message}",
-                    remedy=fault.remedy,
-                    table=str(self.load.table),
-                    **fault.details,
-                ) from None
-            if block.num_rows == 1:
-                self.rejected.append(self._rejected(block, fault))
-                return
-            half = block.num_rows // 2
-            self.take(made, block.slice(0, half))
-            self.take(made, block.slice(half))
-            return
-        made.write(encoded)
-        self.rows += block.num_rows
-
-    def _rejected(self, row: pa.RecordBatch, fault: RowRejected) -> Rejected:
-        values = {
-            name: _shown(column[0])
-            for name, column in zip(row.schema.names, row.columns, strict=True)
-        }
-        return Rejected(self.load.table, fault.message, "RANGE", values)
-
-
-def _shown(value: pa.Scalar) -> str | None:
-    try:
-        plain = value.as_py()
-    except (OverflowError, ValueError):
-        return "a zero date or an infinity"
-    return plain.hex() if isinstance(plain, bytes) else None if plain is None else str(plain)
 
 
 def _key(table: TableSchema) -> list[str]:
