@@ -81,8 +81,8 @@ def _revealed(thing: Any, resolvers: Mapping[str, Resolver]) -> Any:
 
 def _with_texts(ssh: Ssh) -> Ssh:
     hosts, key = ssh.known_hosts, ssh.private_key
-    if hosts is not None and Path(hosts).expanduser().exists():
-        hosts = Path(hosts).expanduser().read_text()
+    if hosts is not None:
+        hosts = _read(hosts)
     if key is not None:
         key = Secret.literal(str(_pem(key.reveal())))
     return replace(ssh, known_hosts=hosts, private_key=key)
@@ -92,5 +92,12 @@ def _pem(text: str | None) -> str | None:
     """A key or certificate as text, where it is the path of one."""
     if text is None or "-----BEGIN" in text:
         return text
-    path = Path(text).expanduser()
-    return path.read_text() if path.is_file() else text
+    return _read(text)
+
+
+def _read(text: str) -> str:
+    """The file's text; the text itself where it is no path of a file, or is too long for one."""
+    try:
+        return Path(text).expanduser().read_text()
+    except (OSError, RuntimeError, ValueError):
+        return text

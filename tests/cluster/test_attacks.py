@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,13 +12,13 @@ from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
+from e2e.halting import SECONDS, big, equal
+from e2e.moving import End
 
 from streams_engine import State, Stream
 from streams_engine.cluster import dask, worker
-from streams_engine.errors import LockTimeout, SnapshotLost
+from streams_engine.errors import LockTimeout
 from streams_engine.testing.servers import Server
-from tests.e2e.halting import SECONDS, big, equal
-from tests.e2e.moving import End
 
 from .conftest import processes, until
 from .test_copying import ROWS, between, ends, locked, seats, waiting
@@ -37,6 +36,11 @@ def stopped(process: int) -> Iterator[Callable[[], None]]:
         os.kill(process, signal.SIGCONT)
 
 
+def under_way(client: Client) -> list[str]:
+    """The tasks that workers have, also where they have not begun them."""
+    return [key for keys in client.processing().values() for key in keys]
+
+
 @contextmanager
 def busy(client: Client, folder: Path) -> Iterator[None]:
     """The cluster's threads do other people's work."""
@@ -48,7 +52,7 @@ def busy(client: Client, folder: Path) -> Iterator[None]:
 
     there = processes(client)
     tasks = [client.submit(work, pipe, pure=False, workers=[address]) for address in there]
-    until(lambda: sum(map(len, client.processing().values())) == len(tasks))
+    until(lambda: len(under_way(client)) == len(tasks))
     try:
         yield
     finally:
@@ -71,7 +75,7 @@ def test_beats_go_on_while_one_worker_hangs(
     ends: tuple[End, End], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = ends
-    monkeypatch.setattr(dask, "BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(dask, "BEAT_SECONDS", 0.2)
     for end in ends:
         big(end, rows=ROWS if end is source else 0)
     stream = Stream(source.url, target.url, executor=client)
@@ -89,7 +93,7 @@ def test_beats_go_on_while_one_worker_hangs(
                 )
                 return float(found[second][0])
 
-            end = time.monotonic() + 4
+            end = time.monotonic() + 5
             while time.monotonic() < end:
                 assert age() < 2
         release()
@@ -107,7 +111,7 @@ def test_a_chunk_that_waits_for_a_busy_cluster_pauses_and_ends(
     stream = Stream(source.url, target.url, executor=client)
     with busy(client, tmp_path), stream:
         stream.start()
-        until(lambda: stream.stats().phase == "copying")
+        until(lambda: any(key.startswith("streams-engine-") for key in under_way(client)))
         if word == "pause":
             stream.pause()
             assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
@@ -163,33 +167,6 @@ def test_a_worker_that_hangs_while_writers_wait_is_said_and_joins_nothing_later(
     until(lambda: seats(client) == 0)
     until(lambda: sessions(source) == 0)
     source.run("SET SESSION lock_wait_timeout = 5", "ALTER TABLE t ADD COLUMN more int")
-
-
-def test_a_worker_that_comes_back_at_its_address_is_not_asked_for_a_view_it_cannot_join(
-    mysql9: Server, pg18: Server, database: Any
-) -> None:
-    source, target = End(mysql9, database(mysql9)), End(pg18, database(pg18))
-    for end in (source, target):
-        big(end, rows=ROWS if end is source else 0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, worker_port=port, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        client.wait_for_workers(1, timeout=SECONDS)
-        stream = Stream(source.url, target.url, executor=client)
-        with stream, locked(target, "t") as release:
-            stream.start()
-            until(lambda: len(waiting(target, "t")) == 1)
-            [(address, process)] = processes(client).items()
-            assert address.endswith(f":{port}")
-            os.kill(process, signal.SIGKILL)
-            assert stream.wait(timeout=SECONDS) is State.FAILED
-            release()
-        assert isinstance(stream.error, SnapshotLost)
 
 
 @between(("pg18", "pg15"))

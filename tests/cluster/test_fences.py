@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from e2e.moving import End
 
 from streams_engine.adapters.mysql.connect import MysqlConnect
 from streams_engine.adapters.mysql.sink import MysqlSink
@@ -23,7 +24,6 @@ from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.postgres_names import postgres_type
 from streams_engine.sharing import Fence
 from streams_engine.testing.servers import Server
-from tests.e2e.moving import End
 
 from .conftest import until
 
