@@ -253,7 +253,7 @@ class Composition:
             return {}
         if isinstance(executor, Dask):
             executor = executor.dask
-        elif not type(executor).__module__.startswith("distributed."):
+        elif not any(c.__module__.startswith("distributed.") for c in type(executor).__mro__):
             return {"executor": _threads(executor)}
         return {"cluster": self._cluster(executor)}
 

@@ -129,12 +129,11 @@ class DaskSeats:
         """Seat every worker that is there."""
         try:
             self._client.subscribe_topic(self._run, self._heard)
-            with contextlib.suppress(TimeoutError):
-                self._client.wait_for_workers(1, timeout=ANSWER_SECONDS)
         except Exception as error:
             raise _lost(error) from None
-        wanted = self._options.get("workers")
-        there = self._alive() if wanted is None else {wanted} if isinstance(wanted, str) else wanted
+        end = time.monotonic() + ANSWER_SECONDS
+        while not (there := self._wanted()) and time.monotonic() < end:
+            self._closed.wait(0.5)
         if not there:
             raise ConnectionFailed(
                 f"{PATH}: the Dask cluster has no workers.", remedy="Start some: dask worker."
@@ -142,6 +141,16 @@ class DaskSeats:
         found = self._seat(there)
         slots = sum(found.values())
         self.slots = slots if self._limit is None else min(slots, self._limit)
+
+    def _wanted(self) -> set[str]:
+        """The workers that are there, of those that the caller names: by address, name or host."""
+        wanted = self._options.get("workers")
+        several = [wanted] if isinstance(wanted, str | int) else wanted
+        return {
+            address
+            for address, about in self._told("identity")["workers"].items()
+            if several is None or {address, about["name"], about["host"]} & set(several)
+        }
 
     def _seat(self, workers: Collection[str]) -> Mapping[str, int]:
         """Give workers a seat, and what was joined by the others."""
@@ -334,11 +343,14 @@ class DaskSeats:
                 self._seat([address])
 
     def _alive(self) -> set[str]:
-        """The workers' addresses. Raises `ConnectionFailed` where the scheduler is silent."""
-        scheduler: Any = self._client.scheduler
+        """The workers' addresses."""
+        return set(self._told("ncores", workers=None))
+
+    def _told(self, what: str, **arguments: Any) -> Any:
+        """What the scheduler says. Raises `ConnectionFailed` where it is silent."""
         try:
-            ask = scheduler.ncores
-            return set(self._client.sync(ask, workers=None, callback_timeout=ANSWER_SECONDS))
+            ask = getattr(self._client.scheduler, what)
+            return self._client.sync(ask, callback_timeout=ANSWER_SECONDS, **arguments)
         except Exception as error:
             raise _lost(error) from None
 
@@ -362,6 +374,13 @@ def _result(future: Any, task: ChunkTask) -> Any:
     except StreamsError:
         raise
     except Exception as error:
+        # Of the task: by the scheduler, or by a worker that came later.
+        if isinstance(error, ImportError) or "deserialization" in str(error):
+            raise ConfigError(
+                f"{PATH}: the Dask scheduler, or a worker, cannot read what is submitted.",
+                path=PATH,
+                remedy="Install streams-engine[cluster] there, with the versions of this process.",
+            ) from None
         raise _lost(error) from None
 
 

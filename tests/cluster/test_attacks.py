@@ -194,3 +194,20 @@ def test_seats_that_were_given_up_unheard_are_taken_again(
     assert stream.stats().rows == ROWS
     equal(source, target)
     assert seats(client) == 0
+
+
+class Own(Client):
+    """A client class of the user's, or of a service's."""
+
+
+@between(("pg18", "pg15"))
+def test_workers_are_named_as_dask_names_them(ends: tuple[End, End], local: LocalCluster) -> None:
+    source, target = ends
+    big(source, rows=100)
+    with Own(local, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=SECONDS)
+        Stream(source.url, target.url, executor=client.get_executor(workers=[0])).run()
+        equal(source, target)
+        target.run("DROP TABLE t")
+        Stream(source.url, target.url, executor=client).run()
+    equal(source, target)
