@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.errors import FencedOff, InternalError, ProcessLost, StreamsError
+from streams_engine.errors import FencedOff, InternalError, LockTimeout, ProcessLost, StreamsError
 from streams_engine.model import Chunk, Extract, TableId
 from streams_engine.protocols import Checkpoint, Load, Mark, Written
 from streams_engine.runtime.control import Control
@@ -21,6 +21,9 @@ from streams_engine.sharing import Fence, SharedSink, Staged
 __all__ = ["Attempt", "FencedCopy", "Portion", "Report", "plain", "rest_of"]
 
 Record = Mapping[str, Any]
+
+HANGS = "Look for a worker that hangs, and end it; then start the stream again."
+"""Where a chunk was given to another worker, the first one may still hold what it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,8 @@ class FencedCopy:
                 except FencedOff:
                     left = self._left(task, control, attempt)
         except StreamsError as error:
+            if isinstance(error, LockTimeout) and error.remedy is None:
+                error.remedy = HANGS
             return attempt.note(error=error)
         except Exception as fault:
             what = f"A worker failed of {type(fault).__name__} while it copied a chunk."

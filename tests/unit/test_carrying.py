@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streams_engine.errors import FencedOff
+from streams_engine.errors import FencedOff, LockTimeout
 from streams_engine.lifecycle import State
 from streams_engine.model import (
     Chunk,
@@ -110,3 +110,15 @@ def test_a_report_that_is_fenced_off_is_counted_once_however_often_it_is_taken()
     assert ledger.written == 10
     assert (counters._source.counter, counters._target.counter) == (20, 10)
     assert list(counters.take_replaced().values()) == [3]
+
+
+def test_a_chunk_that_a_hung_worker_holds_is_said_with_what_to_do() -> None:
+    class Held(Sink):
+        def stage(self, *_: Any) -> Staged:
+            raise LockTimeout("a lock was not had", retryable=False)
+
+    copying = FencedCopy("s", RUN, Held(), Sink().load_state, read, 5, "null", False)
+    control = Control()
+    control.move(State.RUNNING)
+    error = copying.copy(task(), control, Attempt("one", lambda _: None)).error
+    assert isinstance(error, LockTimeout) and "hangs" in str(error.remedy)
