@@ -103,6 +103,9 @@ class Follower:
     _gathered: ChangeSet | None = None
     """What a commit would make durable that waits for more: transactions, time and position."""
     _gathering_since: float = 0.0
+    _passed: ChangeSet | None = None
+    """The last position without changes, while it is too soon to write it down: a reader gives
+    none twice."""
     _within: bool = False
     """A transaction goes on in the next set."""
     _records: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
@@ -148,6 +151,8 @@ class Follower:
                 self._idle_since = time.monotonic()
                 while self._applied or self.control.hold():
                     changes = reader.poll(POLL_SECONDS, self.control.rows_left())
+                    if changes is None and self._due():
+                        changes = self._passed
                     if changes is not None:
                         self._take(changes, writer, reader)
                     if self._gathered is not None and not self._within and self._ripe(writer):
@@ -155,7 +160,7 @@ class Follower:
 
     def _forget(self) -> None:
         self._applied = False
-        self._gathered = None
+        self._gathered = self._passed = None
         self._within = False
         self._records.clear()
         self._rejected.clear()
@@ -164,6 +169,7 @@ class Follower:
     # One set
 
     def _take(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
+        self._passed = None
         self.counters.read(changes.rows, changes.bytes)
         reach("log: fetched")
         if self._apply(changes, writer):
@@ -178,6 +184,7 @@ class Follower:
             return
         idle = not (self._records or self._rejected or self._applied)
         if idle and not self._due():
+            self._passed = changes
             return
         if isinstance(writer, LogWriter):
             # The session commits it, at once or when more has come.

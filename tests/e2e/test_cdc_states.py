@@ -6,6 +6,7 @@ From MySQL and PostgreSQL into PostgreSQL.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -410,6 +411,27 @@ def test_e120_no_lag_when_idle(source: End, mysql9: Server, pg18: Server, databa
         write(source, 10)
         caught_up(stream)
         assert still.wait(SECONDS), stream.stats().changes
+
+
+@pytest.mark.parametrize("what", ["awaited", "idle"])
+def test_e120_what_others_write_is_passed(
+    source: End, mysql9: Server, pg18: Server, database: Any, what: str
+) -> None:
+    """Log without changes of ours comes once, and then never again: its end must not be lost."""
+    other = mysql9 if is_postgres(source) else pg18
+    target, beside = End(other, database(other)), End(source.server, database(source.server))
+    with cdc(source, target, reporting_interval=1) as stream:
+        stream.start()
+        caught_up(stream)
+        beside.run("CREATE TABLE x (y int)", *["INSERT INTO x VALUES (1)"] * 3)
+        if is_postgres(source):
+            beside.run("VACUUM x", "CHECKPOINT")
+        time.sleep(1.5)  # the reader has passed it, too soon to write that down
+        if what == "idle":
+            still = progress(stream, lambda stats: stats.changes and not stats.changes.lag_bytes)
+            assert still.wait(SECONDS), stream.stats().changes
+        else:
+            assert stream.catch_up(5), stream.stats().changes
 
 
 def test_e121_a_row_that_is_refused_is_told_without_its_values(
