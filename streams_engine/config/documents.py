@@ -363,7 +363,7 @@ class Options(Document):
     state_schema: str | None = None
     """Where on the target checkpoint and rows set aside lie; null: the schema `streams_engine`
     on PostgreSQL, the target database on MySQL."""
-    executor: Any = None
+    executor: Dask | Any = None
     """What copies chunks: `{"dask": "tcp://scheduler:8786"}`, the workers of that Dask cluster;
     from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of threads.
     null: threads of its own."""
