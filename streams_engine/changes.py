@@ -167,6 +167,9 @@ class NetChanges:
     """Rows that are not there, of all ``columns``."""
     cascades: bool = False
     """The log does not carry what foreign keys did: the target's own do it again."""
+    spares: tuple[TableId, ...] = ()
+    """Tables whose own changes say all that becomes of their rows. Where foreign keys act, a
+    delete that would change rows there is refused."""
 
     @property
     def rows(self) -> int:

@@ -405,6 +405,8 @@ class ChangeWriter(Protocol):
 
     document: Mapping[str, Any] | None
     """What the last commit under this key said, also of an earlier process; None: nothing."""
+    foreign_keys_act: bool
+    """The target's foreign keys cannot rest: they are looked at, and cascade."""
 
     @property
     def findings(self) -> Sequence[Finding]:

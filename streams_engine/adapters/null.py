@@ -85,6 +85,7 @@ class NullWriter:
     """Counts changes, and keeps the position."""
 
     findings: Sequence[Finding] = ()
+    foreign_keys_act = False
 
     def __init__(self, sink: NullSink, stream: str, key: str) -> None:
         self._sink = sink

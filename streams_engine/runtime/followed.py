@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams_engine.changes import ChangeBatch, LoggedChanges, NetChanges, Op, Tracked
+from streams_engine.changes import ChangeBatch, LoggedChanges, Op, Tracked
 from streams_engine.errors import ConfigError, RowRejected
 from streams_engine.model import Dialect, Index, Position, TableSchema
 from streams_engine.protocols import Rejected
@@ -93,10 +93,6 @@ class Followed:
         breaks = (np.diff(seq) != 1) | (kinds[1:] != Op.DELETE) | (kinds[:-1] != Op.DELETE)
         groups = np.split(seq, np.flatnonzero(breaks) + 1)
         return [(int(group[0]), int(group[-1]) + 1) for group in groups]
-
-    def stepped(self, step: NetChanges) -> NetChanges:
-        """The step, with foreign keys acting where they have to."""
-        return replace(step, cascades=True) if any(self.cascades) else step
 
     def _kept(
         self, batch: ChangeBatch, bad: Sequence[BadRows], rejected: list[Rejected]

@@ -51,7 +51,7 @@ ATTEMPTS = 8
 
 LONGEST_WAIT = 30.0
 
-FOREIGN_KEY = "23503"
+FOREIGN_KEY, CONSTRAINT = "23503", "23"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
@@ -194,7 +194,7 @@ class Follower:
 
     def _apply(self, changes: ChangeSet, writer: ChangeWriter) -> bool:
         """Give the set's changes to the target; False where there were none."""
-        spans = self._spans(changes)
+        spans = self._spans(changes, writer)
         if isinstance(writer, LogWriter):
             logged = spans.logged()
             if logged or changes.position is not None:
@@ -218,7 +218,8 @@ class Follower:
     def _persist(self, spans: Spans, writer: ChangeWriter, error: RowRejected) -> Applied:
         """Apply a set that was refused: in the order of the log where foreign keys act, which
         breaks none, and without the rows that are at fault where those may be set aside."""
-        if error.details.get("sqlstate") == FOREIGN_KEY:
+        state = str(error.details.get("sqlstate"))
+        if state == FOREIGN_KEY or (spans.act and state.startswith(CONSTRAINT)):
             try:
                 return writer.apply(spans.steps(singly=True))
             except RowRejected as again:
@@ -321,10 +322,10 @@ class Follower:
 
     # From log to target
 
-    def _spans(self, changes: ChangeSet) -> Spans:
+    def _spans(self, changes: ChangeSet, writer: ChangeWriter) -> Spans:
         batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
         converted = [(batch, self._converted(batch)) for batch in batches]
-        return Spans(self.tables, self.alias, changes, converted)
+        return Spans(self.tables, self.alias, changes, converted, writer.foreign_keys_act)
 
     def _converted(self, batch: ChangeBatch) -> tuple[Changes, np.ndarray] | None:
         table = self.tables[self._with_alias(batch.table)]

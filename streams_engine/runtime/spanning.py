@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,16 +38,21 @@ class Spans:
     alias: str
     changes: ChangeSet
     converted: Sequence[Converted]
+    act: bool = False
+    """The target's foreign keys cannot rest."""
 
     def steps(self, *, singly: bool = False) -> list[NetChanges | Emptied]:
         """What the set comes to. ``singly``: each change by itself, in the order of the log."""
         steps: list[NetChanges | Emptied] = []
         low = -1
-        for seq, between in self._edges(singly=singly):
-            steps += self._span(low, seq)
+        runs = self._answered()
+        answered = {seq for run in runs for seq in range(*run)}
+        for seq, between in (*self._edges(runs, singly=singly), (None, None)):
+            found = self._span(low, seq, cascades=low in answered, singly=singly)
+            steps += _deletes_last(found) if self.act and not singly else found
             steps += [] if between is None else [between]
-            low = seq
-        return steps + self._span(low, None)
+            low = low if seq is None else seq
+        return steps
 
     def logged(self) -> list[LoggedChanges | Emptied]:
         """Every change of the set; a truncation comes after all that came before it."""
@@ -104,15 +110,21 @@ class Spans:
     def _with_alias(self, table: TableId) -> TableId:
         return TableId(table.schema, table.name, self.alias)
 
-    def _edges(self, *, singly: bool) -> list[Edge]:
+    def _answered(self) -> list[tuple[int, int]]:
+        """The runs (first seq, seq after the last) of changes that foreign keys answered."""
+        return [
+            run
+            for batch, _ in self.converted
+            for run in self.tables[self._with_alias(batch.table)].acting(batch)
+        ]
+
+    def _edges(self, answered: Sequence[tuple[int, int]], *, singly: bool) -> list[Edge]:
         """A truncation, or a row whose foreign keys act, has to find all that came before it, and
         nothing of what came after."""
         edges = self._truncations()
-        for batch, kept in self.converted:
-            for first, end in self.tables[self._with_alias(batch.table)].acting(batch):
-                edges += [(first, None), (end, None)]
-            if singly and kept is not None:
-                edges += [(int(seq), None) for seq in kept[1]]
+        edges += [(seq, None) for run in answered for seq in run]
+        if singly:
+            edges += [(seq, None) for seq in self.order]
         return sorted(edges, key=lambda edge: edge[0])
 
     def _truncations(self) -> list[Edge]:
@@ -128,16 +140,29 @@ class Spans:
                     edges.append((part.seq, Emptied(tuple(targets), part.restart_identity)))
         return edges
 
-    def _span(self, low: int, high: int | None) -> list[NetChanges | Emptied]:
+    def _span(
+        self, low: int, high: int | None, *, cascades: bool, singly: bool
+    ) -> list[NetChanges]:
         """The net changes of all tables with ``low`` <= seq < ``high``."""
         parts: dict[TableId, list[Changes]] = {}
         for name, part, _ in self._within(low, high):
             parts.setdefault(name, []).append(part)
-        steps: list[NetChanges | Emptied] = []
+        whole = self.changes.position is not None
+        spared: tuple[TableId, ...] = ()
+        if self.act and whole:  # of a part of a transaction, they may change in the next one
+            spared = tuple(table.mapping.target.id for table in self.tables.values())
+        steps: list[NetChanges] = []
         for name, several in parts.items():
             table = self.tables[name]
-            nets = net(table.shape, several, in_place=any(table.cascades))
-            steps += [table.stepped(step) for step in nets]
+            unlogged = any(table.cascades)
+            # Where foreign keys act, a row that moves takes those with it that refer to it. In
+            # a whole set it need not: these have changed too when it goes.
+            in_place = unlogged or (self.act and (singly or not whole))
+            spares = () if unlogged else spared
+            nets = net(table.shape, several, in_place=in_place)
+            if cascades or spares:
+                nets = [replace(step, cascades=cascades, spares=spares) for step in nets]
+            steps += nets
         return steps
 
     def _within(self, low: int, high: int | None) -> Iterator[tuple[TableId, Changes, np.ndarray]]:
@@ -151,3 +176,21 @@ class Spans:
             if end > start:
                 part = changes if end - start == len(seq) else changes.part(start, end)
                 yield self._with_alias(batch.table), part, seq[start:end]
+
+
+def _deletes_last(steps: Sequence[NetChanges]) -> list[NetChanges]:
+    """The steps so that nobody refers to a row any more when it goes: no foreign key has
+    anything to do then.
+
+    A table whose rows move by themselves keeps its order: a row may come where another one went.
+    """
+    several = Counter(step.table for step in steps)
+    first, last = [], []
+    for step in steps:
+        if step.deletes is None or step.moves or several[step.table] > 1:
+            first.append(step)
+            continue
+        last.append(replace(step, updates=(), inserts=None))
+        if step.updates or step.inserts is not None:
+            first.append(replace(step, deletes=None, copies=None))
+    return first + last

@@ -53,6 +53,7 @@ class FilesWriter:
     """One log's way into files. See `LogWriter`."""
 
     findings: Sequence[Finding] = ()
+    foreign_keys_act = False
 
     def __init__(self, sink: FilesSink, path: str, log: LogDocument) -> None:
         self._sink = sink

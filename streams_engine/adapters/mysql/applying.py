@@ -27,6 +27,7 @@ class MysqlChangeWriter:
     """Changes on a connection of its own, whose transaction `commit` ends. Used by one thread."""
 
     findings: Sequence[Finding] = ()
+    foreign_keys_act = False
 
     def __init__(
         self, connection: Any, changer: Changer, state: StateTable, stream: str, key: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import psycopg
 from streams_engine.adapters.postgres.changing import Changer
 from streams_engine.adapters.postgres.connect import translating
 from streams_engine.adapters.postgres.state import StateTable
+from streams_engine.adapters.postgres.waiting import Waiting
 from streams_engine.changes import Emptied, NetChanges
 from streams_engine.errors import FencedOff, RowRejected, StreamsError
 from streams_engine.model import Finding, Severity, TableId
@@ -29,8 +31,8 @@ class PostgresChangeWriter:
         self._state = state
         self._stream = stream
         self._key = key
-        self.replica = self._without_triggers()
-        self._changer = Changer(connection)
+        self.foreign_keys_act = not self._without_triggers()
+        self._changer = Changer(connection, acting=self.foreign_keys_act)
         self.document: Mapping[str, Any] | None
         state.begin(connection)
         with translating("taking over the stream"):
@@ -40,7 +42,7 @@ class PostgresChangeWriter:
     @property
     def findings(self) -> Sequence[Finding]:
         """That foreign keys are looked at, where the account may not let them rest."""
-        if self.replica:
+        if not self.foreign_keys_act:
             return ()
         return (
             Finding(
@@ -48,8 +50,8 @@ class PostgresChangeWriter:
                 "foreign-keys-act",
                 "target",
                 "The account may not set session_replication_role: triggers fire, and foreign keys "
-                "are looked at, deferred where they are deferrable. Changes that they refuse in a "
-                "set are applied one after the other, which is slow.",
+                "are looked at, deferred where they are deferrable. Changes that they refuse wait "
+                "for others of their set, at last one after the other, which is slow.",
                 "GRANT SET ON PARAMETER session_replication_role TO the account (PostgreSQL 15), "
                 "or use a superuser.",
             ),
@@ -70,28 +72,41 @@ class PostgresChangeWriter:
         return True
 
     def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
-        """Apply steps in order. Raises `RowRejected` naming table and constraint."""
-        rows: dict[TableId, int] = {}
-        unmet: dict[TableId, int] = {}
+        """Apply steps in order. Raises `RowRejected` naming table and constraint.
+
+        Where foreign keys act, steps that they refuse wait for others.
+        """
+        rows: Counter[TableId] = Counter()
+        unmet: Counter[TableId] = Counter()
         before = self._changer.bytes
-        if not self.replica:
+
+        def change(step: NetChanges) -> None:
+            with translating(f"changing {step.table}"), self._acting(step):
+                changed, missed = self._changed(step)
+            rows[step.table] += changed
+            unmet[step.table] += missed
+
+        waiting = Waiting(change)
+        if self.foreign_keys_act:
             with translating("deferring constraints"):
                 self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
         for step in steps:
             if isinstance(step, Emptied):
+                waiting.demand_none()
                 with translating(f"emptying {', '.join(map(str, step.tables))}"):
                     self._changer.empty(step)
-                continue
-            with translating(f"changing {step.table}"), self._acting(step):
-                changed, missed = self._changed(step)
-            rows[step.table] = rows.get(step.table, 0) + changed
-            if missed:
-                unmet[step.table] = unmet.get(step.table, 0) + missed
-        return Applied(rows, unmet, self._changer.bytes - before)
+            elif self.foreign_keys_act:
+                waiting.take(step)
+            else:
+                change(step)
+        waiting.demand_none()
+        return Applied(dict(rows), dict(+unmet), self._changer.bytes - before)
 
     def _changed(self, step: NetChanges) -> tuple[int, int]:
         try:
-            return self._changer.change(step)
+            self._changer.demand_spared(step)
+            with self._changer.undoing(self.foreign_keys_act):
+                return self._changer.change(step)
         except RowRejected as error:
             # What is found before anything is sent knows no table.
             raise RowRejected(
@@ -103,7 +118,7 @@ class PostgresChangeWriter:
     @contextlib.contextmanager
     def _acting(self, step: NetChanges) -> Any:
         """Foreign keys act for a step whose log does not carry what they did."""
-        if not (step.cascades and self.replica):
+        if self.foreign_keys_act or not step.cascades:
             yield
             return
         self._connection.execute("SET LOCAL session_replication_role = origin")

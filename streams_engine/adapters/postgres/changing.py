@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from psycopg.types.string import StrDumperUnknown
 from streams_engine.adapters.postgres import copy_text
 from streams_engine.adapters.postgres.loading import Loader
 from streams_engine.changes import Emptied, NetChanges
+from streams_engine.errors import RowRejected
 from streams_engine.model import Column, Dialect, NativeType, TableId
 from streams_engine.protocols import Load
 
@@ -50,11 +52,42 @@ SELECT EXISTS (
 """
 
 
-class Changer:
-    """Changes the rows of tables within the caller's transactions. Used by one thread."""
+REFERRING = """
+SELECT c.conname, n.nspname, r.relname,
+  ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(num, place)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num
+        ORDER BY k.place),
+  ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k(num, place)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num
+        ORDER BY k.place)
+FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+WHERE c.contype = 'f' AND c.confrelid = %s::regclass AND c.conparentid = 0
+AND c.confdeltype IN ('c', 'n', 'd') ORDER BY 2, 3, 1
+"""
+"""The foreign keys that do something to rows when one goes that they refer to."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Referring:
+    """A foreign key: its name, its table, its columns, and those they refer to."""
+
+    name: str
+    table: TableId
+    columns: tuple[str, ...]
+    referenced: tuple[str, ...]
+
+
+class Changer:
+    """Changes the rows of tables within the caller's transactions. Used by one thread.
+
+    ``acting``: foreign keys cannot rest, so that no row may go in order to come back.
+    """
+
+    def __init__(self, connection: psycopg.Connection, *, acting: bool = False) -> None:
         self._connection = connection
+        self._acting = acting
+        self._referring: dict[TableId, list[Referring]] = {}
         # The server knows the type of a parameter by where it stands.
         connection.adapters.register_dumper(str, StrDumperUnknown)
         self._stages: dict[tuple[TableId, tuple[str, ...]], TableId] = {}
@@ -76,6 +109,7 @@ class Changer:
         self._stages.clear()
         self._filled.clear()
         self._own.clear()
+        self._referring.clear()
 
     def empty(self, step: Emptied) -> None:
         """TRUNCATE; DELETE where foreign keys of other tables forbid that."""
@@ -86,6 +120,7 @@ class Changer:
                 self._connection.execute(sql.SQL("TRUNCATE {}{}").format(names, tail))
         except psycopg.errors.FeatureNotSupported:
             for table in step.tables:
+                self._demand_unused(table, step.tables)
                 self._connection.execute(sql.SQL("DELETE FROM {}").format(_name(table)))
 
     def change(self, net: NetChanges) -> tuple[int, int]:
@@ -105,13 +140,65 @@ class Changer:
             changed += self._insert(net, net.inserts)
         return changed, wanted - changed
 
+    # Foreign keys that act
+
+    def demand_spared(self, net: NetChanges) -> None:
+        """Raise `RowRejected` where the deletes would change rows that are to be spared."""
+        if net.deletes is None or not net.spares:
+            return
+        for key in self._referring_to(net.table):
+            if key.table not in net.spares:
+                continue
+            stage = self._stage(net, net.deletes)
+            found = "t" if net.key else "s"
+            used = sql.SQL(" AND ").join(
+                sql.SQL("c.{} = {}").format(sql.Identifier(column), sql.Identifier(found, other))
+                for column, other in zip(key.columns, key.referenced, strict=True)
+            )
+            query = sql.SQL("SELECT FROM {} AS s").format(stage)
+            if net.key:
+                query += sql.SQL(" JOIN {} AS t ON {}").format(_name(net.table), _matching(net.key))
+            query += sql.SQL(" JOIN {} AS c ON {}").format(_name(key.table), used)
+            if key.table == net.table and net.key:  # rows that go too need not be spared
+                query += sql.SQL(" WHERE NOT EXISTS (SELECT FROM {} AS s WHERE {})").format(
+                    stage,
+                    _conditions(
+                        net.key,
+                        lambda k: sql.SQL("s.{0} = c.{0}").format(sql.Identifier(k)),
+                    ),
+                )
+            if self._connection.execute(query + sql.SQL(" LIMIT 1")).fetchone() is not None:
+                raise _refused(key)
+
+    def _demand_unused(self, table: TableId, emptied: Sequence[TableId]) -> None:
+        for key in self._referring_to(table) if self._acting else ():
+            query = sql.SQL("SELECT FROM {} WHERE {} LIMIT 1").format(
+                _name(key.table),
+                _conditions(
+                    key.columns, lambda c: sql.SQL("{} IS NOT NULL").format(sql.Identifier(c))
+                ),
+            )
+            if key.table not in emptied and self._connection.execute(query).fetchone() is not None:
+                raise _refused(key)
+
+    def _referring_to(self, table: TableId) -> list[Referring]:
+        found = self._referring.get(table)
+        if found is None:
+            rows = self._connection.execute(REFERRING.encode(), (_literal(table),)).fetchall()
+            found = self._referring[table] = [
+                Referring(row[0], TableId(row[1], row[2]), tuple(row[3]), tuple(row[4]))
+                for row in rows
+            ]
+        return found
+
     # Deletes
 
     def _delete(self, net: NetChanges, rows: pa.RecordBatch) -> int:
         if not net.key:
             return self._delete_copies(net, rows)
         table, key = _name(net.table), net.key
-        if rows.num_rows <= FEW:
+        # Of rows that refer to each other none may go before the others.
+        if rows.num_rows <= (1 if net.spares else FEW):
             query = sql.SQL("DELETE FROM {} WHERE {}").format(table, _equal_to(key))
             return self._each(query, [self._texts(net, rows, key)])
         stage = self._stage(net, rows)
@@ -168,6 +255,8 @@ class Changer:
             with self._savepoint():
                 return self._update_in_place(net)
         except psycopg.errors.UniqueViolation:
+            if self._acting and self._referring_to(net.table):
+                raise
             # Rows that exchange a unique value: all of them leave before any comes back.
             return self._rewrite(net)
 
@@ -326,7 +415,9 @@ class Changer:
         try:
             yield
         except psycopg.Error:
+            # One around it may have the same name.
             self._connection.execute("ROLLBACK TO SAVEPOINT streams_engine")
+            self._connection.execute("RELEASE SAVEPOINT streams_engine")
             # Stages that were made or filled inside are not any more.
             self._stages, self._filled = stages, filled
             raise
@@ -377,6 +468,17 @@ def _literal(table: TableId) -> str:
 
 def _listed(names: Sequence[str], alias: str) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(alias, name) for name in names)
+
+
+def _refused(key: Referring) -> RowRejected:
+    return RowRejected(
+        f"The foreign key {key.name} of {key.table} would delete or change rows there of which the "
+        "log says nothing.",
+        remedy="Let foreign keys rest on the target: GRANT SET ON PARAMETER "
+        "session_replication_role TO the account (PostgreSQL 15), or use a superuser.",
+        table=str(key.table),
+        sqlstate=psycopg.errors.RestrictViolation.sqlstate,
+    )
 
 
 def _conditions(names: Sequence[str], build: Callable[[str], sql.Composed]) -> sql.Composed:
