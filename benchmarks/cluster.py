@@ -115,7 +115,7 @@ def main() -> None:
     with (
         start("mariadb") as mysql,
         start("pg18") as postgres,
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local) as client,
     ):
         source = mysql.url(fill(mysql, SHAPES["mixed"], given.rows))

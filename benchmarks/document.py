@@ -1,4 +1,4 @@
-"""The document of results: two halves, each written by a run of its own."""
+"""The document of results: two parts, each written by a run of its own, and one by hand."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from pathlib import Path
 __all__ = ["notes", "replace"]
 
 CAPTURE = "# Change data capture"
+FURTHER = "# Queries and clusters"
+"""What `benchmarks.federated` and `benchmarks.cluster` printed."""
 NOTES = Path(__file__).with_name("notes.md")
 NOTES_CAPTURE = "## Change data capture"
 
 
 def replace(path: Path, *, snapshot: str | None = None, capture: str | None = None) -> None:
-    """Write one half and keep the other."""
-    old = path.read_text() if path.exists() else ""
+    """Write one part and keep the others."""
+    old, further, last = (path.read_text() if path.exists() else "").partition(f"{FURTHER}\n")
     first, found, second = old.partition(f"{CAPTURE}\n")
-    halves = [
+    parts = [
         first if snapshot is None else snapshot,
         (found + second) if capture is None else f"{CAPTURE}\n\n{capture}",
+        further + last,
     ]
-    path.write_text("\n\n".join(half.strip("\n") for half in halves if half.strip()) + "\n")
+    path.write_text("\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n")
 
 
 def notes(*, capture: bool) -> str:
