@@ -710,7 +710,7 @@ def test_A30_what_nobody_takes_does_not_fill_the_memory(
 ) -> None:
     name = database(pg_server)
     with pg_server.connect() as connection:
-        connection.execute(f"ALTER DATABASE {name} SET wal_sender_timeout = '1s'")
+        connection.execute(f"ALTER DATABASE {name} SET wal_sender_timeout = '2s'")
     monkeypatch.setattr(replication, "QUEUED_BYTES", 1 << 20)
     followed = Followed(pg_server, name)
     followed.run("CREATE TABLE t (id int PRIMARY KEY, a text)")
@@ -726,7 +726,7 @@ def test_A30_what_nobody_takes_does_not_fill_the_memory(
         while stream._bytes < 1 << 20:
             assert time.monotonic() < deadline
             followed.run("SELECT 1")
-        _until(followed, ALIVE.format(3))
+        _until(followed, ALIVE.format(5))
         assert stream._bytes < 2 << 20
         assert len(reading.rows("t")) == 100_000
     followed.close()

@@ -361,14 +361,14 @@ def test_the_time_limit_ends_and_the_next_run_goes_on(
 ) -> None:
     moved = threading.Event()
     with held(monkeypatch, 2000) as gate:
-        s = stream(source, target, limits={"elapsedTime": 1})
-        s.on_progress(lambda stats: moved.set() if stats.seconds >= 1 else None)
+        s = stream(source, target, limits={"elapsedTime": 2})
+        s.on_progress(lambda stats: moved.set() if stats.seconds >= 2 else None)
         s.start()
         gate.wait()
         assert moved.wait(SECONDS)
         gate.open()
         assert s.wait(timeout=SECONDS) is State.TIME_LIMIT_REACHED
-    assert s.stats().seconds >= 1
+    assert s.stats().seconds >= 2
     assert sums(target)[0] == s.stats().rows < ROWS
     finish(stream(source, target))
     equal(source, target)

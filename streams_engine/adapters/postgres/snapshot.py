@@ -71,7 +71,8 @@ class PostgresSnapshot:
         """What ADBC's connections are cloned from; it holds the server's types, no connection."""
         self._lent = contextlib.ExitStack()
         """Certificates given as texts, as files for as long as connections are cloned."""
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
+        """Held while a reader connects, and while it leaves."""
         self.readers = readers
         self._lock = threading.Lock()
         self._closed = False
@@ -320,7 +321,9 @@ class PostgresSnapshot:
             cancel = self._readers.pop(reader)
         with contextlib.suppress(Exception):
             cancel()
-        with contextlib.suppress(Exception):
+        # ADBC's driver counts its connections without a lock (PostgresDatabase::Connect), and a
+        # database that is closed with a wrong count is an error: it would fail a whole copy.
+        with self._opening, contextlib.suppress(Exception):
             reader.close()
 
     @property
