@@ -281,7 +281,13 @@ def _threads(executor: Any) -> Executor:
             path=path,
             remedy="Give a ThreadPoolExecutor, a Dask client's executor, or leave it out.",
         )
-    if executor.submit(os.getpid).result() != os.getpid():
+    try:
+        process = executor.submit(os.getpid).result()
+    except RuntimeError:
+        raise ConfigError(
+            f"{path}: it was shut down.", path=path, remedy="Give a pool that still works."
+        ) from None
+    if process != os.getpid():
         raise ConfigError(
             f"{path}: its workers are other processes, and those of no Dask cluster.",
             path=path,

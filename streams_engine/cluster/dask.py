@@ -87,15 +87,34 @@ class DaskCluster:
         elif isinstance(executor, Client):
             yield executor, {}
         else:
-            try:
-                client = Client(executor, set_as_default=False)
-            except (OSError, ValueError) as error:
-                raise ConnectionFailed(
-                    f"{PATH}.dask: no Dask scheduler answers at {executor}.",
-                    remedy="Start one there, or name another address.",
-                ) from error
-            with client:
+            with _connected(executor) as client:
                 yield client, {}
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    """A client of its own. Raises `ConnectionFailed` where no scheduler answers."""
+    made: list[Client] = []
+
+    class Ours(Client):
+        """Known before it is connected: a client that failed to is to be closed all the same."""
+
+        def start(self, **options: Any) -> None:
+            made.append(self)
+            super().start(**options)
+
+    try:
+        client = Ours(address, set_as_default=False)
+    except Exception as error:  # a server of another kind gives errors of every kind
+        for half in made:
+            with contextlib.suppress(Exception):
+                half.close(timeout=1)
+        raise ConnectionFailed(
+            f"{PATH}.dask: no Dask scheduler answers at {address} ({type(error).__name__}).",
+            remedy="Start one there, or name another address, as tcp://scheduler:8786.",
+        ) from None
+    with client:
+        yield client
 
 
 class DaskSeats:
@@ -135,22 +154,37 @@ class DaskSeats:
         while not (there := self._wanted()) and time.monotonic() < end:
             self._closed.wait(0.5)
         if not there:
-            raise ConnectionFailed(
-                f"{PATH}: the Dask cluster has no workers.", remedy="Start some: dask worker."
-            )
+            raise self._none()
         found = self._seat(there)
         slots = sum(found.values())
         self.slots = slots if self._limit is None else min(slots, self._limit)
 
     def _wanted(self) -> set[str]:
-        """The workers that are there, of those that the caller names: by address, name or host."""
+        """The workers that are there, of those that the caller names (by address, name or host)
+        and that have what he asks of them."""
         wanted = self._options.get("workers")
         several = [wanted] if isinstance(wanted, str | int) else wanted
+        needed: Mapping[str, float] = self._options.get("resources") or {}
         return {
             address
             for address, about in self._told("identity")["workers"].items()
-            if several is None or {address, about["name"], about["host"]} & set(several)
+            if (several is None or {address, about["name"], about["host"]} & set(several))
+            and all(about["resources"].get(name, 0) >= much for name, much in needed.items())
         }
+
+    def _none(self) -> StreamsError:
+        """Why nobody has a seat."""
+        asked = [name for name in ("workers", "resources") if self._options.get(name)]
+        if asked and self._alive():
+            return ConfigError(
+                f"{PATH}: no worker of the Dask cluster is one of those asked for by "
+                f"{' and '.join(asked)}.",
+                path=PATH,
+                remedy="Ask get_executor for workers that are there.",
+            )
+        return ConnectionFailed(
+            f"{PATH}: the Dask cluster has no workers.", remedy="Start some: dask worker."
+        )
 
     def _seat(self, workers: Collection[str]) -> Mapping[str, int]:
         """Give workers a seat, and what was joined by the others."""

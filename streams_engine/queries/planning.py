@@ -199,6 +199,9 @@ def _name_of(projection: Any, real: Mapping[tuple[str, str], str]) -> str:
     if isinstance(column, exp.Column):
         written = column.this.meta.get("written")
         return str(written or real.get((column.table, column.name), column.name))
+    if isinstance(column, exp.Coalesce) and not projection.alias.startswith("_col_"):
+        first = column.this  # a column of USING, which qualifying makes of both
+        return str(real.get((first.table, first.name), projection.alias))
     if isinstance(column, exp.Func) and not isinstance(column, exp.Cast):
         return str(column.name if isinstance(column, exp.Anonymous) else column.sql_name()).lower()
     return str(projection.alias_or_name)

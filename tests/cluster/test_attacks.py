@@ -17,7 +17,7 @@ from e2e.moving import End
 
 from streams_engine import State, Stream
 from streams_engine.cluster import dask, worker
-from streams_engine.errors import LockTimeout
+from streams_engine.errors import ConfigError, ConnectionFailed, LockTimeout
 from streams_engine.testing.servers import Server
 
 from .conftest import processes, until
@@ -211,3 +211,27 @@ def test_workers_are_named_as_dask_names_them(ends: tuple[End, End], local: Loca
         target.run("DROP TABLE t")
         Stream(source.url, target.url, executor=client).run()
     equal(source, target)
+
+
+@between(("pg18", "pg15"))
+def test_an_address_that_is_no_scheduler_s_is_said_at_once(
+    ends: tuple[End, End], client: Client
+) -> None:
+    source, target = ends
+    big(source, rows=10)
+    address = next(iter(processes(client)))  # a worker's
+    with pytest.raises(ConnectionFailed, match="no Dask scheduler answers"):
+        Stream(source.url, target.url, executor={"dask": address}).run()
+
+
+@between(("pg18", "pg15"))
+def test_what_no_worker_has_is_said_instead_of_waited_for(
+    ends: tuple[End, End], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = ends
+    big(source, rows=10)
+    monkeypatch.setattr(dask, "ANSWER_SECONDS", 1)
+    for wanted in ({"resources": {"GPU": 1}}, {"workers": ["tcp://127.0.0.1:1"]}):
+        with pytest.raises(ConfigError, match=next(iter(wanted))):
+            Stream(source.url, target.url, executor=client.get_executor(**wanted)).run()
+    assert target.rows("SELECT 1 FROM pg_tables WHERE tablename = 't'") == []

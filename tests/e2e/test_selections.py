@@ -685,3 +685,16 @@ def test_verify_says_what_it_cannot_compare(target: End, tmp_path: Path) -> None
     stream = run(tmp_path, target, [("t", {"filters": filters(("id", "<", 4))})])
     [verdict] = stream.verify().tables
     assert not verdict.equal and "selection of rows of files" in str(verdict.note)
+
+
+@pytest.mark.parametrize("kind", ["pg18", "mysql9"])
+def test_checkpoints_that_lie_in_a_source_are_not_its_tables(
+    kind: str, request: pytest.FixtureRequest, pg15: Server, database: Any
+) -> None:
+    server = request.getfixturevalue(kind)
+    first, both, last = (End(one, database(one)) for one in (pg15, server, pg15))
+    first.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    limited = Stream(first.url, both.url, limits={"numberOfEvents": 1})
+    assert limited.run().state == "EVENT_LIMIT_REACHED"
+    plan = Stream(both.url, last.url).plan()
+    assert [table.source.name for table in plan.tables] == ["t"]

@@ -553,6 +553,13 @@ def test_chunks_run_on_the_callers_pool(source: End, target: End, monkeypatch: A
     equal(source, target)
 
 
+def test_a_pool_that_was_shut_down_is_refused(source: End, target: End) -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(ConfigError, match="shut down"):
+        Stream(source.url, target.url, executor=pool).run()
+
+
 @pytest.mark.parametrize("pool", [3, ProcessPoolExecutor])
 def test_a_pool_that_cannot_be_used_is_refused(source: End, target: End, pool: Any) -> None:
     given = pool if pool == 3 else pool(1, mp_context=multiprocessing.get_context("spawn"))

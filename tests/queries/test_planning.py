@@ -287,6 +287,7 @@ def test_columns_where_stars_are() -> None:
     assert cross.columns("accounts") == ["id"] and cross.columns("items") == ["id"]
     using = plan("SELECT id, amount FROM pg1.public.accounts JOIN my1.sales.items USING (id)")
     assert using.columns("accounts") == ["id"]
+    assert using.plan.names == ("id", "amount")
 
 
 def test_a_limit_goes_to_a_source_that_keeps_exactly_its_rows() -> None:

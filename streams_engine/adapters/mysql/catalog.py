@@ -11,6 +11,7 @@ from typing import Any
 from streams_engine.adapters.mysql import catalog_queries as queries
 from streams_engine.adapters.mysql.catalog_types import default_of, native_type, unescape
 from streams_engine.adapters.mysql.connect import is_mariadb, translating
+from streams_engine.adapters.mysql.state import STATE_TABLES
 from streams_engine.errors import NotFound
 from streams_engine.model import (
     Catalog,
@@ -103,7 +104,8 @@ class _Reader:
             self._demand_database(self._scope.schema)
         rows = self._ask(queries.TABLES)
         if self._scope.tables is None:
-            return rows
+            # The checkpoints of streams into this server are no data of its user's.
+            return [row for row in rows if row[1] not in STATE_TABLES]
         found = []
         for wanted in map(self._fold, self._scope.tables):
             names = [(self._fold(row[1]), self._fold(f"{row[0]}.{row[1]}")) for row in rows]

@@ -11,6 +11,7 @@ import psycopg
 
 from streams_engine.adapters.postgres import catalog_queries as queries
 from streams_engine.adapters.postgres.catalog_types import Types, check_condition
+from streams_engine.adapters.postgres.state import SCHEMA, STATE_TABLES
 from streams_engine.errors import NotFound
 from streams_engine.model import (
     Catalog,
@@ -70,7 +71,9 @@ def read_catalog(
 
 def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
     if scope.tables is None:
-        return [r for r in rows if scope.schema is None or r[1] == scope.schema]
+        # The checkpoints of streams into this database are no data of its user's.
+        own = {(SCHEMA, name) for name in STATE_TABLES}
+        return [r for r in rows if scope.schema in (None, r[1]) and (r[1], r[2]) not in own]
     chosen = []
     for name in scope.tables:
         found = [r for r in rows if _meant(name, r, scope.schema)]

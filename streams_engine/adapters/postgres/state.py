@@ -15,9 +15,10 @@ from streams_engine.errors import FencedOff, PermissionDenied, TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
 from streams_engine.sharing import Fence
 
-__all__ = ["StateTable"]
+__all__ = ["SCHEMA", "STATE_TABLES", "StateTable"]
 
 SCHEMA = "streams_engine"
+STATE_TABLES = ("state", "quarantine")
 LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(7306090)"
 """Held while the tables are made or dropped; the number is this library's own."""
 
