@@ -22,7 +22,7 @@
     ├── SchemaChangeRefused      SCHEMA_CHANGE_REFUSED    a change of structure is not carried
     ├── FencedOff                FENCED_OFF               another process runs the stream
     ├── StoreFailed              STORE_FAILED             an Engine's file is not to be had
-    ├── ProcessLost              PROCESS_LOST             a run's process ended without it
+    ├── ProcessLost              PROCESS_LOST             a process ended in mid-work
     ├── QueryRefused             QUERY_REFUSED            a statement does more than read, or names
     │                                                     what is not there
     ├── QueryFailed              QUERY_FAILED             a statement over several sources failed
@@ -253,7 +253,8 @@ class StoreFailed(StreamsError):
 
 
 class ProcessLost(StreamsError):
-    """The process that ran a stream of an `Engine` ended without ending the stream."""
+    """A process ended in the middle of its work: that of an `Engine`'s run, or workers of a
+    cluster with the same chunk."""
 
     code = "PROCESS_LOST"
     category = "engine"
