@@ -26,7 +26,7 @@ from streams_engine.runtime.carrying import Flight
 from streams_engine.runtime.control import Control, Word
 from streams_engine.runtime.fenced import Attempt, FencedCopy, Report
 from streams_engine.runtime.joining import JoinedView, Origin
-from streams_engine.sharing import SharedSource, Ticket
+from streams_engine.sharing import SharedSink, SharedSource, Ticket
 
 __all__ = ["Unseated", "copy_chunk", "join", "leave", "say", "sit", "take_key"]
 
@@ -67,6 +67,8 @@ class _Seat:
         self.slots = max(1, min(threads, config.options.memory_budget // WORKER_BYTES))
         self._room = threading.Semaphore(self.slots)
         origins, self._sink = self._ends.enter_context(composition.opened())
+        assert isinstance(self._sink, SharedSink)
+        self._shared = self._sink
         self._origins = {origin.alias: origin for origin in origins}
         threading.Thread(target=self._expire, name="streams-engine-lease", daemon=True).start()
         return self.slots
@@ -100,7 +102,7 @@ class _Seat:
         copying = FencedCopy(
             self._job.name,
             flight.run,
-            self._sink,  # type: ignore[arg-type]
+            self._shared,
             self._sink.load_state,
             JoinedView(self._views).read,
             self._job.bundle,

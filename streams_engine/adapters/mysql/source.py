@@ -66,7 +66,7 @@ class MysqlSource:
                 stack.callback(_close, connection)
                 connections.append(connection)
             with translating("joining the snapshot"):
-                _begin(connections)
+                _begin_all(connections)
             for connection in connections:
                 _lock(connection, ticket.view, named=True)
             holder = connections.pop()
@@ -179,7 +179,7 @@ class MysqlSource:
                 )
             position = _position(locker)
             with translating("opening the snapshot"):
-                _begin(connections)
+                _begin_all(connections)
             if reason is None and self._offer is not None:
                 self._offer(Ticket(tuple(tables), late=False))
             if reason is not None and _position(locker) != position:
@@ -201,7 +201,7 @@ def _with_queries(connection: Any, catalog: Catalog, scope: Scope) -> Catalog:
     return replace(catalog, tables=(*catalog.tables, *found))
 
 
-def _begin(connections: Sequence[Any]) -> None:
+def _begin_all(connections: Sequence[Any]) -> None:
     """Begin the transaction of each, in the view of this moment."""
     for connection in connections:
         with connection.cursor() as cursor:
