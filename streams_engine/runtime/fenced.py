@@ -54,8 +54,6 @@ class Report:
     """By column, how many zero dates became NULL."""
     holding: bool = False
     """It pauses."""
-    finished: bool = False
-    """The chunk is whole."""
     error: StreamsError | None = None
 
 
@@ -115,7 +113,8 @@ class FencedCopy:
                 if not control.hold():
                     return attempt.note()
                 try:
-                    return attempt.note(finished=self._copy(left, control, attempt))
+                    self._copy(left, control, attempt)
+                    return attempt.note()
                 except FencedOff:
                     left = self._left(task, control, attempt)
         except StreamsError as error:
@@ -125,9 +124,9 @@ class FencedCopy:
         except Exception as fault:
             what = f"A worker failed of {type(fault).__name__} while it copied a chunk."
             return attempt.note(error=InternalError(what, table=str(task.mapping.source.id)))
-        return attempt.note(finished=True)
+        return attempt.note()
 
-    def _copy(self, task: ChunkTask, control: Control, attempt: Attempt) -> bool:
+    def _copy(self, task: ChunkTask, control: Control, attempt: Attempt) -> None:
         before = [task.before]
 
         def write(load: Load, rows: Iterator[pa.RecordBatch], mark: Mark) -> Written:
@@ -148,7 +147,7 @@ class FencedCopy:
         copy = ChunkCopy(
             self.read, write, control, attempt, self.bundle, self.zero_dates, self.quarantine
         )
-        return copy.copy(task)
+        copy.copy(task)
 
     def _left(self, task: ChunkTask, control: Control, attempt: Attempt) -> ChunkTask | None:
         """What others have left of the chunk; what they wrote counts towards a limit.
