@@ -49,6 +49,7 @@ __all__ = [
     "StructureSink",
     "Written",
     "left_out",
+    "orphaned",
 ]
 
 
@@ -326,9 +327,10 @@ class Statement:
     """A failure is a warning (a comment, a full-text equivalent), not the end of the run."""
     empties: tuple[TableId, ...] = ()
     """The tables that it drops or empties."""
-    proof: str | None = None
-    """A query that gives a row where the statement would be refused: a target whose own look at
-    the rows is slow asks it instead."""
+    orphans: str | None = None
+    """Of a foreign key: a SELECT of the rows that refer to none. Where there are any, the sink
+    leaves the statement out and returns `orphaned` instead of raising. A target whose own check
+    of the rows is slow may ask this query first."""
     beside: bool = False
     """It may run beside other statements of its table: an index that is built."""
     clause: str | None = None
@@ -342,6 +344,19 @@ class Statement:
 def left_out(statement: Statement, error: StreamsError) -> Finding:
     """What is said of an optional statement that failed."""
     return Finding(Severity.WARNING, "left-out", statement.object, error.message, error.remedy)
+
+
+def orphaned(statement: Statement, count: int) -> Finding:
+    """What is said of a foreign key that rows keep from being made. It names no row's values."""
+    rows = "1 row refers" if count == 1 else f"{count} rows refer"
+    return Finding(
+        Severity.ERROR,
+        "orphans",
+        statement.object,
+        f"The foreign key is left out: {rows} to a row that is not there.",
+        f"Find them with: {statement.orphans}; repair them, or move the rows that they refer to, "
+        f"and add the foreign key: {statement.sql};",
+    )
 
 
 StateChange = tuple[str, Mapping[str, Mapping[str, Any] | None]]

@@ -382,7 +382,8 @@ class Convert:
             lost = {m.target.id for m in prepared.tables} - {m.target.id for m in whole}
             builder = Builder(self.sink, self.job.structure, self.control, going_on)
             with self._pool(self.job.parallelism) as executor:
-                self.found(builder.build(prepared.catalog, lost, executor))
+                # The rows are there: what of the structure cannot be made does not end the run.
+                self.counters.found(builder.build(prepared.catalog, lost, executor))
         for mapping in whole:
             self.counters.enter(mapping.source.id, "done")
 

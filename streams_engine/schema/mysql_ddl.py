@@ -241,18 +241,18 @@ def foreign_keys(schema: TableSchema) -> Iterator[Statement]:
             f"ALTER TABLE {name_of(schema.id)} ADD CONSTRAINT {quote(fk.name)} {_foreign_key(fk)}",
             f"constraint {fk.name} of {schema.id}",
             schema.id,
-            proof=_orphans(schema.id, fk),
+            orphans=_orphans(schema.id, fk),
         )
 
 
 def _orphans(table_id: TableId, fk: ForeignKey) -> str:
-    """A row that refers to none (a NULL in its key refers to nothing, which is allowed)."""
+    """The rows that refer to none (a NULL in its key refers to nothing, which is allowed)."""
     pairs = list(zip(fk.columns, fk.referenced_columns, strict=True))
     match = " AND ".join(f"c.{quote(a)} = p.{quote(b)}" for a, b in pairs)
     whole = " AND ".join(f"c.{quote(a)} IS NOT NULL" for a, _ in pairs)
     return (
-        f"SELECT 1 FROM {name_of(table_id)} c LEFT JOIN {name_of(fk.referenced)} p ON {match} "
-        f"WHERE {whole} AND p.{quote(fk.referenced_columns[0])} IS NULL LIMIT 1"
+        f"SELECT c.* FROM {name_of(table_id)} c LEFT JOIN {name_of(fk.referenced)} p ON {match} "
+        f"WHERE {whole} AND p.{quote(fk.referenced_columns[0])} IS NULL"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Many
+from dataclasses import replace
 
 from streams_engine.model import (
     Catalog,
@@ -376,10 +377,25 @@ def foreign_keys(schema: TableSchema) -> Iterator[Statement]:
     """The foreign keys of a table, validated as they are added."""
     own = name_of(schema.id)
     for fk in schema.foreign_keys:
-        yield _constraint(schema.id, fk.name, _foreign_key(fk))
+        statement = _constraint(schema.id, fk.name, _foreign_key(fk))
+        yield replace(statement, orphans=_orphans(schema, fk)) if fk.validated else statement
         if fk.comment:
             sql = f"COMMENT ON CONSTRAINT {quote(fk.name)} ON {own} IS {literal(fk.comment)}"
-            yield Statement(sql, f"comment on {schema.id}", schema.id)
+            yield Statement(sql, f"comment on {fk.name} of {schema.id}", schema.id, optional=True)
+
+
+def _orphans(schema: TableSchema, fk: ForeignKey) -> str:
+    """The rows that refer to none; a NULL in a key refers to nothing, unless MATCH FULL."""
+    pairs = zip(fk.columns, fk.referenced_columns, strict=True)
+    match = " AND ".join(f"p.{quote(b)} = c.{quote(a)}" for a, b in pairs)
+    either = " OR " if fk.match == "FULL" else " AND "
+    refers = either.join(f"c.{quote(a)} IS NOT NULL" for a in fk.columns)
+    # A foreign key is a table's own, not that of its children of inheritance.
+    only = "" if schema.partitioning else "ONLY "
+    return (
+        f"SELECT c.* FROM {only}{name_of(schema.id)} c WHERE ({refers}) AND NOT EXISTS "
+        f"(SELECT FROM {name_of(fk.referenced)} p WHERE {match})"
+    )
 
 
 def _foreign_key(fk: ForeignKey) -> str:

@@ -34,7 +34,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
-from streams_engine.protocols import Load, Mark, StateChange, Statement, Written, left_out
+from streams_engine.protocols import Load, Mark, StateChange, Statement, Written, left_out, orphaned
 from streams_engine.sharing import Fence, Staged
 
 __all__ = ["MysqlSink"]
@@ -348,14 +348,17 @@ class MysqlSink:
         self, connection: Any, statements: Sequence[Statement], findings: list[Finding]
     ) -> None:
         for statement in _joined(connection, statements):
+            seen = statement.orphans is not None
             try:
                 with (
                     translating(statement.object),
-                    _unchecked(connection, bool(statement.empties or statement.proof)),
+                    _unchecked(connection, bool(statement.empties) or seen),
                     connection.cursor() as cursor,
                 ):
-                    if statement.proof is not None:
-                        _demand_none(cursor, statement)
+                    orphans = _count(cursor, statement.orphans) if statement.orphans else 0
+                    if orphans:
+                        findings.append(orphaned(statement, orphans))
+                        continue
                     cursor.execute(statement.sql)
             except StreamsError as error:
                 if not statement.optional:
@@ -418,13 +421,9 @@ def _unchecked(connection: Any, wanted: bool) -> Iterator[None]:
             cursor.execute("SET SESSION foreign_key_checks = 1")
 
 
-def _demand_none(cursor: Any, statement: Statement) -> None:
-    cursor.execute(statement.proof)
-    if cursor.fetchone() is not None:
-        raise TargetConflict(
-            f"{statement.object}: a row refers to one that is not there.",
-            remedy="Move the referenced rows too, or leave foreignKeys out of structureOptions.",
-        )
+def _count(cursor: Any, query: str) -> int:
+    cursor.execute(f"SELECT COUNT(*) FROM ({query}) o")
+    return int(cursor.fetchone()[0])
 
 
 def _is_super(cursor: Any) -> bool:

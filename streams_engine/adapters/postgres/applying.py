@@ -12,11 +12,12 @@ import psycopg
 from streams_engine.adapters.postgres.changing import Changer
 from streams_engine.adapters.postgres.connect import translating
 from streams_engine.adapters.postgres.state import StateTable
+from streams_engine.adapters.postgres.structure import run_statements
 from streams_engine.adapters.postgres.waiting import Waiting
 from streams_engine.changes import Emptied, NetChanges
-from streams_engine.errors import FencedOff, RowRejected, StreamsError
+from streams_engine.errors import FencedOff, RowRejected
 from streams_engine.model import Finding, Severity, TableId
-from streams_engine.protocols import Applied, Rejected, Statement, left_out
+from streams_engine.protocols import Applied, Rejected, Statement
 
 __all__ = ["PostgresChangeWriter"]
 
@@ -127,15 +128,7 @@ class PostgresChangeWriter:
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Run DDL within the transaction."""
-        findings = []
-        for statement in statements:
-            try:
-                with translating(statement.object), self._changer.undoing(statement.optional):
-                    self._connection.execute(statement.sql.encode())
-            except StreamsError as error:
-                if not statement.optional:
-                    raise
-                findings.append(left_out(statement, error))
+        findings = run_statements(self._connection, statements, self._changer.undoing)
         self._changer.forget()
         return findings
 

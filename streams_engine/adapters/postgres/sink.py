@@ -16,6 +16,7 @@ from streams_engine.adapters.postgres.catalog import read_catalog
 from streams_engine.adapters.postgres.connect import PostgresConnect, translate, translating
 from streams_engine.adapters.postgres.loading import Loader
 from streams_engine.adapters.postgres.state import StateTable
+from streams_engine.adapters.postgres.structure import run_statements
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
 from streams_engine.protocols import (
@@ -25,7 +26,6 @@ from streams_engine.protocols import (
     StateChange,
     Statement,
     Written,
-    left_out,
 )
 from streams_engine.sharing import Fence, Staged
 
@@ -298,26 +298,12 @@ class PostgresSink:
         self, statements: Sequence[Statement], state: StateChange | None = None
     ) -> Sequence[Finding]:
         """Run all in one transaction; an optional one that fails becomes a warning."""
-        findings = []
         with self._connection() as connection:
             if state is not None:
                 self._state.make_within(connection)
                 self._state.save(connection, *state)
-            for statement in statements:
-                try:
-                    with translating(statement.object), _savepoint(connection, statement.optional):
-                        connection.execute(statement.sql.encode())
-                except StreamsError as error:
-                    if not statement.optional:
-                        raise
-                    findings.append(left_out(statement, error))
-        return findings
-
-
-@contextlib.contextmanager
-def _savepoint(connection: psycopg.Connection, wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    with connection.transaction():
-        yield
+            return run_statements(
+                connection,
+                statements,
+                lambda wanted: connection.transaction() if wanted else contextlib.nullcontext(),
+            )

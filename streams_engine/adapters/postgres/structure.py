@@ -1,0 +1,50 @@
+"""DDL on PostgreSQL, statement by statement within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import psycopg
+
+from streams_engine.adapters.postgres.connect import translating
+from streams_engine.errors import StreamsError
+from streams_engine.model import Finding
+from streams_engine.protocols import Statement, left_out, orphaned
+
+__all__ = ["run_statements"]
+
+FOREIGN_KEY_VIOLATION = "23503"
+
+Savepoint = Callable[[bool], AbstractContextManager[object]]
+"""Opens a savepoint where that is wanted; what fails inside is undone."""
+
+
+def run_statements(
+    connection: psycopg.Connection, statements: Sequence[Statement], savepoint: Savepoint
+) -> list[Finding]:
+    """Run all; what may be left out becomes a finding. Raises the errors of the others."""
+    findings = []
+    for statement in statements:
+        spared = statement.optional or statement.orphans is not None
+        try:
+            with translating(statement.object), savepoint(spared):
+                connection.execute(statement.sql.encode())
+        except StreamsError as error:
+            finding = _left_out(connection, statement, error)
+            if finding is None:
+                raise
+            findings.append(finding)
+    return findings
+
+
+def _left_out(
+    connection: psycopg.Connection, statement: Statement, error: StreamsError
+) -> Finding | None:
+    """What is said where the statement may be left out for this error; else None."""
+    if statement.orphans is not None and error.details.get("sqlstate") == FOREIGN_KEY_VIOLATION:
+        with translating(f"counting the orphans of {statement.object}"):
+            query = f"SELECT count(*) FROM ({statement.orphans}) o"
+            row = connection.execute(query.encode()).fetchone()
+        return orphaned(statement, row[0] if row else 0)
+    return left_out(statement, error) if statement.optional else None
