@@ -113,14 +113,18 @@ class Loader:
             raise self._warned(answer.affected_rows, block.num_rows)
 
     def _statement(self, into: str) -> str:
-        places, conversions = [], []
+        places, assignments = [], []
+        several = any(converted(column) for column in self._load.columns)
         for number, column in enumerate(self._load.columns):
-            if converted(column):
+            value = f"CONVERT(@v{number} USING utf8mb4)" if converted(column) else f"@v{number}"
+            # MariaDB numbers a row 0 anew, whatever sql_mode says, where SET assigns columns and
+            # the AUTO_INCREMENT column is none of them.
+            if converted(column) or (several and column.identity is not None):
                 places.append(f"@v{number}")
-                conversions.append(f"{quote(column.name)} = CONVERT(@v{number} USING utf8mb4)")
+                assignments.append(f"{quote(column.name)} = {value}")
             else:
                 places.append(quote(column.name))
-        tail = f" SET {', '.join(conversions)}" if conversions else ""
+        tail = f" SET {', '.join(assignments)}" if assignments else ""
         return (
             f"LOAD DATA LOCAL INFILE '{REQUESTED.decode()}' INTO TABLE {into} "
             "CHARACTER SET binary FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' "
