@@ -13,6 +13,7 @@ from streams_engine.changes import ChangeBatch, LoggedChanges, Op, Tracked
 from streams_engine.errors import ConfigError, RowRejected
 from streams_engine.model import Dialect, Index, Position, TableSchema
 from streams_engine.protocols import Rejected
+from streams_engine.row_text import row_texts
 from streams_engine.runtime.compaction import Changes, Shape
 from streams_engine.schema.mapping import ColumnMapping, TableMapping
 from streams_engine.schema.values import BadRows, Converter
@@ -219,15 +220,7 @@ def _shown(batch: ChangeBatch, index: int) -> dict[str, str | None]:
     """The new values of a change; the old identity of a deletion."""
     gone = batch.op[index] == Op.DELETE and batch.before is not None
     values = batch.before if gone and batch.before is not None else batch.after
-    return {name: _text(values.column(name)[index]) for name in values.schema.names}
-
-
-def _text(value: pa.Scalar) -> str | None:
-    try:
-        plain = value.as_py()
-    except (OverflowError, ValueError):
-        return "a zero or partial date"  # the storage's minimum, which Python's dates lack
-    return None if plain is None else str(plain)
+    return row_texts(values.slice(index, 1))
 
 
 def operations_of(names: Sequence[str]) -> frozenset[Op]:

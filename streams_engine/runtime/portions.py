@@ -18,11 +18,13 @@ from streams_engine.bundles import gathered, pieces
 from streams_engine.errors import RowRejected, StreamsError
 from streams_engine.model import Chunk, Extract, TableId
 from streams_engine.protocols import Checkpoint, Load, Mark, Rejected, Written
+from streams_engine.row_text import row_texts, value_text
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.resuming import chunk_key
 from streams_engine.runtime.retrying import again
 from streams_engine.schema.mapping import TableMapping
-from streams_engine.schema.values import BadRows, Converter
+from streams_engine.schema.postgres import WIRE
+from streams_engine.schema.values import BadRows, Converter, unfit_text
 
 __all__ = ["Account", "ChunkCopy", "ChunkTask"]
 
@@ -251,12 +253,24 @@ class _Feed(Iterator[pa.RecordBatch]):
         keep = np.ones(batch.num_rows, dtype=bool)
         for rows in bad:
             for index in np.flatnonzero(rows.mask & keep):
-                row = {name: _text(batch.column(name)[int(index)]) for name in batch.schema.names}
+                row = self._row_texts(batch, converted, int(index))
                 self.rejected.append(
                     Rejected(table, f"column {rows.column}: {rows.reason}", "POLICY", row)
                 )
             keep &= ~rows.mask
         return converted.filter(pa.array(keep))
+
+    def _row_texts(
+        self, batch: pa.RecordBatch, converted: pa.RecordBatch, index: int
+    ) -> dict[str, str | None]:
+        """The row as the source has it; a wire form as the value that it means."""
+        texts = row_texts(batch.slice(index, 1))
+        for place, column in enumerate(self._task.mapping.columns):
+            name, raw = column.source.name, batch.column(place)[index].as_py()
+            if column.source.arrow == WIRE and column.convert is not None and raw is not None:
+                unfit = unfit_text(column.convert, raw)
+                texts[name] = unfit or value_text(converted.column(place)[index])
+        return texts
 
     def mark(self) -> Checkpoint:
         """The chunk's record: how far it is, to be durable with the rows."""
@@ -264,11 +278,3 @@ class _Feed(Iterator[pa.RecordBatch]):
 
     def _document(self) -> dict[str, Any]:
         return {"done": self.ended, "rows": self._rows, "last": self._last}
-
-
-def _text(value: pa.Scalar) -> str | None:
-    try:
-        plain = value.as_py()
-    except (OverflowError, ValueError):
-        return "a zero or partial date"  # the storage's minimum, which Python's dates lack
-    return None if plain is None else str(plain)

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from streams_engine.schema.mapping import ColumnMapping
 
-__all__ = ["CONVERSIONS", "BadRows", "Converter"]
+__all__ = ["CONVERSIONS", "BadRows", "Converter", "unfit_text"]
 
 Conversion = Callable[[pa.Array, pa.DataType], tuple[pa.Array, np.ndarray | None]]
 """(values, the type that the sink's column wants) -> (converted, rows that fit no value)."""
@@ -125,6 +125,27 @@ def pg_time(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray
     if pa.types.is_duration(wanted) or not bad.any():
         return _array(micro, valid, wanted), None
     return _array(np.where(bad, 0, micro), valid, wanted), bad
+
+
+UNFIT: Mapping[str, Mapping[bytes, str]] = {
+    "pg_date": {b"\x7f\xff\xff\xff": "infinity", b"\x80\0\0\0": "-infinity"},
+    "pg_timestamp": {b"\x7f" + b"\xff" * 7: "infinity", b"\x80" + b"\0" * 7: "-infinity"},
+    "pg_time": {DAY_MICROSECONDS.to_bytes(8, "big"): "24:00:00"},
+}
+"""By conversion: wire forms that have no counterpart."""
+
+LATEST = np.iinfo(np.int64).max - EPOCH_MICROSECONDS
+
+
+def unfit_text(conversion: str, wire: bytes) -> str | None:
+    """What a wire form means that the conversion marks as bad; None where it means a value."""
+    known = UNFIT.get(conversion, {}).get(wire)
+    if known is None and conversion == "pg_timestamp":
+        micro = int.from_bytes(wire, "big", signed=True)
+        if micro > LATEST:
+            seconds, fraction = divmod(micro + EPOCH_MICROSECONDS, 1_000_000)
+            return f"{np.datetime64(seconds, 's')}.{fraction:06d}".replace("T", " ")
+    return known
 
 
 def pg_decimal(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:

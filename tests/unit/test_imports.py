@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "bundles": {"model"},
     "isolating": {"errors", "model"},
     "cutting": set(),
+    "row_text": set(),
     "faults": set(),
     "journal": set(),
     "exploring": {"model"},
@@ -31,9 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "stats": {"errors", "journal", "lifecycle", "model", "config", "protocols"},
     "schema": {"errors", "model", "config", "protocols"},
     "runtime": {"errors", "lifecycle", "model", "changes", "config", "protocols", "sharing",
-                "stats", "schema", "bundles", "faults"},
+                "stats", "schema", "bundles", "faults", "row_text"},
     "adapters": {"errors", "model", "changes", "config", "protocols", "schema", "sharing",
-                 "bundles", "isolating", "cutting", "exploring"},
+                 "bundles", "isolating", "cutting", "exploring", "row_text"},
     "testing": {"errors", "model", "changes", "protocols", "schema", "bundles"},
 }  # fmt: skip
 """What each part may import beside itself; who is not named here composes and may import all."""

@@ -12,6 +12,7 @@ from streams_engine.adapters.files.encoders import Encoder, normalised
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column
 from streams_engine.protocols import Checkpoint, Load, Rejected
+from streams_engine.row_text import row_texts
 
 __all__ = ["NoRows", "Part", "Pending"]
 
@@ -67,16 +68,4 @@ class Part:
         self.rows += block.num_rows
 
     def _rejected(self, row: pa.RecordBatch, fault: RowRejected) -> Rejected:
-        values = {
-            name: _shown(column[0])
-            for name, column in zip(row.schema.names, row.columns, strict=True)
-        }
-        return Rejected(self.load.table, fault.message, "RANGE", values)
-
-
-def _shown(value: pa.Scalar) -> str | None:
-    try:
-        plain = value.as_py()
-    except (OverflowError, ValueError):
-        return "a zero date or an infinity"
-    return plain.hex() if isinstance(plain, bytes) else None if plain is None else str(plain)
+        return Rejected(self.load.table, fault.message, "RANGE", row_texts(row))

@@ -25,6 +25,7 @@ from streams_engine.errors import RowRejected
 from streams_engine.isolating import isolate
 from streams_engine.model import Column, TableId
 from streams_engine.protocols import Load, Rejected
+from streams_engine.row_text import row_texts
 
 __all__ = ["Loader"]
 
@@ -215,12 +216,8 @@ class Loader:
         )
 
     def _rejected(self, row: pa.RecordBatch, fault: RowRejected) -> Rejected:
-        values = {
-            column.name: None if (shown := array[0].as_py()) is None else _shown(shown)
-            for column, array in zip(self._load.columns, row.columns, strict=True)
-        }
         code = str(fault.details.get("errno", "RANGE"))
-        return Rejected(self._load.table, fault.message, code, values)
+        return Rejected(self._load.table, fault.message, code, row_texts(row))
 
     # Upsert
 
@@ -276,7 +273,3 @@ def _portions(rows: list[bytes], room: int) -> Iterator[int]:
             size, start = 0, place
         size += len(row) + 2
     yield len(rows)
-
-
-def _shown(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)

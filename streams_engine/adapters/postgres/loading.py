@@ -17,6 +17,7 @@ from streams_engine.errors import RowRejected
 from streams_engine.isolating import isolate
 from streams_engine.model import TableId
 from streams_engine.protocols import Load, Rejected
+from streams_engine.row_text import row_texts
 
 __all__ = ["Loader"]
 
@@ -126,12 +127,8 @@ class Loader:
         return fault
 
     def _rejected(self, row: pa.RecordBatch, fault: RowRejected) -> Rejected:
-        values = {
-            name: None if (value := column[0].as_py()) is None else _shown(value)
-            for name, column in zip(row.schema.names, row.columns, strict=True)
-        }
         code = str(fault.details.get("sqlstate", "RANGE"))
-        return Rejected(self._load.table, fault.message, code, values)
+        return Rejected(self._load.table, fault.message, code, row_texts(row))
 
     # Upsert
 
@@ -189,7 +186,3 @@ ORDER = "streams_engine_order"
 
 def _name(table: TableId) -> sql.Identifier:
     return sql.Identifier(table.schema, table.name)
-
-
-def _shown(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
