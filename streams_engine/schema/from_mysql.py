@@ -34,7 +34,7 @@ from streams_engine.schema.mapping import (
 )
 from streams_engine.schema.mysql_to_postgres import Rule, rule_for
 from streams_engine.schema.naming import MAX_BYTES, Names, shorten
-from streams_engine.schema.postgres_ddl import literal, name_of
+from streams_engine.schema.postgres_ddl import LAST_NUMBER, literal, name_of
 from streams_engine.schema.postgres_names import postgres_type
 
 __all__ = ["map_mysql"]
@@ -152,7 +152,8 @@ class _Mapper:
         read, arrives, convert = self._transport(source, native, rule, override is not None)
         name = self.columns[table.id][source.name]
         numbers = source.identity is not None
-        sequenced = numbers and native.name not in {"int2", "int4", "int8"}
+        sequenced = numbers and native.name not in LAST_NUMBER
+        self._note_exhausted(source, native, where)
         default = self._default(source, native, where)
         target = Column(
             name=name,
@@ -239,12 +240,25 @@ class _Mapper:
         self.sequences.append(
             Sequence(
                 TableId(table.schema, name),
-                last_value=following - 1 if following > 1 else None,
+                last_value=min(following - 1, LAST_NUMBER["int8"]) if following > 1 else None,
                 owner=(table, column),
             )
         )
         qualified = literal(name_of(TableId(table.schema, name)))
         return Expression(f"nextval({qualified}::regclass)", Dialect.POSTGRES)
+
+    def _note_exhausted(self, source: Column, native: NativeType, where: str) -> None:
+        """Say where AUTO_INCREMENT has come further than a sequence of the target counts."""
+        last = LAST_NUMBER.get(native.name, LAST_NUMBER["int8"])
+        following = source.identity and source.identity.next_value
+        if following and following > last:
+            self.findings.warn(
+                "sequence-exhausted",
+                where,
+                f"AUTO_INCREMENT has come to {following}, and a sequence on PostgreSQL ends at "
+                f"{last}: the target has no number for a row that brings none.",
+                "Give new rows their numbers, or renumber the column before a cut-over.",
+            )
 
     def _generated(self, table: TableSchema, source: Column, where: str) -> Expression | None:
         if source.generated is None:

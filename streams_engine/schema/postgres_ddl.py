@@ -32,6 +32,7 @@ from streams_engine.protocols import Statement
 from streams_engine.schema.structure import Structure
 
 __all__ = [
+    "LAST_NUMBER",
     "column_text",
     "drop",
     "empty",
@@ -47,6 +48,9 @@ __all__ = [
     "table",
     "type_text",
 ]
+
+LAST_NUMBER = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
+"""Where the sequence of an identity column ends, by the column's type."""
 
 
 def quote(name: str) -> str:
@@ -433,18 +437,19 @@ def sequence_values(catalog: Catalog) -> Iterator[Statement]:
 
 def _identity_value(table_id: TableId, column: Column, identity: Identity) -> Statement:
     """PostgreSQL's counter exactly; MySQL's never behind the greatest value that was moved."""
-    next_value = str(identity.next_value if identity.next_value is not None else identity.start)
-    if identity.sequence is None:
-        top = f"SELECT max({quote(column.name)}) + 1 FROM {name_of(table_id)}"
-        next_value = f"GREATEST({next_value}, 1, ({top}))"
+    next_value = identity.next_value if identity.next_value is not None else identity.start
     place = (
         f"pg_catalog.pg_get_serial_sequence({literal(name_of(table_id))}, {literal(column.name)})"
     )
-    return Statement(
-        f"SELECT pg_catalog.setval({place}, {next_value}, false)",
-        f"identity of {table_id}.{column.name}",
-        table_id,
-    )
+    sql = f"SELECT pg_catalog.setval({place}, {next_value}, false)"
+    if identity.sequence is None:
+        top = f"SELECT max({quote(column.name)}) FROM {name_of(table_id)}"
+        last = f"LEAST({LAST_NUMBER[column.type.name]}, GREATEST({next_value - 1}, 0, ({top})))"
+        sql = (
+            f"SELECT pg_catalog.setval({place}, GREATEST(t.last, 1)::pg_catalog.int8, t.last >= 1)"
+            f" FROM (SELECT {last}) AS t(last)"
+        )
+    return Statement(sql, f"identity of {table_id}.{column.name}", table_id)
 
 
 # Away with what is there
