@@ -186,6 +186,8 @@ class _Reader:
         notes: list[str] = []
         if row[11]:
             notes.append("Row-level security is on: its policies are not moved.")
+        if row[13]:
+            notes.append("Row-level security hides rows of it from this role: a run is refused.")
         keys = [self._index(oid, index, notes) for index in self.indexes[oid] if index[17] != "x"]
         found = [key for key in keys if key is not None]
         plain_parents = [] if row[7] else [self.ids[p] for p in self.parents[oid] if p in self.ids]

@@ -12,7 +12,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples::in
        CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
        pg_catalog.obj_description(c.oid, 'pg_class'),
-       c.relrowsecurity, c.reloptions
+       c.relrowsecurity, c.reloptions,
+       c.relrowsecurity AND pg_catalog.row_security_active(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'

@@ -17,6 +17,7 @@ from streams_engine.adapters.postgres.readiness import findings_for
 from streams_engine.adapters.postgres.reading import PostgresChangeReader
 from streams_engine.adapters.postgres.relations import Describer
 from streams_engine.adapters.postgres.replication import Stream
+from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.slots import (
     AGAIN,
     Slots,
@@ -125,6 +126,8 @@ class PostgresChangeSource(PostgresSource):
         """
         self._path = path(scope)
         tables = self._wanted(scope)
+        with self._slots.asking() as connection:
+            demand_all_rows(connection, tables, "source")
         self._slots.publish(tables)
         with self._slots.asking() as connection:
             slot = self._slots.look(connection)

@@ -45,6 +45,8 @@ SESSION: Mapping[str, str] = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "client_min_messages": "warning",
+    # A policy that would hide rows is an error: what is read is all, or nothing.
+    "row_security": "off",
     # The planner may use other sessions' progress of a sequential scan: chunks want their order.
     "synchronize_seqscans": "off",
     # Compiling the catalog's queries takes a second; running them takes milliseconds.
@@ -274,6 +276,8 @@ def translate(error: psycopg.Error, what: str) -> StreamsError:
         return _without_state(error, what)
     rule = BY_STATE.get(state) or BY_CLASS.get(state[:2])
     diag = error.diag
+    if diag.source_function == ROW_SECURITY_CHECK:
+        return hidden_rows(what, diag.message_primary, state)
     place = [
         f"{kind} {name}"
         for kind, name in (
@@ -298,6 +302,24 @@ def translate(error: psycopg.Error, what: str) -> StreamsError:
         retryable=True if state in RETRYABLE else None,
         sqlstate=state,
         **({"row": int(line[1])} if line else {}),
+    )
+
+
+ROW_SECURITY_CHECK = "check_enable_rls"
+"""The server's function (rls.c) that refuses a statement whose rows a policy would filter."""
+
+
+def hidden_rows(what: str, message: str | None, state: str) -> PermissionDenied:
+    """The error for a statement that row-level security forbids this role.
+
+    ``message`` is the server's, which names the table and holds no value.
+    """
+    return PermissionDenied(
+        f"{what}: row-level security hides rows from the role that is connected: "
+        f"{message or 'the server refused the statement'}.",
+        remedy="ALTER ROLE ... BYPASSRLS; (as a superuser), connect as the table's owner (without "
+        "FORCE ROW LEVEL SECURITY), or leave the table out.",
+        sqlstate=state,
     )
 
 

@@ -15,6 +15,7 @@ from streams_engine.adapters.postgres.applying import PostgresChangeWriter
 from streams_engine.adapters.postgres.catalog import read_catalog
 from streams_engine.adapters.postgres.connect import PostgresConnect, translate, translating
 from streams_engine.adapters.postgres.loading import Loader
+from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.adapters.postgres.structure import run_statements
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
@@ -283,6 +284,7 @@ class PostgresSink:
     def inspect(self, tables: Sequence[TableId]) -> Catalog:
         """Describe those tables that exist, with the types and sequences of their schemas."""
         with self._connection() as connection, translating("reading the target's catalog"):
+            demand_all_rows(connection, tables, "target")
             return read_catalog(connection, tables=tables)
 
     def has_rows(self, table: TableId) -> bool:

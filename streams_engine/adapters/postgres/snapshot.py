@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -17,12 +18,19 @@ from streams_engine.adapters.postgres import copy_columns, copy_tuples
 from streams_engine.adapters.postgres.connect import (
     SESSION,
     PostgresConnect,
+    hidden_rows,
     pin,
     translating,
 )
 from streams_engine.adapters.postgres.selecting import select
 from streams_engine.bundles import bundles
-from streams_engine.errors import ConnectionFailed, InternalError, ServerError, SnapshotLost
+from streams_engine.errors import (
+    ConnectionFailed,
+    InternalError,
+    PermissionDenied,
+    ServerError,
+    SnapshotLost,
+)
 from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
 from streams_engine.sharing import Ticket
 
@@ -393,6 +401,12 @@ def _marked(column: pa.Array, storage: Any, epoch: int) -> pa.Array:
     return pa.array(values, bits, mask=~valid).view(column.type)
 
 
+def _server_sentence(error: Exception) -> str | None:
+    """The server's primary message in an error of ADBC's or psycopg's, without the query."""
+    found = re.search(r"(?:ERROR:\s+)?([^\n]*row-level security[^\n]*)", str(error))
+    return None if found is None else found[1].partition("ERROR:")[2].strip() or found[1]
+
+
 @contextlib.contextmanager
 def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
     """The drivers' errors as ours; a dead connection means that this reader lost the view."""
@@ -406,6 +420,14 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
             raise SnapshotLost(
                 f"{what}: the session that holds the snapshot is gone, and the view with it.",
                 remedy="Start the stream again: it continues from its checkpoint.",
+            ) from None
+        if state == "42501":  # ADBC gives the sentence, and not where the server said it
+            if "row-level security" in str(error):
+                raise hidden_rows(what, _server_sentence(error), state) from None
+            raise PermissionDenied(
+                f"{what}: the role {view._connect.user} lacks the right.",
+                remedy="Grant it, or use another role.",
+                sqlstate=state,
             ) from None
         if isinstance(error, adbc.OperationalError) or state is None or state[:2] in ("08", "57"):
             raise ConnectionFailed(f"{what}: the connection broke.", sqlstate=state) from None

@@ -12,6 +12,7 @@ from psycopg import sql
 from streams_engine.adapters.postgres.catalog import read_catalog, tables_in_scope
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.query import path_of, query_tables
+from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.errors import SnapshotLost
@@ -111,6 +112,7 @@ class PostgresSource:
         with contextlib.closing(holder):
             with translating("listing the tables"):
                 tables = tables_in_scope(holder, scope)
+            demand_all_rows(holder, tables, "source")
             # The view begins with the first statement after the locks, in their transaction:
             # LOCK TABLE takes no snapshot of its own in REPEATABLE READ.
             with translating("opening the snapshot"):
