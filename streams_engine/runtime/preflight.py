@@ -83,7 +83,7 @@ def prepare(
     keys = {m.target.id: _key(m, write_mode) for m in tables}
     for schema in made.tables if write_mode == "upsert" else ():
         before += ddl.key(schema, keys[schema.id])
-    before += ddl.empty(_emptied(tables, kept, write_mode, going_on))
+    before += ddl.empty(kept[table] for table in _emptied(tables, kept, write_mode, going_on))
     return Preparation(
         tables,
         tuple(before),

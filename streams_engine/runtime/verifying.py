@@ -196,7 +196,7 @@ def _pair(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | st
             for c in mapping.columns
         ),
         source_only=mapping.source.partitioning is None,
-        target_only=mapping.target.partitioning is None,
+        target_only=present.partitioning is None,
         filters=selected.filters if selected else (),
         query=mapping.source.query,
         limit=selected.limit if selected else None,

@@ -293,8 +293,8 @@ def drop(tables: Sequence[TableId], wanted: Catalog, existing: Catalog) -> Itera
         )
 
 
-def empty(tables: Iterable[TableId]) -> Iterator[Statement]:
+def empty(tables: Iterable[TableSchema]) -> Iterator[Statement]:
     """Empty each table."""
-    for table_id in tables:
+    for table_id in (table.id for table in tables):
         sql = f"TRUNCATE TABLE {name_of(table_id)}"
         yield Statement(sql, f"table {table_id}", table_id, empties=(table_id,))

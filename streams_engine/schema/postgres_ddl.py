@@ -472,11 +472,18 @@ def drop(tables: Many[TableId], wanted: Catalog, existing: Catalog) -> Iterator[
         yield Statement(sql, f"sequence {sequence.id}", drops=True)
 
 
-def empty(tables: Iterable[TableId]) -> Iterator[Statement]:
-    """Empty all tables in one statement, which foreign keys among them allow."""
-    ids = tuple(tables)
+def empty(tables: Iterable[TableSchema]) -> Iterator[Statement]:
+    """Empty all tables in one statement, which foreign keys among them allow.
+
+    Children by INHERITS keep their rows; a partitioned table has none but its partitions'.
+    """
+    several = tuple(tables)
+    ids = tuple(table.id for table in several)
     if ids:
-        names = ", ".join(map(name_of, ids))
+        names = ", ".join(
+            name_of(t.id) if t.partitioning is not None else f"ONLY {name_of(t.id)}"
+            for t in several
+        )
         yield Statement(f"TRUNCATE {names}", f"tables {listed(ids)}", empties=ids)
 
 

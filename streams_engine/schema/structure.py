@@ -55,6 +55,6 @@ class Ddl(Protocol):
         """Drop tables, then those of the wanted types and sequences that exist."""
         ...
 
-    def empty(self, tables: Iterable[TableId]) -> Iterator[Statement]:
+    def empty(self, tables: Iterable[TableSchema]) -> Iterator[Statement]:
         """Remove every row of the tables."""
         ...

@@ -19,6 +19,7 @@ from psycopg.types.string import StrDumperUnknown
 
 from streams_engine.adapters.postgres import copy_text
 from streams_engine.adapters.postgres.loading import Loader
+from streams_engine.adapters.postgres.selecting import own_rows
 from streams_engine.changes import Emptied, NetChanges
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, Dialect, NativeType, TableId
@@ -94,6 +95,7 @@ class Changer:
         self._filled: set[TableId] = set()
         self._made = 0
         self._own: dict[tuple[TableId, tuple[str, ...]], bool] = {}
+        self._alone: dict[TableId, sql.Composable] = {}
         self.bytes = 0
 
     def ended(self, *, committed: bool) -> None:
@@ -109,11 +111,12 @@ class Changer:
         self._stages.clear()
         self._filled.clear()
         self._own.clear()
+        self._alone.clear()
         self._referring.clear()
 
     def empty(self, step: Emptied) -> None:
         """TRUNCATE; DELETE where foreign keys of other tables forbid that."""
-        names = sql.SQL(", ").join(_name(table) for table in step.tables)
+        names = sql.SQL(", ").join(self._own_rows(table) for table in step.tables)
         tail = sql.SQL(" RESTART IDENTITY" if step.restart_identity else "")
         try:
             with self._savepoint():
@@ -121,7 +124,7 @@ class Changer:
         except psycopg.errors.FeatureNotSupported:
             for table in step.tables:
                 self._demand_unused(table, step.tables)
-                self._connection.execute(sql.SQL("DELETE FROM {}").format(_name(table)))
+                self._connection.execute(sql.SQL("DELETE FROM {}").format(self._own_rows(table)))
 
     def change(self, net: NetChanges) -> tuple[int, int]:
         """Apply one table's changes. Returns (rows changed, rows that were not there)."""
@@ -157,8 +160,10 @@ class Changer:
             )
             query = sql.SQL("SELECT FROM {} AS s").format(stage)
             if net.key:
-                query += sql.SQL(" JOIN {} AS t ON {}").format(_name(net.table), _matching(net.key))
-            query += sql.SQL(" JOIN {} AS c ON {}").format(_name(key.table), used)
+                query += sql.SQL(" JOIN {} AS t ON {}").format(
+                    self._own_rows(net.table), _matching(net.key)
+                )
+            query += sql.SQL(" JOIN {} AS c ON {}").format(self._own_rows(key.table), used)
             if key.table == net.table and net.key:  # rows that go too need not be spared
                 query += sql.SQL(" WHERE NOT EXISTS (SELECT FROM {} AS s WHERE {})").format(
                     stage,
@@ -173,7 +178,7 @@ class Changer:
     def _demand_unused(self, table: TableId, emptied: Sequence[TableId]) -> None:
         for key in self._referring_to(table) if self._acting else ():
             query = sql.SQL("SELECT FROM {} WHERE {} LIMIT 1").format(
-                _name(key.table),
+                self._own_rows(key.table),
                 _conditions(
                     key.columns, lambda c: sql.SQL("{} IS NOT NULL").format(sql.Identifier(c))
                 ),
@@ -196,7 +201,7 @@ class Changer:
     def _delete(self, net: NetChanges, rows: pa.RecordBatch) -> int:
         if not net.key:
             return self._delete_copies(net, rows)
-        table, key = _name(net.table), net.key
+        table, key = self._own_rows(net.table), net.key
         # Of rows that refer to each other none may go before the others.
         if rows.num_rows <= (1 if net.spares else FEW):
             query = sql.SQL("DELETE FROM {} WHERE {}").format(table, _equal_to(key))
@@ -233,7 +238,7 @@ class Changer:
             " AND t.tableoid = chosen.part"
         ).format(
             copies=sql.Identifier(COPIES.name),
-            table=_name(net.table),
+            table=self._own_rows(net.table),
             stage=stage,
             match=sql.SQL(" AND ").join(conditions),
         )
@@ -243,7 +248,7 @@ class Changer:
 
     def _move(self, net: NetChanges, old: pa.RecordBatch, new: pa.RecordBatch) -> int:
         query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
-            _name(net.table), _set_to(new.schema.names), _equal_to(net.key)
+            self._own_rows(net.table), _set_to(new.schema.names), _equal_to(net.key)
         )
         texts = self._texts(net, new, new.schema.names)
         return self._each(query, [texts, self._texts(net, old, net.key)])
@@ -268,21 +273,21 @@ class Changer:
                 others = list(net.key)
             if batch.num_rows <= FEW:
                 query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
-                    _name(net.table), _set_to(others), _equal_to(net.key)
+                    self._own_rows(net.table), _set_to(others), _equal_to(net.key)
                 )
                 texts = self._texts(net, batch, others)
                 changed += self._each(query, [texts, self._texts(net, batch, net.key)])
                 continue
             stage = self._stage(net, batch)
             query = sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {}").format(
-                _name(net.table), _set_from(others), stage, _matching(net.key)
+                self._own_rows(net.table), _set_from(others), stage, _matching(net.key)
             )
             changed += self._connection.execute(query).rowcount
         return changed
 
     def _rewrite(self, net: NetChanges) -> int:
         """Take the rows out, change them aside, and put them back: other columns are kept."""
-        connection, table = self._connection, _name(net.table)
+        connection, table = self._connection, self._own_rows(net.table)
         aside = sql.Identifier("pg_temp", "streams_engine_aside")
         names = [row[0] for row in connection.execute(WRITABLE, (_literal(net.table),)).fetchall()]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
@@ -309,7 +314,7 @@ class Changer:
         )
         changed = connection.execute(
             sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}").format(
-                table, columns, columns, aside
+                _name(net.table), columns, columns, aside
             )
         ).rowcount
         connection.execute(sql.SQL("DROP TABLE {}").format(aside))
@@ -359,7 +364,13 @@ class Changer:
         key = sql.SQL(", ").join(map(sql.Identifier, net.key))
         return sql.SQL("{} ON CONFLICT ({}) DO {}").format(query, key, action)
 
-    # What the catalog says of the table's keys
+    # What the catalog says of the table and its keys
+
+    def _own_rows(self, table: TableId) -> sql.Composable:
+        """The table in a FROM, UPDATE or DELETE: without the rows of children by INHERITS."""
+        if table not in self._alone:
+            self._alone[table] = own_rows(self._connection, table)
+        return self._alone[table]
 
     def _has_other_unique(self, net: NetChanges) -> bool:
         return self._keys(net, "<>")

@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from streams_engine.model import Chunk, Column, Extract, Filter, TableId, TypeKind
 from streams_engine.schema.postgres import ARROW, WIRE
 
-__all__ = ["name", "projection", "select"]
+__all__ = ["name", "own_rows", "projection", "select"]
 
 
 def name(table: TableId) -> sql.Identifier:
     """A qualified, quoted name."""
     return sql.Identifier(table.schema, table.name)
+
+
+def own_rows(connection: psycopg.Connection, table: TableId) -> sql.Composable:
+    """The table as FROM, UPDATE and DELETE name it for its own rows alone: with ONLY, which
+    leaves out its children by INHERITS.
+
+    A partitioned table has no rows but those of its partitions, and ONLY would leave them out.
+    """
+    full = name(table)
+    row = connection.execute(
+        "SELECT relkind FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)",
+        (full.as_string(connection),),
+    ).fetchone()
+    partitioned = row is not None and row[0] == "p"
+    return full if partitioned else sql.SQL("ONLY {}").format(full)
 
 
 def select(extract: Extract, chunk: Chunk, *, only: bool) -> sql.Composed:

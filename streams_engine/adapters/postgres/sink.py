@@ -16,6 +16,7 @@ from streams_engine.adapters.postgres.catalog import read_catalog
 from streams_engine.adapters.postgres.connect import PostgresConnect, translate, translating
 from streams_engine.adapters.postgres.loading import Loader
 from streams_engine.adapters.postgres.row_security import demand_all_rows
+from streams_engine.adapters.postgres.selecting import own_rows
 from streams_engine.adapters.postgres.state import StateTable
 from streams_engine.adapters.postgres.structure import run_statements
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
@@ -289,10 +290,8 @@ class PostgresSink:
 
     def has_rows(self, table: TableId) -> bool:
         """True where the table holds a row."""
-        query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(
-            sql.Identifier(table.schema, table.name)
-        )
         with self._connection() as connection, translating(f"looking into {table}"):
+            query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(own_rows(connection, table))
             row = connection.execute(query).fetchone()
             return bool(row and row[0])
 
