@@ -36,6 +36,7 @@ __all__ = [
     "Partitioning",
     "Position",
     "Sequence",
+    "SequenceValue",
     "Severity",
     "Sort",
     "TableId",
@@ -372,6 +373,22 @@ class Sequence:
     """None where it was never called."""
     owner: tuple[TableId, str] | None = None
     comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceValue:
+    """Where a sequence, or a column that numbers its rows, stands on a source now."""
+
+    value: int | None
+    """None where this account may not read it."""
+    called: bool = True
+    """False where ``value`` is the next one that is given."""
+    sequence: TableId | None = None
+    """Its name; None for AUTO_INCREMENT."""
+    column: tuple[TableId, str] | None = None
+    """The column that owns it, if any does."""
+    increment: int = 1
+    cycle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

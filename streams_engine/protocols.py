@@ -23,6 +23,7 @@ from streams_engine.model import (
     Extract,
     Finding,
     Position,
+    SequenceValue,
     Severity,
     TableId,
     TableSchema,
@@ -42,6 +43,7 @@ __all__ = [
     "Mark",
     "Rejected",
     "Scope",
+    "SequenceSource",
     "Sink",
     "Snapshot",
     "Source",
@@ -217,6 +219,15 @@ class ChangeSource(Source, Protocol):
 
     def release(self) -> None:
         """Drop the slot and publication that were made for the stream."""
+        ...
+
+
+@runtime_checkable
+class SequenceSource(Protocol):
+    """A source that can say where the sequences and AUTO_INCREMENT columns of tables stand."""
+
+    def sequence_values(self, tables: Sequence[TableSchema]) -> Sequence[SequenceValue]:
+        """Read the present values: those that the tables own or call, and those of nobody."""
         ...
 
 

@@ -23,7 +23,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.faults import reach
-from streams_engine.model import Dialect, Position, TableId, TableSchema
+from streams_engine.model import Position, TableId, TableSchema
 from streams_engine.protocols import ChangeSink, ChangeSource, Sink, Snapshot, StructureSink
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.evolution import Evolution
@@ -33,8 +33,8 @@ from streams_engine.runtime.joining import JoinedView, Origin, stamped, told_apa
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
 from streams_engine.runtime.retrying import again
 from streams_engine.runtime.runner import Convert, Job
+from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
-from streams_engine.schema.postgres_counters import past_the_rows
 from streams_engine.schema.recording import from_document, to_document
 from streams_engine.stats import Counters
 
@@ -76,6 +76,7 @@ class Capture:
         self._followers: list[Follower] = []
         self._ready = threading.Event()
         self._excess: StreamsError | None = None
+        self._sequences = TargetSequences(sink, counters)
 
     def run(self, *, fresh: bool) -> None:
         """Load what is not loaded yet, then follow. Raises the error that the run failed of."""
@@ -103,17 +104,8 @@ class Capture:
             self._follow()
             if self._excess is not None:
                 raise self._excess
-            self._settle_counters()
-
-    def _settle_counters(self) -> None:
-        """After the last change of this run the target can number rows of its own."""
-        sink = self.sink
-        if not isinstance(sink, StructureSink) or sink.dialect is not Dialect.POSTGRES:
-            return
-        targets = [t.mapping.target.id for f in self._followers for t in f.tables.values()]
-        statements = list(past_the_rows(sink.inspect(targets).tables))
-        if statements and not self.control.forced.is_set():
-            self.counters.found(sink.execute(statements))
+            if not self.control.forced.is_set():
+                self._sequences.settle(self._followed_origins())
 
     def release(self) -> None:
         """Drop what was made on the sources for the stream, and forget its checkpoint."""
@@ -435,6 +427,8 @@ class Capture:
         """
         if not self._followers:
             return
+        with suppress(StreamsError):  # tried again soon, and what fails at the end is reported
+            self._sequences.advance(self._followed_origins())
         lags = []
         with suppress(StreamsError):
             lags = [f.source.lag(f.position) for f in self._followers]
@@ -453,6 +447,12 @@ class Capture:
             self.control.abort()
 
     # Small things
+
+    def _followed_origins(self) -> list[FollowedOrigin]:
+        return [
+            (origin, list(follower.tables.values()))
+            for origin, follower in zip(self.origins, self._followers, strict=True)
+        ]
 
     def _convert(self, write_mode: str) -> Convert:
         job = replace(self.job, write_mode=write_mode, follows=True)

@@ -8,6 +8,7 @@ travel in that form (``typsend`` to ``typreceive``); what carries object ids ins
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -40,11 +41,21 @@ from streams_engine.schema.naming import shorten
 from streams_engine.schema.postgres import WIRE, base_of, has_binary_form
 from streams_engine.schema.postgres_ddl import literal, name_of
 
-__all__ = ["NEXT_VALUE", "map_postgres", "transport", "without_wire"]
+__all__ = [
+    "NEXT_VALUE",
+    "map_postgres",
+    "sequence_called",
+    "target_name",
+    "transport",
+    "without_wire",
+]
 
 
 NEXT_VALUE = re.compile(r"^nextval\('(.+)'::regclass\)$")
 """How the server renders the default of a serial column."""
+
+_CALL = re.compile(r"nextval\('((?:[^']|'')+)'::regclass\)")
+_NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 _EXACT_IN_ARROW = {
     "bool",
@@ -89,6 +100,27 @@ _PORTABLE_WIRE = {
 def map_postgres(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
     """Map every table of a PostgreSQL catalog to PostgreSQL."""
     return _Mapper(catalog, options).run()
+
+
+def sequence_called(name: str, sequences: Iterable[Sequence]) -> Sequence | None:
+    """The sequence that ``nextval('NAME'::regclass)`` means, as the server renders its name."""
+    parts = [
+        quoted.replace('""', '"') or plain
+        for quoted, plain in _NAME_PART.findall(name.replace("''", "'"))
+    ]
+    for sequence in sequences:
+        if parts in ([sequence.id.name], [sequence.id.schema, sequence.id.name]):
+            return sequence
+    return None
+
+
+def target_name(options: MappingOptions, source: TableId) -> TableId:
+    """What a relation of a PostgreSQL source is called on a PostgreSQL target."""
+    return TableId(options.target_schema or source.schema, _prefixed(options, source.name))
+
+
+def _prefixed(options: MappingOptions, name: str) -> str:
+    return shorten(options.prefix + name) if options.prefix else name
 
 
 def transport(native: NativeType, arrow: pa.DataType) -> pa.DataType:
@@ -161,11 +193,10 @@ class _Mapper:
 
     def _id(self, source: TableId) -> TableId:
         """The target's name of a relation."""
-        schema = self.options.target_schema or source.schema
-        return TableId(schema, self._named(source.name))
+        return target_name(self.options, source)
 
     def _named(self, name: str) -> str:
-        return shorten(self.options.prefix + name) if self.options.prefix else name
+        return _prefixed(self.options, name)
 
     def _type_id(self, source: TableId) -> TableId:
         """Types keep their names, which expressions hold: several sources share equal ones."""
@@ -232,15 +263,17 @@ class _Mapper:
         return ColumnMapping(replace(source, arrow=arrow), target)
 
     def _default(self, source: Column) -> Expression | None:
-        """The default, with the new name of a sequence that it calls."""
-        if source.default is None or not self.options.prefix:
+        """The default, with the new names of the sequences that it calls."""
+        if source.default is None or not (self.options.prefix or self.options.target_schema):
             return source.default
-        called = NEXT_VALUE.match(source.default.sql)
-        for sequence in self.catalog.sequences if called else ():
-            if called and called[1].replace('"', "") in (str(sequence.id), sequence.id.name):
-                place = literal(name_of(self._id(sequence.id)))
-                return replace(source.default, sql=f"nextval({place}::regclass)")
-        return source.default
+
+        def renamed(call: re.Match[str]) -> str:
+            sequence = sequence_called(call[1], self.catalog.sequences)
+            if sequence is None:
+                return call[0]
+            return f"nextval({literal(name_of(self._id(sequence.id)))}::regclass)"
+
+        return replace(source.default, sql=_CALL.sub(renamed, source.default.sql))
 
     def _index(self, index: Index) -> Index:
         """Indexes share a namespace with tables."""

@@ -1,40 +1,128 @@
-"""Counters of a PostgreSQL target after changes were applied to it.
+"""Sequences of a PostgreSQL target after changes were applied to it.
 
-Rows that come by a log bring their numbers with them, and move no counter: the first row that the
+Rows that come by a log bring their numbers with them and move no sequence: the first row that the
 target's own application inserts would repeat one (CASE B56: after a cut-over).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from streams_engine.model import TableSchema
+from streams_engine.model import Catalog, Column, Sequence, SequenceValue, TableId
 from streams_engine.protocols import Statement
+from streams_engine.schema.from_postgres import NEXT_VALUE, sequence_called
 from streams_engine.schema.postgres_ddl import literal, name_of, quote
 
-__all__ = ["past_the_rows"]
+__all__ = ["TargetSequence", "advance", "past_the_rows"]
 
 GREATEST = 9223372036854775807
 
 
-def past_the_rows(tables: Iterable[TableSchema]) -> Iterator[Statement]:
-    """Each counter that a column owns, moved past the column's greatest value; never back."""
-    for table in tables:
+@dataclass(frozen=True, slots=True)
+class TargetSequence:
+    """A source's sequence, and what it is called on the target."""
+
+    at: SequenceValue
+    name: TableId | None
+    """None for AUTO_INCREMENT, which is known by its column alone."""
+    column: tuple[TableId, str] | None
+    """The target's column that owns it, where that is known."""
+
+
+def advance(sequence: TargetSequence) -> Statement:
+    """Set a sequence to the source's value; never back, unless it cycles.
+
+    One that does not exist on the target is passed over.
+    """
+    at = sequence.at
+    places = []
+    if sequence.column is not None:
+        table, column = sequence.column
+        # to_regclass: a table that is dropped at this moment is no error.
+        owned = f"pg_catalog.pg_get_serial_sequence({literal(name_of(table))}, {literal(column)})"
+        there = f"pg_catalog.to_regclass({literal(name_of(table))}) IS NOT NULL"
+        places.append(f"CASE WHEN {there} THEN {owned}::pg_catalog.regclass END")
+    if sequence.name is not None:
+        places.append(f"pg_catalog.to_regclass({literal(name_of(sequence.name))})")
+    behind = "<" if at.increment > 0 else ">"
+    further = f"pg_catalog.pg_sequence_last_value(s.place) {behind} ({at.value})"
+    guard = "" if at.cycle else f" AND COALESCE({further}, true)"
+    called = "true" if at.called else "false"
+    return Statement(
+        f"SELECT pg_catalog.setval(s.place, {at.value}, {called})"
+        f" FROM (SELECT COALESCE({', '.join(places)}) OFFSET 0) AS s(place)"
+        f" WHERE s.place IS NOT NULL{guard}",
+        _label(sequence),
+        sequence.column and sequence.column[0],
+        optional=True,
+    )
+
+
+def _label(sequence: TargetSequence) -> str:
+    if sequence.name is not None:
+        return f"sequence {sequence.name}"
+    assert sequence.column is not None
+    return f"sequence of {sequence.column[0]}.{sequence.column[1]}"
+
+
+def past_the_rows(target: Catalog) -> Iterator[Statement]:
+    """Move each sequence that numbers a column past the rows; never back, and in its own steps.
+
+    One that numbers columns of several tables passes the rows of all. A sequence within an
+    expression, or one that cycles, is known by the source's value alone.
+    """
+    users: dict[TableId, list[tuple[TableId, Column]]] = defaultdict(list)
+    for table in target.tables:
         for column in table.columns:
-            numbered = column.default is not None and "nextval(" in column.default.sql
-            if column.identity is None and not numbered:
-                continue
-            place = (
-                f"pg_catalog.pg_get_serial_sequence({literal(name_of(table.id))},"
-                f" {literal(column.name)})"
-            )
-            top = f"SELECT max({quote(column.name)}) FROM {name_of(table.id)}"
-            yield Statement(
-                f"SELECT pg_catalog.setval({place}, t.top::pg_catalog.int8) FROM ({top}) AS t(top)"
-                # A column may be numeric; a counter never goes further than this.
-                f" WHERE t.top <= {GREATEST} AND t.top > COALESCE("
-                f"pg_catalog.pg_sequence_last_value({place}::pg_catalog.regclass), 0)",
-                f"counter of {table.id}.{column.name}",
-                table.id,
-                optional=True,
-            )
+            identity = column.identity
+            called = column.default and NEXT_VALUE.match(column.default.sql)
+            if identity is not None and identity.sequence is not None and not identity.cycle:
+                following = identity.next_value
+                at = identity.start if following is None else following
+                bound = identity.maximum if identity.increment > 0 else identity.minimum
+                yield _past(identity.sequence, at, identity.increment, bound, [(table.id, column)])
+            elif called and (sequence := sequence_called(called[1], target.sequences)):
+                users[sequence.id].append((table.id, column))
+    for sequence in target.sequences:
+        if users[sequence.id] and not sequence.cycle:
+            bound = sequence.maximum if sequence.increment > 0 else sequence.minimum
+            columns = users[sequence.id]
+            yield _past(sequence.id, _following(sequence), sequence.increment, bound, columns)
+
+
+def _following(sequence: Sequence) -> int:
+    """The value that it gives next."""
+    last = sequence.last_value
+    return sequence.start if last is None else last + sequence.increment
+
+
+def _past(
+    sequence: TableId,
+    following: int,
+    increment: int,
+    bound: int | None,
+    columns: Iterable[tuple[TableId, Column]],
+) -> Statement:
+    """Set the sequence so that its next value is beyond the last number in the columns."""
+    columns = list(columns)
+    up = increment > 0
+    last, beyond = ("max", ">=") if up else ("min", "<=")
+    tops = " UNION ALL ".join(
+        f"SELECT {last}({quote(column.name)})::pg_catalog.numeric FROM {name_of(table)}"
+        for table, column in columns
+    )
+    limit = bound if bound is not None else GREATEST if up else -GREATEST
+    steps = f"pg_catalog.div(t.top - ({following}), {increment})"
+    table, column = columns[0]
+    return Statement(
+        f"SELECT pg_catalog.setval({literal(name_of(sequence))}::pg_catalog.regclass,"
+        f" ({following} + {increment} * {steps})::pg_catalog.int8)"
+        f" FROM (SELECT {last}(x) FROM ({tops}) AS c(x)) AS t(top)"
+        # A column may be numeric; a sequence never goes further than its bound.
+        f" WHERE t.top {beyond} {following} AND NOT t.top {beyond[0]} {limit}",
+        f"sequence of {table}.{column.name}",
+        table,
+        optional=True,
+    )

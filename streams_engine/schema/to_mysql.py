@@ -22,7 +22,7 @@ from streams_engine.model import (
     TableSchema,
     TypeKind,
 )
-from streams_engine.schema.from_postgres import NEXT_VALUE
+from streams_engine.schema.from_postgres import NEXT_VALUE, sequence_called
 from streams_engine.schema.mapping import (
     ColumnMapping,
     Findings,
@@ -89,9 +89,9 @@ class _Mapper:
                 called = column.default and NEXT_VALUE.match(column.default.sql)
                 if not called or table.inherits:
                     continue
-                for sequence in self.catalog.sequences:
-                    if called[1].replace('"', "") in (str(sequence.id), sequence.id.name):
-                        found.setdefault((table.id, column.name), sequence)
+                sequence = sequence_called(called[1], self.catalog.sequences)
+                if sequence is not None:
+                    found.setdefault((table.id, column.name), sequence)
         return found
 
     # Names

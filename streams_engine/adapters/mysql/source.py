@@ -20,6 +20,7 @@ from streams_engine.model import (
     Dialect,
     Finding,
     Position,
+    SequenceValue,
     Severity,
     TableId,
     TableSchema,
@@ -33,6 +34,11 @@ LOCK_SECONDS = 5
 """How long the global read lock may keep new writes waiting before we do without it."""
 
 TABLES_AT_ONCE = 50
+
+AUTO_INCREMENTS = """
+SELECT table_schema, table_name, auto_increment FROM information_schema.tables
+WHERE table_schema IN %s AND auto_increment IS NOT NULL
+"""
 
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
@@ -102,6 +108,30 @@ class MysqlSource:
         with contextlib.closing(self._connect.open()) as connection:
             wanted = self._scope(scope)
             return _with_queries(connection, read_catalog(connection, wanted), wanted)
+
+    def sequence_values(self, tables: Sequence[TableSchema]) -> Sequence[SequenceValue]:
+        """What each AUTO_INCREMENT column of the tables gives next."""
+        numbered = {
+            table.id: column.name
+            for table in tables
+            for column in table.columns
+            if column.identity is not None
+        }
+        schemas = sorted({table.schema for table in numbered})
+        if not schemas:
+            return ()
+        with (
+            contextlib.closing(self._connect.open()) as connection,
+            translating("reading AUTO_INCREMENT"),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(AUTO_INCREMENTS, (schemas,))
+            following = {TableId(row[0], row[1]): row[2] for row in cursor.fetchall()}
+        return tuple(
+            SequenceValue(int(following[table]), called=False, column=(table, column))
+            for table, column in numbered.items()
+            if table in following
+        )
 
     def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
         """The TINYINT(1) columns that hold nothing but 0, 1 and NULL, by a scan."""

@@ -391,7 +391,7 @@ class _Reader:
                     maximum=row[7],
                     cache=row[8],
                     cycle=row[9],
-                    last_value=value if called else None,
+                    last_value=_last_value(row, value, called),
                     owner=(self.ids[row[10]], row[11]) if owned else None,
                     comment=row[13],
                 )
@@ -404,6 +404,15 @@ class _Reader:
             for kind, schema, name in self._all(queries.LEFT_BEHIND)
             if scope.schema is None or schema == scope.schema
         )
+
+
+def _last_value(row: Any, value: int, called: bool) -> int | None:
+    """The last value of a sequence. Where RESTART or setval() gave another beginning, and it was
+    not called since, the value before that: the next one is the same."""
+    if called:
+        return value
+    before: int = value - row[5]
+    return before if value != row[4] and row[6] <= before <= row[7] else None
 
 
 def _group(rows: list[Any]) -> dict[int, list[Any]]:

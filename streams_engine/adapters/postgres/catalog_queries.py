@@ -205,6 +205,37 @@ JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind = 'S'
 WHERE f.adrelid = ANY(%(oids)s)
 """
 
+SEQUENCE_VALUES = """
+WITH followed AS (
+  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN unnest(%(schemas)s::text[], %(names)s::text[]) AS w(nspname, relname)
+    ON w.nspname = n.nspname AND w.relname = c.relname
+)
+SELECT n.nspname, c.relname, tn.nspname, t.relname, a.attname, s.seqincrement, s.seqcycle,
+       pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE'),
+       -- asked where it may be: before PostgreSQL 17 it is an error else
+       CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE')
+            THEN pg_catalog.pg_sequence_last_value(c.oid) END
+FROM pg_catalog.pg_sequence s
+JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+     AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+LEFT JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
+LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+WHERE c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_class'::regclass
+                  AND e.objid = c.oid AND e.deptype = 'e')
+  AND ((d.refobjid IS NULL AND n.nspname = ANY(%(schemas)s))
+       OR d.refobjid IN (SELECT oid FROM followed)
+       OR EXISTS (SELECT FROM pg_catalog.pg_depend u
+                  JOIN pg_catalog.pg_attrdef f ON f.oid = u.objid
+                  WHERE u.classid = 'pg_attrdef'::regclass AND u.refclassid = 'pg_class'::regclass
+                    AND u.refobjid = c.oid AND f.adrelid IN (SELECT oid FROM followed)))
+ORDER BY n.nspname, c.relname
+"""
+
 EXTENSIONS = """
 SELECT DISTINCT x.extname, n.nspname, x.extversion
 FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace

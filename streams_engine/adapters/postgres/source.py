@@ -9,6 +9,7 @@ from dataclasses import replace
 import psycopg
 from psycopg import sql
 
+from streams_engine.adapters.postgres import catalog_queries as queries
 from streams_engine.adapters.postgres.catalog import read_catalog, tables_in_scope
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.query import path_of, query_tables
@@ -16,7 +17,15 @@ from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.errors import SnapshotLost
-from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
+from streams_engine.model import (
+    Catalog,
+    Dialect,
+    Finding,
+    SequenceValue,
+    Severity,
+    TableId,
+    TableSchema,
+)
 from streams_engine.protocols import Scope
 from streams_engine.sharing import Offer, Ticket
 
@@ -104,6 +113,30 @@ class PostgresSource:
         with contextlib.closing(connection), translating("reading the catalog"):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return _with_queries(connection, read_catalog(connection, scope), scope)
+
+    def sequence_values(self, tables: Sequence[TableSchema]) -> Sequence[SequenceValue]:
+        """Where the sequences stand that the tables own or call, and those that nobody owns.
+
+        One that was never called is not among them: the load has set it.
+        """
+        wanted = {
+            "schemas": [table.id.schema for table in tables],
+            "names": [table.id.name for table in tables],
+        }
+        connection = self._connect.open(autocommit=True)
+        with contextlib.closing(connection), translating("reading the sequences"):
+            rows = connection.execute(queries.SEQUENCE_VALUES, wanted).fetchall()
+        return tuple(
+            SequenceValue(
+                row[8],
+                sequence=TableId(row[0], row[1]),
+                column=(TableId(row[2], row[3]), row[4]) if row[3] is not None else None,
+                increment=row[5],
+                cycle=row[6],
+            )
+            for row in rows
+            if row[8] is not None or not row[7]
+        )
 
     @contextlib.contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[PostgresSnapshot]:
