@@ -315,9 +315,11 @@ def _move(shape: Shape, changes: Changes, at: int) -> NetChanges:
 
 def _multiset(shape: Shape, changes: Changes) -> list[NetChanges]:
     """How many more, or fewer, of each row there are."""
-    if not changes.op.any():
-        return [NetChanges(shape.table, shape.columns, (), inserts=changes.after)]
-    assert changes.before is not None
+    if changes.before is None:  # nothing was deleted, and no update changed a value
+        inserted = changes if not changes.op.any() else changes.only(changes.op == Op.INSERT)
+        if not len(inserted.op):
+            return []
+        return [NetChanges(shape.table, shape.columns, (), inserts=inserted.after)]
     names = changes.after.schema.names
     gone = changes.op != Op.INSERT
     come = changes.op != Op.DELETE

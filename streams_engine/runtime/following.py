@@ -32,6 +32,7 @@ from streams_engine.runtime.compaction import Changes
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
 from streams_engine.runtime.keeping import demand_name, unlogged
+from streams_engine.runtime.row_order import in_log_order
 from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
 
@@ -323,7 +324,7 @@ class Follower:
     # From log to target
 
     def _spans(self, changes: ChangeSet, writer: ChangeWriter) -> Spans:
-        batches = [part for part in changes.parts if isinstance(part, ChangeBatch)]
+        batches = in_log_order([p for p in changes.parts if isinstance(p, ChangeBatch)])
         converted = [(batch, self._converted(batch)) for batch in batches]
         return Spans(self.tables, self.alias, changes, converted, writer.foreign_keys_act)
 

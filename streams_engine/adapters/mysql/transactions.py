@@ -407,11 +407,13 @@ class MysqlChangeReader:
 
     def _on_table_map(self, buffer: Any, event: int, end: int) -> bool:
         body = bytes(buffer[event + 19 : end])
-        key = body[:6]
-        if body in self._bodies:
-            followed = self._bodies[body]
+        # The server gives a table another id at each opening (FLUSH TABLES), and other flags by
+        # statement (foreign keys since MySQL 9.6): what follows both says how rows are decoded.
+        key, content = body[:6], body[8:]
+        if content in self._bodies:
+            followed = self._bodies[content]
         else:
-            followed = self._bodies[body] = self._map(body)
+            followed = self._bodies[content] = self._map(body)
         if followed is not None and self._since and self._skipped(followed.id):
             followed = None
         self._maps[key] = followed
