@@ -1,7 +1,8 @@
 """What a log says: row changes in columns, whole transactions, in commit order.
 
 A `ChangeSet` is what one `ChangeReader.poll` gives. Its row changes come in batches, each of
-one table in one version; ``seq`` orders them across batches. Everything is frozen.
+one table in one version. ``seq`` alone orders them: also across batches of one table, which may
+interleave. Everything is frozen.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "SchemaChange",
     "Tracked",
     "Truncate",
+    "same_values",
 ]
 
 
@@ -213,3 +215,12 @@ class Emptied:
 
     tables: tuple[TableId, ...]
     restart_identity: bool = False
+
+
+def same_values(one: pa.Array, other: pa.Array) -> bool:
+    """Return whether two columns hold the same values: floats by their bits, so that 0 is not -0
+    and NaN equals itself."""
+    if pa.types.is_floating(one.type):
+        bits = pa.int32() if one.type == pa.float32() else pa.int64()
+        one, other = one.view(bits), other.view(bits)
+    return bool(one.equals(other))

@@ -150,12 +150,12 @@ def _key_codes(shape: Shape, changes: Changes) -> _Codes | None:
     rows = len(changes.op)
     new = [changes.after.column(name) for name in shape.key]
     if changes.before is None:
-        numbers = _numbers(new)
+        numbers = _numbers(new, rows)
         if not changes.op.any() and _all_differ(numbers):
             return None
         return _Codes(numbers, numbers)
     old = [changes.before.column(name) for name in shape.key]
-    numbers = _numbers([pa.concat_arrays([a, b]) for a, b in zip(old, new, strict=True)])
+    numbers = _numbers([pa.concat_arrays([a, b]) for a, b in zip(old, new, strict=True)], 2 * rows)
     found, after = numbers[:rows].copy(), numbers[rows:].copy()
     inserted, deleted = changes.op == Op.INSERT, changes.op == Op.DELETE
     found[inserted] = after[inserted]
@@ -168,10 +168,10 @@ def _all_differ(numbers: np.ndarray) -> bool:
     return bool((numbers[1:] > numbers[:-1]).all()) or len(np.unique(numbers)) == len(numbers)
 
 
-def _numbers(columns: Sequence[pa.Array]) -> np.ndarray:
+def _numbers(columns: Sequence[pa.Array], rows: int) -> np.ndarray:
     """One int64 a row; equal where all columns are equal, NULL being equal to NULL."""
-    codes: np.ndarray | None = None
-    for column in columns:
+    codes = np.zeros(rows, np.int64)  # without columns, all rows are equal
+    for place, column in enumerate(columns):
         if pa.types.is_integer(column.type) and len(columns) == 1 and not column.null_count:
             return np.asarray(column.cast(pa.int64(), safe=False))
         if pa.types.is_list(column.type):  # the labels of a SET, which hold no comma
@@ -181,12 +181,11 @@ def _numbers(columns: Sequence[pa.Array]) -> np.ndarray:
             column = column.view(pa.int32() if column.type == pa.float32() else pa.int64())
         encoded = column.dictionary_encode(null_encoding="encode")
         part = np.asarray(encoded.indices, np.int64)
-        if codes is None:
+        if not place:
             codes = part
         else:
             codes = codes * (len(encoded.dictionary) + 1) + part
             codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
-    assert codes is not None
     return codes
 
 
@@ -330,7 +329,7 @@ def _multiset(shape: Shape, changes: Changes) -> list[NetChanges]:
         ]
     )
     sign = np.concatenate([np.full(int(gone.sum()), -1), np.full(int(come.sum()), 1)])
-    codes = _numbers(both.columns)
+    codes = _numbers(both.columns, both.num_rows)
     _, place, inverse = np.unique(codes, return_index=True, return_inverse=True)
     count = np.bincount(inverse, weights=sign).astype(np.int64)
     less, more = count < 0, count > 0

@@ -150,7 +150,7 @@ class Changer:
     ) -> None:
         """So many of the rows that are like one of the stage: the server stops once it has them."""
         # MariaDB knows no alias here.
-        same = " AND ".join(f"{_form(c, name(table))} <=> {_form(c, 's')}" for c in columns)
+        same = " AND ".join(_same(c, name(table)) for c in columns)
         self._run(
             f"DELETE FROM {name(table)} WHERE EXISTS (SELECT 1 FROM {name(stage)} s"
             f" WHERE s.{quote(ORDER)} = {number} AND {same}) LIMIT {copies}"
@@ -313,9 +313,13 @@ def _taking(names: Sequence[str]) -> str:
     return ", ".join(f"t.{quote(c)} = s.{quote(c)}" for c in names)
 
 
-def _same(column: Column) -> str:
-    """The condition that two values of a column are one and the same; NULL is like NULL."""
-    return f"{_form(column, 't')} <=> {_form(column, 's')}"
+def _same(column: Column, alias: str = "t") -> str:
+    """The condition that a value of a column is the stage's, ``s``; NULL is like NULL."""
+    same = f"{_form(column, alias)} <=> {_form(column, 's')}"
+    if column.type.name in ("float", "double"):  # 0 equals -0, and their texts differ
+        texts = [f"CAST({a}.{quote(column.name)} AS CHAR)" for a in (alias, "s")]
+        same += f" AND {' <=> '.join(texts)}"
+    return same
 
 
 def _form(column: Column, alias: str) -> str:

@@ -65,6 +65,7 @@ def findings_for(connection: Any, catalog: Catalog) -> Sequence[Finding]:
         settings = {row[0].lower(): str(row[1]) for row in cursor.fetchall()}
     return [
         *_settings(settings),
+        *_partial_images(settings, mariadb=is_mariadb(connection)),
         *_retention(settings),
         *_rights(connection),
         *_engines(catalog),
@@ -76,6 +77,20 @@ def _settings(settings: Mapping[str, str]) -> Iterator[Finding]:
     for name, good, severity, code, message, remedy in SETTINGS:
         if name in settings and not good(settings[name].upper()):
             yield Finding(severity, code, "source", message, remedy)
+
+
+def _partial_images(settings: Mapping[str, str], *, mariadb: bool) -> Iterator[Finding]:
+    """MariaDB logs a REPLACE of a row that is there as an update of the columns that it names:
+    the others fall back to their defaults, and nothing in the log says so."""
+    if mariadb and settings.get("binlog_row_image", "").upper() in ("MINIMAL", "NOBLOB"):
+        yield Finding(
+            Severity.ERROR,
+            "replace-not-logged",
+            "source",
+            "With partial row images MariaDB's log does not say what REPLACE does to columns that "
+            "it does not name.",
+            "SET GLOBAL binlog_row_image = 'FULL'; then reconnect the sessions that write.",
+        )
 
 
 def _retention(settings: Mapping[str, str]) -> Iterator[Finding]:

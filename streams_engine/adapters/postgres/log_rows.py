@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from streams_engine.adapters.postgres.log_values import Asked, Cells, converted
 from streams_engine.adapters.postgres.pgoutput import KEPT, TEXT, Messages, Relation, Tuples, walk
-from streams_engine.changes import ChangeBatch, Op, Tracked
+from streams_engine.changes import ChangeBatch, Op, Tracked, same_values
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import Column
 
@@ -214,6 +214,6 @@ def _before(
         array = converted(cells, column, plan.tracked.schema.id, plan.asked)
         if not moved:
             mask = pa.array(updated)
-            moved = not array.filter(mask).equals(after.column(place).filter(mask))
+            moved = not same_values(array.filter(mask), after.column(place).filter(mask))
         arrays.append(array)
     return _batch(arrays, plan.old, rows) if moved else None
