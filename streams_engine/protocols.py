@@ -49,6 +49,8 @@ __all__ = [
     "Source",
     "Statement",
     "StructureSink",
+    "Waiting",
+    "WaitingSource",
     "Written",
     "left_out",
     "orphaned",
@@ -68,6 +70,20 @@ class Scope:
     """None: all of them; none at all where only queries are wanted."""
     queries: tuple[tuple[str, str], ...] = ()
     """(name, SELECT): each result is described, and read, like a table of that name."""
+
+
+Waiting = Callable[[str], None]
+"""Takes what a source waits for, about once a second while it does. It may raise to end the wait:
+the source releases what it holds, and lets the error through."""
+
+
+@runtime_checkable
+class WaitingSource(Protocol):
+    """A source whose start may have to wait for other sessions of its server."""
+
+    def watch_waits(self, waiting: Waiting) -> None:
+        """Tell this what is waited for while a view is opened, or the log's beginning found."""
+        ...
 
 
 class Source(Protocol):

@@ -8,6 +8,7 @@ position on its changes count, and whether its rows are loaded.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,9 +32,9 @@ from streams_engine.runtime.followed import Followed, follow
 from streams_engine.runtime.following import Follower
 from streams_engine.runtime.joining import JoinedView, Origin, stamped, told_apart
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
-from streams_engine.runtime.retrying import again
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
+from streams_engine.runtime.start_waits import Interrupted
 from streams_engine.schema.mapping import MappedCatalog, TableMapping
 from streams_engine.schema.recording import from_document, to_document
 from streams_engine.stats import Counters
@@ -81,7 +82,7 @@ class Capture:
     def run(self, *, fresh: bool) -> None:
         """Load what is not loaded yet, then follow. Raises the error that the run failed of."""
         self.counters.follow()
-        with self.control.working():
+        with self.control.working(), suppress(Interrupted):
             convert = self._convert("upsert")
             for origin in self.origins:
                 convert.found(convert.checked(origin))
@@ -117,7 +118,7 @@ class Capture:
     def catch_up(self, deadline: float | None) -> bool:
         """True once all that was committed on the sources before the call is durable here."""
         while not self._ready.wait(0.2):
-            if self.control.state.final:
+            if self.control.state.final or (deadline is not None and time.monotonic() > deadline):
                 return False
         return all(follower.catch_up(deadline) for follower in self._followers)
 
@@ -149,11 +150,7 @@ class Capture:
             return _log_of(origin).handover(origin.scope, readers, again=begun)
 
         with ExitStack() as stack:
-            opening_view = self._convert("upsert").opened
-            # Writers that wait for one another can keep a lock from being had at first.
-            view, mapped = again(
-                lambda: stack.enter_context(opening_view(look)), "the consistent view"
-            )
+            view, mapped = stack.enter_context(self._convert("upsert").opened(look))
             reach("handover: view opened")
             done = finished_tables(records) if begun else frozenset()
             done |= {table for table, record in _followed(records) if record["loaded"]}

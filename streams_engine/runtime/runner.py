@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.errors import ConfigError
 from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
-from streams_engine.protocols import LayoutSink, Load, Sink, Snapshot, StructureSink
+from streams_engine.protocols import (
+    LayoutSink,
+    Load,
+    Sink,
+    Snapshot,
+    StructureSink,
+    WaitingSource,
+)
 from streams_engine.runtime.building import Builder
 from streams_engine.runtime.carrying import Carrier, Cluster, Run, Seats
 from streams_engine.runtime.control import Control
@@ -30,6 +37,8 @@ from streams_engine.runtime.planning import Plan, describe
 from streams_engine.runtime.portions import ChunkCopy, ChunkTask
 from streams_engine.runtime.preflight import Preparation, prepare
 from streams_engine.runtime.resuming import RUN, Continuation, Memory
+from streams_engine.runtime.retrying import again
+from streams_engine.runtime.start_waits import Interrupted, StartWaits
 from streams_engine.schema.mapping import Findings, MappedCatalog, TableMapping, warning
 from streams_engine.schema.routes import map_catalog
 from streams_engine.schema.selection import apply_selections
@@ -140,7 +149,7 @@ class Convert:
 
     def run(self, *, fresh: bool) -> None:
         """Do it. Raises the error that the run failed of."""
-        with self.control.working():
+        with self.control.working(), suppress(Interrupted):
             for origin in self.origins:
                 self.found(self.checked(origin))
             with self.opened() as (view, mapped):
@@ -188,12 +197,7 @@ class Convert:
                 with told_apart(origin.alias):
                     if seats is not None and isinstance(origin.source, SharedSource):
                         origin.source.share(partial(seats.join, origin.alias))
-                    opening = (
-                        look(origin, readers)
-                        if look is not None
-                        else origin.source.snapshot(origin.scope, readers)
-                    )
-                    snapshot = stack.enter_context(opening)
+                    snapshot = self._entered(stack, origin, look, readers)
                 parts[origin.alias] = snapshot
                 self.found(snapshot.findings)
                 mapped.append(self.map(origin, snapshot.catalog, snapshot, flavour))
@@ -203,6 +207,30 @@ class Convert:
             for table in sorted(everything.tables, key=_size, reverse=True):
                 self.counters.expect(table.source.id, table.source.estimated_rows)
             yield JoinedView(parts, seats), everything
+
+    def _entered(
+        self, stack: ExitStack, origin: Origin, look: Look | None, readers: int
+    ) -> Snapshot:
+        """Open the view of a source. Raises `Interrupted` where the run must end meanwhile."""
+        if isinstance(origin.source, WaitingSource):
+            waits = StartWaits(self.control, self.counters, origin.alias)
+            origin.source.watch_waits(waits)
+
+        def attempt() -> Snapshot:
+            opening = (
+                look(origin, readers)
+                if look is not None
+                else origin.source.snapshot(origin.scope, readers)
+            )
+            return stack.enter_context(opening)
+
+        while True:
+            try:
+                # Others that wait for one another can keep a lock from being had at first.
+                return again(attempt, "the consistent view")
+            except Interrupted:
+                if not self.control.hold():
+                    raise
 
     def _seats(self, stack: ExitStack) -> Seats | None:
         """The workers of the job's cluster, who join each view while it is opened."""

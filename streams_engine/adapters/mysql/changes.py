@@ -19,7 +19,7 @@ from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, tran
 from streams_engine.adapters.mysql.gtids import gtid_set
 from streams_engine.adapters.mysql.readiness import findings_for
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot
-from streams_engine.adapters.mysql.source import MysqlSource, _position
+from streams_engine.adapters.mysql.source import KEPT, WHO_LOCKS, MysqlSource, _position
 from streams_engine.adapters.mysql.statements import Statements
 from streams_engine.adapters.mysql.transactions import MysqlChangeReader
 from streams_engine.changes import ChangeSet, LogOptions, Tracked
@@ -210,8 +210,10 @@ class MysqlChangeSource(MysqlSource):
     def _await_prepared(self) -> None:
         deadline = time.monotonic() + XA_SECONDS
         while names := self._prepared():
+            error = _prepared(names)
             if time.monotonic() > deadline:
-                raise _prepared(names)
+                raise error
+            self._waits(error.message)
             time.sleep(0.2)
 
 
@@ -230,10 +232,10 @@ def _prepared(names: Sequence[str]) -> LockTimeout:
 
 def _unlocked(reason: Finding | None) -> PermissionDenied | LockTimeout:
     text = reason.message if reason is not None else "The position of the log is not to be had."
-    if reason is not None and "kept it waiting" in text:
+    if reason is not None and KEPT in text:
         return LockTimeout(
             "The global read lock was not to be had in time: no position equals the view.",
-            remedy="End the long statements on the source, then start again.",
+            remedy=WHO_LOCKS,
         )
     return PermissionDenied(
         f"The log's position at the view is not to be had. {text}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +16,7 @@ from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, tran
 from streams_engine.adapters.mysql.query import query_tables
 from streams_engine.adapters.mysql.selecting import name
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot, boolean_columns
-from streams_engine.errors import NotFound
+from streams_engine.errors import LockTimeout, NotFound
 from streams_engine.model import (
     Catalog,
     Dialect,
@@ -25,15 +27,37 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
-from streams_engine.protocols import Scope
+from streams_engine.protocols import Scope, Waiting
 from streams_engine.sharing import Offer, Ticket
 
 __all__ = ["MysqlSource"]
 
 LOCK_SECONDS = 5
-"""How long the global read lock may keep new writes waiting before we do without it."""
+"""How long the global read lock is tried for before we do without it, and other locks after it."""
+
+ATTEMPT_SECONDS = 1
+"""How long an attempt waits for a lock: whoever comes after it waits as long."""
+
+PAUSE_SECONDS = 0.1
+"""Between two attempts, for those who waited."""
+
+KEPT = "another session keeps it waiting"
+
+WHO_LOCKS = (
+    "End what holds it: SHOW PROCESSLIST, performance_schema.metadata_locks (MariaDB: the plugin "
+    "METADATA_LOCK_INFO), and information_schema.innodb_trx show sessions and open transactions."
+)
+
+BUSY = """
+SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND time > 0
+AND command NOT IN ('Sleep', 'Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')
+AND command NOT LIKE 'Binlog Dump%' ORDER BY time DESC LIMIT 5
+"""
 
 TABLES_AT_ONCE = 50
+
+LISTINGS = 5
+"""How often the tables are listed and locked, where others come or go meanwhile."""
 
 AUTO_INCREMENTS = """
 SELECT table_schema, table_name, auto_increment FROM information_schema.tables
@@ -54,6 +78,11 @@ class MysqlSource:
         self._looking = looking
         self._open: set[MysqlSnapshot] = set()
         self._offer: Offer | None = None
+        self._waits: Waiting = lambda what: None
+
+    def watch_waits(self, waiting: Waiting) -> None:
+        """Tell this what a view waits for; what it raises ends the wait."""
+        self._waits = waiting
 
     def share(self, offer: Offer) -> None:
         """From now on each view is offered to other processes while writers are locked out.
@@ -142,10 +171,10 @@ class MysqlSource:
     def snapshot(self, scope: Scope, readers: int) -> Iterator[MysqlSnapshot]:
         """One view on ``readers`` connections, begun together under a global read lock.
 
-        Before that a holder takes metadata locks on every table, which last as long as its
+        Under it each of them takes metadata locks on every table, which last as long as its
         transaction: no DDL can spoil the view. Where the rights or the global lock are not
         to be had, one connection alone reads: its view is just as consistent, and a finding
-        says so.
+        says so. Raises `LockTimeout`, which may be tried again, where a lock is kept by others.
         """
         wanted = self._scope(scope)
         with contextlib.ExitStack() as stack:
@@ -158,15 +187,9 @@ class MysqlSource:
             holder, locker = opened(), opened()
             own = 1 if self._looking or self._offer is not None else readers
             connections = [opened() for _ in range(own)]
-            holder.begin()
-            tables = _lock(holder, tables_in_scope(holder, wanted), named=wanted.tables is not None)
             findings: list[Finding] = []
-            position = self._begin(locker, connections, tables, findings)
+            tables, position = self._begin(locker, holder, connections, wanted, findings)
             _close(locker)
-            # Each reader has these locks itself: DDL that waits for the holder's would otherwise
-            # stand before it in the queue.
-            for connection in connections:
-                _lock(connection, tables, named=True)
             catalog = _with_queries(holder, read_catalog(holder, wanted, tables), wanted)
             findings += _not_transactional(catalog)
             view = MysqlSnapshot(connections, catalog, position, findings, holder)
@@ -180,19 +203,47 @@ class MysqlSource:
     def _begin(
         self,
         locker: Any,
+        holder: Any,
         connections: list[Any],
-        tables: Sequence[TableId],
+        scope: Scope,
         findings: list[Finding],
-    ) -> Position:
+    ) -> tuple[list[TableId], Position]:
         """Begin every transaction at one moment, and read the log's position at it.
 
-        Where the global read lock is not to be had, as on managed servers, locks on the tables
-        do: what is committed to others meanwhile is in no view, and passed over in the log.
+        Nothing is kept from one attempt to the next, so that whoever is in the way can go on.
         """
-        reason = "nobody asked for it" if self._looking else _global_lock(locker)
-        if reason is not None and not self._looking and _table_locks(locker, tables):
-            reason = None
+        for connection in (locker, holder, *connections):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION lock_wait_timeout = {ATTEMPT_SECONDS}")
+        until = time.monotonic() + LOCK_SECONDS
+        while True:
+            last = time.monotonic() >= until
+            try:
+                return self._attempt(locker, holder, connections, scope, findings, last=last)
+            except LockTimeout as error:
+                _roll_back([holder, *connections])
+                if last and time.monotonic() >= until + LOCK_SECONDS:
+                    raise
+                self._waits(error.message)
+                time.sleep(PAUSE_SECONDS)
+
+    def _attempt(
+        self,
+        locker: Any,
+        holder: Any,
+        connections: list[Any],
+        scope: Scope,
+        findings: list[Finding],
+        *,
+        last: bool,
+    ) -> tuple[list[TableId], Position]:
+        """Begin the view, or raise `LockTimeout`.
+
+        No metadata lock is held while the global one is waited for: DDL that waits for the one
+        keeps the other from everybody. ``last``: do without the global lock.
+        """
         try:
+            reason = self._shut_out(locker, holder, scope, last=last)
             if reason is not None and (len(connections) > 1 or self._offer is not None):
                 for connection in connections[1:]:
                     _close(connection)
@@ -207,18 +258,39 @@ class MysqlSource:
                         "GRANT RELOAD, or LOCK TABLES on the database, for parallel reading.",
                     )
                 )
+            named = scope.tables is not None
+            holder.begin()
+            tables = _lock(holder, tables_in_scope(holder, scope), named=named)
             position = _position(locker)
             with translating("opening the snapshot"):
                 _begin_all(connections)
-            if reason is None and self._offer is not None:
-                self._offer(Ticket(tuple(tables), late=False))
             if reason is not None and _position(locker) != position:
                 # A commit fell in between: no position can be said to equal the view.
-                return {"server": position["server"]}
-            return position
+                position = {"server": position["server"]}
+            _lock_alike(connections, tables)
+            if reason is None and self._offer is not None:
+                self._offer(Ticket(tuple(tables), late=False))
+            return tables, position
         finally:
             with contextlib.suppress(pymysql.MySQLError), locker.cursor() as cursor:
                 cursor.execute("UNLOCK TABLES")
+
+    def _shut_out(self, locker: Any, holder: Any, scope: Scope, *, last: bool) -> str | None:
+        """Keep writers out until the locker unlocks. Returns None, or why that was not had.
+
+        Where the global read lock is not to be had, as on managed servers, locks on the tables
+        do: what is committed to others meanwhile is in no view, and passed over in the log.
+        """
+        if self._looking:
+            return "nobody asked for it"
+        reason = _global_lock(locker)
+        if reason is None or _table_locks(locker, holder, scope):
+            return None
+        if reason == KEPT and not last:
+            raise LockTimeout(
+                f"The global read lock: {reason}.{_busy_sessions(locker)}", remedy=WHO_LOCKS
+            )
+        return reason
 
     def close(self) -> None:
         """End every open view and its readers."""
@@ -245,11 +317,28 @@ def _close(connection: Any) -> None:
         connection.close()
 
 
+def _roll_back(connections: Sequence[Any]) -> None:
+    """Release the metadata locks of each."""
+    for connection in connections:
+        with contextlib.suppress(pymysql.MySQLError):
+            connection.rollback()
+
+
+def _busy_sessions(connection: Any) -> str:
+    """A sentence about who may keep the global lock; empty where that is not known."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(BUSY)
+            numbers = [str(row[0]) for row in cursor.fetchall()]
+    except pymysql.MySQLError:
+        return ""
+    return f" Sessions that work at long statements: {', '.join(numbers)}." if numbers else ""
+
+
 def _global_lock(locker: Any) -> str | None:
     """Take the global read lock. Returns None, or why it was not had."""
     try:
         with locker.cursor() as cursor:
-            cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
             cursor.execute("FLUSH TABLES WITH READ LOCK")
         return None
     except pymysql.MySQLError as error:
@@ -257,20 +346,24 @@ def _global_lock(locker: Any) -> str | None:
         return {
             1227: "the account lacks the RELOAD right",
             1045: "the account lacks the RELOAD right",
-            1205: f"another session kept it waiting for {LOCK_SECONDS} seconds",
+            1205: KEPT,
         }.get(number, f"error {number}")
 
 
-def _table_locks(locker: Any, tables: Sequence[TableId]) -> bool:
+def _table_locks(locker: Any, holder: Any, scope: Scope) -> bool:
     """Lock the tables against writes, all at once. False where that is not to be had."""
-    if not tables:
-        return False
-    try:
-        with locker.cursor() as cursor:
-            cursor.execute("LOCK TABLES " + ", ".join(f"{name(t)} READ" for t in tables))
-        return True
-    except pymysql.MySQLError:
-        return False
+    for _ in range(LISTINGS):
+        tables = tables_in_scope(holder, scope)
+        if not tables:
+            return False
+        try:
+            with locker.cursor() as cursor:
+                cursor.execute("LOCK TABLES " + ", ".join(f"{name(t)} READ" for t in tables))
+        except pymysql.MySQLError:
+            return False
+        if tables_in_scope(holder, scope) == tables:
+            return True
+    return False
 
 
 def _position(connection: Any) -> Position:
@@ -324,7 +417,23 @@ def _lock(connection: Any, tables: Sequence[TableId], *, named: bool) -> list[Ta
                 except NotFound:
                     if named:
                         raise
+                except LockTimeout:
+                    raise LockTimeout(
+                        f"locking {table} against DDL: another session keeps a lock on it, or "
+                        "waits for one.",
+                        remedy=WHO_LOCKS,
+                        table=str(table),
+                    ) from None
     return locked
+
+
+def _lock_alike(connections: Sequence[Any], tables: Sequence[TableId]) -> None:
+    """Lock tables against DDL on each connection, side by side.
+
+    Each needs locks of its own: DDL that waits for another's would stand before it in the queue.
+    """
+    with ThreadPoolExecutor(len(connections)) as pool:
+        list(pool.map(lambda c: _lock(c, tables, named=True), connections))
 
 
 def _touch(connection: Any, tables: Sequence[TableId]) -> None:
