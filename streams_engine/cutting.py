@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streams_engine.bounds import violation
+
 __all__ = ["PAD", "cut"]
 
 PAD = 64
@@ -25,8 +27,14 @@ are its own."""
 def cut(
     buffer: Any, start: np.ndarray, length: np.ndarray, valid: pa.Buffer | None = None
 ) -> pa.Array:
-    """The pieces as a binary column of their own: views into the buffer, then one copy."""
+    """The pieces as a binary column of their own: views into the buffer, then one copy.
+
+    Raises `ProtocolViolation` where a piece is not inside of the buffer: the copy would read
+    memory that is somebody else's.
+    """
     rows = len(start)
+    if rows and (start.min() < 0 or length.min() < 0 or (start + length).max() > len(buffer) - PAD):
+        raise violation("cutting values", "a value is longer than what was received")
     words, twice = (
         np.ndarray((len(buffer) - kind.itemsize + 1,), kind, buffer, strides=(1,))
         for kind in (np.dtype("<u4"), np.dtype("<u8"))

@@ -18,6 +18,7 @@
     ├── MalformedFile            MALFORMED_FILE           a file is not what its name says
     ├── CheckpointMismatch       CHECKPOINT_MISMATCH      of another source or config
     ├── SourceChanged            SOURCE_CHANGED           its structure changed meanwhile
+    ├── ProtocolViolation        PROTOCOL_VIOLATION       bytes that no such server sends
     ├── LogLost                  LOG_LOST                 the log has a gap, or is another's
     ├── SchemaChangeRefused      SCHEMA_CHANGE_REFUSED    a change of structure is not carried
     ├── FencedOff                FENCED_OFF               another process runs the stream
@@ -53,6 +54,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "ProcessLost",
+    "ProtocolViolation",
     "QueryFailed",
     "QueryRefused",
     "QueryStopped",
@@ -221,6 +223,13 @@ class SourceChanged(StreamsError):
 
     code = "SOURCE_CHANGED"
     category = "source"
+
+
+class ProtocolViolation(StreamsError):
+    """A server sent bytes that its protocol does not allow: nothing of them was used."""
+
+    code = "PROTOCOL_VIOLATION"
+    category = "connection"
 
 
 class LogLost(StreamsError):

@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "changes": {"model"},
     "bundles": {"model"},
     "isolating": {"errors", "model"},
-    "cutting": set(),
+    "bounds": {"errors"},
+    "cutting": {"bounds"},
     "row_text": set(),
     "faults": set(),
     "journal": set(),
@@ -34,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": {"errors", "lifecycle", "model", "changes", "config", "protocols", "sharing",
                 "stats", "schema", "bundles", "faults", "row_text"},
     "adapters": {"errors", "model", "changes", "config", "protocols", "schema", "sharing",
-                 "bundles", "isolating", "cutting", "exploring", "row_text"},
+                 "bundles", "bounds", "isolating", "cutting", "exploring", "row_text"},
     "testing": {"errors", "model", "changes", "protocols", "schema", "bundles"},
 }  # fmt: skip
 """What each part may import beside itself; who is not named here composes and may import all."""

@@ -26,7 +26,7 @@ from streams_engine.adapters.postgres.slots import default_name, page_start
 from streams_engine.adapters.postgres.spooling import Spool
 from streams_engine.adapters.postgres.streaming import Streamed
 from streams_engine.changes import ChangeBatch, Tracked
-from streams_engine.errors import InternalError, RowRejected, SchemaChangeRefused
+from streams_engine.errors import ProtocolViolation, RowRejected, SchemaChangeRefused
 from streams_engine.model import Column, Dialect, Extract, NativeType, TableId, TableSchema
 from streams_engine.schema.postgres import WIRE
 
@@ -140,7 +140,7 @@ def test_many_rows_of_many_lengths(pieces: int) -> None:
 
 
 def test_a_row_of_another_width_is_refused() -> None:
-    with pytest.raises(InternalError, match="3 columns where its table has 2"):
+    with pytest.raises(ProtocolViolation, match="3 columns where its table has 2"):
         decoded(TEXTS, ("a",), row("I", ("N", tuples("1", "2", "3"))))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pymysql.constants import FIELD_TYPE
 
+from streams_engine.bounds import demand_within, violation, well_formed
 from streams_engine.cutting import cut
 from streams_engine.errors import RowRejected
 from streams_engine.schema.mysql import INVALID_DATE, INVALID_TIMESTAMP
@@ -28,11 +29,20 @@ DAY_MICROSECONDS = 86_400_000_000
 MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0], np.int64)
 
 
-class Block:
-    """The bytes of a block with unaligned views over them, and where its rows begin."""
+WHAT = "a result set"
 
-    def __init__(self, buffer: bytearray, starts: array[int], columns: int) -> None:
+TEMPORAL_LENGTHS = np.isin(np.arange(256), [0, 4, 7, 8, 11, 12])
+"""By length: whether any DATE, DATETIME or TIME has it."""
+
+
+class Block:
+    """The bytes of a block with unaligned views over them, and where its rows begin and end."""
+
+    def __init__(
+        self, buffer: bytearray, starts: array[int], ends: np.ndarray, columns: int
+    ) -> None:
         self.buffer = buffer
+        self.ends = ends
         self.rows = len(starts)
         # header byte, then the NULL bitmap with two bits of offset
         self._bitmap = np.frombuffer(starts, np.int64) + 1
@@ -66,7 +76,22 @@ class Block:
 
 
 def decode(block: Block, types: Sequence[int], schema: pa.Schema, what: str) -> pa.RecordBatch:
-    """The rows of a block in exactly ``schema``. Raises `RowRejected` naming the column."""
+    """The rows of a block in exactly ``schema``.
+
+    Raises `RowRejected` naming the column, and `ProtocolViolation` where the fields of a row are
+    not exactly its bytes.
+    """
+    with well_formed(what):
+        batch, after = _columns(block, types, schema, what)
+    if (after != block.ends).any():
+        raise violation(what, "a row has another length than its fields")
+    return batch
+
+
+def _columns(
+    block: Block, types: Sequence[int], schema: pa.Schema, what: str
+) -> tuple[pa.RecordBatch, Places]:
+    """(the rows, where each ends by the lengths of its fields)."""
     place = block.first
     columns = []
     for index, (code, field) in enumerate(zip(types, schema, strict=True)):
@@ -84,7 +109,7 @@ def decode(block: Block, types: Sequence[int], schema: pa.Schema, what: str) -> 
                 column=field.name,
             ) from None
         columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays(columns, schema=schema), place
 
 
 def _valid(nulls: np.ndarray | None) -> pa.Buffer | None:
@@ -138,8 +163,12 @@ def _civil(block: Block, place: Places, length: np.ndarray) -> tuple[np.ndarray,
 
 
 def _lengths(block: Block, place: Places, nulls: np.ndarray | None) -> np.ndarray:
-    length = block.u8[place].astype(np.int64)
-    return length if nulls is None else np.where(nulls, 0, length)
+    length = block.u8[place]
+    if nulls is not None:
+        length = np.where(nulls, np.uint8(0), length)
+    if not TEMPORAL_LENGTHS[length].all():
+        raise violation(WHAT, "a date or time has a length that none has")
+    return length.astype(np.int64)
 
 
 def date(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
@@ -198,7 +227,7 @@ def _strings(
     """(start, length) of length-encoded strings.
 
     https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html:
-    0xFC: two bytes of length follow, 0xFD: three, 0xFE: eight.
+    0xFC: two bytes of length follow, 0xFD: three, 0xFE: eight; others above 0xFA are none.
     """
     first = block.u8[place].astype(np.int64)
     if nulls is not None:
@@ -209,6 +238,8 @@ def _strings(
     if len(large):
         length, start = first.copy(), start.copy()
         at, mark = place[large] + 1, first[large]
+        if not np.isin(mark, [0xFC, 0xFD, 0xFE]).all():
+            raise violation(WHAT, "a length has a first byte that none has")
         length[large] = np.select(
             [mark == 0xFC, mark == 0xFD],
             [
@@ -218,6 +249,9 @@ def _strings(
             block.view("<u8")[at].astype(np.int64),
         )
         start[large] += np.select([mark == 0xFC, mark == 0xFD], [2, 3], 8)
+        if length.min() < 0:  # eight bytes can say more than memory has
+            raise violation(WHAT, "a field is longer than its message")
+    demand_within(start + length, block.ends, WHAT)
     return start, length
 
 

@@ -13,14 +13,16 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pymysql import err
 from pymysql.protocol import FieldDescriptorPacket
 
 from streams_engine.adapters.mysql.decoding import Block, decode
 from streams_engine.adapters.mysql.packets import LEAST_ROWS, MAX_PACKET, leap
+from streams_engine.bounds import violation, well_formed
 from streams_engine.cutting import PAD
-from streams_engine.errors import RowRejected
+from streams_engine.errors import ProtocolViolation, RowRejected
 
 __all__ = ["described", "stream"]
 
@@ -56,12 +58,15 @@ def stream(
             types = _execute(connection, statement, schema)
             packets = _blocks(connection._sock, ahead)
             try:
-                for buffer, starts in packets:
-                    yield decode(Block(buffer, starts, len(types)), types, schema, what)
+                for buffer, starts, ends in packets:
+                    yield decode(Block(buffer, starts, ends, len(types)), types, schema, what)
             except (GeneratorExit, RowRejected):
                 interrupt()
                 _drop(packets)
                 raise
+        except ProtocolViolation:
+            connection._force_close()  # nobody knows where its next packet begins
+            raise
         except BaseException:
             with contextlib.suppress(err.MySQLError, OSError):  # a lost connection has none
                 _close(connection, statement)
@@ -148,8 +153,12 @@ def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
     return types
 
 
-def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, array[int]]]:
-    """(buffer, starts of the rows' payloads in it), until the EOF packet.
+Rows = tuple[bytearray, "array[int]", np.ndarray]
+"""(buffer, starts of the rows' payloads in it, their ends)."""
+
+
+def _blocks(sock: Any, reader: _Reader) -> Iterator[Rows]:
+    """The rows, block by block, until the EOF packet.
 
     The buffer is written over as soon as the next block is asked for: decoding copies.
     """
@@ -158,16 +167,18 @@ def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, array[int]]
     buffer[: len(ahead)] = ahead
     fill, position = len(ahead), 0
     starts = array("q")
+    joined: dict[int, int] = {}
     while True:
-        position, last = _walk(buffer, position, fill, starts)
+        position, last = _walk(buffer, position, fill, starts, joined)
         if last is not None:
             if starts:
-                yield buffer, starts
+                yield buffer, starts, _ends(buffer, starts, joined)
             _end(last)
             return
         room = len(buffer) - PAD - fill
         if room < BLOCK_BYTES // 8 and starts:
-            yield buffer, starts
+            yield buffer, starts, _ends(buffer, starts, joined)
+            joined.clear()
             rest = buffer[position:fill]
             if len(buffer) - PAD > BLOCK_BYTES:  # it grew for one row
                 buffer = bytearray(max(BLOCK_BYTES, len(rest) * 2) + PAD)
@@ -184,11 +195,22 @@ def _blocks(sock: Any, reader: _Reader) -> Iterator[tuple[bytearray, array[int]]
         fill += received
 
 
+def _ends(buffer: bytearray, starts: array[int], joined: dict[int, int]) -> np.ndarray:
+    """Where the payloads end: by the headers before them, by ``joined`` where there are several."""
+    first = np.frombuffer(starts, np.int64)
+    heads = np.ndarray((len(buffer) - 3,), "<u4", buffer, strides=(1,))
+    ends = first + (heads[first - 4] & MAX_PACKET)
+    for payload, end in joined.items():
+        ends[np.searchsorted(first, payload)] = end
+    return ends
+
+
 def _walk(
-    buffer: bytearray, position: int, fill: int, starts: array[int]
+    buffer: bytearray, position: int, fill: int, starts: array[int], joined: dict[int, int]
 ) -> tuple[int, bytes | None]:
     """Find whole packets. Returns where the first incomplete one begins, and the last packet
-    of the result set (EOF or ERR) where it is there."""
+    of the result set (EOF or ERR) where it is there. Payloads of several packets are made one,
+    whose end is noted in ``joined``."""
     found = LEAST_ROWS
     while found >= LEAST_ROWS:  # else they are few, or their places were guessed badly
         heads = leap(buffer, position, fill)
@@ -206,20 +228,23 @@ def _walk(
         after = payload + length
         if after > fill:
             break
+        if not length:
+            raise violation("a result set", "a packet is empty")
         if buffer[payload]:  # a row begins with 0x00
             return after, bytes(buffer[payload:after])
         if length == most:
             whole = _joined(buffer, position, fill)
             if whole is None:
                 break
-            after = whole
+            joined[payload], after = whole
         add(payload)
         position = after
     return position, None
 
 
-def _joined(buffer: bytearray, position: int, fill: int) -> int | None:
-    """Make the payload of a continued packet contiguous. Returns its end, None if incomplete."""
+def _joined(buffer: bytearray, position: int, fill: int) -> tuple[int, int] | None:
+    """Make the payload of a continued packet contiguous. Returns (its end, the next packet),
+    None if it is incomplete."""
     headers: list[tuple[int, int]] = []
     at = position
     while True:
@@ -236,10 +261,17 @@ def _joined(buffer: bytearray, position: int, fill: int) -> int | None:
     for start, length in headers[1:]:
         buffer[to : to + length] = buffer[start + 4 : start + 4 + length]
         to += length
-    return at
+    return to, at
 
 
 def _end(packet: bytes) -> None:
-    """Raise the server's error where the result set ended with one."""
+    """Raise the server's error where the result set ended with one.
+
+    https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_eof_packet.html: an EOF
+    packet has fewer than nine bytes.
+    """
     if packet[0] == 0xFF:
-        err.raise_mysql_exception(packet)
+        with well_formed("an error packet"):
+            err.raise_mysql_exception(packet)
+    if packet[0] != 0xFE or len(packet) >= 9:
+        raise violation("a result set", "a packet is neither a row nor its end")

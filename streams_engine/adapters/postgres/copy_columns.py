@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pyarrow as pa
 
+from streams_engine.bounds import demand_within, violation, well_formed
 from streams_engine.cutting import PAD, cut
 from streams_engine.model import Column, TypeKind
 from streams_engine.schema.postgres import ARROW, base_of
@@ -24,7 +25,9 @@ MICROSECONDS = 946_684_800_000_000
 COUNT = 2
 """Bytes of the number of fields, before the first."""
 SIZE = 4
-"""Bytes of a field's length, before its bytes; -1 is NULL."""
+"""Bytes of a field's length, before its bytes."""
+NULL = -1
+WHAT = "COPY TO STDOUT (FORMAT binary)"
 
 
 def readable(columns: Iterable[Column]) -> bool:
@@ -41,26 +44,35 @@ def columns_of(tuples: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
     """Tuples as columns of the `wanted` types, which are `readable`.
 
     Infinite dates and times become the storage's minimum, as those do that Arrow cannot hold.
-    Raises `pyarrow.ArrowInvalid` where the tuples are of another form.
+    Raises `ProtocolViolation` where the tuples are of another form.
     """
+    with well_formed(WHAT):
+        return _columns_of(tuples, wanted)
+
+
+def _columns_of(tuples: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
     rows = tuples.column(0)
     offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset : rows.offset + len(rows) + 1]
     # What reads pieces may look over the end of the last.
     buffer = bytearray(memoryview(rows.buffers()[2])[: offsets[-1]]) + bytes(PAD)
     sizes = _strided(buffer, ">i4")
     if (_strided(buffer, ">i2")[offsets[:-1]] != len(wanted)).any():
-        raise pa.ArrowInvalid("a tuple of another number of fields")
-    place = offsets[:-1].astype(np.int64) + COUNT
+        raise violation(WHAT, "a tuple has another number of fields")
+    place, end = offsets[:-1].astype(np.int64) + COUNT, offsets[1:]
     arrays = []
     for field in wanted:
         size = sizes[place].astype(np.int64)
         valid = size >= 0
-        size[~valid] = 0
+        if not valid.all():
+            if (size < NULL).any():
+                raise violation(WHAT, "a field has a negative length")
+            size[~valid] = 0
         start = place + SIZE
-        arrays.append(_column(buffer, start, size, valid, field.type))
         place = start + size
-    if (place != offsets[1:]).any():
-        raise pa.ArrowInvalid("a tuple of another length than its fields'")
+        demand_within(place, end, WHAT)
+        arrays.append(_column(buffer, start, size, valid, field.type))
+    if (place != end).any():
+        raise violation(WHAT, "a tuple has another length than its fields")
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
@@ -80,7 +92,7 @@ def _column(
         return pieces if arrow == pa.binary() else pieces.cast(arrow)
     kind, made = fixed
     if (size[valid] != np.dtype(kind).itemsize).any():
-        raise pa.ArrowInvalid("a field of another length than its type's")
+        raise violation(WHAT, "a field has another length than its type")
     found = _strided(buffer, kind)[start]
     values = made(found.astype(found.dtype.newbyteorder("=")))
     return pa.Array.from_buffers(arrow, len(start), [bits, pa.py_buffer(values)])

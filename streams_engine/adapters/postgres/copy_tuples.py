@@ -23,10 +23,14 @@ from psycopg import errors, generators
 from psycopg.pq import ExecStatus
 from psycopg.waiting import Ready, Wait
 
+from streams_engine.bounds import violation, well_formed
 from streams_engine.cutting import PAD, cut
 
 __all__ = ["encode", "read"]
 
+WHAT = "COPY TO STDOUT (FORMAT binary)"
+
+SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 HEAD = 19
 """Signature, flags and the length of the extension that follows."""
 
@@ -34,6 +38,10 @@ TRAILER = 2
 """Bytes of the end: a field count of -1. No tuple is so short: a row of ours has columns."""
 
 COPY_DATA, ERROR, READY = (ord(letter) for letter in "dEZ")
+KNOWN = frozenset(b"dEZHcCNSA")
+"""What else may come: CopyOutResponse, CopyDone, CommandComplete, and at any time a notice, a
+parameter's status, a notification
+(https://www.postgresql.org/docs/current/protocol-flow.html, "COPY Operations")."""
 
 FOREVER = 86_400.0 * 20
 """Seconds; a socket with a timeout stays one that does not block, as libpq needs it. What
@@ -119,7 +127,11 @@ class _Messages:
         while position < edge:
             after = position + 1 + _length(buffer, position + 1)[0]
             if after > fill:
+                if buffer[position] not in KNOWN:
+                    raise violation(WHAT, "a message has a letter that none has here")
                 break
+            if after < position + 5:
+                raise violation(WHAT, "a message is shorter than its head")
             kind = buffer[position]
             if kind == COPY_DATA:
                 add(position + 5)
@@ -127,6 +139,8 @@ class _Messages:
                 self._failure = _error(bytes(buffer[position + 5 : after]))
             elif kind == READY:
                 return after, True
+            elif kind not in KNOWN:
+                raise violation(WHAT, "a message has a letter that none has here")
             position = after
         return position, False
 
@@ -134,12 +148,20 @@ class _Messages:
         sizes = np.ndarray((len(buffer) - 3,), ">i4", buffer, strides=(1,))
         lengths = sizes[starts - 4].astype(np.int64) - 4
         if self._header:
-            header = HEAD + _length(buffer, int(starts[0]) + HEAD - 4)[0]
+            header = _header(bytes(buffer[starts[0] : starts[0] + lengths[0]]))
             starts[0] += header
             lengths[0] -= header
             self._header = 0
         whole = lengths > TRAILER
         return cut(buffer, starts[whole], lengths[whole])
+
+
+def _header(message: bytes) -> int:
+    """Return how many bytes of the first message are the header."""
+    header = HEAD + (_length(message, HEAD - 4)[0] if len(message) >= HEAD else 0)
+    if len(message) < header or not message.startswith(SIGNATURE):
+        raise violation(WHAT, "it does not begin with the header of the format")
+    return int(header)
 
 
 def _whole(buffer: bytearray, fill: int) -> bool:
@@ -149,7 +171,8 @@ def _whole(buffer: bytearray, fill: int) -> bool:
 
 def _error(fields: bytes) -> psycopg.Error:
     """The server's error by its SQLSTATE; its text can hold values."""
-    state = next((f[1:].decode() for f in fields.split(b"\0") if f[:1] == b"C"), "")
+    with well_formed("an error message"):
+        state = next((f[1:].decode() for f in fields.split(b"\0") if f[:1] == b"C"), "")
     try:
         return errors.lookup(state)()
     except KeyError:
@@ -168,7 +191,7 @@ def _by_libpq(connection: psycopg.Connection, copy: bytes, size: int) -> Iterato
         parts, ended = connection.wait(_portion(pgconn, size))
         if parts and not begun:
             first = bytes(parts[0])
-            parts[0] = first[HEAD + _length(first, HEAD - 4)[0] :]
+            parts[0] = first[_header(first) :]
             begun = True
         if parts and len(parts[-1]) <= TRAILER:
             parts.pop()

@@ -9,7 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from streams_engine.adapters.postgres.log_values import Asked, Cells, converted
-from streams_engine.adapters.postgres.pgoutput import KEPT, TEXT, Messages, Relation, Tuples, walk
+from streams_engine.adapters.postgres.pgoutput import (
+    KEPT,
+    TEXT,
+    WHAT,
+    Messages,
+    Relation,
+    Tuples,
+    walk,
+)
+from streams_engine.bounds import demand_within, violation, well_formed
 from streams_engine.changes import ChangeBatch, Op, Tracked, same_values
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import Column
@@ -74,10 +83,18 @@ class _Side:
 
 
 def decode(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
-    """The changes that are the messages ``index``, in their order."""
+    """The changes that are the messages ``index``, in their order.
+
+    Raises `ProtocolViolation` for messages that are no rows of the relation.
+    """
+    with well_formed(WHAT):
+        return _decoded(plan, messages, index)
+
+
+def _decoded(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
     buffer = messages.buffer
     op = OPS[messages.kind[index]]
-    at = messages.body[index] + 4
+    at, end = messages.body[index] + 4, messages.end[index]
     letters = np.frombuffer(buffer, np.uint8)
     marker = letters[at]
     width = len(plan.relation.columns)
@@ -86,11 +103,16 @@ def decode(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
         rows = np.flatnonzero(marker != NEW)
         if plan.unkeyed and (marker == KEY).any():
             raise _unkeyed(plan)
-        old = _Side(rows, walk(buffer, at[rows] + 1, width))
+        if not np.isin(marker[rows], [OLD, KEY]).all():
+            raise violation(WHAT, "a row is neither new, old nor a key")
+        old = _Side(rows, walk(buffer, at[rows] + 1, end[rows], width))
         at = at.copy()
         at[rows] = old.tuples.end
     kept = np.flatnonzero(op != Op.DELETE)
-    new = _Side(kept, walk(buffer, at[kept] + 1, width))
+    demand_within(at[kept] + 1, end[kept], WHAT)
+    if not (letters[at[kept]] == NEW).all():
+        raise violation(WHAT, "an update or an insert has no new row")
+    new = _Side(kept, walk(buffer, at[kept] + 1, end[kept], width))
     full = _full(old, marker)
     missing: dict[str, np.ndarray] = {}
     arrays = []

@@ -136,6 +136,8 @@ def _bytes(cells: Cells, _: pa.DataType) -> pa.Array:
     digits = cells.raw(skip=2)
     _, offsets, data = digits.buffers()
     places = np.frombuffer(offsets, np.int32)[: len(digits) + 1]
+    if (places & 1).any():
+        raise ValueError("half a byte")
     text = b"" if data is None else memoryview(data)[: int(places[-1])]
     values = pa.py_buffer(binascii.unhexlify(text))
     return pa.Array.from_buffers(

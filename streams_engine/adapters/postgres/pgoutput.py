@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streams_engine.bounds import demand_within, violation, well_formed
 from streams_engine.cutting import PAD
-from streams_engine.errors import InternalError
 
 __all__ = [
+    "WHAT",
     "Messages",
     "Relation",
     "RelationColumn",
@@ -30,6 +31,8 @@ __all__ = [
     "walk",
 ]
 
+WHAT = "the logical replication stream"
+
 HEADER = 25
 """Of a message ``w``: the letter, start and end of its WAL, the server's clock."""
 
@@ -37,6 +40,11 @@ EPOCH_SECONDS = 946_684_800
 """2000-01-01, since 1970-01-01."""
 
 DATA, KEEP_ALIVE = ord("w"), ord("k")
+KEEP_ALIVE_BYTES = 18
+
+LEAST = np.zeros(256, np.int64)
+LEAST[[ord(letter) for letter in "IUDTBCk"]] = [5, 5, 5, 5, 20, 25, 17]
+"""By letter: how many bytes the contents have at least, of what is read in columns."""
 
 
 def lsn_value(text: str) -> int:
@@ -77,8 +85,12 @@ class Messages:
         start = end - lengths
         letters = np.frombuffer(buffer, np.uint8)
         outer = letters[start]
-        kind = np.where(outer == DATA, letters[start + HEADER], outer)
-        body = start + np.where(outer == DATA, HEADER + 1, 1)
+        data = outer == DATA
+        least = np.where(data, HEADER + 1, KEEP_ALIVE_BYTES)
+        if (lengths < least).any() or not (data | (outer == KEEP_ALIVE)).all():
+            raise violation(WHAT, "a message is neither data nor a keep-alive")
+        kind = np.where(data, letters[start + HEADER], outer)
+        body = start + np.where(data, HEADER + 1, 1)
         return cls(buffer, kind, body, end)
 
     @classmethod
@@ -102,6 +114,11 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    def demand_whole(self) -> None:
+        """Raise `ProtocolViolation` where a message is shorter than its kind."""
+        if (self.end - self.body < LEAST[self.kind]).any():
+            raise violation(WHAT, "a message is shorter than its kind")
 
     def part(self, first: int, after: int) -> Messages:
         """The messages from ``first`` to before ``after``, in a buffer of their own."""
@@ -153,7 +170,12 @@ def _string(data: bytes, at: int) -> tuple[str, int]:
 
 
 def parse_relation(data: bytes) -> Relation:
-    """The contents of a message ``R``."""
+    """The contents of a message ``R``. Raises `ProtocolViolation`."""
+    with well_formed("a Relation message of the log"):
+        return _relation(data)
+
+
+def _relation(data: bytes) -> Relation:
     (oid,) = struct.unpack_from(">I", data)
     schema, at = _string(data, 4)
     name, at = _string(data, at)
@@ -171,26 +193,30 @@ def parse_relation(data: bytes) -> Relation:
 
 def parse_truncate(data: bytes) -> tuple[tuple[int, ...], bool]:
     """The contents of a message ``T``: (relations, their counters begin anew)."""
-    count, options = struct.unpack_from(">IB", data)
-    return struct.unpack_from(f">{count}I", data, 5), bool(options & 2)
+    with well_formed("a Truncate message of the log"):
+        count, options = struct.unpack_from(">IB", data)
+        return struct.unpack_from(f">{count}I", data, 5), bool(options & 2)
 
 
 def parse_message(data: bytes) -> tuple[str, bytes]:
     """The contents of a message ``M``: (prefix, what was written)."""
-    prefix, at = _string(data, 9)
-    (length,) = struct.unpack_from(">I", data, at)
-    return prefix, data[at + 4 : at + 4 + length]
+    with well_formed("a logical message of the log"):
+        prefix, at = _string(data, 9)
+        (length,) = struct.unpack_from(">I", data, at)
+        return prefix, data[at + 4 : at + 4 + length]
 
 
 def parse_commit(data: bytes) -> tuple[int, int, float]:
     """The contents of a message ``C``: (its LSN, the LSN after it, seconds since 1970)."""
-    _, at, end, clock = struct.unpack_from(">BQQq", data)
+    with well_formed("a Commit message of the log"):
+        _, at, end, clock = struct.unpack_from(">BQQq", data)
     return at, end, EPOCH_SECONDS + clock / 1e6
 
 
 # Tuples
 
 TEXT, NULL, KEPT = ord("t"), ord("n"), ord("u")
+KINDS = np.isin(np.arange(256), [TEXT, NULL, KEPT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +230,18 @@ class Tuples:
     """Where each tuple ends."""
 
 
-def walk(buffer: bytes, at: np.ndarray, columns: int) -> Tuples:
-    """Go over tuples that begin at ``at``, a column of all of them at a time."""
+def walk(buffer: bytes, at: np.ndarray, end: np.ndarray, columns: int) -> Tuples:
+    """Go over tuples that begin at ``at``, a column of all of them at a time.
+
+    ``end``: of their messages. Raises `ProtocolViolation` where a value goes beyond it, has a
+    form that was not asked for, or a tuple has another number of columns.
+    """
+    demand_within(at + 2, end, WHAT)
     letters, short, long = np.frombuffer(buffer, np.uint8), big(buffer, "u2"), big(buffer, "u4")
     counts = short[at]
     if not (counts == columns).all():
-        raise InternalError(
-            f"The log has a row of {int(counts.max())} columns where its table has {columns}."
+        raise violation(
+            WHAT, f"a row has {int(counts.max())} columns where its table has {columns}"
         )
     kinds, starts, lengths = [], [], []
     at = at + 2
@@ -222,9 +253,12 @@ def walk(buffer: bytes, at: np.ndarray, columns: int) -> Tuples:
             start = at + 5
             at = start + length
         else:
+            if not KINDS[kind].all():
+                raise violation(WHAT, "a value has a form that was not asked for")
             length = np.where(there, long[at + 1], 0).astype(np.int64)
             start = at + 5
             at = np.where(there, start + length, at + 1)
+        demand_within(at, end, WHAT)
         kinds.append(kind)
         starts.append(start)
         lengths.append(length)

@@ -123,6 +123,7 @@ class PostgresChangeReader:
 
     def _push(self, messages: Messages) -> None:
         if len(messages):
+            messages.demand_whole()
             self._pending.append(messages)
             self._count += len(messages)
             self._size += len(messages.buffer)

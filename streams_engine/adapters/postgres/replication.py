@@ -207,7 +207,7 @@ class Stream:
                 break
             pieces.append(data)
             total += size
-            if data[0] == KEEP_ALIVE and data[17]:
+            if data[0] == KEEP_ALIVE and len(data) > 17 and data[17]:
                 self._asked_for()
             if total >= QUEUED_BYTES >> 3:
                 break

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from streams_engine.adapters.postgres.pgoutput import Messages, big
+from streams_engine.adapters.postgres.pgoutput import WHAT, Messages, big
 from streams_engine.adapters.postgres.spooling import Spool
+from streams_engine.bounds import violation, well_formed
 
 __all__ = ["Streamed"]
 
@@ -57,13 +58,14 @@ class Streamed:
         if letter == "E":
             self._within = 0
             return
-        (transaction,) = struct.unpack_from(">I", content)
+        with well_formed("a streamed block of the log"):
+            (transaction,) = struct.unpack_from(">I", content)
+            (part,) = struct.unpack_from(">I", content, 4) if letter == "A" else (transaction,)
         if letter == "S":
             self._within = transaction
             if transaction not in self._spools:
                 self._spools[transaction] = Spool()
             return
-        (part,) = struct.unpack_from(">I", content, 4)
         spool = self._spools.get(transaction)
         if spool is not None and part != transaction:
             spool.abort(part)
@@ -74,6 +76,8 @@ class Streamed:
         """Into the spool; keep-alives are no part of a transaction, and tell nothing new here."""
         if len(piece):
             owned = WITH_TRANSACTION[piece.kind]
+            if (owned & (piece.end - piece.body < 4)).any():
+                raise violation(WHAT, "a message of a streamed block lacks its transaction")
             owner = np.where(owned, big(piece.buffer, "u4")[piece.body], 0)
             inner = replace(piece, body=piece.body + np.where(owned, 4, 0))
             kind = np.where(owned, piece.kind, 0).astype(np.uint8)
@@ -82,7 +86,8 @@ class Streamed:
 
     def committed(self, content: bytes) -> Iterator[Messages]:
         """What a transaction did, as if it came only now; ``content`` is its commit's."""
-        transaction, _, at, end, clock = struct.unpack_from(">IBQQq", content)
+        with well_formed("the commit of a streamed transaction"):
+            transaction, _, at, end, clock = struct.unpack_from(">IBQQq", content)
         spool = self._committed = self._spools.pop(transaction, None)
         yield Messages.made([("B", struct.pack(">QqI", at, clock, transaction))])
         if spool is not None:

@@ -1,0 +1,231 @@
+"""Decode a recording again and again, damaged each time: a process that the test can lose.
+
+``python -m fuzz.replay FILE SEED SECONDS`` prints a line with the number before each input, and
+one with what came of it. Whatever is no error of the library is told by its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pymysql
+
+from streams_engine.adapters.mysql.binlog import BUFFER_BYTES, Dump
+from streams_engine.adapters.mysql.gtids import gtid_set
+from streams_engine.adapters.mysql.resultset import stream
+from streams_engine.adapters.mysql.statements import Statements
+from streams_engine.adapters.mysql.transactions import MysqlChangeReader
+from streams_engine.adapters.postgres.copy_columns import columns_of
+from streams_engine.adapters.postgres.copy_tuples import _Messages
+from streams_engine.adapters.postgres.reading import PostgresChangeReader
+from streams_engine.changes import ChangeBatch, ChangeSet
+from streams_engine.cutting import PAD
+from streams_engine.errors import ConnectionFailed, InternalError, NotFound, StreamsError
+
+from .mutation import damaged, damaged_events, damaged_pieces
+
+__all__ = ["decoded"]
+
+SLACK = 48 << 20
+"""Bytes of memory that are no fault: buffers that every reader has."""
+
+
+class Wire:
+    """A socket that received these bytes, and then the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = memoryview(data)
+
+    def recv(self, size: int) -> bytes:
+        found, self._left = bytes(self._left[:size]), self._left[size:]
+        return found
+
+    def recv_into(self, view: Any) -> int:
+        found = self.recv(len(view))
+        view[: len(found)] = found
+        return len(found)
+
+    def read(self, size: int) -> bytes:
+        return self.recv(size)
+
+    def makefile(self, *_: Any) -> Wire:
+        return self
+
+    def sendall(self, _: bytes) -> None: ...
+    def settimeout(self, _: float | None) -> None: ...
+    def close(self) -> None: ...
+
+
+def checked(batches: Any) -> None:
+    """Look at every value: what Arrow holds must be whole."""
+    for batch in batches:
+        batch.validate(full=True)
+
+
+def checked_sets(sets: Iterator[ChangeSet]) -> None:
+    for one in sets:
+        for part in one.parts:
+            if isinstance(part, ChangeBatch):
+                checked([part.after, *([] if part.before is None else [part.before])])
+
+
+# By kind of recording: how it is read
+
+
+def result_set(recording: dict[str, Any], data: bytes) -> None:
+    connection = pymysql.connections.Connection(defer_connect=True)
+    connection._sock = connection._rfile = Wire(data)
+    with contextlib.closing(stream(connection, "SELECT", recording["schema"], "t")) as batches:
+        checked(batches)
+
+
+def copy(recording: dict[str, Any], data: bytes) -> None:
+    for tuples in _Messages(Wire(data), 1 << 20).batches():  # type: ignore[arg-type]
+        checked([columns_of(tuples, recording["schema"])])
+
+
+class Slot:
+    """A replication stream that gives these messages, and then ends."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces: list[list[bytes]] = [pieces]
+
+    def take(self, _: float) -> list[list[bytes]]:
+        if not self._pieces:
+            raise ConnectionFailed("the recording is at its end")
+        return [self._pieces.pop()]
+
+    def acknowledge(self, _: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class Describer:
+    """A catalog that knows nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*_: Any, **__: Any) -> Any:
+            raise NotFound(f"{name}: there is no server here")
+
+        return ask
+
+    def close(self) -> None: ...
+
+
+def log_of_postgres(recording: dict[str, Any], pieces: list[bytes]) -> None:
+    reader = PostgresChangeReader(
+        Slot(pieces),  # type: ignore[arg-type]
+        recording["tracked"],
+        recording["after"],
+        Describer(),  # type: ignore[arg-type]
+    )
+    with contextlib.closing(reader):
+        checked_sets(polled(reader))
+
+
+def framed(packets: list[bytes]) -> bytes:
+    """Packets as they come over the wire."""
+    return b"".join(
+        len(packet).to_bytes(3, "little") + bytes([number & 255]) + packet
+        for number, packet in enumerate(packets)
+    )
+
+
+def log_of_mysql(recording: dict[str, Any], packets: list[bytes]) -> None:
+    dump = Dump.__new__(Dump)
+    dump.what, dump.mariadb = "reading the binary log", recording["mariadb"]
+    dump.buffer, dump.fill = bytearray(BUFFER_BYTES + PAD), 0
+    dump._silent, dump._sock = 0.0, Wire(framed(packets))
+    after = recording["after"]
+    reader = MysqlChangeReader(
+        dump,
+        recording["tracked"],
+        after,
+        server=after["server"],
+        gtids=gtid_set(after.get("gtid"), mariadb=dump.mariadb),
+        statements=Statements(lambda table: None, mariadb=dump.mariadb, fold=False),
+        translate=lambda collation, charset, values: values.cast(pa.string()),
+        covered=lambda since, begin, gtid: False,
+        replay=lambda name, begin, tracked: [],
+    )
+    checked_sets(polled(reader))
+
+
+def polled(reader: Any) -> Iterator[ChangeSet]:
+    """All sets; the end of the recording is the end of the connection."""
+    while True:
+        found = reader.poll(0.0)
+        if found is None:
+            return
+        yield found
+
+
+READ: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+    "result set": (result_set, damaged),
+    "copy": (copy, damaged),
+    "pgoutput": (log_of_postgres, damaged_pieces),
+    "binlog": (log_of_mysql, damaged_events),
+}
+"""By kind: how it is decoded, and damaged."""
+
+REFUSALS = (StreamsError, pymysql.MySQLError, psycopg.Error)
+
+
+def outcome(read: Callable[..., None], recording: dict[str, Any], data: Any) -> str:
+    """What came of one input: "read", the error's code, or a fault."""
+    try:
+        read(recording, data)
+    except InternalError as error:
+        return f"FAULT {error}"
+    except OSError as error:
+        return "refused CONNECTION" if "closed" in str(error) else f"FAULT {error!r}"
+    except REFUSALS as error:
+        return f"refused {getattr(error, 'code', type(error).__name__)}"
+    except BaseException:
+        return "FAULT " + traceback.format_exc().replace("\n", " | ")
+    return "read"
+
+
+def decoded(recording: dict[str, Any]) -> str:
+    """What comes of the recording as it is."""
+    read, _ = READ[recording["kind"]]
+    return outcome(read, recording, recording["data"])
+
+
+def resident(name: str) -> int:
+    """A figure of this process's memory in bytes (https://man7.org/linux/man-pages/man5/proc.5)."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.split(f"{name}:")[1].split()[0]) * 1024
+
+
+def main() -> None:
+    recording = pickle.loads(Path(sys.argv[1]).read_bytes())
+    seed, seconds = int(sys.argv[2]), float(sys.argv[3])
+    read, damage = READ[recording["kind"]]
+    outcome(read, recording, recording["data"])
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        data = damage(recording["data"], random.Random(seed))
+        print("input", seed, flush=True)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = resident("VmRSS")
+        told = outcome(read, recording, data)
+        grown = resident("VmHWM") - before
+        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
+        if grown > 4 * size + SLACK:
+            told = f"FAULT {grown >> 20} MB of memory for {size} bytes"
+        print(told, flush=True)
+        seed += 1
+
+
+if __name__ == "__main__":
+    main()
