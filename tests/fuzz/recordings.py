@@ -67,6 +67,19 @@ POSTGRES_WRITES = (
 )
 
 
+class Natives:
+    """What a describer says of the types of relations, kept."""
+
+    def __init__(self, ask: Any) -> None:
+        self._ask = ask
+        self.told: dict[int, Any] = {}
+
+    def __call__(self, relation: Any) -> Any:
+        found = self._ask(relation)
+        self.told |= zip((column.type for column in relation.columns), found, strict=True)
+        return found
+
+
 class Tap:
     """A socket whose received bytes are kept."""
 
@@ -117,7 +130,7 @@ def result_set(server: Server, database: str) -> dict[str, Any]:
     with contextlib.closing(_mysql(server, database).open()) as connection:
         table = read_catalog(connection, Scope(database, ("t",))).tables[0]
         extract = Extract(table.id, table.columns)
-        query = select(extract, Chunk(table.id, 0), mariadb=server.kind == "mariadb")
+        query = select(extract, Chunk(table.id, 0))
         connection._sock = tap = Tap(connection._sock)
         for _ in stream(connection, query, extract.arrow_schema(), "t"):
             pass
@@ -161,6 +174,7 @@ def pgoutput(server: Server, database: str) -> dict[str, Any]:
         wanted = source.end()
         pieces: list[bytes] = []
         with source.changes(tracked, after) as reader:
+            reader._describer.types = natives = Natives(reader._describer.types)
             take = reader._stream.take
 
             def noted(timeout: float) -> Any:
@@ -172,7 +186,13 @@ def pgoutput(server: Server, database: str) -> dict[str, Any]:
             _until(source, reader, wanted)
     finally:
         source.release()
-    return {"kind": "pgoutput", "tracked": tracked, "after": after, "data": pieces}
+    return {
+        "kind": "pgoutput",
+        "tracked": tracked,
+        "after": after,
+        "natives": natives.told,
+        "data": pieces,
+    }
 
 
 def binlog(server: Server, database: str) -> dict[str, Any]:
@@ -191,8 +211,6 @@ def binlog(server: Server, database: str) -> dict[str, Any]:
     with source.changes(tracked, after) as reader:
         reader._dump._sock = tap = Tap(reader._dump._sock)
         _until(source, reader, wanted)
-        seen = bytes(reader._dump.buffer[: reader._dump.fill])
-    del seen
     packets, at, data = [], 0, bytes(tap.seen)
     while at + 4 <= len(data):
         size = int.from_bytes(data[at : at + 3], "little")

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pymysql
 
 from streams_engine.adapters.mysql.binlog import BUFFER_BYTES, Dump
+from streams_engine.adapters.mysql.connect import GuardedConnection
 from streams_engine.adapters.mysql.gtids import gtid_set
 from streams_engine.adapters.mysql.resultset import stream
 from streams_engine.adapters.mysql.statements import Statements
@@ -28,9 +29,9 @@ from streams_engine.adapters.mysql.transactions import MysqlChangeReader
 from streams_engine.adapters.postgres.copy_columns import columns_of
 from streams_engine.adapters.postgres.copy_tuples import _Messages
 from streams_engine.adapters.postgres.reading import PostgresChangeReader
-from streams_engine.changes import ChangeBatch, ChangeSet
+from streams_engine.changes import ChangeBatch, ChangeSet, SchemaChange
 from streams_engine.cutting import PAD
-from streams_engine.errors import ConnectionFailed, InternalError, NotFound, StreamsError
+from streams_engine.errors import ConnectionFailed, InternalError, StreamsError
 
 from .mutation import damaged, damaged_events, damaged_pieces
 
@@ -72,19 +73,23 @@ def checked(batches: Any) -> None:
         batch.validate(full=True)
 
 
-def checked_sets(sets: Iterator[ChangeSet]) -> None:
-    for one in sets:
+def checked_sets(reader: Any) -> None:
+    """All sets of a log; a table that changes is not followed on."""
+    for one in polled(reader):
         for part in one.parts:
             if isinstance(part, ChangeBatch):
                 checked([part.after, *([] if part.before is None else [part.before])])
+            elif isinstance(part, SchemaChange):
+                reader.adopt(part.table, None)
 
 
 # By kind of recording: how it is read
 
 
 def result_set(recording: dict[str, Any], data: bytes) -> None:
-    connection = pymysql.connections.Connection(defer_connect=True)
+    connection = GuardedConnection(defer_connect=True)
     connection._sock = connection._rfile = Wire(data)
+    connection._current_timeout = None
     with contextlib.closing(stream(connection, "SELECT", recording["schema"], "t")) as batches:
         checked(batches)
 
@@ -110,14 +115,21 @@ class Slot:
 
 
 class Describer:
-    """A catalog that knows nothing."""
+    """A catalog that knows the types that were recorded."""
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def ask(*_: Any, **__: Any) -> Any:
-            raise NotFound(f"{name}: there is no server here")
+    def __init__(self, natives: dict[int, Any]) -> None:
+        self._natives = natives
 
-        return ask
+    def types(self, relation: Any) -> list[Any]:
+        return [self._natives.get(column.type) for column in relation.columns]
 
+    def unpublished(self, _: Any) -> frozenset[str]:
+        return frozenset()
+
+    def json(self, texts: list[str], _: Any) -> list[str]:
+        return texts
+
+    def table(self, _: Any) -> None: ...
     def close(self) -> None: ...
 
 
@@ -126,10 +138,10 @@ def log_of_postgres(recording: dict[str, Any], pieces: list[bytes]) -> None:
         Slot(pieces),  # type: ignore[arg-type]
         recording["tracked"],
         recording["after"],
-        Describer(),  # type: ignore[arg-type]
+        Describer(recording["natives"]),  # type: ignore[arg-type]
     )
     with contextlib.closing(reader):
-        checked_sets(polled(reader))
+        checked_sets(reader)
 
 
 def framed(packets: list[bytes]) -> bytes:
@@ -157,7 +169,7 @@ def log_of_mysql(recording: dict[str, Any], packets: list[bytes]) -> None:
         covered=lambda since, begin, gtid: False,
         replay=lambda name, begin, tracked: [],
     )
-    checked_sets(polled(reader))
+    checked_sets(reader)
 
 
 def polled(reader: Any) -> Iterator[ChangeSet]:

@@ -11,7 +11,7 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -96,10 +96,27 @@ def _status(status: bytes) -> tuple[int, int]:
     return mode, charset
 
 
-def inflate(data: Any) -> bytes:
-    """MariaDB's compression of an event: 0x80 and the size of the length, the length, zlib."""
+MOST_BYTES = 1 << 30
+"""What max_allowed_packet, which bounds rows and statements, can be at most
+(https://dev.mysql.com/doc/refman/9.0/en/server-system-variables.html#sysvar_max_allowed_packet)."""
+
+
+def inflate(
+    data: bytes, order: Literal["big", "little"] = "big", wbits: int = zlib.MAX_WBITS
+) -> bytes:
+    """MariaDB's compression: 0x80 and the size of the length, the length, zlib.
+
+    The length is big-endian in events and little-endian in compressed columns. Raises
+    `ValueError` where what comes out has another length: no more than that is made.
+    """
     size = data[0] & 7
-    return zlib.decompress(data[1 + size :])
+    length = int.from_bytes(data[1 : 1 + size], order)
+    if length > MOST_BYTES:
+        raise ValueError("a length beyond what a server sends")
+    found = zlib.decompressobj(wbits).decompress(data[1 + size :], length + 1)
+    if len(found) != length:
+        raise ValueError("compressed data of another length")
+    return found
 
 
 def parse_gtid(body: Any, at: int) -> tuple[str, int]:
@@ -174,4 +191,9 @@ def payload(body: bytes) -> bytes:
     data = body[at : at + size] if size else body[at:]
     if kind == 255:
         return bytes(data)
-    return bytes(pa.Codec("zstd").decompress(data, length, asbytes=True))
+    if length > MOST_BYTES:
+        raise ValueError("a length beyond what a server sends")
+    try:
+        return bytes(pa.Codec("zstd").decompress(data, length, asbytes=True))
+    except OSError as error:  # Arrow's word for data that is not compressed so
+        raise ValueError("no compressed data") from error

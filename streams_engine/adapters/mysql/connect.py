@@ -16,6 +16,7 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT
 
+from streams_engine.bounds import RAW, well_formed
 from streams_engine.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -27,7 +28,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 
-__all__ = ["MysqlConnect", "translate", "translating"]
+__all__ = ["DRIVER_RAW", "GuardedConnection", "MysqlConnect", "translate", "translating"]
 
 DAY = 86_400
 LOCK_SECONDS = 10
@@ -55,6 +56,28 @@ BY_FLAVOUR: Mapping[bool, Mapping[str, str]] = {
     False: {"max_execution_time": "0", "information_schema_stats_expiry": "0"},
 }
 """By ``is MariaDB``."""
+
+
+DRIVER_RAW = (*RAW, AssertionError, AttributeError, TypeError)
+"""What PyMySQL raises over packets that are not what it expects: it asserts, and takes one kind
+of packet for another."""
+
+
+class GuardedConnection(pymysql.connections.Connection):
+    """A connection of PyMySQL's whose raw errors over a server's bytes are `ProtocolViolation`."""
+
+    def connect(self, sock: Any = None) -> None:
+        """Connect and log in."""
+        with well_formed("logging in to MySQL", DRIVER_RAW):
+            super().connect(sock)
+
+    def _read_packet(self, *arguments: Any, **options: Any) -> Any:
+        with well_formed("a packet of MySQL", DRIVER_RAW):
+            return super()._read_packet(*arguments, **options)
+
+    def _read_query_result(self, *arguments: Any, **options: Any) -> Any:
+        with well_formed("a result of MySQL", DRIVER_RAW):
+            return super()._read_query_result(*arguments, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +111,7 @@ class MysqlConnect:
         """
         database = self.database if database is None else database or None
         with translating(f"{self.host}:{self.port}/{database or ''}".rstrip("/")):
-            connection = pymysql.connect(
+            connection = GuardedConnection(
                 host=self.host,
                 port=self.port,
                 unix_socket=self.unix_socket,

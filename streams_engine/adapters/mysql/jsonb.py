@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from base64 import b64encode
-from collections.abc import Callable
 from typing import Any
 
 __all__ = ["CAST_ROOM", "double_text", "render"]
@@ -25,32 +24,18 @@ _ESCAPES = {
 }  # fmt: skip
 
 
+DEEPEST = 100
+"""https://dev.mysql.com/doc/refman/9.0/en/json.html: how deep a document may be."""
+
+
 def render(data: bytes) -> str:
-    """The document's text. Raises `ValueError` for bytes that are no document."""
+    """Return the document's text. Raises `ValueError`, `LookupError` or `struct.error` for bytes
+    that are no document."""
     if not data:  # what an INSERT IGNORE or an old server may leave
         return "null"
-    parts: list[str] = []
-    _value(data[0], data, 1, parts.append)
-    return "".join(parts)
-
-
-def _value(kind: int, data: bytes, at: int, put: Callable[[str], None]) -> None:
-    if kind <= LARGE_ARRAY:
-        _container(kind, data, at, put)
-    elif kind == LITERAL:
-        put(("null", "true", "false")[data[at]])
-    elif kind in _NUMBERS:
-        put(str(_NUMBERS[kind].unpack_from(data, at)[0]))
-    elif kind == 0x0B:
-        put(_double(struct.unpack_from("<d", data, at)[0]))
-    elif kind == 0x0C:
-        size, at = _length(data, at)
-        put(_quoted(data[at : at + size].decode()))
-    elif kind == 0x0F:
-        size, begin = _length(data, at + 1)
-        put(_opaque(data[at], data[begin : begin + size]))
-    else:
-        raise ValueError(f"no JSON type {kind}")
+    rendering = _Rendering(data)
+    rendering.value(data[0], 1, 0)
+    return "".join(rendering.parts)
 
 
 _NUMBERS = {
@@ -60,29 +45,66 @@ _NUMBERS = {
 _LARGE, _SMALL = struct.Struct("<I"), struct.Struct("<H")
 
 
-def _container(kind: int, data: bytes, at: int, put: Callable[[str], None]) -> None:
-    """Offsets in it count from its own beginning."""
-    large = kind in (LARGE_OBJECT, LARGE_ARRAY)
-    is_object = kind <= LARGE_OBJECT
-    number, size = (_LARGE, 4) if large else (_SMALL, 2)
-    inline = INLINE_LARGE if large else INLINE_SMALL
-    count = number.unpack_from(data, at)[0]
-    keys = at + 2 * size
-    values = keys + count * (size + 2) if is_object else keys
-    put("{" if is_object else "[")
-    for i in range(count):
-        if i:
-            put(", ")
-        if is_object:
-            entry = keys + i * (size + 2)
-            start = at + number.unpack_from(data, entry)[0]
-            length = _SMALL.unpack_from(data, entry + size)[0]
-            put(_quoted(data[start : start + length].decode()) + ": ")
-        entry = values + i * (size + 1)
-        inner = data[entry]
-        place = entry + 1 if inner in inline else at + number.unpack_from(data, entry + 1)[0]
-        _value(inner, data, place, put)
-    put("}" if is_object else "]")
+class _Rendering:
+    """One document on its way to text. Offsets are claims: no value is rendered twice."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.parts: list[str] = []
+        self._left = len(data)
+
+    def value(self, kind: int, at: int, depth: int) -> None:
+        """Render a value at any depth."""
+        data, put = self.data, self.parts.append
+        if kind <= LARGE_ARRAY:
+            self._container(kind, at, depth)
+        elif kind == LITERAL:
+            put(("null", "true", "false")[data[at]])
+        elif kind in _NUMBERS:
+            put(str(_NUMBERS[kind].unpack_from(data, at)[0]))
+        elif kind == 0x0B:
+            put(_double(struct.unpack_from("<d", data, at)[0]))
+        elif kind == 0x0C:
+            size, at = _length(data, at)
+            put(_quoted(self._bytes(at, size).decode()))
+        elif kind == 0x0F:
+            size, begin = _length(data, at + 1)
+            put(_opaque(data[at], self._bytes(begin, size)))
+        else:
+            raise ValueError(f"no JSON type {kind}")
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        if at + size > len(self.data):
+            raise ValueError("a text goes beyond its document")
+        return self.data[at : at + size]
+
+    def _container(self, kind: int, at: int, depth: int) -> None:
+        """Offsets in it count from its own beginning."""
+        data, put = self.data, self.parts.append
+        large = kind in (LARGE_OBJECT, LARGE_ARRAY)
+        is_object = kind <= LARGE_OBJECT
+        number, size = (_LARGE, 4) if large else (_SMALL, 2)
+        inline = INLINE_LARGE if large else INLINE_SMALL
+        count = number.unpack_from(data, at)[0]
+        keys = at + 2 * size
+        values = keys + count * (size + 2) if is_object else keys
+        self._left -= count
+        if depth == DEEPEST or self._left < 0:
+            raise ValueError("a document that holds itself")
+        put("{" if is_object else "[")
+        for i in range(count):
+            if i:
+                put(", ")
+            if is_object:
+                entry = keys + i * (size + 2)
+                start = at + number.unpack_from(data, entry)[0]
+                length = _SMALL.unpack_from(data, entry + size)[0]
+                put(_quoted(self._bytes(start, length).decode()) + ": ")
+            entry = values + i * (size + 1)
+            inner = data[entry]
+            place = entry + 1 if inner in inline else at + number.unpack_from(data, entry + 1)[0]
+            self.value(inner, place, depth + 1)
+        put("}" if is_object else "]")
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:

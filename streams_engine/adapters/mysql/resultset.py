@@ -18,6 +18,7 @@ import pyarrow as pa
 from pymysql import err
 from pymysql.protocol import FieldDescriptorPacket
 
+from streams_engine.adapters.mysql.connect import DRIVER_RAW
 from streams_engine.adapters.mysql.decoding import Block, decode
 from streams_engine.adapters.mysql.packets import LEAST_ROWS, MAX_PACKET, leap
 from streams_engine.bounds import violation, well_formed
@@ -119,8 +120,7 @@ def described(connection: Any, query: str) -> list[FieldDescriptorPacket]:
     LIMIT 0 would run a derived table that has one row at most. Raises PyMySQL's errors.
     """
     connection._execute_command(COM_STMT_PREPARE, query)
-    head = connection._read_packet().get_all_data()
-    statement, columns, parameters = struct.unpack_from("<IHH", head, 1)
+    statement, columns, parameters = _head(connection)
     for _ in range(parameters + 1 if parameters else 0):
         connection._read_packet()
     fields = [connection._read_packet(FieldDescriptorPacket) for _ in range(columns)]
@@ -133,19 +133,27 @@ def described(connection: Any, query: str) -> list[FieldDescriptorPacket]:
 
 def _prepare(connection: Any, query: str) -> int:
     connection._execute_command(COM_STMT_PREPARE, query)
-    head = connection._read_packet().get_all_data()
-    statement, columns, parameters = struct.unpack_from("<IHH", head, 1)
+    statement, columns, parameters = _head(connection)
     for count in (parameters, columns):
         for _ in range(count + 1 if count else 0):  # definitions, then EOF
             connection._read_packet()
-    return int(statement)
+    return statement
+
+
+def _head(connection: Any) -> tuple[int, int, int]:
+    """(statement, number of columns, number of parameters) of what was prepared."""
+    with well_formed("a prepared statement", DRIVER_RAW):
+        head = connection._read_packet().get_all_data()
+        statement, columns, parameters = struct.unpack_from("<IHH", head, 1)
+    return statement, columns, parameters
 
 
 def _execute(connection: Any, statement: int, schema: pa.Schema) -> list[int]:
     """Start the execution. Returns the columns' type codes."""
     # statement, no cursor, one iteration, no parameters
     connection._execute_command(COM_STMT_EXECUTE, struct.pack("<IBI", statement, 0, 1))
-    count = connection._read_packet().read_length_encoded_integer()
+    with well_formed("a result set", DRIVER_RAW):
+        count = connection._read_packet().read_length_encoded_integer()
     if count != len(schema):
         raise err.InternalError(0, f"{count} columns came, {len(schema)} were asked for")
     types = [connection._read_packet(FieldDescriptorPacket).type_code for _ in range(count)]

@@ -15,6 +15,7 @@ from streams_engine.adapters.mysql.defaults import constant
 from streams_engine.adapters.mysql.rowimage import Layout, Walker, present, walker
 from streams_engine.adapters.mysql.rowvalues import Image
 from streams_engine.adapters.mysql.tablemap import TableMap
+from streams_engine.bounds import violation
 from streams_engine.changes import ChangeBatch, Op, Tracked, same_values
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import TableId
@@ -51,8 +52,8 @@ class Shape:
             # An INSERT of nothing but defaults with a minimal row image: one row without a byte.
             # MySQL refuses a statement that would write several such rows.
             starts.append(at)
-        else:
-            self.walk(buffer, at, end, starts.append)
+        elif not (self.before or self.after) or self.walk(buffer, at, end, starts.append) != end:
+            raise violation("the binary log", "a row goes beyond its event")
         rows = len(starts) - known
         if self.op == 1:
             rows >>= 1

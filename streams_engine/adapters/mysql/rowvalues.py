@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams_engine.adapters.mysql import tablemap as t
+from streams_engine.adapters.mysql.binlog_events import inflate
 from streams_engine.adapters.mysql.decoding import DAY_MICROSECONDS, LAST, LEAP, PASSED, YEARS
 from streams_engine.adapters.mysql.tablemap import Field
 from streams_engine.cutting import cut
@@ -345,5 +346,4 @@ def expand(data: bytes) -> bytes:
     """A value of a compressed column of MariaDB: 0, or 0x80 and the length's size, then zlib."""
     if not data or data[0] == 0:
         return data[1:]
-    size = data[0] & 7
-    return zlib.decompress(data[1 + size :], -15 if data[0] & 8 else 15)
+    return inflate(data, "little", -zlib.MAX_WBITS if data[0] & 8 else zlib.MAX_WBITS)

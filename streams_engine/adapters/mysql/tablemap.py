@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from streams_engine.bounds import well_formed
+
 __all__ = ["BLOBS", "Field", "TableMap", "length_encoded", "parse_table_map"]
 
 TINY, SHORT, LONG, FLOAT, DOUBLE, TIMESTAMP, LONGLONG, INT24 = 1, 2, 3, 4, 5, 7, 8, 9
@@ -75,7 +77,12 @@ def length_encoded(data: bytes | bytearray | memoryview, at: int) -> tuple[int, 
 
 
 def parse_table_map(body: bytes, *, mariadb: bool = False) -> TableMap:
-    """The event's body: from its table id on, without checksum."""
+    """The event's body: from its table id on, without checksum. Raises `ProtocolViolation`."""
+    with well_formed("a table map of the binary log"):
+        return _table_map(body, mariadb)
+
+
+def _table_map(body: bytes, mariadb: bool) -> TableMap:
     at = 8
     size = body[at]
     schema = body[at + 1 : at + 1 + size].decode()
@@ -91,6 +98,8 @@ def parse_table_map(body: bytes, *, mariadb: bool = False) -> TableMap:
     at += size
     nullable = body[at : at + (count + 7) // 8]
     at += (count + 7) // 8
+    if not 0 < len(codes) == count:
+        raise ValueError("a table map without its columns")
     fields = list(_fields(codes, metas, nullable))
     return TableMap(schema, name, tuple(_optional(fields, body, at, mariadb)))
 
@@ -151,7 +160,7 @@ def _optional(fields: list[Field], body: bytes, at: int, mariadb: bool) -> list[
         if kind in found:
             lists = _label_lists(found[kind])
             for i in (i for i, f in enumerate(fields) if f.code == code):
-                fields[i] = replace(fields[i], labels=next(lists))
+                fields[i] = replace(fields[i], labels=next(lists, ()))
     return fields
 
 

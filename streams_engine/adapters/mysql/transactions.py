@@ -23,9 +23,10 @@ from streams_engine.adapters.mysql.rowbatches import Followed
 from streams_engine.adapters.mysql.rowvalues import Image
 from streams_engine.adapters.mysql.statements import Statements
 from streams_engine.adapters.mysql.tablemap import length_encoded, parse_table_map
+from streams_engine.bounds import RAW, violation, well_formed
 from streams_engine.changes import ChangeBatch, ChangeSet, SchemaChange, Tracked, Truncate
 from streams_engine.cutting import PAD
-from streams_engine.errors import LogLost, ServerError
+from streams_engine.errors import InternalError, LogLost, ServerError
 from streams_engine.model import Position, TableId
 
 __all__ = ["MysqlChangeReader"]
@@ -253,8 +254,9 @@ class MysqlChangeReader:
         if self._used:
             main = Image(self._dump.buffer)
             aside = Image(self._side + bytes(PAD)) if self._side else None
-            found = (followed.batch(main, aside) for followed in self._used.values())
-            parts = [batch for batch in found if batch is not None]
+            with well_formed(self._dump.what):
+                found = (followed.batch(main, aside) for followed in self._used.values())
+                parts = [batch for batch in found if batch is not None]
             self._used = {}
         seq = self._mark[1] if self._mark else self._seq
         parts += [part for part in self._truncates if part.seq < seq]
@@ -273,6 +275,10 @@ class MysqlChangeReader:
 
     def _walk(self) -> None:
         """Take the whole events that are there, up to the budget."""
+        with well_formed(self._dump.what):
+            self._take_events()
+
+    def _take_events(self) -> None:
         # The loop over every event there is: names are local, and nothing is done twice.
         dump, handlers, length_at, checksum = self._dump, self._handlers, _u4, self._checksum
         buffer, fill, at = dump.buffer, dump.fill, self._at
@@ -289,6 +295,8 @@ class MysqlChangeReader:
                 break
             if buffer[at + 4]:
                 raise refusal(bytes(buffer[at + 4 : end]), dump.what)
+            if end - event < e.HEADER + checksum:
+                raise violation(dump.what, "an event is shorter than its head")
             handler = handlers.get(buffer[event + 4])
             log_pos = length_at(buffer, event + 13)[0]
             self._before = pos
@@ -320,8 +328,10 @@ class MysqlChangeReader:
 
     def _need(self, at: int, size: int) -> None:
         """The packet at ``at`` is not whole yet: see that it can become so."""
-        if at == 0 and size > len(self._dump.buffer) - PAD:
-            self._dump.grow(size)
+        have = len(self._dump.buffer) - PAD
+        if at == 0 and size > have:
+            # A length is a claim: memory grows with what comes, not with what is announced.
+            self._dump.grow(min(size, 2 * have))
 
     def _join(self, at: int) -> tuple[int, int]:
         """Make an event of several packets contiguous. Returns (its end, the next packet); that
@@ -448,6 +458,8 @@ class MysqlChangeReader:
         at += 1
         if count >= 0xFB:
             count, at = length_encoded(buffer, at - 1)
+        if count != len(followed.layout.fields):
+            raise violation(self._dump.what, "rows have another number of columns than their table")
         size = (count + 7) >> 3
         if op == 1:
             size *= 2
@@ -472,6 +484,8 @@ class MysqlChangeReader:
         ended = False
         while at < len(self._side):
             size = _u4(self._side, at + 9)[0]
+            if size < e.HEADER or at + size > len(self._side):
+                raise violation(self._dump.what, "an event is longer than its transaction")
             handler = self._handlers.get(self._side[at + 4])
             if handler is not None:
                 ended = handler(self._side, at, at + size) or ended
@@ -519,7 +533,13 @@ class MysqlChangeReader:
 
     def _statement(self, query: e.Query) -> bool:
         """A statement that stands alone: DDL mostly."""
-        found = self._statements.effect(query)
+        try:
+            found = self._statements.effect(query)
+        except RAW as error:
+            raise InternalError(
+                f"{self._dump.what}: a statement that changes structure could not be judged "
+                f"({type(error).__name__}), at {self._begin}."
+            ) from error
         if found.emptied:
             self._truncates.append(Truncate(found.emptied, self._seq))
             self._seq += 1

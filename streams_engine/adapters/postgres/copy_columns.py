@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from streams_engine.bounds import demand_within, violation, well_formed
 from streams_engine.cutting import PAD, cut
+from streams_engine.errors import RowRejected
 from streams_engine.model import Column, TypeKind
 from streams_engine.schema.postgres import ARROW, base_of
 
@@ -44,7 +45,8 @@ def columns_of(tuples: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
     """Tuples as columns of the `wanted` types, which are `readable`.
 
     Infinite dates and times become the storage's minimum, as those do that Arrow cannot hold.
-    Raises `ProtocolViolation` where the tuples are of another form.
+    Raises `ProtocolViolation` where the tuples are of another form, `RowRejected` where bytes
+    are no text.
     """
     with well_formed(WHAT):
         return _columns_of(tuples, wanted)
@@ -70,7 +72,15 @@ def _columns_of(tuples: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
         start = place + SIZE
         place = start + size
         demand_within(place, end, WHAT)
-        arrays.append(_column(buffer, start, size, valid, field.type))
+        try:
+            arrays.append(_column(buffer, start, size, valid, field.type))
+        except pa.ArrowInvalid:  # a database without an encoding keeps any bytes
+            raise RowRejected(
+                f"Column {field.name}: a value is not what its type {field.type} promises (bytes "
+                "that are no text?).",
+                remedy="Read it as bytea: convert_to(column, 'SQL_ASCII') in a query.",
+                column=field.name,
+            ) from None
     if (place != end).any():
         raise violation(WHAT, "a tuple has another length than its fields")
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)

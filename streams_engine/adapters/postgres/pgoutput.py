@@ -188,6 +188,8 @@ def _relation(data: bytes) -> Relation:
         kind, modifier = struct.unpack_from(">Ii", data, at)
         at += 8
         columns.append(RelationColumn(column, kind, modifier, key))
+    if len({column.name for column in columns}) != count:
+        raise ValueError("two columns of one name")
     return Relation(oid, schema or "pg_catalog", name, identity.decode(), tuple(columns))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from streams_engine.adapters.postgres.ddl_events import Altered, Dropped, parse_event
 from streams_engine.adapters.postgres.log_rows import Plan, decode, plan_for
 from streams_engine.adapters.postgres.pgoutput import (
+    WHAT,
     Messages,
     Relation,
     big,
@@ -29,6 +30,7 @@ from streams_engine.adapters.postgres.pgoutput import (
 from streams_engine.adapters.postgres.relations import Describer, changed
 from streams_engine.adapters.postgres.replication import Stream
 from streams_engine.adapters.postgres.streaming import Streamed
+from streams_engine.bounds import violation
 from streams_engine.changes import ChangeBatch, ChangeSet, SchemaChange, Tracked, Truncate
 from streams_engine.errors import LogLost
 from streams_engine.model import Position, TableId
@@ -309,7 +311,9 @@ class PostgresChangeReader:
     def _plan(self, oid: int) -> Plan | None:
         """How rows of a relation are decoded; None where nobody follows its table."""
         if oid not in self._plans:
-            relation = self._relations[oid]
+            relation = self._relations.get(oid)
+            if relation is None:
+                raise violation(WHAT, "a row came of a relation that was not described")
             tracked = self._followed(relation)[1]
             self._plans[oid] = (
                 None if tracked is None else plan_for(relation, tracked, self._describer.json)
