@@ -31,9 +31,6 @@ MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 
 
 WHAT = "a result set"
 
-TEMPORAL_LENGTHS = np.isin(np.arange(256), [0, 4, 7, 8, 11, 12])
-"""By length: whether any DATE, DATETIME or TIME has it."""
-
 
 class Block:
     """The bytes of a block with unaligned views over them, and where its rows begin and end."""
@@ -163,12 +160,9 @@ def _civil(block: Block, place: Places, length: np.ndarray) -> tuple[np.ndarray,
 
 
 def _lengths(block: Block, place: Places, nulls: np.ndarray | None) -> np.ndarray:
-    length = block.u8[place]
-    if nulls is not None:
-        length = np.where(nulls, np.uint8(0), length)
-    if not TEMPORAL_LENGTHS[length].all():
-        raise violation(WHAT, "a date or time has a length that none has")
-    return length.astype(np.int64)
+    """Lengths of dates and times, whose decoders read no byte that is not within."""
+    length = block.u8[place].astype(np.int64)
+    return length if nulls is None else np.where(nulls, 0, length)
 
 
 def date(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
@@ -223,8 +217,8 @@ def time(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataT
 
 def _strings(
     block: Block, place: Places, nulls: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(start, length) of length-encoded strings.
+) -> tuple[np.ndarray, np.ndarray, Places]:
+    """(start, length, place of the next field) of length-encoded strings.
 
     https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html:
     0xFC: two bytes of length follow, 0xFD: three, 0xFE: eight; others above 0xFA are none.
@@ -251,18 +245,19 @@ def _strings(
         start[large] += np.select([mark == 0xFC, mark == 0xFD], [2, 3], 8)
         if length.min() < 0:  # eight bytes can say more than memory has
             raise violation(WHAT, "a field is longer than its message")
-    demand_within(start + length, block.ends, WHAT)
-    return start, length
+    after = start + length
+    demand_within(after, block.ends, WHAT)
+    return start, length, after
 
 
 def text(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """Strings and bytes."""
-    start, length = _strings(block, place, nulls)
+    start, length, after = _strings(block, place, nulls)
     array = cut(block.buffer, start, length, _valid(nulls))
     if not pa.types.is_binary(wanted):
         # Arrow checks here that the bytes are UTF-8.
         array = array.cast(pa.string())
-    return array, start + length
+    return array, after
 
 
 def decimal(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
@@ -273,13 +268,13 @@ def decimal(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.Da
 
 def bit(block: Block, place: Places, nulls: np.ndarray | None, wanted: pa.DataType) -> Decoded:
     """BIT comes as up to eight big-endian bytes."""
-    start, length = _strings(block, place, nulls)
+    start, length, after = _strings(block, place, nulls)
     values = np.zeros(block.rows, np.uint64)
     for i in range(8):
         byte = block.u8[start + i].astype(np.uint64)
         values = np.where(i < length, (values << np.uint64(8)) | byte, values)
     array = pa.Array.from_buffers(pa.uint64(), block.rows, [_valid(nulls), pa.py_buffer(values)])
-    return array, start + length
+    return array, after
 
 
 DECODERS: Mapping[int, Callable[..., Decoded]] = {

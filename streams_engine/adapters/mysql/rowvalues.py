@@ -180,7 +180,10 @@ def _decimal(image: Image, place: np.ndarray, nulls: Nulls, field: Field, _: Any
         if first:
             part ^= 1 << (8 * size - 1)
             first = False
-        parts.append((np.where(negative, part ^ full, part), digits))
+        group = np.where(negative, part ^ full, part)
+        if nulls is None and (group >= 10**digits).any():
+            raise ValueError("a group of more digits than it has")
+        parts.append((group, digits))
         at = at + size
     wide = field.meta > 38
     kind = (pa.decimal256 if wide else pa.decimal128)(field.meta, field.scale)
