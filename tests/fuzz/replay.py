@@ -87,7 +87,7 @@ def checked_sets(reader: Any) -> None:
 
 
 def result_set(recording: dict[str, Any], data: bytes) -> None:
-    connection = GuardedConnection(defer_connect=True)
+    connection = GuardedConnection(defer_connect=True, ssl_disabled=True)
     connection._sock = connection._rfile = Wire(data)
     connection._current_timeout = None
     with contextlib.closing(stream(connection, "SELECT", recording["schema"], "t")) as batches:

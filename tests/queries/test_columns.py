@@ -11,6 +11,7 @@ from e2e.moving import End
 from streams_engine.adapters.postgres import copy_columns
 from streams_engine.adapters.postgres.connect import PostgresConnect
 from streams_engine.adapters.postgres.source import PostgresSource
+from streams_engine.errors import ProtocolViolation
 from streams_engine.model import Chunk, Extract
 from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server
