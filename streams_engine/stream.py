@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,14 @@ class Stream:
         target: Any,
         *,
         mode: str = "convert",
-        tables: list[str] | None = None,
+        tables: Sequence[str] | str | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         **options: Any,
     ) -> None:
         """Raises `ConfigError` naming what is wrong. Connects to nothing yet.
 
-        ``options`` are the keys of the stream document in snake_case: ``write_mode``,
+        ``tables``: their names, or the one name; None: all of them. ``options`` are the keys of
+        the stream document in snake_case: ``write_mode``,
         ``schema_policy``, ``data_bundle_size``, ``limits``, ``type_overrides``, ...
         """
         config = from_urls(source, target, mode=mode, tables=tables, options=options)

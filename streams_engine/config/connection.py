@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,14 @@ class Ssl(Document):
     """The client's certificate, as PEM text or as a path."""
     client_key: str | None = Field(None, alias="client_key", repr=False)
     """Its private key, as PEM text or as a path."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Ssl:
+        if self.mode == "disabled" and (self.ca or self.client_cert or self.client_key):
+            raise ValueError("mode 'disabled' has no use for certificates")
+        if self.client_key and not self.client_cert:
+            raise ValueError("'client_key' needs 'client_cert'")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +176,8 @@ class _Ssh(Document):
     def _proves_itself(self) -> _Ssh:
         if self.password is None and self.private_key is None:
             raise ValueError("expected 'password' or 'privateKey'")
+        if self.passphrase is not None and self.private_key is None:
+            raise ValueError("'passphrase' needs 'privateKey'")
         return self
 
     def settings(self) -> Ssh:
@@ -297,11 +308,22 @@ def parse_connection(document: Mapping[str, Any] | str, root: str = "$") -> Conn
 def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnection:
     spec = document.pop("spec", None)
     if isinstance(spec, Mapping) and isinstance(spec.get("database"), Mapping):
-        document |= spec["database"]
+        _demand_one_kind(spec, {"database"}, f"{root}.spec")
         root += ".spec.database"
+        for key, value in spec["database"].items():
+            if document.setdefault(key, value) != value:
+                raise _twice(f"{root}.{key}", "it is given above 'spec' too, otherwise")
     elif spec is not None:
         raise ConfigError(f"{root}.spec: expected {{'database': ...}}.", path=f"{root}.spec")
     found = validate(_Server, document, root)
+    if found.database and found.default_database and found.database != found.default_database:
+        raise _twice(f"{root}.defaultDatabase", "'database' names another one")
+    if found.schema_ and kind != "postgresql":
+        raise ConfigError(
+            f"{root}.schema: {kind} has databases and no schemas.",
+            path=f"{root}.schema",
+            remedy="Leave it out, or say database.",
+        )
     return DatabaseConnection(
         kind=kind,  # type: ignore[arg-type]
         host=found.host,
@@ -316,9 +338,52 @@ def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnectio
     )
 
 
+def _twice(path: str, message: str) -> ConfigError:
+    """What two keys say otherwise; values stay out, for they may be secrets."""
+    return ConfigError(f"{path}: {message}.", path=path, remedy="Give it once.")
+
+
+def _demand_one_kind(spec: Mapping[str, Any], kinds: set[str], path: str) -> None:
+    """Raise `ConfigError` where a spec describes another kind of place too."""
+    others = sorted(key for key, value in spec.items() if value is not None and key not in kinds)
+    if others:
+        raise ConfigError(
+            f"{path}.{others[0]}: a connection leads to one kind of place.",
+            path=f"{path}.{others[0]}",
+            remedy="Leave it out, or make a connection of its own.",
+        )
+
+
+def _storage(storage: _Storage, root: str) -> None:
+    """Raise `ConfigError` where the keys of a `storage_config` contradict its provider."""
+    url = storage.uri.startswith("s3://")
+    if (storage.provider == "s3") != url:
+        expected = "s3://bucket/prefix" if storage.provider == "s3" else "a path"
+        raise ConfigError(
+            f"{root}.uri: provider '{storage.provider}' expects {expected}.", path=f"{root}.uri"
+        )
+    if storage.provider == "local":
+        for key in ("region", "endpoint", "credentials_ref"):
+            if getattr(storage, key) is not None:
+                raise ConfigError(
+                    f"{root}.{key}: it is of a bucket, and provider is 'local'.",
+                    path=f"{root}.{key}",
+                    remedy="Leave it out.",
+                )
+
+
 def _files(found: _FilesDocument, root: str) -> Connection:
+    if found.spec is not None and found.storage_config is not None:
+        raise ConfigError(
+            f"{root}.storage_config: 'spec' says where the files are already.",
+            path=f"{root}.storage_config",
+            remedy="Give one of them.",
+        )
+    if found.spec is not None and found.spec.files is not None:
+        _demand_one_kind({"s3": found.spec.s3}, set(), f"{root}.spec")
     if found.storage_config is not None:
         storage = found.storage_config
+        _storage(storage, f"{root}.storage_config")
         if storage.provider == "local":
             return FilesConnection(storage.uri, found.file_format, found.name)
         parts = urlsplit(storage.uri)
@@ -368,6 +433,8 @@ _SSL_MODES: Mapping[str, str] = {
     "verify-full": "verify-full",
     "verify_identity": "verify-full",
 }
+_SAME = (("sslmode", "ssl-mode"), ("sslrootcert", "sslca"), ("unix_socket", "host"))
+"""URL parameters that are one setting under two names."""
 _SERVER_QUERY = {
     "sslmode",
     "ssl-mode",
@@ -408,8 +475,17 @@ def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
             remedy="It reads kind://user:password@host:port/database, special characters "
             "percent-encoded.",
         ) from None
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query = _parameters(parts.query, root)
     _known(query, _SERVER_QUERY, root)
+    for keys in _SAME:
+        if len({query[key] for key in keys if key in query}) > 1:
+            raise _twice(root, f"the URL parameters {' and '.join(keys)} mean the same, and differ")
+    if query.get("schema") and kind != "postgresql":
+        raise ConfigError(
+            f"{root}: {kind} has databases and no schemas.",
+            path=root,
+            remedy="Leave the URL parameter schema out.",
+        )
     mode = query.get("sslmode") or query.get("ssl-mode") or "prefer"
     if mode.lower() not in _SSL_MODES:
         raise ConfigError(
@@ -424,19 +500,50 @@ def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
         password=None if parts.password is None else Secret(unquote(parts.password)),
         database=unquote(parts.path.lstrip("/")) or None,
         schema=query.get("schema"),
-        ssl=Ssl(
-            mode=_SSL_MODES[mode.lower()],  # type: ignore[arg-type]
-            ca=query.get("sslrootcert") or query.get("sslca"),
-            client_cert=query.get("sslcert"),
-            client_key=query.get("sslkey"),
-        ),
+        ssl=_url_tls(query, _SSL_MODES[mode.lower()], root),
         unix_socket=socket,
     )
 
 
+def _url_tls(query: Mapping[str, str], mode: str, root: str) -> Ssl:
+    given = {
+        "mode": mode,
+        "ca": query.get("sslrootcert") or query.get("sslca"),
+        "client_cert": query.get("sslcert"),
+        "client_key": query.get("sslkey"),
+    }
+    return validate(Ssl, given, root)
+
+
+def _parameters(text: str, root: str) -> dict[str, str]:
+    """A URL's parameters. Raises `ConfigError` where one is given twice, otherwise."""
+    found: dict[str, str] = {}
+    for key, value in parse_qsl(text, keep_blank_values=True):
+        if found.setdefault(key, value) != value:
+            raise _twice(root, f"the URL parameter {key} is given twice")
+    return found
+
+
+def _demand_path(text: str, root: str) -> None:
+    """Raise `ConfigError` for a text that names a server, whose scheme was left out.
+
+    The text is not shown: it may hold a password.
+    """
+    first = text.partition("/")[0]
+    if re.search(r":\d+$", first) or re.search(r"[^/]:[^/]*@", first):
+        raise ConfigError(
+            f"{root}: it looks like the address of a server, without the kind of server.",
+            path=root,
+            remedy="Write mysql://, mariadb:// or postgresql:// before it; for a folder of that "
+            "name write ./ before it.",
+        )
+
+
 def _store_url(url: str, scheme: str, root: str) -> Connection:
+    if not scheme:
+        _demand_path(url, root)
     parts = urlsplit(url) if scheme else None
-    query = dict(parse_qsl(parts.query)) if parts else {}
+    query = _parameters(parts.query, root) if parts else {}
     _known(query, {"format", "endpoint", "region"} if scheme == "s3" else {"format"}, root)
     if parts is not None and scheme == "s3":
         return S3Connection(

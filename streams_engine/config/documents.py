@@ -22,6 +22,17 @@ OPERATORS = (
 )  # fmt: skip
 
 
+_INTERVALS = r"(?::[a-z_]\w{0,31})?(?::\d+(?:-\d+)?)+"
+_UUID = r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
+_MYSQL = rf"{_UUID}(?:{_INTERVALS})+"
+POSITIONS = (
+    re.compile(r"[^\s:,/]+\.\d+:\d+"),
+    re.compile(rf"{_MYSQL}(?:\s*,\s*{_MYSQL})*,?", re.I),
+    re.compile(r"\d+-\d+-\d+(?:\s*,\s*\d+-\d+-\d+)*"),
+)
+"""What a place in a binary log is written as: file and offset, MySQL's GTID sets, MariaDB's."""
+
+
 class FilterDocument(Document):
     """One condition; several are AND-ed."""
 
@@ -72,7 +83,7 @@ class TableDocument(Document):
     """Which of its columns and rows. A cdc takes `selectedColumns` alone."""
     query: str | None = None
     """A query in place of the table; its result goes into a table of this name. Convert only."""
-    operations: list[Literal["insert", "update", "delete"]] | None = None
+    operations: list[Literal["insert", "update", "delete"]] | None = Field(None, min_length=1)
     """Of a cdc: the kinds of change that are applied to this table; null: those of
     `source.options.operations`."""
 
@@ -160,7 +171,7 @@ class SourceOptions(Document):
     """Rows in a bundle, in which rows pass from the source to the target. It does not set the
     speed."""
     operations: tuple[Literal["insert", "update", "delete"], ...] = Field(
-        default=("insert", "update", "delete"), strict=False
+        default=("insert", "update", "delete"), strict=False, min_length=1
     )
     """Of a cdc: the kinds of change that are applied."""
     replication_slot: str | None = None
@@ -174,6 +185,13 @@ class SourceOptions(Document):
     """MySQL, MariaDB: the server id of a cdc as a replica; 0: a random high number."""
     initial_load: bool = True
     """Of a cdc: load the tables first, then follow the log."""
+
+    @field_validator("binlog_position")
+    @classmethod
+    def _is_position(cls, value: str | None) -> str | None:
+        if value is not None and not any(form.fullmatch(value.strip()) for form in POSITIONS):
+            raise ValueError("expected 'file:pos' or a GTID set, as the server prints them")
+        return value
 
 
 class SourceDocument(Document):
@@ -239,6 +257,10 @@ class FilesSpec(Document):
     """The format of the files."""
     format: FileFormat = FileFormat()
     """How they are written."""
+    write_mode: WriteMode | None = None
+    """What to do about files that are there, as `spec.db.writeMode`."""
+    skip_data: bool = False
+    """Make no rows, as `spec.db.skipData`."""
 
 
 class Upload(Document):
@@ -250,8 +272,17 @@ class Upload(Document):
     """What the names of all objects begin with, after the connection's prefix."""
     storage_class: str = "STANDARD"
     """The storage class of each object."""
-    server_side_enc: str = ""
-    """Server-side encryption: `AES256` or `aws:kms`; empty: what the bucket does."""
+    server_side_enc: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = ""
+    """Server-side encryption; empty: what the bucket does."""
+    kms_key_id: str | None = None
+    """The key of `aws:kms` and `aws:kms:dsse`: its id, ARN or alias; null: the account's own for
+    S3. Refused without them."""
+
+    @model_validator(mode="after")
+    def _key_is_used(self) -> Upload:
+        if self.kms_key_id and not self.server_side_enc.startswith("aws:kms"):
+            raise ValueError("'kmsKeyId' needs serverSideEnc 'aws:kms'")
+        return self
 
 
 class S3Spec(Document):
@@ -265,13 +296,18 @@ class S3Spec(Document):
     """How they are written."""
     upload: Upload = Upload()
     """Where they go, and how they are stored."""
+    write_mode: WriteMode | None = None
+    """What to do about objects that are there, as `spec.db.writeMode`."""
+    skip_data: bool = False
+    """Make no rows, as `spec.db.skipData`."""
 
 
 class TargetSpec(Document):
     """One of three kinds of target."""
 
     db: DatabaseSpec = DatabaseSpec()
-    """Of a database as target."""
+    """Of a database as target. Its `writeMode` and `skipData` are also those of a folder or bucket
+    that has no spec of its own kind."""
     files: FilesSpec | None = None
     """Of a folder as target."""
     s3: S3Spec | None = None
@@ -344,6 +380,9 @@ class Options(Document):
     identifier_case: Literal["preserve", "lower"] = "preserve"
     """Names of tables and columns on the target: as they are, or in lower case. Within MySQL and
     into files only tables are renamed, and between PostgreSQL servers nothing is."""
+    allow_empty: bool = False
+    """A source that holds no table at all is meant, as a database that is to be followed from its
+    first table on. Otherwise it is an error."""
     allow_lossy: bool = False
     """Permit a mapping, or a change of structure, that can lose something."""
     on_error: Literal["fail", "quarantine"] = "fail"
@@ -407,15 +446,3 @@ class StreamDocument(Document):
     @classmethod
     def _load(cls, value: Any) -> Any:
         return "convert" if value == "load" else value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> StreamDocument:
-        aliases = [c.alias for c in self.source.connections]
-        if len(aliases) > 1 and (None in aliases or len(set(aliases)) < len(aliases)):
-            raise ValueError("several source connections each need an alias of their own")
-        write_mode = self.target.spec.db.write_mode
-        if self.mode == "cdc" and write_mode not in (None, "upsert"):
-            raise ValueError(f"cdc is always upsert: writeMode '{write_mode}' is for convert")
-        if self.mode == "cdc" and any(c.queries for c in self.source.connections):
-            raise ValueError("queries are for convert only")
-        return self

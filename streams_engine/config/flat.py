@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams_engine.config.validation import IGNORED
@@ -38,10 +38,7 @@ def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
             queries.append({"name": table.get("name"), "query": table["query"]})
         else:
             tables.append(table)
-    create = raw.get("createStructure", True)
-    structure: dict[str, Any] = {"tables": create}
-    if raw.get("skipIndexCreation"):
-        structure["indexes"] = False
+    db = _structure(raw)
     intervals = raw.get("reportingIntervals") or {}
     options = {"dataBundleSize": raw["dataBundleSize"]} if "dataBundleSize" in raw else {}
     document: dict[str, Any] = {
@@ -56,15 +53,22 @@ def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
         },
         "target": {
             "id": raw.get("target"),
-            "spec": {
-                "db": {
-                    "structureOptions": structure,
-                    "schemaPolicy": "create_missing_only" if create else "validate_existing",
-                }
-            },
+            "spec": {"db": db} if db else {},
         },
     }
     return document | {key: raw[key] for key in ("limits", "options") if key in raw}
+
+
+def _structure(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What the document says of the structure, where it is not the default."""
+    options: dict[str, Any] = {}
+    create = raw.get("createStructure", True)
+    if create is not True:
+        options["tables"] = create
+    if raw.get("skipIndexCreation"):
+        options["indexes"] = False
+    policy = {} if create else {"schemaPolicy": "validate_existing"}
+    return {"structureOptions": options, **policy} if options else policy
 
 
 # Keywords of Stream(source, target, ...)
@@ -91,6 +95,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "type_overrides": ("options", "typeOverrides"),
     "zero_dates": ("options", "zeroDates"),
     "identifier_case": ("options", "identifierCase"),
+    "allow_empty": ("options", "allowEmpty"),
     "allow_lossy": ("options", "allowLossy"),
     "on_error": ("options", "onError"),
     "on_resume": ("options", "onResume"),
@@ -101,15 +106,24 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+LISTS = {"operations"}
+"""Keywords, beside ``tables``, that take a list of texts: one text is a list of one."""
+
+
 def from_keywords(
-    source: Any, target: Any, *, mode: str, tables: list[str] | None, options: Mapping[str, Any]
+    source: Any,
+    target: Any,
+    *,
+    mode: str,
+    tables: Sequence[str] | str | None,
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The document of ``Stream(source, target, ...)``; an unknown keyword is a `ConfigError`."""
     document: dict[str, Any] = {
         "mode": mode,
         "source": {
             "connections": [
-                {"connection": source, "tables": [{"name": name} for name in tables or []]}
+                {"connection": source, "tables": [{"name": name} for name in as_list(tables) or []]}
             ]
         },
         "target": {"connection": target},
@@ -125,5 +139,10 @@ def from_keywords(
         place = document
         for step in path[:-1]:
             place = place.setdefault(step, {})
-        place[path[-1]] = value
+        place[path[-1]] = as_list(value) if keyword in LISTS else value
     return document
+
+
+def as_list(value: Any) -> Any:
+    """Return one text as a list of it, and anything else as it is."""
+    return [value] if isinstance(value, str) else value

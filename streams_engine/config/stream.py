@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from streams_engine.config.connection import Connection, parse_connection
+from streams_engine.config.contradictions import ignored_in_convert, refuse_contradictions
 from streams_engine.config.documents import (
     DatabaseSpec,
     Options,
@@ -52,8 +53,15 @@ class StreamConfig:
     @property
     def write_mode(self) -> str:
         """The write mode with its default by mode."""
-        chosen = self.db.write_mode
+        spec = self.document.target.spec
+        chosen = (spec.files or spec.s3 or spec.db).write_mode
         return chosen or ("upsert" if self.document.mode == "cdc" else "fail_if_not_empty")
+
+    @property
+    def skip_data(self) -> bool:
+        """True where the structure alone is made."""
+        spec = self.document.target.spec
+        return (spec.files or spec.s3 or spec.db).skip_data
 
     def identity(self) -> str:
         """A digest of source, target, mode and tables; no secret goes into it."""
@@ -138,6 +146,10 @@ def parse_config(
         for i, c in enumerate(found.source.connections)
     )
     target = _connection(found.target.connection, found.target.id, known, "$.target", None)
+    refuse_contradictions(found, sources, target)
+    warnings += [
+        f"{path} is of a cdc and means nothing in a convert." for path in ignored_in_convert(found)
+    ]
     return StreamConfig(found, sources, target, tuple(warnings))
 
 
@@ -165,6 +177,9 @@ def _read(document: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     return loaded
 
 
+MEANT = {"$.target.id", "$.target.spec.s3.upload.kmsKeyId"}
+"""Where keys that are ignored elsewhere mean something."""
+
 VERBATIM = (".connection", ".files.columns", ".s3.columns")
 """What has keys of its own: those of another document, and names that the user's data has."""
 
@@ -177,7 +192,7 @@ def _without_ignored(value: Any, path: str, warnings: list[str]) -> Any:
         return value
     kept = {}
     for key, inner in value.items():
-        if key in IGNORED and f"{path}.{key}" != "$.target.id":
+        if key in IGNORED and f"{path}.{key}" not in MEANT:
             warnings.append(f"{path}.{key} means nothing here and is ignored.")
         else:
             kept[key] = _without_ignored(inner, f"{path}.{key}", warnings)
@@ -216,7 +231,12 @@ def _connection(
 
 
 def from_urls(
-    source: Any, target: Any, *, mode: str, tables: list[str] | None, options: Mapping[str, Any]
+    source: Any,
+    target: Any,
+    *,
+    mode: str,
+    tables: Sequence[str] | str | None,
+    options: Mapping[str, Any],
 ) -> StreamConfig:
     """The config of ``Stream(source, target, ...)``. Raises `ConfigError`."""
     return parse_config(from_keywords(source, target, mode=mode, tables=tables, options=options))

@@ -159,6 +159,7 @@ def _bucket(
         connection.region or "",
         upload.storage_class if upload else "",
         upload.server_side_enc if upload else "",
+        (upload.kms_key_id or "") if upload else "",
     )
 
 
