@@ -23,7 +23,7 @@ from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride
 from streams_engine.errors import ConfigError, UnsupportedType
 from streams_engine.model import Dialect, NativeType
-from streams_engine.placing import file_format, scope_of, selections_of, target_schema
+from streams_engine.placing import file_format, scope_of, selections_of, shown, target_schema
 from streams_engine.protocols import Scope, Sink
 from streams_engine.queries.canonical import QueryCanonical
 from streams_engine.queries.entries import entries, refuse_unfit
@@ -196,6 +196,7 @@ class Composition:
                 Scope() if isinstance(reads, QuerySource) else scope_of(document, reads),
                 self._mapping(part, dialect),
                 part.alias,
+                "the source" if isinstance(reads, QuerySource) else shown(reads, document),
                 selections_of(document, path),
             )
 
@@ -242,6 +243,7 @@ class Composition:
             parallelism=max(1, min(options.parallelism, options.memory_budget // WORKER_BYTES)),
             quarantine=options.on_error == "quarantine",
             on_resume=options.on_resume,
+            allow_empty=options.allow_empty,
             follows=self.follows,
             **self._workers(),
         )

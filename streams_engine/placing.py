@@ -15,7 +15,7 @@ from streams_engine.model import Filter, Sort
 from streams_engine.protocols import Scope
 from streams_engine.schema.mapping import Selected
 
-__all__ = ["file_format", "scope_of", "selected_of", "selections_of", "target_schema"]
+__all__ = ["file_format", "scope_of", "selected_of", "selections_of", "shown", "target_schema"]
 
 NO_VALUE = {"IS NULL", "IS NOT NULL"}
 LISTS = {"IN", "NOT IN", "BETWEEN"}
@@ -32,6 +32,17 @@ def scope_of(document: SourceConnection, connection: Connection) -> Scope:
         tables=tables if tables or queries else None,
         queries=tuple(queries),
     )
+
+
+def shown(connection: Connection, document: SourceConnection) -> str:
+    """Return what messages call a source, without secrets."""
+    if isinstance(connection, DatabaseConnection):
+        return connection.show(document.database, document.schema_)
+    if isinstance(connection, FilesConnection):
+        return connection.show(document.files.base_path if document.files else None)
+    if isinstance(connection, S3Connection):
+        return connection.show(document.s3.bucket if document.s3 else None)
+    return connection.show()
 
 
 def _schema_of(document: SourceConnection, connection: Connection) -> str | None:

@@ -90,6 +90,15 @@ class DatabaseConnection:
     ssh: Ssh | None = None
     name: str | None = None
 
+    def show(self, database: str | None = None, schema: str | None = None) -> str:
+        """Return what messages call it, without account and secrets; ``database`` and ``schema``
+        stand in place of its own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = f"{host}:{self.port}" if self.unix_socket is None else f"({self.unix_socket})"
+        schema = schema or self.schema
+        shown = f"{self.kind}://{where}/{database or self.database or ''}"
+        return f"{shown}, schema {schema}" if schema else shown
+
     def identity(self) -> dict[str, Any]:
         """What names this connection, without secrets."""
         return {
@@ -111,6 +120,10 @@ class FilesConnection:
     file_format: str | None = None
     name: str | None = None
 
+    def show(self, path: str | None = None) -> str:
+        """Return what messages call it; ``path`` stands in place of its own."""
+        return path or self.base_path
+
     def identity(self) -> dict[str, Any]:
         """What names this connection."""
         return {"type": "files", "basePath": self.base_path, "fileFormat": self.file_format}
@@ -131,6 +144,11 @@ class S3Connection:
     file_format: str | None = None
     name: str | None = None
 
+    def show(self, bucket: str | None = None) -> str:
+        """Return what messages call it, without secrets; ``bucket`` stands in place of its own."""
+        parts = (bucket or self.bucket or "", self.prefix)
+        return "s3://" + "/".join(part for part in parts if part)
+
     def identity(self) -> dict[str, Any]:
         """What names this connection, without secrets."""
         return {
@@ -147,6 +165,10 @@ class NullConnection:
     """A target that counts and drops."""
 
     name: str | None = None
+
+    def show(self) -> str:
+        """Return what messages call it."""
+        return "null://"
 
     def identity(self) -> dict[str, Any]:
         """What names this connection."""

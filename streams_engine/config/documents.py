@@ -178,6 +178,22 @@ class SourceOptions(Document):
     """PostgreSQL: the slot of a cdc; null: named after the stream."""
     publication_name: str | None = None
     """PostgreSQL: the publication of a cdc; null: named after the stream."""
+
+    @field_validator("replication_slot")
+    @classmethod
+    def _is_slot(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"[a-z0-9_]{1,63}", value):
+            raise ValueError("a slot's name has 1 to 63 of the characters a-z, 0-9 and _")
+        return value
+
+    @field_validator("publication_name")
+    @classmethod
+    def _is_publication(cls, value: str | None) -> str | None:
+        # The server would cut a longer one, and find another publication.
+        if value and (len(value.encode()) > 63 or "\0" in value):
+            raise ValueError("a publication's name has at most 63 bytes")
+        return value
+
     binlog_position: str | None = None
     """MySQL, MariaDB: where a cdc without an initial load begins, `file:pos` or a GTID set;
     null: at the end of the log."""
@@ -189,7 +205,7 @@ class SourceOptions(Document):
     @field_validator("binlog_position")
     @classmethod
     def _is_position(cls, value: str | None) -> str | None:
-        if value is not None and not any(form.fullmatch(value.strip()) for form in POSITIONS):
+        if value and not any(form.fullmatch(value.strip()) for form in POSITIONS):
             raise ValueError("expected 'file:pos' or a GTID set, as the server prints them")
         return value
 

@@ -30,7 +30,7 @@ from streams_engine.runtime.control import Control
 from streams_engine.runtime.evolution import Evolution
 from streams_engine.runtime.followed import Followed, follow
 from streams_engine.runtime.following import Follower
-from streams_engine.runtime.joining import JoinedView, Origin, stamped, told_apart
+from streams_engine.runtime.joining import JoinedView, Origin, demand_tables, stamped, told_apart
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
@@ -149,6 +149,9 @@ class Capture:
         def look(origin: Origin, readers: int) -> AbstractContextManager[Snapshot]:
             return _log_of(origin).handover(origin.scope, readers, again=begun)
 
+        if not begun and not self.job.allow_empty:
+            self._demand_tables()
+
         with ExitStack() as stack:
             view, mapped = stack.enter_context(self._convert("upsert").opened(look))
             reach("handover: view opened")
@@ -181,6 +184,14 @@ class Capture:
         if self.control.hold():
             self._finish_load()
             reach("handover: load recorded")
+
+    def _demand_tables(self) -> None:
+        """Raise `NotFound` for an empty source before anything is made on it."""
+        for origin in self.origins:
+            if origin.scope.tables is None:
+                with told_apart(origin.alias):
+                    catalog = origin.source.catalog(origin.scope)
+                demand_tables(origin, catalog)
 
     def _all_loaded(self, records: Mapping[str, Mapping[str, Any]]) -> bool:
         """True where nothing is left to load, nor a table that joined since."""

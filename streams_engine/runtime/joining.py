@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from streams_engine.errors import StreamsError, TargetConflict
+from streams_engine.errors import NotFound, StreamsError, TargetConflict
 from streams_engine.model import (
     Catalog,
     Chunk,
@@ -27,6 +27,7 @@ __all__ = [
     "JoinedView",
     "Origin",
     "demand_names",
+    "demand_tables",
     "merged",
     "stamped",
     "told_apart",
@@ -44,6 +45,8 @@ class Origin:
     scope: Scope
     mapping: MappingOptions
     alias: str = ""
+    place: str = "the source"
+    """What errors call it, without secrets."""
     selections: Mapping[str, tuple[str, Selected]] = field(default_factory=dict)
     """By table name as the user wrote it: the JSON path, and what is chosen."""
 
@@ -124,6 +127,21 @@ def demand_names(catalog: Catalog) -> None:
                 table=str(table.id),
             )
         seen.add(table.id)
+
+
+def demand_tables(origin: Origin, catalog: Catalog) -> None:
+    """Raise `NotFound` where a source holds no table at all."""
+    if catalog.tables:
+        return
+    others = len(catalog.left_behind)
+    beside = f" ({others} views, routines and the like are not moved)" if others else ""
+    with told_apart(origin.alias):
+        raise NotFound(
+            f"There are no tables in {origin.place}{beside}.",
+            remedy="Check the name of the database, schema, folder or prefix, and that the account "
+            "may see its tables; options.allowEmpty: true says that it is meant to be empty.",
+            place=origin.place,
+        )
 
 
 def _shown(table: TableSchema) -> str:

@@ -29,6 +29,7 @@ from streams_engine.runtime.joining import (
     JoinedView,
     Origin,
     demand_names,
+    demand_tables,
     merged,
     stamped,
     told_apart,
@@ -103,6 +104,8 @@ class Job:
     chunk_rows: int = 250_000
     quarantine: bool = False
     on_resume: str = "reload"
+    allow_empty: bool = False
+    """A source without tables is meant."""
     follows: bool = False
     """The log is followed afterwards: what holds only for the rows of today is not used."""
     executor: Executor | None = None
@@ -253,6 +256,8 @@ class Convert:
             options = replace(options, mariadb=flavour)
         findings = Findings()
         whole = isinstance(self.sink, TupleSink) and self.sink.takes_tuples
+        if not self.job.allow_empty:
+            demand_tables(origin, catalog)
         demand_names(catalog)
         catalog, chosen = apply_selections(catalog, origin.selections, findings)
         tables = [table for table in catalog.tables if table.query is None]

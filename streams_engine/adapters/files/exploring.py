@@ -26,7 +26,6 @@ class FilesExplorer:
     def ping(self) -> None:
         """List what is there. Raises `NotFound` where a folder is not."""
         self._source.check()
-        self._source.demand_folder()
 
     def databases(self) -> Sequence[dict[str, Any]]:
         """None: files have no databases."""

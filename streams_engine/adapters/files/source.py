@@ -74,7 +74,7 @@ class FilesSource:
 
     def check(self) -> Sequence[Finding]:
         """List the files. Raises `ConnectionFailed`, `NotFound`, `PermissionDenied`."""
-        discover(self._store, self._paths, self._file_format)
+        self._discover()
         return ()
 
     def catalog(self, scope: Scope) -> Catalog:
@@ -99,8 +99,15 @@ class FilesSource:
         they are read."""
         yield FilesSnapshot(self._store, ticket.view, readers)
 
-    def demand_folder(self) -> None:
-        """Raises `NotFound` where a local root is not there; a bucket has no folders."""
+    def _discover(self) -> list[Found]:
+        """What there is. Raises `NotFound` where a local root is not there; a bucket has no
+        folders."""
+        found = discover(self._store, self._paths, self._file_format)
+        if not found:
+            self._demand_folder()
+        return found
+
+    def _demand_folder(self) -> None:
         if self._store.protocol == "file" and not Path(self._store.root).is_dir():
             raise NotFound(
                 f"There is no folder {self._store.root}.",
@@ -113,7 +120,7 @@ class FilesSource:
     def _tables(self, scope: Scope) -> list[Table]:
         if scope.queries:
             raise ConfigError("Files answer no queries.", remedy="Select tables with filters.")
-        found = discover(self._store, self._paths, self._file_format)
+        found = self._discover()
         return [self._describe(table) for table in select(found, scope.tables)]
 
     def _describe(self, found: Found) -> Table:

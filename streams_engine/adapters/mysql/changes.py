@@ -20,10 +20,11 @@ from streams_engine.adapters.mysql.gtids import gtid_set
 from streams_engine.adapters.mysql.readiness import findings_for
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot
 from streams_engine.adapters.mysql.source import KEPT, WHO_LOCKS, MysqlSource, _position
+from streams_engine.adapters.mysql.start_position import start_position
 from streams_engine.adapters.mysql.statements import Statements
 from streams_engine.adapters.mysql.transactions import MysqlChangeReader
 from streams_engine.changes import ChangeSet, LogOptions, Tracked
-from streams_engine.errors import ConfigError, LockTimeout, LogLost, PermissionDenied
+from streams_engine.errors import LockTimeout, LogLost, PermissionDenied
 from streams_engine.model import Finding, Position, TableId, TableSchema
 from streams_engine.protocols import Lag, Scope
 
@@ -88,21 +89,9 @@ class MysqlChangeSource(MysqlSource):
         wanted = self._options.position
         if not wanted:
             return self.end()
-        now = self.end()
-        found = re.fullmatch(r"([^\s:,]+\.\d+):(\d+)", wanted.strip())
-        if found:
-            return {"server": now["server"], "file": found[1], "pos": int(found[2]), "gtid": None}
+        server = self.end()["server"]
         with contextlib.closing(self._connect.open(database="")) as connection:
-            maria = is_mariadb(connection)
-        try:
-            gtids = str(gtid_set(wanted, mariadb=maria))
-        except ValueError:
-            raise ConfigError(
-                "The position is neither 'file:pos' nor a GTID set.",
-                path="$.source.options.binlogPosition",
-                remedy="SHOW BINARY LOG STATUS (SHOW MASTER STATUS) prints both.",
-            ) from None
-        return {"server": "", "file": None, "pos": 4, "gtid": gtids}
+            return start_position(connection, wanted, server)
 
     # The log
 

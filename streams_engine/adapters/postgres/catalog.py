@@ -50,7 +50,10 @@ MATCHES = {"s": "SIMPLE", "f": "FULL", "p": "PARTIAL"}
 def tables_in_scope(connection: psycopg.Connection, scope: Scope) -> list[TableId]:
     """The names of the tables meant, partitions left out. Raises `NotFound` naming near ones."""
     rows = [r for r in connection.execute(queries.TABLES).fetchall() if not r[7]]
-    return [TableId(row[1], row[2]) for row in _chosen(rows, scope)]
+    chosen = _chosen(rows, scope)
+    if not chosen:
+        _demand_schema(connection, scope)
+    return [TableId(row[1], row[2]) for row in chosen]
 
 
 def read_catalog(
@@ -89,6 +92,20 @@ def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
     return chosen
 
 
+def _demand_schema(connection: psycopg.Connection, scope: Scope) -> None:
+    """Raise `NotFound` where all tables of a schema are asked for that is not there."""
+    if scope.schema is None or scope.tables is not None:
+        return
+    known = [row[0] for row in connection.execute(queries.SCHEMAS).fetchall()]
+    if scope.schema not in known:
+        near = ", ".join(difflib.get_close_matches(scope.schema, known, 3)) or "none"
+        raise NotFound(
+            f"The source has no schema '{scope.schema}'.",
+            remedy=f"Names that come near: {near}.",
+            schema=scope.schema,
+        )
+
+
 def _meant(name: str, row: Any, schema: str | None) -> bool:
     if name == f"{row[1]}.{row[2]}":
         return True
@@ -118,6 +135,8 @@ class _Reader:
             chosen = [row for row in everything if self.ids[row[0]] in wanted]
         else:
             chosen = _chosen(roots, scope or Scope())
+            if not chosen:
+                _demand_schema(self._connection, scope or Scope())
         self.oids = [row[0] for row in chosen]
         self._read_inheritance()
         self._read_parts(tables)

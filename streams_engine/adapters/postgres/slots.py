@@ -165,9 +165,12 @@ class Slots:
                 listed = sql.SQL(", ").join(map(name, tables))
                 connection.execute(
                     sql.SQL(
-                        "CREATE PUBLICATION {} FOR TABLE {}"
-                        " WITH (publish_via_partition_root = true)"
-                    ).format(sql.Identifier(self.publication), listed)
+                        "CREATE PUBLICATION {} {}{} WITH (publish_via_partition_root = true)"
+                    ).format(
+                        sql.Identifier(self.publication),
+                        sql.SQL("FOR TABLE " if tables else ""),
+                        listed,
+                    )
                 )
                 self._mark(connection)
                 return True
