@@ -238,7 +238,7 @@ class Composition:
             zero_dates=options.zero_dates,
             schema_policy=db.schema_policy,
             write_mode=config.write_mode,
-            skip_data=config.skip_data,
+            skip_data=db.skip_data,
             bundle=config.document.source.options.data_bundle_size,
             parallelism=max(1, min(options.parallelism, options.memory_budget // WORKER_BYTES)),
             quarantine=options.on_error == "quarantine",

@@ -70,8 +70,6 @@ def document(request: Request) -> dict[str, Any]:
                 f"A flat document has no place for --{option.replace('_', '-')}.",
                 remedy="Use the nested form of the document.",
             )
-        if option == "write_mode":
-            path = path.replace("db", _spec_kind(made))
         _put(made, path, [{"name": n} for n in value] if option == "tables" else value)
     if request.cdc:
         made["mode"] = "cdc"
@@ -81,13 +79,6 @@ def document(request: Request) -> dict[str, Any]:
             raise ConfigError("--set needs KEY=VALUE.", remedy="As in: --set options.onError=fail")
         _put(made, path, _value(text))
     return made
-
-
-def _spec_kind(made: dict[str, Any]) -> str:
-    """The kind of target that the document describes: files, s3, else db."""
-    target = made.get("target")
-    spec = target.get("spec") if isinstance(target, dict) else None
-    return next((kind for kind in ("files", "s3") if kind in (spec or {})), "db")
 
 
 def _between(source: str, target: str) -> dict[str, Any]:

@@ -384,6 +384,12 @@ def _storage(storage: _Storage, root: str) -> None:
         raise ConfigError(
             f"{root}.uri: provider '{storage.provider}' expects {expected}.", path=f"{root}.uri"
         )
+    if (storage.credentials_ref or "").lstrip().startswith("{"):
+        raise ConfigError(
+            f"{root}.credentials_ref: it is a reference, not the credentials themselves.",
+            path=f"{root}.credentials_ref",
+            remedy="Write env:NAME or file:PATH, or register a resolver for a scheme of your own.",
+        )
     if storage.provider == "local":
         for key in ("region", "endpoint", "credentials_ref"):
             if getattr(storage, key) is not None:

@@ -36,7 +36,7 @@ Faults = Iterator[Fault]
 
 ALL_OPERATIONS = {"insert", "update", "delete"}
 FOR_FILES = {"writeMode", "skipData"}
-"""What of `spec.db` holds for a folder or bucket too."""
+"""What of `spec.db` is for a folder or bucket too."""
 
 
 def refuse_contradictions(document: StreamDocument, sources: Ends, target: Connection) -> None:
@@ -93,15 +93,13 @@ def _aliases(document: StreamDocument) -> Faults:
 
 def _modes(document: StreamDocument) -> Faults:
     if document.mode == "cdc":
-        spec = document.target.spec
-        for key in ("db", "files", "s3"):
-            write_mode = getattr(getattr(spec, key), "write_mode", None)
-            if write_mode not in (None, "upsert"):
-                yield Fault(
-                    f"$.target.spec.{key}.writeMode",
-                    f"cdc is always upsert: writeMode '{write_mode}' is for convert",
-                    "Leave it out.",
-                )
+        write_mode = document.target.spec.db.write_mode
+        if write_mode not in (None, "upsert"):
+            yield Fault(
+                "$.target.spec.db.writeMode",
+                f"cdc is always upsert: writeMode '{write_mode}' is for convert",
+                "Leave it out.",
+            )
         for number, connection in enumerate(document.source.connections):
             if connection.queries:
                 yield Fault(
@@ -285,11 +283,12 @@ def _target_kind(document: StreamDocument, connection: Connection) -> Faults:
     if {"id", "connection"} <= given(target):
         yield Fault("$.target.id", "'id' and 'connection' are both given", "Give one of them.")
     spec, keys = target.spec, given(target.spec)
-    if len(keys) > 1:
+    kinds = keys - (set() if given(spec.db) - FOR_FILES else {"db"})
+    if len(kinds) > 1:
         yield Fault(
             "$.target.spec",
-            f"{' and '.join(sorted(keys))} are kinds of target, and there is one target",
-            "Give one of them; files and s3 have a writeMode and skipData too.",
+            f"{' and '.join(sorted(kinds))} are kinds of target, and there is one target",
+            "Give one of them; of db, writeMode and skipData are for files and s3 too.",
         )
         return
     fits = {"files": FilesConnection, "s3": S3Connection}

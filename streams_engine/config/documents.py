@@ -273,10 +273,6 @@ class FilesSpec(Document):
     """The format of the files."""
     format: FileFormat = FileFormat()
     """How they are written."""
-    write_mode: WriteMode | None = None
-    """What to do about files that are there, as `spec.db.writeMode`."""
-    skip_data: bool = False
-    """Make no rows, as `spec.db.skipData`."""
 
 
 class Upload(Document):
@@ -312,18 +308,14 @@ class S3Spec(Document):
     """How they are written."""
     upload: Upload = Upload()
     """Where they go, and how they are stored."""
-    write_mode: WriteMode | None = None
-    """What to do about objects that are there, as `spec.db.writeMode`."""
-    skip_data: bool = False
-    """Make no rows, as `spec.db.skipData`."""
 
 
 class TargetSpec(Document):
     """One of three kinds of target."""
 
     db: DatabaseSpec = DatabaseSpec()
-    """Of a database as target. Its `writeMode` and `skipData` are also those of a folder or bucket
-    that has no spec of its own kind."""
+    """Of a database as target. Its `writeMode` and `skipData` alone are for a folder or bucket
+    too."""
     files: FilesSpec | None = None
     """Of a folder as target."""
     s3: S3Spec | None = None

@@ -53,15 +53,8 @@ class StreamConfig:
     @property
     def write_mode(self) -> str:
         """The write mode with its default by mode."""
-        spec = self.document.target.spec
-        chosen = (spec.files or spec.s3 or spec.db).write_mode
+        chosen = self.db.write_mode
         return chosen or ("upsert" if self.document.mode == "cdc" else "fail_if_not_empty")
-
-    @property
-    def skip_data(self) -> bool:
-        """True where the structure alone is made."""
-        spec = self.document.target.spec
-        return (spec.files or spec.s3 or spec.db).skip_data
 
     def identity(self) -> str:
         """A digest of source, target, mode and tables; no secret goes into it."""

@@ -58,7 +58,7 @@ class Configs:
         for key, value in (("limit", limit), ("offset", offset)):
             if value is not None and value < 0:
                 raise ConfigError(f"{key}: expected no less than 0.", path=key)
-        rows = self._store.rows("SELECT * FROM configs ORDER BY created, id")
+        rows = self._store.rows("SELECT * FROM configs ORDER BY rowid")
         wanted = (search or "").casefold()
         found = [row for row in rows if wanted in row["name"].casefold()]
         end = None if limit is None else offset + limit

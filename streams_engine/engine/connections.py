@@ -61,7 +61,7 @@ class Connections:
 
     def list(self) -> Documents:
         """All of them, in the order of their making."""
-        rows = self._store.rows("SELECT * FROM connections ORDER BY created, id")
+        rows = self._store.rows("SELECT * FROM connections ORDER BY rowid")
         return [self._shown(entry(row)) for row in rows]
 
     def get(self, connection: str) -> Document:

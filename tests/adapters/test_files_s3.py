@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pyarrow as pa
 import pytest
+from buckets import bucket_name
 from moto.core import set_initial_no_auth_action_count
 from moto.server import ThreadedMotoServer
 
@@ -27,6 +28,9 @@ from streams_engine.errors import (
 )
 from streams_engine.model import Column, Dialect, Extract, NativeType, TableId
 from streams_engine.protocols import Checkpoint, Load, Scope
+
+BOX = bucket_name()
+"""Of this file alone."""
 
 T = TableId("", "t")
 COLUMNS = (Column("n", NativeType(Dialect.FILES, "binary", "binary"), pa.binary()),)
@@ -50,11 +54,11 @@ def client(server: str) -> Iterator[Any]:
         aws_access_key_id="the-key",
         aws_secret_access_key="the-secret",
     )
-    client.create_bucket(Bucket="box")
+    client.create_bucket(Bucket=BOX)
     yield client
-    for item in client.list_objects_v2(Bucket="box").get("Contents", ()):
-        client.delete_object(Bucket="box", Key=item["Key"])
-    client.delete_bucket(Bucket="box")
+    for item in client.list_objects_v2(Bucket=BOX).get("Contents", ()):
+        client.delete_object(Bucket=BOX, Key=item["Key"])
+    client.delete_bucket(Bucket=BOX)
     client.close()
 
 
@@ -62,7 +66,7 @@ def client(server: str) -> Iterator[Any]:
 def store(server: str, client: Any) -> Store:
     return Store(
         protocol="s3",
-        root="box/exports/daily",
+        root=f"{BOX}/exports/daily",
         key="the-key",
         secret="the-secret",
         endpoint_url=server,
@@ -100,7 +104,7 @@ def test_there_and_back(store: Store, client: Any, file_format: str) -> None:
     assert set(sink.load_state("s")) == {"run", "chunk:t:0"}
     sink.finish("s", [T])
     sink.forget("s")
-    keys = {item["Key"]: item["Size"] for item in client.list_objects_v2(Bucket="box")["Contents"]}
+    keys = {item["Key"]: item["Size"] for item in client.list_objects_v2(Bucket=BOX)["Contents"]}
     part = f"exports/daily/t/part-0-0.{file_format}"
     assert keys[part] == written.bytes
     assert set(keys) == {part, "exports/daily/t/_manifest.json"}
@@ -117,11 +121,11 @@ def test_a_large_part_goes_up_in_parts_with_its_settings(store: Store, client: A
     sink = FilesSink(fitted, file_format="parquet", compression="none")
     written = sink.write_rows("s", Load(T, COLUMNS), batches(40, 1 << 20), mark)
     assert written.bytes > 40 << 20
-    head = client.head_object(Bucket="box", Key="exports/daily/t/part-0-0.parquet")
+    head = client.head_object(Bucket=BOX, Key="exports/daily/t/part-0-0.parquet")
     assert head["ContentLength"] == written.bytes
     assert head["ETag"].strip('"').endswith("-3")
     for key in ("exports/daily/t/part-0-0.parquet", "exports/daily/t/_manifest.json"):
-        head = client.head_object(Bucket="box", Key=key)
+        head = client.head_object(Bucket=BOX, Key=key)
         assert head["StorageClass"] == "STANDARD_IA"
         assert head["ServerSideEncryption"] == "aws:kms"
         assert head["SSEKMSKeyId"].endswith("key/1234")
@@ -136,20 +140,20 @@ def test_an_error_aborts_the_upload(store: Store, client: Any) -> None:
     sink = FilesSink(store, file_format="csv")
     with pytest.raises(InternalError):
         sink.write_rows("s", Load(T, COLUMNS), breaking(), mark)
-    keys = [item["Key"] for item in client.list_objects_v2(Bucket="box").get("Contents", ())]
+    keys = [item["Key"] for item in client.list_objects_v2(Bucket=BOX).get("Contents", ())]
     assert not [key for key in keys if "part-" in key]
-    assert not client.list_multipart_uploads(Bucket="box").get("Uploads")
+    assert not client.list_multipart_uploads(Bucket=BOX).get("Uploads")
 
 
 def test_a_changed_object_is_noticed(store: Store, client: Any) -> None:
-    client.put_object(Bucket="box", Key="exports/daily/a.csv", Body=b"n\n1\n")
+    client.put_object(Bucket=BOX, Key="exports/daily/a.csv", Body=b"n\n1\n")
     source = FilesSource(store, paths=("a.csv",))
     with source.snapshot(Scope(), 1) as view:
         (table,) = view.catalog.tables
         assert table.id.name == "a"
         before = view.position
-        client.put_object(Bucket="box", Key="exports/daily/a.csv", Body=b"n\n2\n")
-        with pytest.raises(SnapshotLost, match=r"s3://box/exports/daily/a\.csv changed"):
+        client.put_object(Bucket=BOX, Key="exports/daily/a.csv", Body=b"n\n2\n")
+        with pytest.raises(SnapshotLost, match=rf"s3://{BOX}/exports/daily/a\.csv changed"):
             list(view.read(Extract(table.id, table.columns), view.chunks(table, 1)[0], 10))
     with source.snapshot(Scope(), 1) as view:
         assert view.position != before
@@ -160,8 +164,8 @@ def test_many_objects_are_listed_page_by_page(
 ) -> None:
     monkeypatch.setattr(s3, "PAGE", 4)
     for number in range(11):
-        client.put_object(Bucket="box", Key=f"exports/daily/t/{number:04}.csv", Body=b"n\n1\n")
-    client.put_object(Bucket="box", Key="exports/daily2/u.csv", Body=b"n\n1\n")
+        client.put_object(Bucket=BOX, Key=f"exports/daily/t/{number:04}.csv", Body=b"n\n1\n")
+    client.put_object(Bucket=BOX, Key="exports/daily2/u.csv", Body=b"n\n1\n")
     assert len(store.list()) == 11
     assert len(store.list("t")) == 11
     assert store.list("t/0001.csv")[0].size == 4
@@ -172,7 +176,7 @@ def test_what_is_missing_or_refused_is_said_without_the_secret(store: Store, ser
         FilesSource(replace(store, root="nowhere/x")).check()
     with pytest.raises(NotFound, match="bucket nowhere"):
         FilesSink(replace(store, root="nowhere"), file_format="csv").check()
-    with pytest.raises(NotFound, match=r"s3://box/exports/daily/no\.csv"):
+    with pytest.raises(NotFound, match=rf"s3://{BOX}/exports/daily/no\.csv"):
         FilesSource(store, paths=("no.csv",)).check()
     assert "the-secret" not in repr(store) and "the-key" not in repr(store)
 
@@ -191,5 +195,5 @@ def test_wrong_credentials_and_no_server(store: Store, monkeypatch: pytest.Monke
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ConnectionFailed, match="s3://box"):
+    with pytest.raises(ConnectionFailed, match=f"s3://{BOX}"):
         FilesSource(replace(store, endpoint_url=address)).check()

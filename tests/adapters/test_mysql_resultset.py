@@ -296,11 +296,16 @@ def test_values_beyond_a_packet(reading: Reading) -> None:
     before = 1 + 1 + 4 + 4
     sizes = [17 << 20, 40 << 20, *(packet * n - before + d for n in (1, 2) for d in (-1, 0, 1)), 3]
     run(connection, "CREATE TABLE c (id INT PRIMARY KEY, v LONGBLOB)")
-    with contextlib.closing(connect.open()) as writer:
-        run(writer, "SET GLOBAL max_allowed_packet = 1073741824")
-    with contextlib.closing(connect.open()) as writer:
-        for i, size in enumerate(sizes):
-            run(writer, f"INSERT INTO c VALUES ({i}, REPEAT(CHAR(65 + {i}), {size}))")
+    with contextlib.closing(connect.open()) as one, one.cursor() as cursor:
+        cursor.execute("SELECT @@global.max_allowed_packet")
+        (usual,) = cursor.fetchone()
+        cursor.execute("SET GLOBAL max_allowed_packet = 1073741824")
+        try:
+            with contextlib.closing(connect.open()) as writer:
+                for i, size in enumerate(sizes):
+                    run(writer, f"INSERT INTO c VALUES ({i}, REPEAT(CHAR(65 + {i}), {size}))")
+        finally:  # other files use the server too
+            cursor.execute(f"SET GLOBAL max_allowed_packet = {usual}")
     with contextlib.closing(connect.open()) as reader:
         table, columns = table_of(connect, reader, "c")
         extract = Extract(table, tuple(columns))

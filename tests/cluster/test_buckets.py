@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from buckets import bucket_name
 from distributed import Client
 from e2e.halting import big, cut_small, equal
 from e2e.moving import End
@@ -18,6 +19,9 @@ from streams_engine.testing.servers import Server
 from .test_copying import workers_alone
 
 __all__ = ["workers_alone"]
+
+BOX = bucket_name()
+"""Of this file alone."""
 
 KEYS = {"accessKey": "the-key", "secretKey": "the-s3cret"}
 ROWS = 10_000
@@ -34,10 +38,10 @@ def bucket() -> Iterator[dict[str, Any]]:
         "s3", endpoint_url=endpoint, region_name="us-east-1",
         aws_access_key_id=KEYS["accessKey"], aws_secret_access_key=KEYS["secretKey"],
     )  # fmt: skip
-    client.create_bucket(Bucket="box")
+    client.create_bucket(Bucket=BOX)
     client.close()
     s3 = {"region": "us-east-1", "endpoint": endpoint, "credentials": KEYS}
-    yield {"type": "files", "spec": {"s3": {**s3, "scope": {"bucket": "box"}}}}
+    yield {"type": "files", "spec": {"s3": {**s3, "scope": {"bucket": BOX}}}}
     moto.stop()
 
 
@@ -58,7 +62,7 @@ def test_a_table_goes_through_a_bucket(
         "source": {"connections": [{"connection": source.url}]},
         "target": {
             "connection": bucket,
-            "spec": {"s3": {"fileFormat": "parquet", "upload": {"bucket": "box"}}},
+            "spec": {"s3": {"fileFormat": "parquet", "upload": {"bucket": BOX}}},
         },
         "options": {"executor": client},
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from buckets import bucket_name
 from moto.server import ThreadedMotoServer
 
 from streams_engine import State, Stream
@@ -70,7 +71,7 @@ def document(source: End, connection: Any, form: str, compression: str, **more: 
     kind = "s3" if "s3" in connection["spec"] else "files"
     spec: dict[str, Any] = {"fileFormat": form, "format": {"compression": compression}}
     if kind == "s3":
-        spec["upload"] = {"bucket": "box", "prefix": "in/step"}
+        spec["upload"] = {"bucket": BOX, "prefix": "in/step"}
     return {
         "mode": "cdc",
         "name": "into files",
@@ -216,12 +217,15 @@ def test_without_a_load_there_is_the_log_alone(source: End, tmp_path: Path) -> N
 
 # S3
 
+BOX = bucket_name()
+"""Of this file alone."""
+
 KEY, SECRET = "the-key", "the-s3cret"
 
 
 @pytest.fixture
 def bucket() -> Iterator[tuple[Any, str]]:
-    """A client, and the address, of a private S3 with the empty bucket ``box``."""
+    """A client, and the address, of a private S3 with the empty bucket."""
     moto = ThreadedMotoServer(port=0)
     moto.start()
     address = "http://{}:{}".format(*moto.get_host_and_port())
@@ -229,19 +233,19 @@ def bucket() -> Iterator[tuple[Any, str]]:
         "s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
     )  # fmt: skip
-    client.create_bucket(Bucket="box")
+    client.create_bucket(Bucket=BOX)
     yield client, address
     for path in bucket_files(client):  # the server forgets nothing while the process lives
-        client.delete_object(Bucket="box", Key=f"in/step/{path}")
-    client.delete_bucket(Bucket="box")
+        client.delete_object(Bucket=BOX, Key=f"in/step/{path}")
+    client.delete_bucket(Bucket=BOX)
     client.close()
     moto.stop()
 
 
 def bucket_files(client: Any) -> dict[str, bytes]:
-    found = client.list_objects_v2(Bucket="box", Prefix="in/step/")["Contents"]
+    found = client.list_objects_v2(Bucket=BOX, Prefix="in/step/")["Contents"]
     return {
-        item["Key"].removeprefix("in/step/"): client.get_object(Bucket="box", Key=item["Key"])[
+        item["Key"].removeprefix("in/step/"): client.get_object(Bucket=BOX, Key=item["Key"])[
             "Body"
         ].read()
         for item in found

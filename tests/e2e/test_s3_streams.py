@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pyarrow.parquet as pq
 import pytest
+from buckets import bucket_name
 from moto.core import set_initial_no_auth_action_count
 from moto.server import ThreadedMotoServer
 
@@ -19,6 +20,9 @@ from streams_engine.testing.servers import Server
 
 from .halting import SECONDS, big, cut_small, equal, held
 from .moving import End
+
+BOX = bucket_name()
+"""Of this file alone."""
 
 KEY, SECRET = "the-key", "the-s3cret"
 
@@ -35,16 +39,16 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def client(server: str) -> Iterator[Any]:
-    """A client of its own, and the empty bucket ``box``."""
+    """A client of its own, and the empty bucket."""
     client = boto3.client(
         "s3", endpoint_url=server, region_name="us-east-1", aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
     )  # fmt: skip
-    client.create_bucket(Bucket="box")
+    client.create_bucket(Bucket=BOX)
     yield client
     for key in keys(client):
-        client.delete_object(Bucket="box", Key=key)
-    client.delete_bucket(Bucket="box")
+        client.delete_object(Bucket=BOX, Key=key)
+    client.delete_bucket(Bucket=BOX)
     client.close()
 
 
@@ -63,7 +67,7 @@ def target(pg18: Server, database: Any) -> End:
 
 
 def keys(client: Any, prefix: str = "") -> list[str]:
-    found = client.list_objects_v2(Bucket="box", Prefix=prefix).get("Contents", ())
+    found = client.list_objects_v2(Bucket=BOX, Prefix=prefix).get("Contents", ())
     return sorted(item["Key"] for item in found)
 
 
@@ -74,7 +78,7 @@ def connection(server: str, **more: Any) -> dict[str, Any]:
 
 
 def upload(
-    source: Any, server: str, form: str = "parquet", *, bucket: str = "box", prefix: str = "",
+    source: Any, server: str, form: str = "parquet", *, bucket: str = BOX, prefix: str = "",
     directory: str = "", compression: str | None = None, **more: Any,
 ) -> Stream:  # fmt: skip
     """A stream into the bucket."""
@@ -94,7 +98,7 @@ def upload(
     })  # fmt: skip
 
 
-def download(server: str, target: End, *, bucket: str = "box", prefix: str = "") -> Stream:
+def download(server: str, target: End, *, bucket: str = BOX, prefix: str = "") -> Stream:
     """A stream out of the bucket."""
     scope = {"scope": {"bucket": bucket, "prefix": prefix}}
     return Stream.from_config({
@@ -105,7 +109,7 @@ def download(server: str, target: End, *, bucket: str = "box", prefix: str = "")
 
 
 def manifest(client: Any, key: str) -> Any:
-    return json.loads(client.get_object(Bucket="box", Key=key)["Body"].read())
+    return json.loads(client.get_object(Bucket=BOX, Key=key)["Body"].read())
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ def test_equal_rows_after_the_way_through_a_bucket(
     ending = {None: "", "gzip": ".gz", "zstd": ".zst"}[compression]
     assert found == ["exports/daily/t/_manifest.json", f"exports/daily/t/part-0-0.{form}{ending}"]
     if form == "parquet":
-        body = client.get_object(Bucket="box", Key=found[1])["Body"].read()
+        body = client.get_object(Bucket=BOX, Key=found[1])["Body"].read()
         table = pq.read_table(io.BytesIO(body))
         wanted = [row[0] for row in source.rows("SELECT id FROM t ORDER BY id")]
         assert sorted(table.column("id").to_pylist()) == wanted
@@ -131,14 +135,14 @@ def test_only_what_lies_under_the_prefix_is_read_and_written(
     source: End, target: End, client: Any, server: str
 ) -> None:
     for key in ("exports2/u.csv", "exports/notes.txt", "t/part-0-0.parquet"):
-        client.put_object(Bucket="box", Key=key, Body=b"a\n1\n")
+        client.put_object(Bucket=BOX, Key=key, Body=b"a\n1\n")
     for _ in range(2):  # a second run replaces its own
         upload(source, server, prefix="exports").run()
     assert keys(client) == [
         "exports/notes.txt", "exports/t/_manifest.json", "exports/t/part-0-0.parquet",
         "exports2/u.csv", "t/part-0-0.parquet",
     ]  # fmt: skip
-    assert client.get_object(Bucket="box", Key="t/part-0-0.parquet")["Body"].read() == b"a\n1\n"
+    assert client.get_object(Bucket=BOX, Key="t/part-0-0.parquet")["Body"].read() == b"a\n1\n"
     download(server, target, prefix="exports").run()
     equal(source, target)
     assert target.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(1,)]
@@ -154,10 +158,10 @@ def test_a_big_object_goes_up_in_parts(
         " FROM generate_series(1, 32768) j), 'hex') FROM generate_series(1, 40) i",
     )
     upload(source, server, prefix="big", compression="none").run()
-    head = client.head_object(Bucket="box", Key="big/blobs/part-0-0.parquet")
+    head = client.head_object(Bucket=BOX, Key="big/blobs/part-0-0.parquet")
     assert head["ContentLength"] > 20_000_000
     assert "-" in head["ETag"]  # how S3 marks what came in parts
-    assert not client.list_multipart_uploads(Bucket="box").get("Uploads")
+    assert not client.list_multipart_uploads(Bucket=BOX).get("Uploads")
     download(server, target, prefix="big").run()
     query = "SELECT id, md5(b) FROM blobs ORDER BY id"
     assert target.rows(query) == source.rows(query)
@@ -192,8 +196,8 @@ def test_a_whole_bucket_is_a_source(source: End, target: End, client: Any, serve
 
 
 def test_a_damaged_object_is_named(target: End, client: Any, server: str) -> None:
-    client.put_object(Bucket="box", Key="in/t.csv", Body=b"a,b\n1,2\ns3cret\n")
-    with pytest.raises(StreamsError, match=r"s3://box/in/t\.csv.*line 3") as caught:
+    client.put_object(Bucket=BOX, Key="in/t.csv", Body=b"a,b\n1,2\ns3cret\n")
+    with pytest.raises(StreamsError, match=rf"s3://{BOX}/in/t\.csv.*line 3") as caught:
         download(server, target, prefix="in").run()
     assert caught.value.code == "MALFORMED_FILE" and "s3cret" not in str(caught.value)
 
@@ -216,7 +220,7 @@ def test_a_missing_bucket_is_named(
 def test_an_empty_prefix_is_named(target: End, client: Any, server: str) -> None:
     document = {
         "mode": "convert",
-        "source": {"connections": [{"connection": connection(server, scope={"bucket": "box"}),
+        "source": {"connections": [{"connection": connection(server, scope={"bucket": BOX}),
                                     "s3": {"prefixes": ["nothing/"]}}]},
         "target": {"connection": target.url},
     }  # fmt: skip
@@ -233,6 +237,51 @@ def test_no_bucket_is_a_fault_of_the_document(source: End, server: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_key_of_kms_is_used(source: End, server: str, client: Any) -> None:
+    arn = "arn:aws:kms:us-east-1:123456789012:key/1234"
+    how = {"bucket": BOX, "serverSideEnc": "aws:kms", "kmsKeyId": arn}
+    made = {
+        "mode": "convert",
+        "source": {"connections": [{"connection": source.url}]},
+        "target": {
+            "connection": connection(server),
+            "spec": {"s3": {"fileFormat": "parquet", "upload": how}},
+        },
+    }
+    stream = Stream.from_config(made)
+    assert not stream._config.warnings
+    stream.run()
+    for key in keys(client):
+        head = client.head_object(Bucket=BOX, Key=key)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", arn)
+
+
+@pytest.mark.parametrize(
+    ("reference", "names"),
+    [("secret/aws", "write 'vault:secret/aws'"), ("vault:aws", "resolvers={'vault': lookup}")],
+)
+def test_a_reference_to_credentials_without_its_resolver(
+    target: End, server: str, client: Any, reference: str, names: str
+) -> None:
+    """The error names the resolver to register; with it the reference leads to the keys."""
+    client.put_object(Bucket=BOX, Key="t.csv", Body=b"id\n1\n")
+    place = {"provider": "s3", "uri": f"s3://{BOX}", "region": "us-east-1", "endpoint": server}
+    held = {"type": "files", "storage_config": {**place, "credentials_ref": reference}}
+    document = {
+        "mode": "convert",
+        "source": {"connections": [{"connection": held}]},
+        "target": {"connection": target.url},
+    }
+    with pytest.raises(StreamsError) as caught:
+        Stream.from_config(document).run()
+    assert caught.value.details["path"] == "$.storage_config.credentials_ref"
+    assert names in str(caught.value.remedy)
+    place["credentials_ref"] = "vault:" + reference.removeprefix("vault:")
+    held["storage_config"] = place
+    keys_of = json.dumps({"accessKey": KEY, "secretKey": SECRET})
+    assert Stream.from_config(document, resolvers={"vault": lambda _: keys_of}).run().rows == 1
+
+
 def test_refused_credentials_are_not_told(
     source: End, target: End, client: Any, server: str, caplog: Any
 ) -> None:
@@ -252,7 +301,7 @@ def test_nobody_listens(
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     made = upload(source, "http://127.0.0.1:1")
-    with pytest.raises(StreamsError, match="s3://box") as caught:
+    with pytest.raises(StreamsError, match=f"s3://{BOX}") as caught:
         made.run()
     assert caught.value.code == "CONNECTION_FAILED"
     untold(caught.value, caplog.text)

@@ -46,6 +46,15 @@ def config(source: str, target: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_lists_keep_the_order_of_making_within_one_second(engine: Engine) -> None:
+    names = [f"c{n}" for n in (5, 3, 9, 1, 7, 2, 8, 6, 4)]
+    made = [engine.connections.create(MYSQL | {"name": name})["id"] for name in names]
+    assert [one["name"] for one in engine.connections.list()] == names
+    configs = [engine.configs.create(config(made[0], made[1]) | {"name": name}) for name in names]
+    listed = engine.configs.list()["configs"]
+    assert [one["id"] for one in listed] == [one["id"] for one in configs]
+
+
 def test_an_id_is_a_kind_and_a_ksuid() -> None:
     ids = {new_id("conn") for _ in range(1000)}
     assert len(ids) == 1000

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams_engine import Stream
-from streams_engine.cli import opening
 from streams_engine.config.connection import FilesConnection, parse_connection
 from streams_engine.config.stream import from_urls, parse_config
 from streams_engine.errors import ConfigError
@@ -53,7 +50,10 @@ TWO = [
         (document(**{ONE + "connectionId": "x"}), "$.source.connections[0].connectionId"),
         (document(target__id="x"), "$.target.id"),
         (document(**{SPEC + "files": CSV, SPEC + "s3": CSV}), "$.target.spec"),
-        (document(target=FOLDER, **{SPEC + "files": CSV, SPEC + "db": {}}), "$.target.spec"),
+        (
+            document(target=FOLDER, **{SPEC + "files": CSV, SPEC + "db": {"database": "x"}}),
+            "$.target.spec",
+        ),
         (document(**{SPEC + "files": CSV}), "$.target.spec.files"),
         (document(**{SPEC + "s3": CSV}), "$.target.spec.s3"),
         (document(target="null://", **{SPEC + "s3": CSV}), "$.target.spec.s3"),
@@ -127,13 +127,6 @@ TWO = [
         (
             document(mode="cdc", **{SPEC + "db__writeMode": "append"}),
             "$.target.spec.db.writeMode",
-        ),
-        (
-            document(
-                mode="cdc", target=FOLDER,
-                **{SPEC + "files": {"fileFormat": "csv", "writeMode": "append"}},
-            ),
-            "$.target.spec.files.writeMode",
         ),
         (
             document(mode="cdc", **{ONE + "queries": [{"name": "q", "query": "SELECT 1"}]}),
@@ -289,6 +282,7 @@ def test_a_path_that_looks_like_one_is_a_path(path: str) -> None:
         document(**{ONE + "tables": [{"name": "x.a"}, {"name": "y.a"}]}),
         document(target=FOLDER, **{SPEC + "db": {"writeMode": "append", "skipData": True}}),
         document(**{SPEC + "db": {}, SPEC + "files": None}),
+        document(target=FOLDER, **{SPEC + "db": {"writeMode": "append"}, SPEC + "files": CSV}),
         document(target="mysql://h", **{SPEC + "db__schema": "x"}),
         document(source__connections=[*TWO, {"alias": "c", "connection": FOLDER}], mode="convert"),
         document(source=POSTGRES, mode="cdc", **{OPTIONS + "replicationSlot": "s"}),
@@ -347,19 +341,3 @@ def test_one_table_may_be_a_plain_text(tables: Any) -> None:
     config = from_urls(MYSQL, POSTGRES, mode="cdc", tables=tables, options={"operations": "insert"})
     assert [t.name for t in config.document.source.connections[0].tables] == ["orders"]
     assert config.document.source.options.operations == ("insert",)
-
-
-def test_a_folder_has_a_write_mode_of_its_own() -> None:
-    spec = {"fileFormat": "csv", "writeMode": "append", "skipData": True}
-    config = parse_config(document(target=FOLDER, **{SPEC + "files": spec}))
-    assert (config.write_mode, config.skip_data) == ("append", True)
-
-
-def test_the_command_line_sets_the_write_mode_where_the_document_has_its_kind(
-    tmp_path: Path,
-) -> None:
-    made = document(target=FOLDER, **{SPEC + "files": CSV})
-    path = tmp_path / "c.json"
-    path.write_text(json.dumps(made))
-    changed = opening.document(opening.Request([str(path)], write_mode="append"))
-    assert parse_config(changed).write_mode == "append"

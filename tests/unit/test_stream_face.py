@@ -43,7 +43,7 @@ def test_a_key_may_be_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SE_NO_SUCH_KEY", raising=False)
     document = {
         "name": "x", "type": "mysql", "host": "127.0.0.1", "port": 1, "username": "u",
-        "ssl": {"mode": "require", "client_key": "env:SE_NO_SUCH_KEY"},
+        "ssl": {"mode": "require", "client_cert": "/c.pem", "client_key": "env:SE_NO_SUCH_KEY"},
     }  # fmt: skip
     with Engine() as engine:
         seen = engine.connections.ping(document)

@@ -13,7 +13,7 @@ from streams_engine.config.connection import FilesConnection, S3Connection
 from streams_engine.config.documents import CsvFormat, SourceConnection, TargetSpec, Upload
 from streams_engine.config.documents import FilesSource as FilesSourceDocument
 from streams_engine.config.documents import S3Source as S3SourceDocument
-from streams_engine.config.secret import Secret
+from streams_engine.config.secret import BUILT_IN, Secret
 from streams_engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -163,19 +163,38 @@ def _bucket(
     )
 
 
+CREDENTIALS_REF = "$.storage_config.credentials_ref"
+
+
+def _referred(reference: str, resolvers: Mapping[str, Resolver]) -> str:
+    """What a reference leads to. Raises `ConfigError` naming the resolver that it lacks."""
+    scheme, colon, _ = reference.partition(":")
+    if colon and scheme in {*BUILT_IN, *resolvers}:
+        return Secret(reference).reveal(resolvers)
+    what = f"no resolver is registered for '{scheme}:'" if colon else "it has no scheme"
+    scheme = scheme if colon else "vault"
+    written = "" if colon else f", and write '{scheme}:{reference}'"
+    raise ConfigError(
+        f"{CREDENTIALS_REF}: {what}.",
+        path=CREDENTIALS_REF,
+        remedy=f"Register one, as in resolvers={{'{scheme}': lookup}}{written}; env:NAME and "
+        "file:PATH need none.",
+    )
+
+
 def _credentials(
     connection: S3Connection, resolvers: Mapping[str, Resolver]
 ) -> tuple[str, str, str]:
     """Keys of the document, or of the JSON that ``credentials_ref`` leads to; else none."""
     if connection.credentials_ref is not None:
-        text = Secret(connection.credentials_ref).reveal(resolvers)
+        text = _referred(connection.credentials_ref, resolvers)
         try:
             found = json.loads(text)
             return found["accessKey"], found["secretKey"], found.get("sessionToken", "")
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigError(
                 "credentials_ref leads to no credentials.",
-                path="$.storage_config.credentials_ref",
+                path=CREDENTIALS_REF,
                 remedy='It must be a reference to {"accessKey": ..., "secretKey": ...} as JSON.',
             ) from None
 
