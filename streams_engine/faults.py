@@ -12,6 +12,7 @@ __all__ = ["POINTS", "install", "reach"]
 POINTS = (
     "handover: view opened",
     "handover: structure made",
+    "handover: chunk copied",
     "handover: rows copied",
     "handover: keys built",
     "handover: load recorded",
@@ -21,6 +22,9 @@ POINTS = (
     "commit: before",
     "commit: after",
     "acknowledge: after",
+    "pending: begun",
+    "pending: executed",
+    "pending: recorded",
     "ddl: begun",
     "ddl: intent recorded",
     "ddl: executed",

@@ -8,6 +8,7 @@ for each looks at two tables.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -30,8 +31,15 @@ class Builder:
     control: Control
     going_on: Continuation
 
-    def build(self, catalog: Catalog, lost: set[TableId], executor: Executor) -> list[Finding]:
-        """All of it but for the tables that were lost; ends early where the run must end."""
+    def build(
+        self,
+        catalog: Catalog,
+        lost: set[TableId],
+        executor: Executor,
+        waiting: AbstractSet[TableId] = frozenset(),
+    ) -> list[Finding]:
+        """All of it but for the tables that were lost, and the foreign keys of those that are
+        ``waiting`` for a consistent point; ends early where the run must end."""
         ddl = ddl_of(catalog.dialect)
         present = self.sink.inspect([table.id for table in catalog.tables])
         whole = [table for table in catalog.tables if table.id not in lost]
@@ -44,12 +52,28 @@ class Builder:
         findings += self._all([[s for s in some if not s.beside] for some in missing], executor)
         counters = [s for s in ddl.sequence_values(catalog) if s.table not in lost]
         findings += self._execute(counters)
-        for table in whole if self.structure.foreign_keys else ():
-            if not any(key.referenced in lost for key in table.foreign_keys):
-                done = self.going_on.made(present.table(table.id))
-                findings += self._execute(
-                    [s for s in ddl.foreign_keys(table) if s.object not in done]
-                )
+        return findings + self._foreign_keys(catalog, present, lost, waiting)
+
+    def foreign_keys(self, catalog: Catalog) -> list[Finding]:
+        """Make the foreign keys that are missing; ends early where the run must end."""
+        present = self.sink.inspect([table.id for table in catalog.tables])
+        return self._foreign_keys(catalog, present, frozenset(), frozenset())
+
+    def _foreign_keys(
+        self,
+        catalog: Catalog,
+        present: Catalog,
+        lost: AbstractSet[TableId],
+        waiting: AbstractSet[TableId],
+    ) -> list[Finding]:
+        ddl = ddl_of(catalog.dialect)
+        findings: list[Finding] = []
+        for table in catalog.tables if self.structure.foreign_keys else ():
+            ends = {table.id, *(key.referenced for key in table.foreign_keys)}
+            if ends & lost or table.id in waiting:
+                continue
+            done = self.going_on.made(present.table(table.id))
+            findings += self._execute([s for s in ddl.foreign_keys(table) if s.object not in done])
         return findings
 
     def _all(self, units: Iterable[Sequence[Statement]], executor: Executor) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 Records in the target beside those of the load: ``log`` (or ``log:<alias>``) holds the position
 that is durable, ``followed:<table>`` the table's schema as the log has it there, from which
-position on its changes count, and whether its rows are loaded.
+position on its changes count, and whether its rows are loaded. ``pending`` (or
+``pending:<alias>``) says that foreign keys are to be made at the consistent point.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,24 +26,24 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.faults import reach
-from streams_engine.model import Position, TableId, TableSchema
+from streams_engine.model import Catalog, Position, TableId, TableSchema
 from streams_engine.protocols import ChangeSink, ChangeSource, Sink, Snapshot, StructureSink
+from streams_engine.runtime.building import Builder
+from streams_engine.runtime.consistency import acting, crossing, in_one_view
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.evolution import Evolution
 from streams_engine.runtime.followed import Followed, follow
-from streams_engine.runtime.following import Follower
+from streams_engine.runtime.following import Follower, Pending
 from streams_engine.runtime.joining import JoinedView, Origin, demand_tables, stamped, told_apart
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
 from streams_engine.runtime.start_waits import Interrupted
-from streams_engine.schema.mapping import MappedCatalog, TableMapping
+from streams_engine.schema.mapping import MappedCatalog, TableMapping, warning
 from streams_engine.schema.recording import from_document, to_document
 from streams_engine.stats import Counters
 
 __all__ = ["Capture", "LogSettings"]
-
-ACTING = {"CASCADE", "SET NULL", "SET DEFAULT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class Capture:
             reach("handover: view opened")
             done = finished_tables(records) if begun else frozenset()
             done |= {table for table, record in _followed(records) if record["loaded"]}
+            if begun:
+                done = self._in_older_views(mapped, done, records)
             convert = self._convert(self._write_mode(records, mapped, begun))
             memory = Memory(self.sink, self.job.name)
             memory.known()
@@ -177,12 +181,16 @@ class Capture:
             reach("handover: rows copied")
             if not self.control.hold():
                 return
-        convert.finish(prepared, copier, going_on)
+        views = {
+            table: record["since"] for table, record in _followed({**records, **_kept(opening)})
+        }
+        waiting = crossing(mapped.tables, views) if self.job.structure.foreign_keys else set()
+        convert.finish(prepared, copier, going_on, waiting)
         reach("handover: keys built")
         if copier is not None and copier.failed:
             raise next(iter(copier.failed.values()))
         if self.control.hold():
-            self._finish_load()
+            self._finish_load({m.source.id.alias for m in mapped.tables if m.target.id in waiting})
             reach("handover: load recorded")
 
     def _demand_tables(self) -> None:
@@ -192,6 +200,30 @@ class Capture:
                 with told_apart(origin.alias):
                     catalog = origin.source.catalog(origin.scope)
                 demand_tables(origin, catalog)
+
+    def _in_older_views(
+        self,
+        mapped: MappedCatalog,
+        done: frozenset[TableId],
+        records: Mapping[str, Mapping[str, Any]],
+    ) -> frozenset[TableId]:
+        """Return the tables whose rows can stay as they were loaded in views that are gone."""
+        unlogged = {o.alias for o in self.origins if not _log_of(o).logs_cascades}
+        there = None
+        if isinstance(self.sink, StructureSink):
+            there = self.sink.inspect([m.target.id for m in mapped.tables])
+        loading = frozenset(m.source.id for m in mapped.tables) - done
+        again = in_one_view(mapped.tables, loading, unlogged, there) - loading
+        loaded = {table for table, record in _followed(records) if record["loaded"]}
+        self.counters.found(
+            warning(
+                "loaded-again",
+                table,
+                "It is loaded again, in one view with tables that foreign keys connect it to.",
+            )
+            for table in sorted(again & loaded, key=str)
+        )
+        return done - again
 
     def _all_loaded(self, records: Mapping[str, Mapping[str, Any]]) -> bool:
         """True where nothing is left to load, nor a table that joined since."""
@@ -269,14 +301,18 @@ class Capture:
                 found[_table_key(table)] = _record(table, schema, part.position, write_mode)
         return found
 
-    def _finish_load(self) -> None:
-        """All rows and keys are there: what was written down for the load goes."""
+    def _finish_load(self, waiting: AbstractSet[str]) -> None:
+        """Record that all rows are there: what was written down for the load goes.
+
+        ``waiting``: the sources whose foreign keys are to be made at the consistent point.
+        """
         records = self.sink.load_state(self.job.name)
         changed: dict[str, Mapping[str, Any] | None] = {
             key: None for key in records if key.startswith(("chunk:", "table:"))
         }
         for table, record in _followed(records):
             changed[_table_key(table)] = {**record, "loaded": True}
+        changed |= {_pending_key(alias): {"foreignKeys": True} for alias in waiting}
         self.sink.save_state(self.job.name, changed)
 
     # Without a load
@@ -309,6 +345,7 @@ class Capture:
             self.job, self.settings.schema_changes, origin, self.sink, self.counters, self.attach
         )
         key = _log_key(origin.alias)
+        records = self.sink.load_state(self.job.name)
         evolution.follower = Follower(
             self.job.name,
             key,
@@ -319,9 +356,28 @@ class Capture:
             self.counters,
             lambda: self._recorded(origin, evolution),
             evolution,
-            position=self.sink.load_state(self.job.name)[key]["position"],
+            Pending(
+                _pending_key(origin.alias),
+                lambda: self._make_foreign_keys(origin, evolution.follower),
+                _pending_key(origin.alias) in records,
+            ),
+            position=records[key]["position"],
         )
         return evolution.follower
+
+    def _make_foreign_keys(self, origin: Origin, follower: Follower) -> bool:
+        """Make the foreign keys that are missing between the tables as the log has them.
+
+        Return False where the run must end, and some may be missing still.
+        """
+        convert = self._convert("upsert")
+        schemas = tuple(table.tracked.schema for table in follower.tables.values())
+        catalog = Catalog(origin.source.dialect, schemas)
+        mapped = convert.map(origin, catalog, None, convert.flavour())
+        if isinstance(self.sink, StructureSink):
+            builder = Builder(self.sink, self.job.structure, self.control, Continuation())
+            self.counters.found(builder.foreign_keys(mapped.target))
+        return self.control.hold()
 
     def _recorded(self, origin: Origin, evolution: Evolution) -> dict[TableId, Followed]:
         """The tables of a source as the records say that the log has them."""
@@ -372,10 +428,8 @@ class Capture:
             for key in other.foreign_keys
             if replace(key.referenced, alias="") == bare
         ]
-        cascades = (
-            any(key.on_delete in ACTING for key in keys),
-            any(key.on_update in ACTING for key in keys),
-        )
+        acts = [acting(key) for key in keys]
+        cascades = any(deletes for deletes, _ in acts), any(updates for _, updates in acts)
         watched = {c for key in keys for c in key.referenced_columns} if any(cascades) else set()
         return follow(
             mapping,
@@ -496,6 +550,14 @@ def _log_key(alias: str) -> str:
 
 def _table_key(table: TableId) -> str:
     return f"followed:{table}"
+
+
+def _pending_key(alias: str) -> str:
+    return f"pending:{alias}" if alias else "pending"
+
+
+def _kept(records: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Mapping[str, Any]]:
+    return {key: record for key, record in records.items() if record is not None}
 
 
 def _bare(table: TableId) -> str:

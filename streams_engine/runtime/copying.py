@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 
 from streams_engine.errors import ConnectionFailed, StreamsError
+from streams_engine.faults import reach
 from streams_engine.model import Finding, Severity, TableId
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.portions import ChunkTask
@@ -74,6 +75,7 @@ class Copier:
             except StreamsError as error:
                 self._fail(table, error)
                 return
+            reach("handover: chunk copied")
             with self._lock:
                 self._left[table] -= finished
                 done = not self._left[table]

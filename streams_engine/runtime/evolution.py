@@ -19,8 +19,10 @@ from streams_engine.runtime.joining import Origin
 from streams_engine.runtime.planning import adapt
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.schema.evolving import create, drop, evolve, pending
+from streams_engine.schema.ddl import ddl_of
 from streams_engine.schema.mapping import TableMapping
 from streams_engine.schema.recording import to_document
+from streams_engine.schema.structure import Structure
 from streams_engine.stats import Counters
 
 if TYPE_CHECKING:
@@ -108,9 +110,11 @@ class Evolution:
             evolution = evolve(old, new, change.renamed, self.job.structure)
             losses = evolution.losses
             statements, alone = evolution.statements, evolution.alone
+            if self.follower.pending.waiting:
+                statements = without_new_keys(old, new, statements)
             self.counters.found(evolution.findings)
         elif new is not None:
-            statements, losses, alone = create(new, self.job.structure), (), 0
+            statements, losses, alone = create(new, self._structure), (), 0
         else:
             assert old is not None
             losses = (f"The table {old.target.id} is dropped with its rows.",)
@@ -159,8 +163,17 @@ class Evolution:
         there = sink.inspect([old.target.id, new.target.id])
         found = there.table(new.target.id) or there.table(old.target.id)
         if found is None:
-            return create(new, self.job.structure)
-        return pending(old, new, found, change.renamed, self.job.structure)
+            return create(new, self._structure)
+        statements = pending(old, new, found, change.renamed, self.job.structure)
+        if self.follower.pending.waiting:
+            statements = without_new_keys(old, new, statements)
+        return statements
+
+    @property
+    def _structure(self) -> Structure:
+        """What a new table gets: its foreign keys wait for the consistent point like others'."""
+        wanted = self.job.structure
+        return replace(wanted, foreign_keys=False) if self.follower.pending.waiting else wanted
 
     @property
     def _transactional(self) -> bool:
@@ -255,6 +268,17 @@ class Evolution:
             "or make the change on the target by hand and choose schemaChanges ignore.",
             table=str(change.table),
         )
+
+
+def without_new_keys(
+    old: TableMapping, new: TableMapping, statements: Sequence[Statement]
+) -> tuple[Statement, ...]:
+    """Leave out the statements that make a foreign key which the old table does not have."""
+    before = {key.name for key in old.target.foreign_keys}
+    added = [key for key in new.target.foreign_keys if key.name not in before]
+    ddl = ddl_of(new.target.dialect)
+    made = {s.object for s in ddl.foreign_keys(replace(new.target, foreign_keys=tuple(added)))}
+    return tuple(statement for statement in statements if statement.object not in made)
 
 
 def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:

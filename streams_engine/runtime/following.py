@@ -36,7 +36,7 @@ from streams_engine.runtime.row_order import in_log_order
 from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
 
-__all__ = ["Follower", "Restart"]
+__all__ = ["Follower", "Pending", "Restart"]
 
 POLL_SECONDS = 0.5
 """How long a poll waits: a pause or a stop of an idle stream is seen as late as that."""
@@ -63,6 +63,17 @@ class Restart(Exception):
 Evolve = Callable[[SchemaChange, ChangeWriter, bool], Followed | None]
 """(change, writer, something is applied and not committed) -> how the table goes on; raises
 `Restart` where the transaction has to be read again."""
+
+
+@dataclass
+class Pending:
+    """What is to be made on the target at the consistent point, and is recorded until then."""
+
+    key: str
+    """Of the record that says that it is to be made."""
+    make: Callable[[], bool]
+    """Make what is missing of it. False where the run must end before all is there."""
+    waiting: bool = False
 
 
 def first_refused(spans: Spans, writer: ChangeWriter) -> int:
@@ -96,6 +107,7 @@ class Follower:
     recorded: Callable[[], dict[TableId, Followed]]
     """The tables as the records have them at the durable position."""
     evolve: Evolve
+    pending: Pending
     tables: dict[TableId, Followed] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
     _moved: threading.Condition = field(default_factory=threading.Condition)
@@ -150,6 +162,7 @@ class Follower:
                 reach("log: opened")
                 self.counters.phase = "following"
                 self._idle_since = time.monotonic()
+                self._make_pending(writer)
                 while self._applied or self.control.hold():
                     changes = reader.poll(POLL_SECONDS, self.control.rows_left())
                     if changes is None and self._due():
@@ -264,7 +277,8 @@ class Follower:
 
     def _due(self) -> bool:
         """True where a position without changes has to be written down."""
-        return bool(self._awaited) or time.monotonic() - self._idle_since > IDLE_COMMIT_SECONDS
+        awaited = bool(self._awaited) or self.pending.waiting
+        return awaited or time.monotonic() - self._idle_since > IDLE_COMMIT_SECONDS
 
     def _commit(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
         assert changes.position is not None
@@ -283,6 +297,29 @@ class Follower:
         self._stand(changes.position)
         reader.acknowledge(changes.position)
         reach("acknowledge: after")
+        self._make_pending(writer)
+
+    @property
+    def consistent(self) -> bool:
+        """True once each table has come to at least the newest view of all."""
+        views = [t.tracked.since for t in self.tables.values() if t.tracked.since is not None]
+        return all(self.source.reached(self.position, view) for view in views)
+
+    def _make_pending(self, writer: ChangeWriter) -> None:
+        """Make what waits for the consistent point, once that is reached."""
+        if not self.pending.waiting or not self.consistent:
+            return
+        reach("pending: begun")
+        if not self.pending.make():
+            return
+        reach("pending: executed")
+        writer.execute(())  # the target's tables are others than the writer knows
+        document = writer.document or {"position": dict(self.position)}
+        writer.commit(document, {self.pending.key: None})
+        reach("pending: recorded")
+        with self._moved:
+            self.pending.waiting = False
+            self._moved.notify_all()
 
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
         followed = self.evolve(change, writer, self._applied)
@@ -367,7 +404,7 @@ class Follower:
         with self._moved:
             self._awaited += 1
             try:
-                while not self.source.reached(self.position, wanted):
+                while self.pending.waiting or not self.source.reached(self.position, wanted):
                     left = 1.0 if deadline is None else deadline - time.monotonic()
                     if left <= 0 or self.control.state.final:
                         return False

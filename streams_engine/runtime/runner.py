@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -404,8 +405,15 @@ class Convert:
             tuples=mapping.tuples,
         )
 
-    def finish(self, prepared: Preparation, copier: Copier | None, going_on: Continuation) -> None:
-        """What is better made after the rows, for the tables that arrived."""
+    def finish(
+        self,
+        prepared: Preparation,
+        copier: Copier | None,
+        going_on: Continuation,
+        waiting: AbstractSet[TableId] = frozenset(),
+    ) -> None:
+        """Make what is better made after the rows, for the tables that arrived; but not the
+        foreign keys of target tables that are ``waiting`` for a consistent point."""
         self.counters.phase = "indexing"
         failed = set(copier.failed) if copier else set()
         whole = [m for m in prepared.tables if m.source.id not in failed]
@@ -416,7 +424,7 @@ class Convert:
             builder = Builder(self.sink, self.job.structure, self.control, going_on)
             with self._pool(self.job.parallelism) as executor:
                 # The rows are there: what of the structure cannot be made does not end the run.
-                self.counters.found(builder.build(prepared.catalog, lost, executor))
+                self.counters.found(builder.build(prepared.catalog, lost, executor, waiting))
         for mapping in whole:
             self.counters.enter(mapping.source.id, "done")
 

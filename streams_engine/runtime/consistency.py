@@ -1,0 +1,86 @@
+"""Which tables stand at one view, and what has to wait until all of them have come to the newest.
+
+A table that was loaded at a view skips the log up to it. Two tables of one view are therefore
+consistent with each other at every position; tables of different views are so from the newer view
+on. The first position at or after the views of all tables is the consistent point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from streams_engine.model import Catalog, ForeignKey, Position, TableId
+from streams_engine.schema.mapping import TableMapping
+
+__all__ = ["acting", "crossing", "in_one_view"]
+
+Edge = tuple[TableId, TableId]
+
+ACTIONS = {"CASCADE", "SET NULL", "SET DEFAULT"}
+
+
+def acting(key: ForeignKey) -> tuple[bool, bool]:
+    """Return whether the foreign key changes rows when the referenced row goes, or moves."""
+    return key.on_delete in ACTIONS, key.on_update in ACTIONS
+
+
+def crossing(
+    tables: Sequence[TableMapping], views: Mapping[TableId, Position]
+) -> frozenset[TableId]:
+    """Return the target tables that refer to a table of another view.
+
+    ``views``: by source table.
+    """
+    by_target = {m.target.id: views.get(m.source.id) for m in tables}
+    return frozenset(
+        m.target.id
+        for m in tables
+        for key in m.target.foreign_keys
+        if by_target[m.target.id] != by_target.get(key.referenced, by_target[m.target.id])
+    )
+
+
+def _connected(edges: Iterable[Edge], tables: AbstractSet[TableId]) -> frozenset[TableId]:
+    """Return the tables, and all that edges in either direction lead to from them."""
+    near: dict[TableId, set[TableId]] = {}
+    for one, other in edges:
+        near.setdefault(one, set()).add(other)
+        near.setdefault(other, set()).add(one)
+    found, left = set(tables), list(tables)
+    while left:
+        new = near.get(left.pop(), set()) - found
+        found |= new
+        left += new
+    return frozenset(found)
+
+
+def in_one_view(
+    tables: Sequence[TableMapping],
+    loading: AbstractSet[TableId],
+    unlogged: AbstractSet[str],
+    there: Catalog | None,
+) -> frozenset[TableId]:
+    """Return the source tables that have to be loaded in one view with those that are loading.
+
+    These are the tables that foreign keys connect where the log does not carry what the keys do
+    (the sources whose aliases are ``unlogged``): a row that a key removed between two views would
+    stay. And those that foreign keys on the target connect: ``there`` is what the target has, and
+    a row cannot be loaded before the row that it refers to.
+    """
+    edges: list[Edge] = [
+        (m.source.id, key.referenced)
+        for m in tables
+        if m.source.id.alias in unlogged
+        for key in m.source.foreign_keys
+        if any(acting(key))
+    ]
+    if there is not None:
+        sources = {m.target.id: m.source.id for m in tables}
+        edges += [
+            (sources[table.id], sources[key.referenced])
+            for table in there.tables
+            for key in table.foreign_keys
+            if key.referenced in sources
+        ]
+    return _connected(edges, loading) & {m.source.id for m in tables}
