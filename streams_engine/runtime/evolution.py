@@ -18,8 +18,8 @@ from streams_engine.runtime.following import Restart
 from streams_engine.runtime.joining import Origin
 from streams_engine.runtime.planning import adapt
 from streams_engine.runtime.runner import Convert, Job
-from streams_engine.schema.evolving import create, drop, evolve, pending
 from streams_engine.schema.ddl import ddl_of
+from streams_engine.schema.evolving import create, drop, evolve, pending
 from streams_engine.schema.mapping import TableMapping
 from streams_engine.schema.recording import to_document
 from streams_engine.schema.structure import Structure
