@@ -107,7 +107,7 @@ class Follower:
     recorded: Callable[[], dict[TableId, Followed]]
     """The tables as the records have them at the durable position."""
     evolve: Evolve
-    pending: Pending
+    pending: Pending = field(default_factory=lambda: Pending("pending", lambda: True))
     tables: dict[TableId, Followed] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
     _moved: threading.Condition = field(default_factory=threading.Condition)

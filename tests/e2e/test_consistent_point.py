@@ -159,7 +159,8 @@ def test_a32_killed_in_the_load_and_wherever_foreign_keys_are_made(ends: tuple[E
     source, target = ends
     family(source, "parent")
     fell = []
-    for point in POINTS:
+    logged = source.server.kind != "mariadb"  # else both are loaded again in one view
+    for point in POINTS if logged else POINTS[:1]:
         with child(CHILD, source.url, target.url, "killed", point, "0") as process:
             told = process.told(SECONDS)
         assert "failed" not in told, told
@@ -169,7 +170,6 @@ def test_a32_killed_in_the_load_and_wherever_foreign_keys_are_made(ends: tuple[E
     with following(source, target, "killed"):
         assert unlike(source, target) == []
         assert keys(target) == ["of_p"]
-    logged = source.server.kind != "mariadb"  # else both were loaded again in one view
     assert fell == list(POINTS if logged else POINTS[:1])
 
 
@@ -213,5 +213,22 @@ def test_a32_a_table_that_joins_while_rows_of_the_other_wait(
         assert unlike(source, target) == []
         assert keys(target) == ["of_p"]
         source.run("DELETE FROM parent WHERE id = 9")
+        assert stream.catch_up(SECONDS), stream.error
+        assert unlike(source, target) == []
+
+
+def test_structure_that_changed_before_a_table_was_loaded(ends: tuple[End, End], what: str) -> None:
+    """Its rows and its structure know what the log then tells: nothing is done twice."""
+    source, target = ends
+    family(source, "parent")
+    first = Stream(source.url, target.url, mode="cdc", name="emptied", parallelism=1)
+    interrupt("handover: chunk copied", 1, first)
+    source.run("INSERT INTO child VALUES (7001, 1, 'a')", "DELETE FROM child WHERE id = 1")
+    source.run("TRUNCATE TABLE child", "INSERT INTO child VALUES (1, 1, 'b')")
+    source.run("INSERT INTO parent VALUES (7001, 'b')")
+    with following(source, target, "emptied") as stream:
+        assert unlike(source, target) == []
+        assert keys(target) == ["of_p"]
+        source.run("UPDATE child SET p = 7001 WHERE id = 1")
         assert stream.catch_up(SECONDS), stream.error
         assert unlike(source, target) == []

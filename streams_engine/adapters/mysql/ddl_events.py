@@ -36,6 +36,12 @@ class Change:
     unknown: TableId | None = None
     """Its structure afterwards cannot be told from the statement: that of this table."""
 
+    @property
+    def names(self) -> tuple[TableId, ...]:
+        """Return the names that it has before and after."""
+        after = self.unknown if self.after is None else self.after.id
+        return (self.table,) if after is None else (self.table, after)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -63,8 +63,12 @@ class Statements:
 
     # Statements
 
-    def effect(self, query: Query) -> Effect:
-        """What a statement that stands alone does to the followed tables."""
+    def effect(self, query: Query, known: Callable[[TableId], bool] = lambda _: False) -> Effect:
+        """What a statement that stands alone does to the followed tables.
+
+        ``known``: true of a followed table that was loaded after the statement, which therefore
+        did to it already what it does.
+        """
         ansi = bool(query.sql_mode & ANSI_QUOTES)
         words = words_of(query.text, ansi_quotes=ansi)
         self._earlier = dict(self._known), dict(self._unsure)
@@ -82,7 +86,22 @@ class Statements:
             )
         except NotUnderstoodError:
             found = self._mentioned(query, ansi)
-        return self._effect(found, masked(query.text, ansi_quotes=ansi))
+        return self._effect(self._without(found, known), masked(query.text, ansi_quotes=ansi))
+
+    def _without(self, found: Outcome, known: Callable[[TableId], bool]) -> Outcome:
+        """The outcome without what the rows that were loaded, or their structure, know already."""
+
+        def is_known(table: TableId) -> bool:
+            tracked = self._tracked.get(self._id(table))
+            return tracked is not None and known(tracked.schema.id)
+
+        return replace(
+            found,
+            emptied=tuple(table for table in found.emptied if not is_known(table)),
+            changes=tuple(
+                change for change in found.changes if not any(map(is_known, change.names))
+            ),
+        )
 
     def undo(self) -> None:
         """The last statement comes again: what was learned of it is forgotten."""

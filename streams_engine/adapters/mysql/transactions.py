@@ -22,7 +22,7 @@ from streams_engine.adapters.mysql.binlog import BUFFER_BYTES, Dump, refusal
 from streams_engine.adapters.mysql.rowbatches import Followed
 from streams_engine.adapters.mysql.rowvalues import Image
 from streams_engine.adapters.mysql.statements import Statements
-from streams_engine.adapters.mysql.tablemap import length_encoded, parse_table_map
+from streams_engine.adapters.mysql.tablemap import TableMap, length_encoded, parse_table_map
 from streams_engine.bounds import RAW, violation, well_formed
 from streams_engine.changes import ChangeBatch, ChangeSet, SchemaChange, Tracked, Truncate
 from streams_engine.cutting import PAD
@@ -423,15 +423,19 @@ class MysqlChangeReader:
         if content in self._bodies:
             followed = self._bodies[content]
         else:
-            followed = self._bodies[content] = self._map(body)
+            table = parse_table_map(body, mariadb=self._dump.mariadb)
+            tracked = self._statements.find(self._tracked, table.schema, table.name)
+            if tracked is not None and self._skipped(tracked.schema.id):
+                # Below its view the table may have had another structure.
+                self._maps[key] = None
+                return False
+            followed = self._bodies[content] = self._map(table, tracked)
         if followed is not None and self._since and self._skipped(followed.id):
             followed = None
         self._maps[key] = followed
         return False
 
-    def _map(self, body: bytes) -> Followed | None:
-        table = parse_table_map(body, mariadb=self._dump.mariadb)
-        tracked = self._statements.find(self._tracked, table.schema, table.name)
+    def _map(self, table: TableMap, tracked: Tracked | None) -> Followed | None:
         if tracked is None:
             return None
         self._statements.confirm(table)
@@ -534,7 +538,7 @@ class MysqlChangeReader:
     def _statement(self, query: e.Query) -> bool:
         """A statement that stands alone: DDL mostly."""
         try:
-            found = self._statements.effect(query)
+            found = self._statements.effect(query, self._skipped)
         except RAW as error:
             raise InternalError(
                 f"{self._dump.what}: a statement that changes structure could not be judged "

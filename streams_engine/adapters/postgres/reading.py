@@ -32,7 +32,7 @@ from streams_engine.adapters.postgres.replication import Stream
 from streams_engine.adapters.postgres.streaming import Streamed
 from streams_engine.bounds import violation
 from streams_engine.changes import ChangeBatch, ChangeSet, SchemaChange, Tracked, Truncate
-from streams_engine.errors import LogLost
+from streams_engine.errors import LogLost, SchemaChangeRefused
 from streams_engine.model import Position, TableId
 
 __all__ = ["PostgresChangeReader"]
@@ -71,6 +71,8 @@ class PostgresChangeReader:
         self._relations: dict[int, Relation] = {}
         self._plans: dict[int, Plan | None] = {}
         self._gone: set[TableId] = set()
+        # Relations as they were before their tables' views: their rows are known.
+        self._older: set[int] = set()
         self._queued: deque[ChangeSet] = deque()
         # What waits to be looked at, and what of it there is.
         self._pending: list[Messages] = []
@@ -218,11 +220,11 @@ class PostgresChangeReader:
                     continue
                 if self._is_used(messages, i, relation.oid):
                     return i, i, None
-                change = self._describe(relation, i)
+                change = self._describe(relation, i, self._final_at(messages, i))
                 if change is not None:
                     return i, i, change
             elif letter == "M":
-                change = self._told(messages.content(i), i)
+                change = self._told(messages.content(i), i, self._final_at(messages, i))
                 if change is not None:
                     return i, i + 1, change
             elif letter == "c":
@@ -234,13 +236,31 @@ class PostgresChangeReader:
                 )
         return until, until, None
 
+    def _final_at(self, messages: Messages, index: int) -> int:
+        """Where the transaction that a message is of will have committed."""
+        begins = np.flatnonzero(messages.kind[:index] == BEGIN)
+        if not len(begins):
+            return self._final
+        return int(big(messages.buffer, "u8")[messages.body[begins[-1]]])
+
     def _is_used(self, messages: Messages, until: int, oid: int) -> bool:
         rows = np.flatnonzero(DONE[messages.kind[:until]])
         return bool((big(messages.buffer, "u4")[messages.body[rows]] == oid).any())
 
-    def _describe(self, relation: Relation, seq: int) -> SchemaChange | None:
-        """Take a relation as it is from here on; what changed where its table is followed."""
+    def _describe(self, relation: Relation, seq: int, final: int) -> SchemaChange | None:
+        """Take a relation as it is from here on; what changed where its table is followed.
+
+        ``final``: where its transaction commits.
+        """
         table, tracked = self._followed(relation)
+        known = tracked or self._before(relation)
+        if known and self._is_known(known, final) and self._differs(known, relation):
+            # It is older than the table's view, and so are the rows that come with it.
+            self._relations.pop(relation.oid, None)
+            self._plans[relation.oid] = None
+            self._older.add(relation.oid)
+            return None
+        self._older.discard(relation.oid)
         if tracked is None:
             old = self._before(relation)
             if old is not None:
@@ -267,6 +287,22 @@ class PostgresChangeReader:
         )
         return None
 
+    def _is_known(self, tracked: Tracked, final: int) -> bool:
+        """True where the table was loaded after a transaction that commits at ``final``."""
+        return bool(final) and final < self._since(tracked)
+
+    def _differs(self, tracked: Tracked, relation: Relation) -> bool:
+        """True where the relation is not the table as it is followed."""
+        schema = tracked.schema
+        if (schema.id.schema, schema.id.name) != names(relation):
+            return True
+        if schema.oid not in (None, relation.oid):
+            return True
+        try:
+            return changed(schema, relation, self._describer, frozenset()) is not None
+        except SchemaChangeRefused:
+            return True
+
     def _before(self, relation: Relation) -> Tracked | None:
         """What is followed of a relation under another name: it was renamed, here or while
         nobody read."""
@@ -276,9 +312,15 @@ class PostgresChangeReader:
         found = (t for t in self._tracked.values() if t.schema.oid == relation.oid)
         return next(found, None)
 
-    def _told(self, content: bytes, seq: int) -> SchemaChange | None:
-        """What the event trigger says of a table that is followed."""
+    def _told(self, content: bytes, seq: int, final: int) -> SchemaChange | None:
+        """What the event trigger says of a table that is followed, and was loaded before."""
         event = parse_event(content)
+        table = event.table if isinstance(event, Dropped) else None
+        if isinstance(event, Altered):
+            table = self._followed(event.relation)[0]
+        known = None if table is None else self._tracked.get(table)
+        if known is not None and self._is_known(known, final):
+            return None
         if isinstance(event, Dropped) and event.table in self._tracked:
             self._forget(event.table)
             return SchemaChange(self._tracked[event.table].schema, None, seq)
@@ -310,6 +352,8 @@ class PostgresChangeReader:
 
     def _plan(self, oid: int) -> Plan | None:
         """How rows of a relation are decoded; None where nobody follows its table."""
+        if oid in self._older:
+            return None
         if oid not in self._plans:
             relation = self._relations.get(oid)
             if relation is None:
