@@ -33,6 +33,16 @@ POSITIONS = (
 """What a place in a binary log is written as: file and offset, MySQL's GTID sets, MariaDB's."""
 
 
+def bytes_of(value: Any) -> Any:
+    """A number of bytes that may be a text as ``256MB``."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([KMG]?)B?", value.strip(), re.I)
+    if not match:
+        raise ValueError("expected a number of bytes, or a text as 256MB")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+
+
 class FilterDocument(Document):
     """One condition; several are AND-ed."""
 
@@ -124,6 +134,12 @@ class FilesSource(Document):
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
     """By table and column, the Arrow type to read it as instead of what was found, as
     `decimal128(12, 2)`."""
+    max_record_bytes: int = Field(64 << 20, ge=1 << 10)
+    """Bytes, or a text as `64MB`: a row or line that is longer is refused, and not held."""
+    max_columns: int = Field(1600, ge=1)
+    """A file of more columns is refused."""
+
+    _record_bytes = field_validator("max_record_bytes", mode="before")(bytes_of)
 
 
 class S3Source(Document):
@@ -137,6 +153,12 @@ class S3Source(Document):
     """The dialect of CSV files."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
     """By table and column, the Arrow type to read it as instead of what was found."""
+    max_record_bytes: int = Field(64 << 20, ge=1 << 10)
+    """Bytes, or a text as `64MB`: a row or line that is longer is refused, and not held."""
+    max_columns: int = Field(1600, ge=1)
+    """A file of more columns is refused."""
+
+    _record_bytes = field_validator("max_record_bytes", mode="before")(bytes_of)
 
 
 class SourceConnection(Document):
@@ -420,15 +442,7 @@ class Options(Document):
     def _cluster(cls, value: Any) -> Any:
         return Dask.model_validate(value) if isinstance(value, dict) else value
 
-    @field_validator("memory_budget", mode="before")
-    @classmethod
-    def _bytes(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(\d+)\s*([KMG]?)B?", value.strip(), re.I)
-        if not match:
-            raise ValueError("expected a number of bytes, or a text as 256MB")
-        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+    _budget_bytes = field_validator("memory_budget", mode="before")(bytes_of)
 
 
 class StreamDocument(Document):

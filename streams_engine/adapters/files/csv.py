@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from streams_engine.adapters.files.csv_rows import BLOCK, BOM, Dialect, lines_in, row_blocks
-from streams_engine.adapters.files.options import CsvOptions
+from streams_engine.adapters.files.options import CsvOptions, RecordLimits
 from streams_engine.adapters.files.reading import pieces
 from streams_engine.adapters.files.store import Store
 from streams_engine.adapters.files.texts import render
@@ -25,6 +25,7 @@ __all__ = ["encode", "header", "read_texts"]
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 20
+USUAL = RecordLimits()
 MOST_BYTES = 256 << 20
 """More than that is encoded in halves: Arrow's texts hold 2 GB."""
 
@@ -88,7 +89,11 @@ def _lines(fields: Sequence[pa.Array], options: CsvOptions) -> Any:
 
 
 def read_texts(
-    store: Store, path: str, codec: str | None, options: CsvOptions
+    store: Store,
+    path: str,
+    codec: str | None,
+    options: CsvOptions,
+    limits: RecordLimits = USUAL,
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
     """The rows as text columns, block by block, each with the number of its first line.
 
@@ -99,11 +104,11 @@ def read_texts(
     source = pieces(store, path, codec, BLOCK)
     try:
         first = _skip_bom(source)
-        dialect = _dialect(first, path, options)
+        dialect = _dialect(first, path, options, limits)
         names: list[str] | None = None
-        for data, line in row_blocks(_again(first, source), dialect, where):
+        for data, line in row_blocks(_again(first, source), dialect, where, limits):
             if names is None:
-                names, used = _names(data, line, dialect, options, where)
+                names, used = _names(data, line, dialect, options, where, limits)
                 if names is None:
                     continue
                 line += lines_in(data[:used])
@@ -135,25 +140,25 @@ def _again(first: bytes, source: Any) -> Any:
         wanted = yield piece
 
 
-def _dialect(sample: bytes, path: str, options: CsvOptions) -> Dialect:
+def _dialect(sample: bytes, path: str, options: CsvOptions, limits: RecordLimits) -> Dialect:
     """As asked for; else the delimiter that cuts the first rows into equally many fields."""
     if options.delimiter:
         return Dialect(options.delimiter, options.quote)
     best, most = Dialect("\t" if ".tsv" in path.lower() else ",", options.quote), 1
     for delimiter in DELIMITERS:
         dialect = Dialect(delimiter, options.quote)
-        counts = _counts(sample, dialect)
+        counts = _counts(sample, dialect, limits)
         if counts and len(set(counts)) == 1 and counts[0] > most:
             best, most = dialect, counts[0]
     return best
 
 
-def _counts(sample: bytes, dialect: Dialect) -> list[int]:
+def _counts(sample: bytes, dialect: Dialect, limits: RecordLimits) -> list[int]:
     counts: list[int] = []
     try:
         for begin, end, _ in dialect.rows(sample, final=len(sample) < BLOCK):
             if end > begin:
-                counts.append(len(dialect.fields(sample[begin:end])))
+                counts.append(len(dialect.fields(sample[begin:end], limits.columns + 1)))
             if len(counts) == SAMPLE_ROWS:
                 break
     except ValueError:
@@ -162,13 +167,20 @@ def _counts(sample: bytes, dialect: Dialect) -> list[int]:
 
 
 def _names(
-    data: bytes, line: int, dialect: Dialect, options: CsvOptions, where: str
+    data: bytes,
+    line: int,
+    dialect: Dialect,
+    options: CsvOptions,
+    where: str,
+    limits: RecordLimits,
 ) -> tuple[list[str] | None, int]:
     """The columns' names by the first row that is not blank, and the bytes of its header."""
     for begin, end, after in dialect.rows(data, final=True):
         if end == begin and options.header:
             continue
-        fields = dialect.fields(data[begin:end])
+        fields = dialect.fields(data[begin:end], limits.columns + 1)
+        if len(fields) > limits.columns:
+            raise limits.too_wide(where, f", line {line + lines_in(data[:begin])}")
         if not options.header:
             return [f"c{i + 1}" for i in range(len(fields))], 0
         try:

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from streams_engine.adapters.files.options import RecordLimits
 from streams_engine.errors import MalformedFile
 
 __all__ = ["Dialect", "lines_in", "row_blocks"]
@@ -43,11 +44,11 @@ class Dialect:
         field = b"(?:" + re.sub(rb"\((?!\?)", b"(?:", self.field.pattern) + b")"
         return re.compile(field + b"(?:" + re.escape(self.delimiter).encode() + field + b")*+")
 
-    def fields(self, row: bytes) -> list[bytes | None]:
-        """The fields of a row; None is a field that is empty and not quoted."""
+    def fields(self, row: bytes, most: int | None = None) -> list[bytes | None]:
+        """The fields of a row, no more than ``most``; None is one that is empty and not quoted."""
         found: list[bytes | None] = []
         place = 0
-        while True:
+        while most is None or len(found) < most:
             match = self.field.match(row, place)
             if match is None:
                 return found
@@ -58,6 +59,7 @@ class Dialect:
             if row[place : place + 1] != self.delimiter.encode():
                 return found
             place += 1
+        return found
 
     def rows(self, data: bytes, *, final: bool) -> Iterator[tuple[int, int, int]]:
         """(start, end, begin of the next) of each row that is whole.
@@ -112,11 +114,11 @@ def lines_in(data: bytes) -> int:
 
 
 def row_blocks(
-    source: Generator[bytes, int | None, None], dialect: Dialect, where: str
+    source: Generator[bytes, int | None, None], dialect: Dialect, where: str, limits: RecordLimits
 ) -> Iterator[tuple[bytes, int]]:
     """Blocks of whole rows, each with the number of its first line.
 
-    Raises `MalformedFile` naming file and line.
+    Raises `MalformedFile` naming file and line, also for a row beyond the limits.
     """
     rest, line = b"", 1
     piece = next(source, None)
@@ -130,8 +132,10 @@ def row_blocks(
             yield data[:cut], line
             line += lines_in(data[:cut])
         rest = data[cut:]
+        if len(rest) > limits.record_bytes:
+            raise limits.too_long(where, f"line {line}", line=line)
         try:
-            piece = source.send(max(BLOCK, len(rest)))
+            piece = source.send(min(max(BLOCK, len(rest)), limits.record_bytes))
         except StopIteration:
             piece = None
     if rest:

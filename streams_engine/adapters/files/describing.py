@@ -11,12 +11,15 @@ from streams_engine.adapters.files import csv, jsonl, manifest, parquet
 from streams_engine.adapters.files.detect import Detection
 from streams_engine.adapters.files.discovery import DataFile, Found
 from streams_engine.adapters.files.native import arrow_of, files_type
-from streams_engine.adapters.files.options import CsvOptions
+from streams_engine.adapters.files.options import CsvOptions, RecordLimits
 from streams_engine.adapters.files.store import Store
 from streams_engine.errors import ConfigError, MalformedFile
 from streams_engine.model import Column, Dialect, Index, IndexPart, TableId, TableSchema
 
 __all__ = ["Table", "declared", "describe"]
+
+
+USUAL = RecordLimits()
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Table:
     """The rows of each row group of each Parquet file."""
     parts: frozenset[str] = frozenset()
     """Files that this library wrote, whose columns stand in the schema's order."""
+    limits: RecordLimits = USUAL
 
 
 @dataclass
@@ -39,7 +43,13 @@ class _Facts:
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def describe(store: Store, found: Found, options: CsvOptions, types: Collection[str] = ()) -> Table:
+def describe(
+    store: Store,
+    found: Found,
+    options: CsvOptions,
+    types: Collection[str] = (),
+    limits: RecordLimits = USUAL,
+) -> Table:
     """Describe a table. Raises `MalformedFile` naming the file that has no place in it.
 
     ``types``: the columns whose types are given by the user, which need no scan.
@@ -51,14 +61,14 @@ def describe(store: Store, found: Found, options: CsvOptions, types: Collection[
         options = CsvOptions(**document["csv"]) if document.get("csv") else options
         parts = frozenset(f"{found.path}/{part['path']}" for part in document["parts"])
         if found.file_format == "parquet":
-            facts = _parquet(store, found.files, options, ())
+            facts = _parquet(store, found.files, options, (), limits)
         declared = manifest.columns_of(document, store.show(found.path))
         further = [c for c in facts.columns if c.name not in {d.name for d in declared}]
         facts.columns = (*declared, *further)
         if facts.rows is None and all(file.info.path in parts for file in found.files):
             facts.rows = int(document["rows"])
     else:
-        facts = SCANS[found.file_format](store, found.files, options, types)
+        facts = SCANS[found.file_format](store, found.files, options, types, limits)
     schema = TableSchema(
         TableId("", found.name),
         Dialect.FILES,
@@ -68,7 +78,7 @@ def describe(store: Store, found: Found, options: CsvOptions, types: Collection[
         bytes=sum(file.info.size for file in found.files),
         source_notes=_notes(document, store.show(found.path)),
     )
-    return Table(schema, found.files, options, facts.groups, parts)
+    return Table(schema, found.files, options, facts.groups, parts, limits)
 
 
 def declared(table: Table, types: Mapping[str, str]) -> Table:
@@ -107,12 +117,16 @@ def _column(name: str, arrow: pa.DataType, kind: str | None = None) -> Column:
 
 
 def _csv(
-    store: Store, files: Sequence[DataFile], options: CsvOptions, types: Collection[str]
+    store: Store,
+    files: Sequence[DataFile],
+    options: CsvOptions,
+    types: Collection[str],
+    limits: RecordLimits,
 ) -> _Facts:
     found: dict[str, Detection] = {}
     rows: int | None = 0
     for file in files:
-        for batch, _ in csv.read_texts(store, file.info.path, file.codec, options):
+        for batch, _ in csv.read_texts(store, file.info.path, file.codec, options, limits):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             for name in columns:
                 found.setdefault(name, Detection())
@@ -127,15 +141,23 @@ def _csv(
     return _Facts(tuple(_column(name, d.arrow) for name, d in found.items()), rows)
 
 
-def _jsonl(store: Store, files: Sequence[DataFile], _: CsvOptions, __: Collection[str]) -> _Facts:
+def _jsonl(
+    store: Store,
+    files: Sequence[DataFile],
+    _: CsvOptions,
+    __: Collection[str],
+    limits: RecordLimits,
+) -> _Facts:
     """Any line can have a column of its own: all are looked at."""
     found: dict[str, jsonl.JsonDetection] = {}
     rows = 0
     for file in files:
         where = store.show(file.info.path)
-        for records, line in jsonl.read_records(store, file.info.path, file.codec):
+        for records, line in jsonl.read_records(store, file.info.path, file.codec, limits):
             rows += len(records)
             names = dict.fromkeys(name for record in records for name in record)
+            if len(found.keys() | names.keys()) > limits.columns:
+                raise limits.too_wide(where, f", from line {line}")
             for name in names:
                 jsonl.texts_of(records, name, where, line)
                 values = [record.get(name) for record in records]
@@ -143,13 +165,19 @@ def _jsonl(store: Store, files: Sequence[DataFile], _: CsvOptions, __: Collectio
     return _Facts(tuple(_column(name, d.arrow, d.name) for name, d in found.items()), rows)
 
 
-def _parquet(store: Store, files: Sequence[DataFile], _: CsvOptions, __: Collection[str]) -> _Facts:
+def _parquet(
+    store: Store,
+    files: Sequence[DataFile],
+    _: CsvOptions,
+    __: Collection[str],
+    limits: RecordLimits,
+) -> _Facts:
     facts = _Facts(rows=0)
     united: dict[str, tuple[Column, str]] = {}
     seen: list[set[str]] = []
     for file in files:
         where = store.show(file.info.path)
-        footer = parquet.footer(store, file.info.path)
+        footer = parquet.footer(store, file.info.path, limits)
         facts.groups[file.info.path] = footer.groups
         facts.rows = (facts.rows or 0) + sum(footer.groups)
         seen.append({column.name for column in footer.columns})
@@ -200,7 +228,9 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(width, pa.decimal128(20, 0))
 
 
-SCANS: Mapping[str, Callable[[Store, Sequence[DataFile], CsvOptions, Collection[str]], _Facts]] = {
+Scan = Callable[[Store, Sequence[DataFile], CsvOptions, Collection[str], RecordLimits], _Facts]
+
+SCANS: Mapping[str, Scan] = {
     "csv": _csv,
     "jsonl": _jsonl,
     "parquet": _parquet,

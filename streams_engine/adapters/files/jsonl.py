@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from streams_engine.adapters.files.detect import NUMBERS, Detection
 from streams_engine.adapters.files.json_text import literals, objects
+from streams_engine.adapters.files.options import RecordLimits
 from streams_engine.adapters.files.reading import pieces
 from streams_engine.adapters.files.store import Store
 from streams_engine.errors import MalformedFile, RowRejected
@@ -22,6 +23,7 @@ __all__ = ["JsonDetection", "Record", "encode", "read_records", "texts_of"]
 BLOCK = 4 << 20
 MOST_ROWS = 16_384
 MOST_BYTES = 128 << 20
+USUAL = RecordLimits()
 
 Record = Mapping[str, Any]
 """A line's object; numbers are of class `Number` and keep their text."""
@@ -61,40 +63,53 @@ class Number(str):
     """A number as its file spells it."""
 
 
-def read_records(store: Store, path: str, codec: str | None) -> Iterator[tuple[list[Record], int]]:
+def read_records(
+    store: Store, path: str, codec: str | None, limits: RecordLimits = USUAL
+) -> Iterator[tuple[list[Record], int]]:
     """The objects of a file in blocks, each with the number of its first line.
 
-    Blank lines are nothing. Raises `MalformedFile` naming file and line.
+    Blank lines are nothing. Raises `MalformedFile` naming file and line, also for a line beyond
+    the limits.
     """
     where = store.show(path)
     held: list[Record] = []
     begin = 1
-    for number, line in enumerate(_lines(store, path, codec), 1):
+    size = 0
+    for number, line in enumerate(_lines(store, path, codec, limits), 1):
         if not line.strip():
             continue
         if not held:
             begin = number
         held.append(_record(line, number, where))
-        if len(held) == MOST_ROWS:
+        if len(held[-1]) > limits.columns:
+            raise limits.too_wide(where, f", line {number}")
+        size += len(line)
+        if len(held) == MOST_ROWS or size >= BLOCK:
             yield held, begin
-            held = []
+            held, size = [], 0
     if held:
         yield held, begin
 
 
-def _lines(store: Store, path: str, codec: str | None) -> Iterator[bytes]:
+def _lines(store: Store, path: str, codec: str | None, limits: RecordLimits) -> Iterator[bytes]:
     rest: list[bytes] = []
     first = True
+    number = 1
+    size = 0
     source = pieces(store, path, codec, BLOCK)
     for piece in source:
         if first:
             piece, first = piece.removeprefix(b"\xef\xbb\xbf"), False
         begin, *whole = piece.split(b"\n")
         rest.append(begin)
+        size += len(begin)
+        if size > limits.record_bytes:
+            raise limits.too_long(store.show(path), f"line {number}", line=number)
         if whole:
             yield b"".join(rest)
             yield from whole[:-1]
-            rest = [whole[-1]]
+            number += len(whole)
+            rest, size = [whole[-1]], len(whole[-1])
     if last := b"".join(rest):
         yield last
 

@@ -18,7 +18,7 @@ from streams_engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from streams_engine.adapters.files.canonical import FilesCanonical
-    from streams_engine.adapters.files.options import CsvOptions
+    from streams_engine.adapters.files.options import CsvOptions, RecordLimits
     from streams_engine.adapters.files.sink import FilesSink
     from streams_engine.adapters.files.source import FilesSource
     from streams_engine.adapters.files.store import Store
@@ -42,6 +42,7 @@ def open_source(
         paths=paths,
         csv=_csv(chosen.csv if chosen else CsvFormat()),
         columns=chosen.columns if chosen else {},
+        limits=_limits(chosen),
     )
 
 
@@ -59,6 +60,12 @@ def open_source_canonical(
         paths=paths,
         csv=_csv(chosen.csv if chosen else CsvFormat()),
     )
+
+
+def _limits(chosen: FilesSourceDocument | S3SourceDocument | None) -> RecordLimits:
+    from streams_engine.adapters.files.options import RecordLimits
+
+    return RecordLimits(chosen.max_record_bytes, chosen.max_columns) if chosen else RecordLimits()
 
 
 def _chosen(

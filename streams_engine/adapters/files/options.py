@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from streams_engine.errors import ConfigError
+from streams_engine.errors import ConfigError, MalformedFile
 
-__all__ = ["CODECS", "FORMATS", "CsvOptions", "format_of", "stem_of"]
+__all__ = ["CODECS", "FORMATS", "CsvOptions", "RecordLimits", "format_of", "stem_of"]
 
 FORMATS = {
     ".csv": "csv",
@@ -45,6 +46,36 @@ class CsvOptions:
                 )
         if self.delimiter == self.quote:
             raise ConfigError("CSV: the delimiter and the quote are one character.")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLimits:
+    """How large a record of a file may be: what a few compressed megabytes unfold to is no claim
+    on memory."""
+
+    record_bytes: int = 64 << 20
+    """Bytes of one CSV row, one JSONL line, or of the mean row of a Parquet row group."""
+    columns: int = 1600
+    """As many as a table of PostgreSQL has at most
+    (https://www.postgresql.org/docs/current/limits.html)."""
+
+    def too_long(self, where: str, place: str, **details: Any) -> MalformedFile:
+        """Return the error for a record that is larger; ``place`` says which."""
+        return MalformedFile(
+            f"{where}, {place}: a record is longer than {self.record_bytes:,} bytes.",
+            remedy="Check delimiter, quote and line ends; where it is meant, raise maxRecordBytes "
+            "of the source.",
+            file=where,
+            **details,
+        )
+
+    def too_wide(self, where: str, place: str = "") -> MalformedFile:
+        """Return the error for a file of more columns."""
+        return MalformedFile(
+            f"{where}{place}: it has more than {self.columns:,} columns.",
+            remedy="Check the delimiter; where it is meant, raise maxColumns of the source.",
+            file=where,
+        )
 
 
 def format_of(path: str) -> tuple[str, str | None] | None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from streams_engine.adapters.files import json_text
 from streams_engine.adapters.files.manifest import FIELD_TYPE
 from streams_engine.adapters.files.native import files_type, from_document, to_document
+from streams_engine.adapters.files.options import RecordLimits
 from streams_engine.adapters.files.store import Store
 from streams_engine.errors import MalformedFile, RowRejected
 from streams_engine.model import Column
@@ -21,6 +22,9 @@ from streams_engine.model import Column
 __all__ = ["Footer", "footer", "normal_array", "normal_type", "read_groups", "written_schema"]
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 64 << 20
+"""What a batch may unfold to by the row group's own word, before it has fewer rows."""
+USUAL = RecordLimits()
 Normal = Callable[[pa.Array], pa.Array]
 
 
@@ -42,9 +46,11 @@ def written_schema(columns: Sequence[Column]) -> pa.Schema:
 class Footer:
     """What a file's footer says: its columns as they will leave, and its row groups."""
 
-    def __init__(self, file: pq.ParquetFile, where: str) -> None:
+    def __init__(self, file: pq.ParquetFile, where: str, limits: RecordLimits = USUAL) -> None:
         schema = file.schema_arrow
         names = schema.names
+        if len(names) > limits.columns:
+            raise limits.too_wide(where)
         if len(set(names)) != len(names):
             raise MalformedFile(f"{where}: two columns of one name.", file=where)
         self.columns = tuple(_column(field, where) for field in schema)
@@ -70,11 +76,11 @@ def _column(field: pa.Field, where: str) -> Column:
     return Column(field.name, native, arrow, nullable=field.nullable)
 
 
-def footer(store: Store, path: str) -> Footer:
+def footer(store: Store, path: str, limits: RecordLimits = USUAL) -> Footer:
     """A file's footer. Raises `MalformedFile`, `NotFound`."""
     where = store.show(path)
     with store.open(path) as source, _opened(source, where) as file:
-        return Footer(file, where)
+        return Footer(file, where, limits)
 
 
 @contextmanager
@@ -88,7 +94,11 @@ def _opened(source: Any, where: str) -> Iterator[pq.ParquetFile]:
 
 
 def read_groups(
-    store: Store, path: str, groups: Sequence[int], names: Sequence[str]
+    store: Store,
+    path: str,
+    groups: Sequence[int],
+    names: Sequence[str],
+    limits: RecordLimits = USUAL,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some row groups, normalised; the columns of these names that the file has.
 
@@ -98,13 +108,22 @@ def read_groups(
     with store.open(path) as source, _opened(source, where) as file:
         there = [name for name in names if name in file.schema_arrow.names]
         for group in groups:
+            rows = _batch_rows(file.metadata.row_group(group), where, group, limits)
             try:
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=there):
+                for batch in file.iter_batches(rows, row_groups=[group], columns=there):
                     yield _normal(batch, there, where, group)
             except (pa.ArrowException, OSError, ValueError):
                 raise MalformedFile(
                     f"{where}, row group {group}: it is damaged.", file=where, row_group=group
                 ) from None
+
+
+def _batch_rows(group: Any, where: str, number: int, limits: RecordLimits) -> int:
+    """How many rows are read at once. Raises `MalformedFile` where the mean row is too large."""
+    each = group.total_byte_size // max(1, group.num_rows)
+    if each > limits.record_bytes:
+        raise limits.too_long(where, f"row group {number}", row_group=number)
+    return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, each))))
 
 
 def _normal(batch: pa.RecordBatch, names: Sequence[str], where: str, group: int) -> pa.RecordBatch:

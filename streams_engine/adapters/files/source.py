@@ -17,7 +17,7 @@ from streams_engine.adapters.files import csv, jsonl, parquet
 from streams_engine.adapters.files.describing import Table, declared, describe
 from streams_engine.adapters.files.discovery import DataFile, Found, discover, select
 from streams_engine.adapters.files.filters import kept
-from streams_engine.adapters.files.options import CsvOptions
+from streams_engine.adapters.files.options import CsvOptions, RecordLimits
 from streams_engine.adapters.files.store import Store
 from streams_engine.adapters.files.texts import parse, render
 from streams_engine.bundles import ahead, bundles
@@ -46,6 +46,7 @@ from streams_engine.sharing import Offer, Ticket
 __all__ = ["FilesSnapshot", "FilesSource", "as_asked"]
 
 KEY = ("file",)
+USUAL = RecordLimits()
 
 
 class FilesSource:
@@ -61,6 +62,7 @@ class FilesSource:
         paths: tuple[str, ...] = (),
         csv: CsvOptions | None = None,
         columns: Mapping[str, Mapping[str, str]] | None = None,
+        limits: RecordLimits = USUAL,
     ) -> None:
         """``columns``: by table, by column, the Arrow type to read instead of the one found."""
         self._store = store
@@ -68,6 +70,7 @@ class FilesSource:
         self._paths = paths
         self._options = csv or CsvOptions()
         self._declared = columns or {}
+        self._limits = limits
         self._described: dict[Any, Table] = {}
         self._lock = threading.Lock()
         self._offer: Offer | None = None
@@ -130,7 +133,7 @@ class FilesSource:
             if key in self._described:
                 return self._described[key]
         types = self._declared.get(found.name, {})
-        table = declared(describe(self._store, found, self._options, types), types)
+        table = declared(describe(self._store, found, self._options, types, self._limits), types)
         with self._lock:
             self._described[key] = table
         return table
@@ -323,7 +326,8 @@ def _read_csv(
     where = store.show(file.info.path)
     declared = [column.name for column in table.schema.columns]
     by_place = file.info.path in table.parts
-    for block, line in csv.read_texts(store, file.info.path, file.codec, table.options):
+    path, codec = file.info.path, file.codec
+    for block, line in csv.read_texts(store, path, codec, table.options, table.limits):
         names = declared if by_place else block.schema.names
         if len(names) != block.num_columns:
             raise MalformedFile(
@@ -335,10 +339,10 @@ def _read_csv(
 
 
 def _read_jsonl(
-    store: Store, _: Table, file: DataFile, __: Sequence[int], columns: Sequence[Column]
+    store: Store, table: Table, file: DataFile, _: Sequence[int], columns: Sequence[Column]
 ) -> Iterator[pa.RecordBatch]:
     where = store.show(file.info.path)
-    for records, line in jsonl.read_records(store, file.info.path, file.codec):
+    for records, line in jsonl.read_records(store, file.info.path, file.codec, table.limits):
         arrays = [
             _parsed(jsonl.texts_of(records, c.name, where, line), c, len(records), where, line,
                     "jsonl")
@@ -364,10 +368,10 @@ def _parsed(
 
 
 def _read_parquet(
-    store: Store, _: Table, file: DataFile, groups: Sequence[int], columns: Sequence[Column]
+    store: Store, table: Table, file: DataFile, groups: Sequence[int], columns: Sequence[Column]
 ) -> Iterator[pa.RecordBatch]:
     names = [column.name for column in columns]
-    for block in parquet.read_groups(store, file.info.path, groups, names):
+    for block in parquet.read_groups(store, file.info.path, groups, names, table.limits):
         there = set(block.schema.names)
         arrays = [
             block.column(c.name).cast(c.arrow)
