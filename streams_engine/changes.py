@@ -115,6 +115,9 @@ class SchemaChange:
     """Old to new name of columns that the log says were renamed."""
     statement: str | None = None
     """The statement without its literals, where the log has it."""
+    identity: tuple[str, ...] | None = None
+    """The columns that tell its rows apart from here on, where the log says so; None: the source
+    is asked (`ChangeSource.identities`)."""
 
     @property
     def table(self) -> TableId:

@@ -404,12 +404,14 @@ class Capture:
         origin: Origin,
         mapping: TableMapping,
         schema: TableSchema,
+        identity: tuple[str, ...] | None,
         since: Position | None,
         schemas: Mapping[TableId, TableSchema],
     ) -> Followed:
-        """How a table is followed, from a position on."""
-        bare = replace(schema, id=replace(schema.id, alias=""))
-        identity = _log_of(origin).identities([bare])[bare.id]
+        """How a table is followed, from a position on. ``identity`` None: the source is asked."""
+        if identity is None:
+            bare = replace(schema, id=replace(schema.id, alias=""))
+            identity = _log_of(origin).identities([bare])[bare.id]
         return self._attached(origin, mapping, schema, identity, since, schemas)
 
     def _attached(

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["Evolution"]
 
 Attach = Callable[
-    [Origin, TableMapping, TableSchema, Position | None, Mapping[TableId, TableSchema]], Followed
+    [
+        Origin,
+        TableMapping,
+        TableSchema,
+        "tuple[str, ...] | None",
+        Position | None,
+        Mapping[TableId, TableSchema],
+    ],
+    Followed,
 ]
 
 
@@ -227,7 +235,8 @@ class Evolution:
         self.counters.expect(table, None)
         self.counters.enter(table, "following")
         schemas = {t: f.tracked.schema for t, f in self.follower.tables.items()}
-        return self.attach(self.origin, new, schema, None, {**schemas, table: schema})
+        identity = change.identity
+        return self.attach(self.origin, new, schema, identity, None, {**schemas, table: schema})
 
     def _as_there(
         self, change: SchemaChange, there: TableMapping, old: TableMapping, new: TableMapping

@@ -242,7 +242,11 @@ def _lost_values(difference: Difference, pair: Pair) -> Iterator[str]:
         what = loss(old.type, new.type, postgres_source=postgres)
         lost = f"loses {what}" if what else "does not hold every value"
         yield f"Column {where}: {_shown(old.type)} as {_shown(new.type)} {lost}."
-    if old.nullable and not new.nullable and not (new.default or new.identity or new.generated):
+    proven = difference.new.primary_key is not None and new.name in (
+        difference.new.primary_key.columns  # the source's rows have a value each, or it had failed
+    )
+    filled = new.default or new.identity or new.generated
+    if old.nullable and not new.nullable and not (filled or proven):
         yield f"Column {where} becomes NOT NULL and has no default: rows with NULL cannot stay."
 
 

@@ -9,7 +9,7 @@ from streams_engine.adapters.mysql.sqlwords import NotUnderstoodError, Word, Wor
 from streams_engine.model import Column, Dialect, Expression, Identity
 from streams_engine.schema.mysql import arrow_type
 
-__all__ = ["column_of"]
+__all__ = ["column_of", "default_of"]
 
 SYNONYMS: Mapping[str, str] = {
     "INTEGER": "int", "INT1": "tinyint", "INT2": "smallint", "INT3": "mediumint",
@@ -167,9 +167,9 @@ class _Attributes:
         if words.accept("NOT", "NULL"):
             self.nullable = False
         elif words.accept("DEFAULT"):
-            self.default = _default(words)
+            self.default = default_of(words)
         elif words.accept("ON", "UPDATE"):
-            self.on_update = _default(words)
+            self.on_update = default_of(words)
         elif words.accept("PRIMARY", "KEY") or words.accept("PRIMARY"):
             self.extra.add("primary")
         elif words.accept("UNIQUE"):
@@ -202,7 +202,8 @@ class _Attributes:
         self.stored = words.any("VIRTUAL", "STORED", "PERSISTENT") in ("STORED", "PERSISTENT")
 
 
-def _default(words: Words) -> Expression | None:
+def default_of(words: Words) -> Expression | None:
+    """Return the expression behind DEFAULT or ON UPDATE; None for NULL."""
     if words.peek() == "(":
         inner = " ".join(word.raw for word in words.brackets())
         return Expression(f"({inner})", Dialect.MYSQL)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from streams_engine.adapters.mysql.column_words import column_of
+from streams_engine.adapters.mysql.column_words import column_of, default_of
 from streams_engine.adapters.mysql.sqlwords import (
     NotUnderstoodError,
     Word,
@@ -413,7 +413,22 @@ class _Altering:
         )
 
     def _alter(self, words: Words) -> None:
-        """ALTER COLUMN: its default and whether it shows; an image is the same."""
+        """ALTER COLUMN: its default, which a partial row image relies on. Whether it shows, and
+        what is said of indexes and checks, no row image depends on."""
+        if words.any("INDEX", "KEY", "CHECK", "CONSTRAINT"):
+            return
+        words.accept("COLUMN")
+        words.accept("IF", "EXISTS")
+        name = words.name()
+        if words.accept("DROP", "DEFAULT"):
+            default = None
+        elif words.accept("SET", "DEFAULT"):
+            default = default_of(words)
+        else:
+            return
+        at = self._find(name)
+        if at >= 0:
+            self._columns[at] = replace(self._columns[at], default=default)
 
     def _convert(self, words: Words) -> None:
         """CONVERT TO CHARACTER SET: every text of the table."""

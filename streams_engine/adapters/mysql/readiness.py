@@ -33,7 +33,8 @@ SETTINGS: Sequence[Test] = (
      "The log holds statements, not rows: binlog_format is not ROW.",
      "SET GLOBAL binlog_format = 'ROW'; then reconnect the sessions that write."),
     ("binlog_row_image", lambda v: v == "FULL", Severity.WARNING, "binlog-row-image",
-     "Row images are not whole: an inserted row lacks the columns that took their defaults.",
+     "Row images are not whole: an inserted row lacks the columns that took constant defaults. "
+     "Numbers and texts are known all the same; any other default ends the stream.",
      "SET GLOBAL binlog_row_image = 'FULL'; then reconnect the sessions that write."),
     ("binlog_row_value_options", lambda v: "PARTIAL_JSON" not in v, Severity.ERROR, "partial-json",
      "Updates carry only the changed parts of JSON values.",

@@ -15,7 +15,7 @@ from streams_engine.adapters.postgres.connect import PostgresConnect, translatin
 from streams_engine.adapters.postgres.pgoutput import lsn_value
 from streams_engine.adapters.postgres.readiness import findings_for
 from streams_engine.adapters.postgres.reading import PostgresChangeReader
-from streams_engine.adapters.postgres.relations import Describer
+from streams_engine.adapters.postgres.relations import Describer, is_key
 from streams_engine.adapters.postgres.replication import Stream
 from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.slots import (
@@ -301,7 +301,7 @@ def _names(tables: Sequence[TableId]) -> tuple[list[str], list[str]]:
 
 
 def _identity(table: TableSchema, kind: str, index: tuple[str, ...]) -> tuple[str, ...]:
-    if kind == "i" and index:
+    if kind == "i" and is_key(table, index):
         return index
     if table.primary_key is not None:
         return table.primary_key.columns

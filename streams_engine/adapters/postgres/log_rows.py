@@ -98,11 +98,11 @@ def _decoded(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
     letters = np.frombuffer(buffer, np.uint8)
     marker = letters[at]
     width = len(plan.relation.columns)
+    if plan.unkeyed and _lacking(op, marker).any():
+        raise _unkeyed(plan)
     old = None
     if not (marker == NEW).all():
         rows = np.flatnonzero(marker != NEW)
-        if plan.unkeyed and (marker == KEY).any():
-            raise _unkeyed(plan)
         if not np.isin(marker[rows], [OLD, KEY]).all():
             raise violation(WHAT, "a row is neither new, old nor a key")
         old = _Side(rows, walk(buffer, at[rows] + 1, end[rows], width))
@@ -131,6 +131,15 @@ def _decoded(plan: Plan, messages: Messages, index: np.ndarray) -> ChangeBatch:
         _before(plan, buffer, op, new, old, after),
         missing,
     )
+
+
+def _lacking(op: np.ndarray, marker: np.ndarray) -> np.ndarray:
+    """Rows of which the log has no old values beyond the key that the relation names.
+
+    An update without an old tuple kept that key, and may have changed everything else.
+    """
+    lacking: np.ndarray = (marker == KEY) | ((marker == NEW) & (op == Op.UPDATE))
+    return lacking
 
 
 def _unkeyed(plan: Plan) -> SchemaChangeRefused:

@@ -27,7 +27,7 @@ from streams_engine.adapters.postgres.pgoutput import (
     parse_relation,
     parse_truncate,
 )
-from streams_engine.adapters.postgres.relations import Describer, changed
+from streams_engine.adapters.postgres.relations import Describer, changed, identified
 from streams_engine.adapters.postgres.replication import Stream
 from streams_engine.adapters.postgres.streaming import Streamed
 from streams_engine.bounds import violation
@@ -69,6 +69,8 @@ class PostgresChangeReader:
         self._given_at = 0.0
         self._tracked = {one.schema.id: one for one in tracked}
         self._relations: dict[int, Relation] = {}
+        self._identities: dict[int, Relation] = {}
+        """Relations that were compared with what their tables' rows are known by."""
         self._plans: dict[int, Plan | None] = {}
         self._gone: set[TableId] = set()
         # Relations as they were before their tables' views: their rows are known.
@@ -216,7 +218,7 @@ class PostgresChangeReader:
                 relation = parse_relation(messages.content(i))
                 if letter == "r" and relation.oid in self._relations:
                     continue  # of a sub-transaction that was undone
-                if self._relations.get(relation.oid) == relation and relation.oid in self._plans:
+                if self._stays(relation):
                     continue
                 if self._is_used(messages, i, relation.oid):
                     return i, i, None
@@ -242,6 +244,16 @@ class PostgresChangeReader:
         if not len(begins):
             return self._final
         return int(big(messages.buffer, "u8")[messages.body[begins[-1]]])
+
+    def _stays(self, relation: Relation) -> bool:
+        """Whether it comes again and says nothing new.
+
+        With REPLICA IDENTITY FULL it does not say whether the key is still there.
+        """
+        if self._relations.get(relation.oid) != relation or relation.oid not in self._plans:
+            return False
+        plan = self._plans[relation.oid]
+        return plan is None or relation.identity != "f" or len(plan.identity) == len(plan.wanted)
 
     def _is_used(self, messages: Messages, until: int, oid: int) -> bool:
         rows = np.flatnonzero(DONE[messages.kind[:until]])
@@ -281,6 +293,10 @@ class PostgresChangeReader:
             created = self._describer.table(table)
             if created is not None:
                 return SchemaChange(None, created, seq)
+        if tracked is not None:
+            change = self._identified(tracked, relation, seq)
+            if change is not None:
+                return change
         self._relations[relation.oid] = relation
         self._plans[relation.oid] = (
             None if tracked is None else plan_for(relation, tracked, self._describer.json)
@@ -302,6 +318,16 @@ class PostgresChangeReader:
             return changed(schema, relation, self._describer, frozenset()) is not None
         except SchemaChangeRefused:
             return True
+
+    def _identified(self, tracked: Tracked, relation: Relation, seq: int) -> SchemaChange | None:
+        """Where its replica identity is another one, its rows are known by that from here on."""
+        if self._identities.get(relation.oid) == relation and relation.identity != "f":
+            return None
+        self._identities[relation.oid] = relation
+        found = identified(tracked, relation, self._describer)
+        if found is None:
+            return None
+        return SchemaChange(tracked.schema, found[0], seq, identity=found[1])
 
     def _before(self, relation: Relation) -> Tracked | None:
         """What is followed of a relation under another name: it was renamed, here or while

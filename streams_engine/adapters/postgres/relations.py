@@ -16,11 +16,12 @@ from streams_engine.adapters.postgres.catalog import read_catalog
 from streams_engine.adapters.postgres.catalog_types import Types
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.pgoutput import Relation
+from streams_engine.changes import Tracked
 from streams_engine.errors import NotFound, SchemaChangeRefused
 from streams_engine.model import Column, NativeType, TableId, TableSchema
 from streams_engine.schema.postgres import arrow_type
 
-__all__ = ["Describer", "changed"]
+__all__ = ["Describer", "changed", "identified", "is_key"]
 
 TYPE_TEXTS = """
 SELECT t.oid, pg_catalog.format_type(t.oid, m.modifier)
@@ -153,6 +154,43 @@ def changed(
         raise _ambiguous(schema, *pairs[0])
     renamed = {a: b for a, b in pairs if b in (announced or ())}
     return _now(schema, relation, by_name, hidden, describer, renamed), renamed
+
+
+def identified(
+    tracked: Tracked, relation: Relation, describer: Describer
+) -> tuple[TableSchema, tuple[str, ...]] | None:
+    """Return (the table, the columns that tell its rows apart from here on) where a relation
+    does not fit what its rows are known by; None where it fits, or no key is known that does.
+    """
+    schema, identity = tracked.schema, tracked.identity
+    moved = {column.name for column in tracked.extract.columns}
+    keys = tuple(column.name for column in relation.columns if column.key)
+    whole = relation.identity == "f"
+    if moved <= set(identity) if whole else set(identity) <= set(keys):
+        return None
+    names = [column.name for column in relation.columns]
+    natives = dict(zip(names, describer.types(relation), strict=True))
+    hidden = {column.name for column in schema.columns if column.generated is not None}
+    now = _now(schema, relation, natives, hidden, describer, {})
+    if whole:  # the key may be gone, and equal keys may have come
+        everything = tuple(c.name for c in now.columns if c.generated is None)
+        return None if is_key(now, identity) else (now, everything)
+    return (now, keys) if relation.identity in "di" and is_key(now, keys) else None
+
+
+def is_key(table: TableSchema, names: Sequence[str]) -> bool:
+    """Return whether at most one row has these values, at any moment."""
+    solid = {column.name for column in table.columns if not column.nullable}
+    known = [index for index in (table.primary_key, *table.indexes) if index is not None]
+    return any(
+        index.unique
+        and index.where is None
+        and not index.deferrable
+        and all(part.column is not None for part in index.parts)
+        and set(index.columns) == set(names)
+        and (index.primary or set(names) <= solid)
+        for index in known
+    )
 
 
 def _demand_order(schema: TableSchema, stayed: Sequence[str]) -> None:
