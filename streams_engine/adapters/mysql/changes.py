@@ -17,6 +17,7 @@ from streams_engine.adapters.mysql.catalog import describe
 from streams_engine.adapters.mysql.charsets import Charsets
 from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, translating
 from streams_engine.adapters.mysql.gtids import gtid_set
+from streams_engine.adapters.mysql.log_coverage import demand_coverage
 from streams_engine.adapters.mysql.readiness import findings_for
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot
 from streams_engine.adapters.mysql.source import KEPT, WHO_LOCKS, MysqlSource, _position
@@ -102,6 +103,7 @@ class MysqlChangeSource(MysqlSource):
             maria = is_mariadb(connection)
             now = _position(connection)
             by_gtid = _way(connection, after, now, maria)
+            demand_coverage(connection, (one.schema.id.schema for one in tracked))
             fold = _folds(connection)
         gtids = gtid_set(after.get("gtid"), mariadb=maria)
         statements = Statements(self._described, mariadb=maria, fold=fold)

@@ -10,6 +10,7 @@ import pymysql
 
 from streams_engine.adapters.mysql.catalog import TRANSACTIONAL
 from streams_engine.adapters.mysql.connect import is_mariadb, translating
+from streams_engine.adapters.mysql.log_coverage import coverage_findings
 from streams_engine.model import Catalog, Finding, Severity
 
 __all__ = ["findings_for"]
@@ -68,6 +69,7 @@ def findings_for(connection: Any, catalog: Catalog) -> Sequence[Finding]:
         *_settings(settings),
         *_partial_images(settings, mariadb=is_mariadb(connection)),
         *_retention(settings),
+        *coverage_findings(connection, catalog),
         *_rights(connection),
         *_engines(catalog),
         *_cascades(connection, catalog),
