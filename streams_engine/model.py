@@ -328,6 +328,8 @@ class TableSchema:
     """PostgreSQL: what the server knows it by. Under one name another oid is another table."""
     source_notes: tuple[str, ...] = ()
     """What the catalog reader saw and cannot express, each a sentence for `plan()`."""
+    versioned: bool = False
+    """MariaDB: WITH SYSTEM VERSIONING. Its log has rows of the history too."""
 
     def column(self, name: str) -> Column:
         """The column of that name; KeyError where there is none."""

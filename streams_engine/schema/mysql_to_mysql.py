@@ -48,6 +48,10 @@ def map_mysql_to_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatal
     return _Mapper(catalog, options).run()
 
 
+PERIOD = ("ROW START", "ROW END")
+"""What MariaDB writes into the columns of a system-versioned table's period."""
+
+
 @dataclass
 class _Mapper:
     catalog: Catalog
@@ -106,6 +110,7 @@ class _Mapper:
             ),
             checks=tuple(self._check(check) for check in source.checks),
             options=self._options(source),
+            versioned=False,
             query=None,
             source_notes=(),
         )
@@ -133,6 +138,15 @@ class _Mapper:
         target = replace(
             source, type=native, arrow=arrow, collation=collation, charset=source.charset
         )
+        if source.generated is not None and source.generated.sql.upper() in PERIOD:
+            self.findings.warn(
+                "generated-as-plain",
+                f"{table.id}.{source.name}",
+                f"The server fills it ({source.generated.sql}): it becomes a plain column with "
+                "the values of the current rows.",
+            )
+            # MariaDB has no invisible column without a default.
+            target = replace(target, generated=None, stored=True, invisible=False)
         if native.name in TEXTUAL and source.charset is None:
             target = replace(target, charset="utf8mb4")
         rounds = native.name == "json" and not mariadb

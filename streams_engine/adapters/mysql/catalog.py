@@ -6,6 +6,7 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from streams_engine.adapters.mysql import catalog_queries as queries
@@ -172,7 +173,11 @@ class _Reader:
             for c in self.checks[table_id]
             if c[4] == "NO"
         ]
+        versioned = row[6] == "SYSTEM VERSIONED"
+        ended = {c[2] for c in self.columns[table_id] if (c[11] or "").upper() == "ROW END"}
         indexes = self._indexes(table_id)
+        if versioned and ended:
+            indexes = [_of_current_rows(index, ended) for index in indexes]
         return TableSchema(
             id=table_id,
             dialect=Dialect.MYSQL,
@@ -191,6 +196,7 @@ class _Reader:
             engine=row[2],
             options=(f"COLLATE={row[8]}",) if row[8] else (),
             source_notes=tuple(notes),
+            versioned=versioned,
         )
 
     def _json_columns(self, table_id: TableId) -> set[str]:
@@ -281,3 +287,9 @@ class _Reader:
         if is_json and is_json[1].replace("``", "`") in json_columns:
             return None
         return None if enforced == "NO" else Check(name, self._expression(clause))
+
+
+def _of_current_rows(index: Index, ended: set[str]) -> Index:
+    """The server appends ROW END to each unique key: among current rows the rest is unique."""
+    parts = tuple(part for part in index.parts if part.column not in ended)
+    return replace(index, parts=parts) if index.unique and parts else index

@@ -195,7 +195,11 @@ class _Attributes:
             words.next()
 
     def _expression(self, words: Words) -> None:
-        if words.peek() != "(":  # ROW START, ROW END of system versioning
+        if words.accept("ROW"):  # START or END, of system versioning
+            self.generated = Expression(f"ROW {words.next().upper}", Dialect.MYSQL)
+            self.nullable = False
+            return
+        if words.peek() != "(":
             return
         inner = " ".join(word.raw for word in words.brackets())
         self.generated = Expression(inner, Dialect.MYSQL)

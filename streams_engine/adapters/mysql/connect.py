@@ -52,7 +52,7 @@ SESSION: Mapping[str, str] = {
 net_write_timeout's 60 seconds."""
 
 BY_FLAVOUR: Mapping[bool, Mapping[str, str]] = {
-    True: {"max_statement_time": "0"},
+    True: {"max_statement_time": "0", "system_versioning_asof": "DEFAULT"},
     False: {"max_execution_time": "0", "information_schema_stats_expiry": "0"},
 }
 """By ``is MariaDB``."""

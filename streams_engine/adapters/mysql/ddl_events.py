@@ -137,10 +137,18 @@ def _create(words: Words, schema: str, known: Known) -> Outcome:
         return Outcome(changes=(Change(table, before, after, unknown=None if found else table),))
     try:
         items = split(words.brackets())
-        after = _table(table, items, _collation(words.rest()))
+        options = words.rest()
+        versioned = any(map(_versions, (options, *items)))
+        after = replace(_table(table, items, _collation(options)), versioned=versioned)
     except NotUnderstoodError:
         return Outcome(changes=(Change(table, before, None, unknown=table),))
     return Outcome(changes=(Change(table, before, after),))
+
+
+def _versions(words: Sequence[Word]) -> bool:
+    """Whether WITH SYSTEM VERSIONING stands there, of a table or of a column."""
+    upper = [word.upper for word in words if word.kind == "word"]
+    return any(upper[i : i + 3] == ["WITH", "SYSTEM", "VERSIONING"] for i in range(len(upper)))
 
 
 def _collation(options: Sequence[Word]) -> str | None:
@@ -319,6 +327,7 @@ class _Altering:
             if index is not None:
                 self._keys.append(index)
                 return
+            self._version(words, versioned=True)
             if words.peek() in {*_NO_COLUMNS, "PRIMARY", "UNIQUE", "PARTITION", "SYSTEM"}:
                 return
         if self._table is None:
@@ -342,6 +351,8 @@ class _Altering:
             words.accept("IF", "EXISTS")
             self._drop_index(words.name())
             return
+        if not explicit:
+            self._version(words, versioned=False)
         if not explicit and words.peek() in {*_NO_COLUMNS, "PARTITION", "SYSTEM"} and words.peek(1):
             return
         if not explicit and words.peek() in ("FOREIGN", "CHECK", "CONSTRAINT", "PARTITION"):
@@ -351,6 +362,11 @@ class _Altering:
             return
         if (at := self._find(name)) >= 0:
             del self._columns[at]
+
+    def _version(self, words: Words, *, versioned: bool) -> None:
+        """ADD or DROP SYSTEM VERSIONING."""
+        if words.peek() == "SYSTEM" and words.peek(1) == "VERSIONING" and self._table is not None:
+            self._table = replace(self._table, versioned=versioned)
 
     def _drop_index(self, name: str) -> None:
         if self._table is not None:

@@ -59,6 +59,7 @@ def coverage_findings(connection: Any, catalog: Catalog) -> Sequence[Finding]:
         *_replicas(connection, settings),
         *_sessions(connection, settings),
         *_engines(catalog),
+        *_transaction_precise(catalog),
     ]
 
 
@@ -253,4 +254,18 @@ def _engines(catalog: Catalog) -> Iterator[Finding]:
                 f"Its engine {table.engine} keeps its rows in {where}: what is changed there is "
                 "not in this server's log.",
                 "Leave the table out (tables), and follow the place where its rows are.",
+            )
+
+
+def _transaction_precise(catalog: Catalog) -> Iterator[Finding]:
+    for table in catalog.tables:
+        ends = [c for c in table.columns if c.generated and c.generated.sql.upper() == "ROW END"]
+        if any(column.type.name == "bigint" for column in ends):
+            yield Finding(
+                Severity.ERROR,
+                "statements-logged",
+                str(table.id),
+                "Its system versioning is transaction-precise: MariaDB logs the statements that "
+                "change it, and not the rows.",
+                "Make the columns of its period TIMESTAMP(6), or leave the table out (tables).",
             )

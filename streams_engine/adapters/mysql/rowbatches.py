@@ -15,6 +15,7 @@ from streams_engine.adapters.mysql.defaults import constant
 from streams_engine.adapters.mysql.rowimage import Layout, Walker, present, walker
 from streams_engine.adapters.mysql.rowvalues import Image
 from streams_engine.adapters.mysql.tablemap import TableMap
+from streams_engine.adapters.mysql.versioning import CURRENT, current_operations
 from streams_engine.bounds import violation
 from streams_engine.changes import ChangeBatch, Op, Tracked, same_values
 from streams_engine.errors import SchemaChangeRefused
@@ -159,14 +160,16 @@ class _Batch:
         self.seq = seq if self.order is None else seq[self.order]
         self.op = op if self.order is None else op[self.order]
 
-    def build(self) -> ChangeBatch:
+    def build(self) -> ChangeBatch | None:
+        """The batch; None where it has changes of a table's history alone."""
         tracked = self.layout.tracked
         names = [column.name for column in tracked.extract.columns]
-        after, absent = self._side("after", names)
+        period = [CURRENT] if self.layout.versioned else []
+        after, absent = self._side("after", names + period)
         identity = list(tracked.identity)
         before: Arrays | None = None
         if any(shape.op != Op.INSERT for shape in self.shapes):
-            before, lacking = self._side("before", identity)
+            before, lacking = self._side("before", identity + period)
             if lacking:
                 raise SchemaChangeRefused(
                     f"{tracked.schema.id}: the log does not carry the old value of "
@@ -174,9 +177,13 @@ class _Batch:
                     remedy=FULL_IMAGES,
                 )
             self._complete(after, absent, before)
-            if self._kept(before, after):
-                before = None
         self._fill_defaults(after, absent)
+        if period:
+            before = self._leave_history(after, before, absent)
+            if not len(self.op):
+                return None
+        if before is not None and self._kept(before, after):
+            before = None
         return ChangeBatch(
             table=tracked.schema.id,
             tracked=tracked,
@@ -186,6 +193,25 @@ class _Batch:
             before=None if before is None else self._old(before, identity),
             missing={name: mask for name, mask in absent.items() if mask.any()},
         )
+
+    def _leave_history(
+        self, after: Arrays, before: Arrays | None, absent: dict[str, np.ndarray]
+    ) -> Arrays | None:
+        """Leave what was done to current rows alone; returns the old values that are left."""
+        unchanged = absent.pop(CURRENT, np.zeros(len(self.op), bool))
+        has = _flags(after.pop(CURRENT))
+        had = np.zeros(len(self.op), bool) if before is None else _flags(before.pop(CURRENT))
+        done, keep = current_operations(self.op, had, np.where(unchanged, had, has))
+        places = pa.array(np.flatnonzero(keep))
+        self.op, self.seq = done[keep], self.seq[keep]
+        gone, new = pa.array(self.op == Op.DELETE), pa.array(self.op == Op.INSERT)
+        for name, values in after.items():
+            after[name] = _nulled(values.take(places), gone)
+        for name, mask in absent.items():
+            absent[name] = mask[keep] & (self.op != Op.DELETE)
+        if before is None:
+            return None
+        return {name: _nulled(values.take(places), new) for name, values in before.items()}
 
     def _old(self, before: Arrays, identity: Sequence[str]) -> pa.RecordBatch:
         fields = [self.layout.schema.field(name).with_nullable(True) for name in identity]
@@ -227,7 +253,7 @@ class _Batch:
         in_order = len(row) == 0 or (not none.any() and bool((np.diff(row) == 1).all()))
         index = None if in_order else pa.array(row, mask=none if none.any() else None)
         for name in names:
-            kind = self.layout.schema.field(name).type
+            kind = self.layout.kind(name)
             pieces = [part.get(name) for part in parts]
             if any(piece is None for piece in pieces):
                 lacking = np.concatenate([np.full(len(p[""]), p.get(name) is None) for p in parts])
@@ -258,6 +284,8 @@ class _Batch:
         tracked = self.layout.tracked
         known = {column.name: column for column in tracked.schema.columns}
         for name, mask in absent.items():
+            if name == CURRENT:
+                continue
             lacking = mask & (self.op == Op.INSERT)
             if not lacking.any():
                 continue
@@ -282,6 +310,15 @@ class _Batch:
             same_values(before[name].take(updated), after[name].take(updated))
             for name in self.layout.tracked.identity
         )
+
+
+def _flags(current: pa.Array) -> np.ndarray:
+    flags: np.ndarray = current.fill_null(False).to_numpy(zero_copy_only=False)
+    return flags
+
+
+def _nulled(values: pa.Array, where: pa.Array) -> pa.Array:
+    return pc.if_else(where, pa.scalar(None, values.type), values)
 
 
 def _record(columns: Arrays, names: Sequence[str], schema: pa.Schema, rows: int) -> pa.RecordBatch:

@@ -16,6 +16,12 @@ import pyarrow as pa
 from streams_engine.adapters.mysql.rowtexts import decoder_of
 from streams_engine.adapters.mysql.rowvalues import Image, length_bytes, width
 from streams_engine.adapters.mysql.tablemap import Field, TableMap
+from streams_engine.adapters.mysql.versioning import (
+    CURRENT,
+    current_decoder,
+    period_of,
+    row_end,
+)
 from streams_engine.changes import Tracked
 from streams_engine.errors import RowRejected, SchemaChangeRefused
 from streams_engine.model import Column
@@ -127,6 +133,7 @@ def columns_of(table: TableMap, tracked: Tracked) -> list[str]:
     if table.named:
         return [str(field.name) for field in table.fields]
     names = [column.name for column in tracked.schema.columns]
+    names += period_of(table, tracked.schema)
     if len(names) != len(table.fields):
         raise SchemaChangeRefused(
             f"{tracked.schema.id}: its row images have {len(table.fields)} columns, "
@@ -161,12 +168,36 @@ class Layout:
             for name, column in wanted.items()
         }
         self._wanted: Mapping[str, Column] = wanted
+        self.versioned = self._tell_current(table, tracked)
+
+    def _tell_current(self, table: TableMap, tracked: Tracked) -> bool:
+        """Decode, as the column `CURRENT`, whether an image is of a current row. Returns False
+        where the table has no history."""
+        name = row_end(table, tracked.schema)
+        if name is None:
+            return False
+        if name not in self._number:
+            raise SchemaChangeRefused(
+                f"{tracked.schema.id}: its row images have no column {name}, which says until when "
+                "a row was current.",
+                remedy="Its structure was changed without the log: load the table again.",
+            )
+        self._period = self._number[name]
+        self._is_current = current_decoder(self.fields[self._period], str(tracked.schema.id))
+        return True
+
+    def kind(self, name: str) -> pa.DataType:
+        """The Arrow type of a column that `decode` gives."""
+        return pa.bool_() if name == CURRENT else self.schema.field(name).type
 
     def decode(
         self, image: Image, starts: np.ndarray, there: Sequence[int], names: Sequence[str]
     ) -> dict[str, pa.Array]:
         """These columns of the images that begin at ``starts``; those not there are left out."""
-        numbers = {self._number[name]: name for name in names}
+        current = CURRENT in names
+        numbers = {self._number[name]: name for name in names if name != CURRENT}
+        if current:
+            numbers.setdefault(self._period, "")
         last = max((i for i in numbers if i in there), default=-1)
         place = starts + (len(there) + 7) // 8
         found: dict[str, pa.Array] = {}
@@ -178,7 +209,9 @@ class Layout:
             field = self.fields[number]
             nulls = _nulls(image, starts, bit, flags) if field.nullable else None
             here = place + ahead if ahead else place
-            if (name := numbers.get(number)) is not None:
+            if current and number == self._period:
+                found[CURRENT] = self._is_current(image, here)
+            if name := numbers.get(number):
                 found[name] = self._column(image, here, nulls, name)
             size = width(field)
             if size is None:

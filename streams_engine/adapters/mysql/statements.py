@@ -14,6 +14,7 @@ from streams_engine.adapters.mysql.binlog_events import (
 from streams_engine.adapters.mysql.ddl_events import Change, Outcome, schema_of_statement
 from streams_engine.adapters.mysql.sqlwords import NotUnderstoodError, masked, words_of
 from streams_engine.adapters.mysql.tablemap import TableMap
+from streams_engine.adapters.mysql.versioning import period_of
 from streams_engine.changes import SchemaChange, Tracked
 from streams_engine.errors import SchemaChangeRefused, ServerError
 from streams_engine.model import TableId, TableSchema
@@ -220,6 +221,7 @@ class Statements:
             return
         columns = tracked.schema.columns
         names = [field.name for field in table.fields]
+        names = names[: len(names) - len(period_of(table, tracked.schema))]
         if len(names) != len(columns) or (
             table.named and names != [column.name for column in columns]
         ):
