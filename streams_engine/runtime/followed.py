@@ -200,13 +200,14 @@ def _as_text(column: ColumnMapping) -> ColumnMapping:
 
 
 def _is_key(table: TableSchema, identity: tuple[str, ...]) -> bool:
-    """True where at most one row has these values."""
+    """True where at most one row has these values, at each moment of a transaction too."""
     solid = {column.name for column in table.columns if not column.nullable}
 
     def fits(index: Index | None) -> bool:
         return (
             index is not None
             and index.unique
+            and not index.deferrable
             and index.where is None
             and all(part.column is not None and part.length is None for part in index.parts)
             and set(index.columns) == set(identity)

@@ -148,14 +148,16 @@ def _check_rows(
 
 
 def _key(mapping: TableMapping, write_mode: str) -> tuple[str, ...]:
-    """The columns on which an upsert matches: the primary key, else a unique one of NOT NULLs."""
+    """The columns on which an upsert matches: the primary key, else a unique one of NOT NULLs;
+    one that is checked at once before a deferrable one."""
     if write_mode != "upsert":
         return ()
     target = mapping.target
     carried = {column.target.name for column in mapping.columns}
     solid = {column.name for column in target.columns if not column.nullable}
-    for index in (target.primary_key, *target.indexes):
-        if index is None or not index.unique or index.where or index.deferrable:
+    keys = [key for key in (target.primary_key, *target.indexes) if key is not None]
+    for index in sorted(keys, key=lambda key: key.deferrable):
+        if not index.unique or index.where:
             continue
         plain = all(part.column is not None for part in index.parts)
         if (

@@ -110,7 +110,8 @@ class PostgresChangeSource(PostgresSource):
             return findings_for(connection, self._slots, tables)
 
     def identities(self, tables: Sequence[TableSchema]) -> Mapping[TableId, tuple[str, ...]]:
-        """The columns of the replica identity; with FULL the primary key where there is one."""
+        """The columns of the replica identity; with FULL the primary key where there is one that
+        holds at each moment."""
         with self._slots.asking() as connection, translating("reading the replica identities"):
             rows = connection.execute(IDENTITIES.encode(), _names([t.id for t in tables]))
             found = {TableId(row[0], row[1]): (row[2], tuple(row[3])) for row in rows.fetchall()}
@@ -303,6 +304,7 @@ def _names(tables: Sequence[TableId]) -> tuple[list[str], list[str]]:
 def _identity(table: TableSchema, kind: str, index: tuple[str, ...]) -> tuple[str, ...]:
     if kind == "i" and is_key(table, index):
         return index
-    if table.primary_key is not None:
+    # Two rows may have the same deferrable key until the transaction ends.
+    if table.primary_key is not None and not table.primary_key.deferrable:
         return table.primary_key.columns
     return tuple(column.name for column in table.columns if column.generated is None)

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres import copy_binary, copy_text, copy_tuples
 from streams_engine.adapters.postgres.connect import translate
+from streams_engine.adapters.postgres.selecting import own_rows
 from streams_engine.bundles import blocks
 from streams_engine.errors import RowRejected
 from streams_engine.isolating import isolate
@@ -26,6 +27,16 @@ PIECE = 1 << 20
 
 STAGE = "streams_engine_stage"
 
+ARBITER = """
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = %s::regclass AND i.indisunique
+  AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+  AND ARRAY(
+    SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid
+    AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY 1) = %s::text[])
+"""
+"""Whether a unique index that is checked at once has just these columns."""
+
 
 class Loader:
     """Loads the rows of one write within the caller's transaction. Used by one thread."""
@@ -37,6 +48,7 @@ class Loader:
         self.rows = 0
         self.bytes = 0
         self.rejected: list[Rejected] = []
+        self._arbiter: bool | None = None
 
     def run(self, rows: Iterator[pa.RecordBatch]) -> None:
         """Load all rows. Raises `RowRejected`, and psycopg's errors."""
@@ -151,6 +163,65 @@ class Loader:
 
     def _merge(self) -> None:
         """From the stage into the table; of rows with one key the last one wins."""
+        if self._is_arbiter():
+            self._insert_or_update()
+        else:
+            self._update_then_insert()
+
+    def _is_arbiter(self) -> bool:
+        """True where ON CONFLICT can find rows by the key: it takes no deferrable constraint."""
+        if self._arbiter is None:
+            load = self._load
+            names = sorted(load.key)
+            row = self._connection.execute(
+                ARBITER.encode(), (_name(load.table).as_string(None), names)
+            ).fetchone()
+            self._arbiter = bool(row and row[0])
+        return self._arbiter
+
+    def _update_then_insert(self) -> None:
+        """The same in two statements; the deferrable constraint is checked at the commit."""
+        load = self._load
+        names = [column.name for column in load.columns]
+        others = [name for name in names if name not in load.key]
+        table = own_rows(self._connection, load.table)
+        match = sql.SQL(" AND ").join(
+            sql.SQL("t.{0} = s.{0}").format(sql.Identifier(name)) for name in load.key
+        )
+        last = sql.SQL(
+            "SELECT DISTINCT ON ({key}) {columns} FROM {stage} ORDER BY {key}, {order} DESC"
+        ).format(
+            key=sql.SQL(", ").join(map(sql.Identifier, load.key)),
+            columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+            stage=sql.Identifier("pg_temp", STAGE),
+            order=sql.Identifier(ORDER),
+        )
+        if others:
+            self._connection.execute(
+                sql.SQL("UPDATE {} AS t SET {} FROM ({}) AS s WHERE {}").format(
+                    table,
+                    sql.SQL(", ").join(
+                        sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others
+                    ),
+                    last,
+                    match,
+                )
+            )
+        self._connection.execute(
+            sql.SQL(
+                "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ({}) AS s"
+                " WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {})"
+            ).format(
+                _name(load.table),
+                last,
+                table,
+                match,
+                columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+            )
+        )
+
+    def _insert_or_update(self) -> None:
+        """In one statement, by a unique index that is checked at once."""
         load = self._load
         names = [column.name for column in load.columns]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))

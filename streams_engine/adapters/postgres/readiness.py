@@ -45,7 +45,9 @@ WITH RECURSIVE wanted(root, oid) AS (
 SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
        pg_catalog.pg_has_role(c.relowner, 'USAGE'),
        (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
-        AND i.indisvalid) > 0,
+        AND i.indisvalid AND i.indimmediate) > 0,
+       (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
+        AND NOT i.indimmediate) > 0,
        (SELECT min(x.relname::text) FROM pg_catalog.pg_index i
         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
@@ -75,6 +77,10 @@ class _Table:
     identity: str
     owned: bool
     primary: bool
+    """It has a primary key that is checked at once: PostgreSQL takes no deferrable one for an
+    identity."""
+    deferrable: bool
+    """It has a deferrable primary key."""
     unique: str | None
     chosen: bool
     generated: bool
@@ -217,11 +223,14 @@ def _identified(connection: psycopg.Connection, table: _Table) -> Iterator[Findi
     elif table.unique is not None:
         index = sql.Identifier(table.unique).as_string(connection)
         repair = f"ALTER TABLE {full} REPLICA IDENTITY USING INDEX {index};"
+    what = "has no usable replica identity"
+    if table.deferrable:
+        what += " (its primary key is deferrable)"
     yield _error(
         "replica-identity",
         str(table.id),
-        "The table has no usable replica identity: once it is published, the application's UPDATE "
-        "and DELETE on it would fail.",
+        f"The table {what}: once it is published, the application's UPDATE and DELETE on it would "
+        "fail.",
         repair,
     )
 
