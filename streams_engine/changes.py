@@ -50,6 +50,12 @@ class LogOptions:
     server_id: int | None = None
     position: str | None = None
     """Where to start without an initial load: ``file:pos`` or a GTID set (MySQL, MariaDB)."""
+    operations: frozenset[Op] = frozenset(Op)
+    """The kinds of change that are applied to any of the tables."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By table name as the user wrote it, the columns that are selected; all of any other."""
+    partial_publication: bool = False
+    """PostgreSQL: the user means what the publication leaves out."""
 
 
 @dataclass(frozen=True, slots=True)

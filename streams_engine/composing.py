@@ -142,17 +142,29 @@ class Composition:
                 progress=on_progress,
             )
 
-    def _log(self) -> LogOptions | None:
-        """How the sources' logs are read, where they are."""
+    def _log(self, document: SourceConnection) -> LogOptions | None:
+        """How a source's log is read, where it is."""
         options = self.config.document.source.options
         if not self.follows:
             return None
+        default = operations_of(options.operations)
+        chosen = [
+            default if table.operations is None else operations_of(table.operations)
+            for table in document.tables
+        ]
         return LogOptions(
             self.config.name,
             options.replication_slot,
             options.publication_name,
             options.server_id or None,
             options.binlog_position,
+            frozenset().union(*chosen) if chosen else default,
+            {
+                table.name: tuple(table.selection.selected_columns)
+                for table in document.tables
+                if table.selection.selected_columns
+            },
+            options.partial_publication,
         )
 
     def _parts(self, config: StreamConfig) -> list[_Part]:
@@ -189,7 +201,7 @@ class Composition:
         with closing(
             reads
             if isinstance(reads, QuerySource)
-            else open_source(reads, document, self.resolvers, path, self._log())
+            else open_source(reads, document, self.resolvers, path, self._log(document))
         ) as source:
             yield Origin(
                 source,

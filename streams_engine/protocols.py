@@ -45,6 +45,7 @@ __all__ = [
     "Scope",
     "SequenceSource",
     "Sink",
+    "SlotSource",
     "Snapshot",
     "Source",
     "Statement",
@@ -244,6 +245,15 @@ class SequenceSource(Protocol):
 
     def sequence_values(self, tables: Sequence[TableSchema]) -> Sequence[SequenceValue]:
         """Read the present values: those that the tables own or call, and those of nobody."""
+        ...
+
+
+@runtime_checkable
+class SlotSource(Protocol):
+    """A `ChangeSource` that makes something on its server to begin with, as a slot."""
+
+    def withdraw(self) -> None:
+        """Drop what this object's `handover` or `start` made: no position was recorded."""
         ...
 
 

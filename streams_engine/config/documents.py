@@ -200,6 +200,10 @@ class SourceOptions(Document):
     """PostgreSQL: the slot of a cdc; null: named after the stream."""
     publication_name: str | None = None
     """PostgreSQL: the publication of a cdc; null: named after the stream."""
+    partial_publication: bool = False
+    """PostgreSQL: follow also a publication that leaves out rows, columns or kinds of change, or
+    that was altered since; what it leaves out is missing on the target. Where false it is
+    refused."""
 
     @field_validator("replication_slot")
     @classmethod

@@ -82,6 +82,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "operations": ("source", "options", "operations"),
     "replication_slot": ("source", "options", "replicationSlot"),
     "publication_name": ("source", "options", "publicationName"),
+    "partial_publication": ("source", "options", "partialPublication"),
     "binlog_position": ("source", "options", "binlogPosition"),
     "server_id": ("source", "options", "serverId"),
     "schema_changes": ("options", "schemaChanges"),

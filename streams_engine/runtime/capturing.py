@@ -27,7 +27,15 @@ from streams_engine.errors import (
 )
 from streams_engine.faults import reach
 from streams_engine.model import Catalog, Position, TableId, TableSchema
-from streams_engine.protocols import ChangeSink, ChangeSource, Sink, Snapshot, StructureSink
+from streams_engine.protocols import (
+    ChangeSink,
+    ChangeSource,
+    Sink,
+    SlotSource,
+    Snapshot,
+    StructureSink,
+    WaitingSource,
+)
 from streams_engine.runtime.building import Builder
 from streams_engine.runtime.consistency import acting, crossing, in_one_view
 from streams_engine.runtime.control import Control
@@ -38,7 +46,7 @@ from streams_engine.runtime.joining import JoinedView, Origin, demand_tables, st
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
-from streams_engine.runtime.start_waits import Interrupted
+from streams_engine.runtime.start_waits import Interrupted, StartWaits
 from streams_engine.schema.mapping import MappedCatalog, TableMapping, warning
 from streams_engine.schema.recording import from_document, to_document
 from streams_engine.stats import Counters
@@ -95,10 +103,7 @@ class Capture:
                 self.release()
             records = self.sink.load_state(self.job.name)
             self._check(records)
-            if self.settings.initial_load:
-                self._load(records)
-            elif not self._begun(records):
-                self._begin_at_end()
+            self._begin(records)
             if not self.control.hold():
                 return
             self.control.limit_rows(self.settings.max_rows)
@@ -110,6 +115,37 @@ class Capture:
             if not self.control.forced.is_set():
                 self._sequences.settle(self._followed_origins())
 
+    def _begin(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Load, or stand at the end of the log. Where that fails before a position is recorded,
+        nothing is left on the sources. Raises `Interrupted` where the run must end meanwhile."""
+        for origin in self.origins:
+            if isinstance(origin.source, WaitingSource):
+                origin.source.watch_waits(StartWaits(self.control, self.counters, origin.alias))
+        try:
+            if self.settings.initial_load:
+                self._load(records)
+            elif not self._begun(records):
+                self._begin_uninterrupted()
+        except BaseException:
+            with suppress(StreamsError):
+                self._withdraw()
+            raise
+
+    def _begin_uninterrupted(self) -> None:
+        """A pause ends a wait, and the next attempt comes after it."""
+        while True:
+            try:
+                return self._begin_at_end()
+            except Interrupted:
+                if not self.control.hold():
+                    raise
+
+    def _withdraw(self) -> None:
+        if not self._begun(self.sink.load_state(self.job.name)):
+            for origin in self.origins:
+                if isinstance(origin.source, SlotSource):
+                    origin.source.withdraw()
+
     def release(self) -> None:
         """Drop what was made on the sources for the stream, and forget its checkpoint."""
         for origin in self.origins:
@@ -119,9 +155,11 @@ class Capture:
 
     def catch_up(self, deadline: float | None) -> bool:
         """True once all that was committed on the sources before the call is durable here."""
-        while not self._ready.wait(0.2):
-            if self.control.state.final or (deadline is not None and time.monotonic() > deadline):
+        while not self._ready.is_set():
+            left = 0.2 if deadline is None else deadline - time.monotonic()
+            if left <= 0 or self.control.state.final:
                 return False
+            self._ready.wait(min(left, 0.2))
         return all(follower.catch_up(deadline) for follower in self._followers)
 
     # The checkpoint

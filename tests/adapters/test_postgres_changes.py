@@ -617,9 +617,11 @@ def test_B51_a_table_renamed_while_nobody_read(followed: Followed) -> None:
 @pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 def test_B52_a_column_list_leaves_columns_missing(followed: Followed) -> None:
     followed.run("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
-    name = followed.source._slots.publication
+    name = followed.source._publication.name
     followed.run(f"CREATE PUBLICATION {name} FOR TABLE t (id, b)")
     followed.run(f"ALTER PUBLICATION {name} SET (publish_via_partition_root = true)")
+    meant = replace(followed.options, partial_publication=True)
+    followed.source = PostgresChangeSource(followed.connect, meant)
     after = followed.start("t")
     followed.run("INSERT INTO t VALUES (1, 2, 3)", "UPDATE t SET a = 5, b = 6")
     with followed.reading(followed.tracked("t"), after) as reading:
@@ -631,7 +633,7 @@ def test_B52_a_column_list_leaves_columns_missing(followed: Followed) -> None:
 
 def test_B53_dropped_and_made_again(followed: Followed) -> None:
     followed.run("CREATE TABLE t (id int PRIMARY KEY, a int)")
-    name = followed.source._slots.publication
+    name = followed.source._publication.name
     followed.run(
         f"CREATE PUBLICATION {name} FOR ALL TABLES WITH (publish_via_partition_root = true)"
     )
@@ -650,7 +652,7 @@ def test_B53_dropped_and_made_again(followed: Followed) -> None:
 
 def test_B53_dropped_and_made_again_while_nobody_read(followed: Followed) -> None:
     followed.run("CREATE TABLE t (id int PRIMARY KEY)")
-    name = followed.source._slots.publication
+    name = followed.source._publication.name
     followed.run(
         f"CREATE PUBLICATION {name} FOR ALL TABLES WITH (publish_via_partition_root = true)"
     )
@@ -668,7 +670,7 @@ def test_B53_dropped_and_made_again_while_nobody_read(followed: Followed) -> Non
 
 def test_B54_views_and_tables_of_others_are_ignored(followed: Followed) -> None:
     followed.run("CREATE TABLE t (id int PRIMARY KEY)")
-    name = followed.source._slots.publication
+    name = followed.source._publication.name
     followed.run(
         f"CREATE PUBLICATION {name} FOR ALL TABLES WITH (publish_via_partition_root = true)",
         "CREATE TABLE u (id int PRIMARY KEY)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -61,15 +61,20 @@ def read_catalog(
     scope: Scope | None = None,
     tables: Sequence[TableId] | None = None,
     *,
+    within: Collection[TableId] | None = None,
     looking: bool = False,
 ) -> Catalog:
     """Describe the tables of a scope, or those of ``tables`` that exist (with the user types
     and sequences of their schemas). Expressions are rendered under the session's search_path.
 
-    ``looking``: without what only matters to whom makes the tables again: sequences, identities,
-    extensions, and what is left behind.
+    Call it in a REPEATABLE READ transaction: it asks many questions. A table that is dropped
+    meanwhile is left out; raises `NotFound` where the scope names it.
+
+    ``within``: of the scope only these tables, as those that were locked. ``looking``: without
+    what only matters to whom makes the tables again: sequences, identities, extensions, and what
+    is left behind.
     """
-    return _Reader(connection, looking=looking).read(scope, tables)
+    return _Reader(connection, looking=looking).read(scope, tables, within)
 
 
 def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
@@ -125,7 +130,12 @@ class _Reader:
     def _all(self, query: str, **parameters: Any) -> list[Any]:
         return self._connection.execute(query, parameters).fetchall()
 
-    def read(self, scope: Scope | None, tables: Sequence[TableId] | None) -> Catalog:
+    def read(
+        self,
+        scope: Scope | None,
+        tables: Sequence[TableId] | None,
+        within: Collection[TableId] | None,
+    ) -> Catalog:
         everything = self._all(queries.TABLES)
         by_oid = {row[0]: row for row in everything}
         self.ids = {row[0]: TableId(row[1], row[2]) for row in everything}
@@ -137,9 +147,12 @@ class _Reader:
             chosen = _chosen(roots, scope or Scope())
             if not chosen:
                 _demand_schema(self._connection, scope or Scope())
+        if within is not None:
+            chosen = [row for row in chosen if self.ids[row[0]] in within]
         self.oids = [row[0] for row in chosen]
         self._read_inheritance()
         self._read_parts(tables)
+        chosen = self._still_there(chosen, named=scope is not None and scope.tables is not None)
         schemas = tuple(self._table(row, by_oid) for row in chosen)
         if self._looking:
             return Catalog(Dialect.POSTGRES, schemas, types=self.types.user_types())
@@ -155,6 +168,29 @@ class _Reader:
             left_behind=() if tables is not None else self._left_behind(scope or Scope()),
             schemas=frozenset(r[0] for r in self._all(queries.SCHEMAS)) if tables else frozenset(),
         )
+
+    def _still_there(self, chosen: list[Any], *, named: bool) -> list[Any]:
+        """Forget tables and partitions that were dropped while the catalog was read: what the
+        server's functions said of them is NULL."""
+        oids = [oid for oid in {leaf for row in chosen for leaf in self._leaves(row[0])}
+                if oid in self.ids]  # fmt: skip
+        names = [
+            f'"{_doubled(t.schema)}"."{_doubled(t.name)}"' for t in map(self.ids.get, oids) if t
+        ]
+        gone = {row[0] for row in self._all(queries.VANISHED, oids=oids, names=names)}
+        if not gone:
+            return chosen
+        missing = [str(self.ids[row[0]]) for row in chosen if row[0] in gone]
+        if named and missing:
+            raise NotFound(
+                f"The tables {', '.join(missing)} were dropped or renamed while the catalog was "
+                "read.",
+                remedy="Start again; leave them out of the configuration where they are gone.",
+                tables=missing,
+            )
+        for parent, children in self.children.items():
+            self.children[parent] = [child for child in children if child not in gone]
+        return [row for row in chosen if row[0] not in gone]
 
     def _read_parts(self, tables: Sequence[TableId] | None) -> None:
         """Everything about the chosen tables, grouped by table."""
@@ -310,7 +346,11 @@ class _Reader:
             return row[4], False
         name = psycopg.sql.Identifier(row[1], row[2])
         query = psycopg.sql.SQL("SELECT last_value, is_called FROM {}").format(name)
-        found = self._connection.execute(query).fetchone()
+        try:
+            with self._connection.transaction():  # its failure ends nothing else
+                found = self._connection.execute(query).fetchone()
+        except psycopg.errors.UndefinedTable:  # dropped meanwhile
+            found = None
         return (row[4], False) if found is None else (found[0], found[1])
 
     # Keys and constraints
@@ -432,6 +472,10 @@ def _last_value(row: Any, value: int, called: bool) -> int | None:
         return value
     before: int = value - row[5]
     return before if value != row[4] and row[6] <= before <= row[7] else None
+
+
+def _doubled(name: str) -> str:
+    return name.replace('"', '""')
 
 
 def _group(rows: list[Any]) -> dict[int, list[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TABLES = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples::int8,
-       pg_catalog.pg_total_relation_size(c.oid), c.relispartition,
+       coalesce(pg_catalog.pg_total_relation_size(c.oid), 0), c.relispartition,
        CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
        pg_catalog.obj_description(c.oid, 'pg_class'),
@@ -21,6 +21,13 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname
 """
+
+VANISHED = """
+SELECT w.oid FROM unnest(%(oids)s::pg_catalog.oid[], %(names)s::text[]) w(oid, name)
+WHERE pg_catalog.to_regclass(w.name)::pg_catalog.oid IS DISTINCT FROM w.oid
+"""
+"""Which tables have been dropped, or renamed, since the transaction's snapshot: to_regclass looks
+at the present."""
 
 INHERITS = """
 SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno

@@ -13,13 +13,13 @@ import psycopg
 from streams_engine.adapters.postgres.catalog import read_catalog
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.pgoutput import lsn_value
+from streams_engine.adapters.postgres.publication import AGAIN, Publication, PublicationWatch
 from streams_engine.adapters.postgres.readiness import findings_for
 from streams_engine.adapters.postgres.reading import PostgresChangeReader
 from streams_engine.adapters.postgres.relations import Describer, is_key
 from streams_engine.adapters.postgres.replication import Stream
 from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.slots import (
-    AGAIN,
     Slots,
     default_name,
     demand_continuous,
@@ -28,17 +28,14 @@ from streams_engine.adapters.postgres.slots import (
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.adapters.postgres.source import PostgresSource, path
 from streams_engine.changes import LogOptions, Tracked
-from streams_engine.errors import LogLost, SourceChanged, TargetConflict
+from streams_engine.errors import LogLost, SourceChanged, StreamsError, TargetConflict
 from streams_engine.model import Catalog, Finding, Position, TableId, TableSchema
-from streams_engine.protocols import Lag, Scope
+from streams_engine.protocols import Lag, Scope, Waiting
 
 __all__ = ["PostgresChangeSource"]
 
 ATTEMPTS = 3
 """How often a view is taken again where a table's structure changed meanwhile."""
-
-WAITING_MS = "60000"
-"""How long a new slot waits for transactions that are open."""
 
 HERE = """
 SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text,
@@ -56,19 +53,24 @@ FLUSH_SECONDS = 1.0
 """How long a commit that did not wait for the disk takes to be there (wal_writer_delay)."""
 
 STRUCTURE = """
-WITH RECURSIVE wanted(oid) AS (
-  SELECT c.oid FROM unnest(%s::text[], %s::text[]) w(space, name)
+WITH RECURSIVE wanted(space, name, root, oid) AS (
+  SELECT w.space, w.name, c.oid, c.oid FROM unnest(%s::text[], %s::text[]) w(space, name)
   JOIN pg_catalog.pg_namespace n ON n.nspname = w.space
   JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-  UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN wanted ON wanted.oid = i.inhparent
+  UNION SELECT wanted.space, wanted.name, wanted.root, i.inhrelid
+  FROM pg_catalog.pg_inherits i JOIN wanted ON wanted.oid = i.inhparent
+  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'
 )
-SELECT md5(string_agg(concat_ws(',', c.oid, c.relfilenode, a.attnum, a.attname, a.atttypid,
+SELECT wanted.space, wanted.name, wanted.root,
+       md5(string_agg(concat_ws(',', c.oid, c.relfilenode, a.attnum, a.attname, a.atttypid,
                                 a.atttypmod, a.attisdropped, a.attnotnull), ' '
                       ORDER BY c.oid, a.attnum))
 FROM wanted JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+GROUP BY 1, 2, 3
 """
-"""A digest of what a reader relies on; asked without name lookups, which see no snapshot."""
+"""By table, a digest of what a reader relies on; asked without name lookups, which see no
+snapshot."""
 
 IDENTITIES = """
 SELECT n.nspname, c.relname, c.relreplident,
@@ -92,8 +94,22 @@ class PostgresChangeSource(PostgresSource):
     def __init__(self, connect: PostgresConnect, options: LogOptions) -> None:
         super().__init__(connect)
         own = default_name(options.stream)
-        self._slots = Slots(connect, options.slot or own, options.publication or own)
+        self._slots = Slots(connect, options.slot or own)
+        self._publication = Publication(
+            options.publication or own,
+            self._slots.slot,
+            options.operations,
+            options.columns,
+            options.partial_publication,
+        )
         self._path: tuple[str, ...] = ()
+        self._waiting: Waiting = lambda what: None
+        self._made = False
+        self._reader: PostgresChangeReader | None = None
+
+    def watch_waits(self, waiting: Waiting) -> None:
+        """Tell this what a slot waits for; what it raises ends the wait."""
+        self._waiting = waiting
 
     # Before
 
@@ -107,7 +123,7 @@ class PostgresChangeSource(PostgresSource):
         self._path = path(scope)
         tables = self._wanted(scope)
         with self._slots.asking() as connection, translating("checking the source"):
-            return findings_for(connection, self._slots, tables)
+            return findings_for(connection, self._slots, self._publication, tables)
 
     def identities(self, tables: Sequence[TableSchema]) -> Mapping[TableId, tuple[str, ...]]:
         """The columns of the replica identity; with FULL the primary key where there is one that
@@ -129,25 +145,31 @@ class PostgresChangeSource(PostgresSource):
         tables = self._wanted(scope)
         with self._slots.asking() as connection:
             demand_all_rows(connection, tables, "source")
-        self._slots.publish(tables)
-        with self._slots.asking() as connection:
             slot = self._slots.look(connection)
             if slot is None and again:
                 raise LogLost(f"The slot {self._slots.slot} is gone.", remedy=AGAIN)
             if slot is not None:
                 self._slots.demand_ours(slot)
                 self._slots.demand_free(slot)
-        made = slot is None
+        viewed = False
+        self._made = slot is None
         try:
             with contextlib.ExitStack() as stack:
-                view = self._view(scope, tables, readers, stack, temporary=not made)
-                made = False
+                view = self._view(scope, tables, readers, stack, temporary=slot is not None)
+                viewed = True
                 yield view
         except BaseException:
-            if made:  # a slot that nobody reads makes the server keep its log for ever
-                with contextlib.suppress(Exception):
-                    self._slots.drop()
+            if not viewed:
+                self.withdraw()
             raise
+
+    def withdraw(self) -> None:
+        """Drop the slot that was made last, and the publication where it was made for it: a slot
+        that nobody reads makes the server keep its log for ever."""
+        if self._made:
+            self._made = False
+            with contextlib.suppress(StreamsError, psycopg.Error):
+                self.release()
 
     def _view(
         self,
@@ -158,26 +180,31 @@ class PostgresChangeSource(PostgresSource):
         *,
         temporary: bool,
     ) -> PostgresSnapshot:
-        """A view whose tables have not changed their structure until they were locked."""
+        """A view whose tables have not changed their structure until they were locked.
+
+        Where all tables are followed, those that come and go meanwhile are left out.
+        """
+        named = scope.tables is not None
+        with self._slots.asking() as connection:
+            _, tables, state = self._publication.publish(tables, connection, named=named)
         for _ in range(ATTEMPTS):
             name = f"se_view_{secrets.token_hex(8)}" if temporary else None
             with contextlib.ExitStack() as attempt:
-                maker = attempt.enter_context(
-                    contextlib.closing(self._connect.replication(lock_timeout=WAITING_MS))
-                )
-                lsn, snapshot = self._slots.create(maker, temporary=name)
+                maker = attempt.enter_context(contextlib.closing(self._connect.replication()))
+                lsn, snapshot = self._slots.create(maker, self._waiting, temporary=name)
                 holder = attempt.enter_context(
                     contextlib.closing(self._connect.open(search_path=path(scope)))
                 )
                 with translating("opening the snapshot"):
                     holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                     holder.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'".encode())
-                self._lock(holder, tables)
-                if self._unchanged(holder, tables):
+                locked = self._lock(holder, tables, named=named)
+                unchanged = self._unchanged(holder, locked, named=named)
+                if unchanged is not None:
                     with translating("reading the catalog"):
-                        catalog = read_catalog(holder, scope)
+                        catalog = read_catalog(holder, scope, within=unchanged)
                     view = PostgresSnapshot(
-                        self._connect, holder, catalog, readers, position=self._at(lsn)
+                        self._connect, holder, catalog, readers, position=self._at(lsn, state)
                     )
                     stack.push(attempt.pop_all())
                     maker.close()
@@ -194,23 +221,41 @@ class PostgresChangeSource(PostgresSource):
         self._open.discard(view)
         view.close()
 
-    def _unchanged(self, holder: psycopg.Connection, tables: Sequence[TableId]) -> bool:
-        """Whether the view shows the tables as they are now, under locks."""
+    def _unchanged(
+        self, holder: psycopg.Connection, tables: Sequence[TableId], *, named: bool
+    ) -> list[TableId] | None:
+        """The tables that the view shows as they are now, under locks; None where one is altered.
+
+        One that is younger than the view, or made anew, is none of its tables where it is not
+        ``named``.
+        """
         with translating("comparing the catalog with the view"):
-            then = holder.execute(STRUCTURE.encode(), _names(tables)).fetchone()
+            then = _structure(holder, tables)
             with self._slots.asking() as connection:
-                now = connection.execute(STRUCTURE.encode(), _names(tables)).fetchone()
-        return then == now
+                now = _structure(connection, tables)
+        same = [table for table in tables if then.get(table) == now.get(table) is not None]
+        others = [table for table in tables if table not in same]
+        altered = [
+            table
+            for table in others
+            if named or (table in then and table in now and then[table][0] == now[table][0])
+        ]
+        return None if altered else same
 
     def start(self, tables: Sequence[TableId]) -> Position:
         """The end of the log, by a new slot, or where a slot that is there stands."""
         with self._slots.asking() as connection:
             slot = self._slots.look(connection)
-        made = self._slots.publish(tables)
-        if slot is None:
-            with contextlib.closing(self._connect.replication(lock_timeout=WAITING_MS)) as maker:
-                lsn, _ = self._slots.create(maker)
-            return self._at(lsn)
+            self._made = slot is None
+            try:
+                made, _, state = self._publication.publish(tables, connection, named=True)
+                if slot is None:
+                    with contextlib.closing(self._connect.replication()) as maker:
+                        lsn, _ = self._slots.create(maker, self._waiting)
+                    return self._at(lsn, state)
+            except BaseException:
+                self.withdraw()
+                raise
         self._slots.demand_ours(slot)
         self._slots.demand_free(slot)
         if made:
@@ -220,7 +265,7 @@ class PostgresChangeSource(PostgresSource):
                 remedy=f"SELECT pg_drop_replication_slot('{self._slots.slot}'); and start again.",
                 slot=self._slots.slot,
             )
-        return self._at(str(slot.flushed))
+        return self._at(str(slot.flushed), state)
 
     # The log
 
@@ -240,12 +285,19 @@ class PostgresChangeSource(PostgresSource):
                 )
             slots.demand_ours(slot)
             demand_continuous(slot, after, self._here(connection), slots.slot)
-            slots.demand_published(connection, [one.schema.id for one in tracked])
+            watch = PublicationWatch(self._publication, tracked, after)
+            watch.check(connection)
         begin = lsn_value(after["lsn"])
-        stream = Stream(self._connect, slots.slot, slots.publication, begin, version)
-        describer = Describer(self._connect, slots.publication, self._path)
-        with contextlib.closing(PostgresChangeReader(stream, tracked, after, describer)) as reader:
-            yield reader
+        stream = Stream(self._connect, slots.slot, self._publication.name, begin, version)
+        describer = Describer(self._connect, self._publication.name, self._path)
+        with contextlib.closing(
+            PostgresChangeReader(stream, tracked, after, describer, watch)
+        ) as reader:
+            self._reader = reader
+            try:
+                yield reader
+            finally:
+                self._reader = None
 
     def _here(self, connection: psycopg.Connection) -> dict[str, Any]:
         with translating("asking for the end of the log"):
@@ -258,9 +310,14 @@ class PostgresChangeSource(PostgresSource):
             "slot": self._slots.slot,
         }
 
-    def _at(self, lsn: str) -> Position:
+    def _at(self, lsn: str, published: Mapping[str, Any]) -> Position:
+        """``published``: the state of the publication before the slot was made."""
         with self._slots.asking() as connection:
-            return {**self._here(connection), "lsn": lsn}
+            here = self._here(connection)
+            with translating(f"publication {self._publication.name}"):
+                # Transactions that were open when it was made are over, but for an old slot.
+                published = self._publication.later(connection, published)
+            return {**here, "lsn": lsn, "publication": dict(published)}
 
     def end(self) -> Position:
         """The end of the log now.
@@ -270,6 +327,8 @@ class PostgresChangeSource(PostgresSource):
         """
         deadline = time.monotonic() + FLUSH_SECONDS
         with self._slots.asking() as connection:
+            if (reader := self._reader) is not None:
+                reader.demand_published(connection)
             with translating("asking for the end of the log"):
                 row = connection.execute(INSERTED.encode()).fetchone()
             assert row is not None
@@ -294,7 +353,17 @@ class PostgresChangeSource(PostgresSource):
 
     def release(self) -> None:
         """Drop the slot, and the publication where it was made for the stream."""
-        self._slots.drop()
+        self._slots.drop_slot()
+        with self._slots.asking() as connection:
+            self._publication.drop(connection)
+
+
+def _structure(
+    connection: psycopg.Connection, tables: Sequence[TableId]
+) -> dict[TableId, tuple[Any, ...]]:
+    """By table that is there: its oid, and the digest of `STRUCTURE`."""
+    rows = connection.execute(STRUCTURE.encode(), _names(tables)).fetchall()
+    return {TableId(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 def _names(tables: Sequence[TableId]) -> tuple[list[str], list[str]]:

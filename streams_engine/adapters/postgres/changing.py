@@ -53,6 +53,15 @@ SELECT EXISTS (
 """
 
 
+COMPOSITES = """
+SELECT a.attname, pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
+AND 'c' IN (t.typtype, b.typtype)
+"""
+"""The columns whose values are rows, with their types."""
+
 REFERRING = """
 SELECT c.conname, n.nspname, r.relname,
   ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(num, place)
@@ -96,6 +105,7 @@ class Changer:
         self._made = 0
         self._own: dict[tuple[TableId, tuple[str, ...]], bool] = {}
         self._alone: dict[TableId, sql.Composable] = {}
+        self._casts: dict[TableId, dict[str, sql.Composable]] = {}
         self.bytes = 0
 
     def ended(self, *, committed: bool) -> None:
@@ -112,6 +122,7 @@ class Changer:
         self._filled.clear()
         self._own.clear()
         self._alone.clear()
+        self._casts.clear()
         self._referring.clear()
 
     def empty(self, step: Emptied) -> None:
@@ -204,7 +215,7 @@ class Changer:
         table, key = self._own_rows(net.table), net.key
         # Of rows that refer to each other none may go before the others.
         if rows.num_rows <= (1 if net.spares else FEW):
-            query = sql.SQL("DELETE FROM {} WHERE {}").format(table, _equal_to(key))
+            query = sql.SQL("DELETE FROM {} WHERE {}").format(table, self._equal_to(net))
             return self._each(query, [self._texts(net, rows, key)])
         stage = self._stage(net, rows)
         query = sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(
@@ -248,7 +259,7 @@ class Changer:
 
     def _move(self, net: NetChanges, old: pa.RecordBatch, new: pa.RecordBatch) -> int:
         query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
-            self._own_rows(net.table), _set_to(new.schema.names), _equal_to(net.key)
+            self._own_rows(net.table), _set_to(new.schema.names), self._equal_to(net)
         )
         texts = self._texts(net, new, new.schema.names)
         return self._each(query, [texts, self._texts(net, old, net.key)])
@@ -273,7 +284,7 @@ class Changer:
                 others = list(net.key)
             if batch.num_rows <= FEW:
                 query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
-                    self._own_rows(net.table), _set_to(others), _equal_to(net.key)
+                    self._own_rows(net.table), _set_to(others), self._equal_to(net)
                 )
                 texts = self._texts(net, batch, others)
                 changed += self._each(query, [texts, self._texts(net, batch, net.key)])
@@ -389,6 +400,20 @@ class Changer:
             self._own[known] = bool(row and row[0])
         return self._own[known]
 
+    def _equal_to(self, net: NetChanges) -> sql.Composed:
+        """The key's columns equal to parameters; beside a composite value the server would take
+        its parameter for any record, which has no input."""
+        casts = self._casts.get(net.table)
+        if casts is None:
+            rows = self._connection.execute(COMPOSITES, (_literal(net.table),)).fetchall()
+            casts = self._casts[net.table] = {row[0]: sql.SQL("::" + row[1]) for row in rows}
+        return _conditions(
+            net.key,
+            lambda k: sql.SQL("{} = {}{}").format(
+                sql.Identifier(k), MARK, casts.get(k, sql.SQL(""))
+            ),
+        )
+
     # Sending
 
     def _each(self, query: sql.Composed, parts: Sequence[Sequence[tuple[Any, ...]]]) -> int:
@@ -500,10 +525,6 @@ def _matching(key: Sequence[str]) -> sql.Composed:
     return _conditions(
         key, lambda k: sql.SQL("{} = {}").format(sql.Identifier("t", k), sql.Identifier("s", k))
     )
-
-
-def _equal_to(key: Sequence[str]) -> sql.Composed:
-    return _conditions(key, lambda k: sql.SQL("{} = {}").format(sql.Identifier(k), MARK))
 
 
 def _set_to(names: Sequence[str]) -> sql.Composed:

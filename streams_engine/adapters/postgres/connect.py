@@ -217,7 +217,11 @@ BY_STATE: Mapping[str, Rule] = {
     "28000": (AuthenticationFailed, "the account is refused", "Check pg_hba.conf and the user."),
     "3D000": (NotFound, "the database does not exist", "Create it, or name another one."),
     "42501": (PermissionDenied, "the account lacks the right", "Grant it, or use another one."),
-    "42P01": (NotFound, "the table does not exist", None),
+    "42P01": (
+        NotFound,
+        "the table does not exist",
+        "Start again where it was dropped meanwhile; else check its name and schema.",
+    ),
     "55P03": (
         LockTimeout,
         f"a lock was not had within {LOCK_TIMEOUT_MS // 1000} seconds",

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from streams_engine.adapters.postgres.publication import Publication
 from streams_engine.adapters.postgres.selecting import name
-from streams_engine.adapters.postgres.slots import PUBLICATION, Slots
+from streams_engine.adapters.postgres.slots import Slots
 from streams_engine.model import Finding, Severity, TableId
 
 __all__ = ["findings_for"]
@@ -92,19 +93,22 @@ class _Table:
 
 
 def findings_for(
-    connection: psycopg.Connection, slots: Slots, tables: Sequence[TableId]
+    connection: psycopg.Connection,
+    slots: Slots,
+    publication: Publication,
+    tables: Sequence[TableId],
 ) -> Sequence[Finding]:
     """The findings about a server and the tables to follow."""
     settings = {row[0]: row[1] for row in connection.execute(SETTINGS.encode()).fetchall()}
-    found = list(_server(connection, slots, settings))
+    found = list(_server(connection, slots, publication, settings))
     names = [t.schema for t in tables], [t.name for t in tables]
     rows = [_Table(*row) for row in connection.execute(TABLES.encode(), names).fetchall()]
-    row = connection.execute(PUBLICATION.encode(), (slots.publication,)).fetchone()
-    published = slots.published(connection) if row is not None else set()
+    found += publication.findings(connection, tables)
+    published = publication.published(connection)
     for table in rows:
         found += [f for check in CHECKS for f in check(connection, table)]
         if not (table.owned or table.leaf or table.id in published):
-            found.append(_unowned(connection, table, slots))
+            found.append(_unowned(connection, table, publication))
     return found
 
 
@@ -113,7 +117,10 @@ def _error(code: str, place: str, message: str, remedy: str) -> Finding:
 
 
 def _server(
-    connection: psycopg.Connection, slots: Slots, settings: dict[str, str]
+    connection: psycopg.Connection,
+    slots: Slots,
+    publication: Publication,
+    settings: dict[str, str],
 ) -> Iterator[Finding]:
     if settings["wal_level"] != "logical":
         yield _error(
@@ -133,8 +140,7 @@ def _server(
             f"The role {role} may not replicate.",
             f"ALTER ROLE {role} REPLICATION;",
         )
-    made = connection.execute(PUBLICATION.encode(), (slots.publication,)).fetchone()
-    if made is None and not (creates or super_user):
+    if not publication.exists(connection) and not (creates or super_user):
         yield _error(
             "no-publication-right",
             "source",
@@ -186,7 +192,7 @@ def _retention(settings: dict[str, str]) -> Iterator[Finding]:
         )
 
 
-def _unowned(connection: psycopg.Connection, table: _Table, slots: Slots) -> Finding:
+def _unowned(connection: psycopg.Connection, table: _Table, publication: Publication) -> Finding:
     full = name(table.id).as_string(connection)
     role = connection.info.user
     return _error(
@@ -194,25 +200,38 @@ def _unowned(connection: psycopg.Connection, table: _Table, slots: Slots) -> Fin
         str(table.id),
         f"Only its owner can publish the table, and {role} is not.",
         f"ALTER TABLE {full} OWNER TO {role}; or, as a superuser, CREATE PUBLICATION "
-        f'"{slots.publication}" FOR TABLE {full} WITH (publish_via_partition_root = true);',
+        f'"{publication.name}" FOR TABLE {full} WITH (publish_via_partition_root = true);',
     )
 
 
 def _unlogged(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
     if table.persistence == "u":
         full = name(table.id).as_string(connection)
+        whole = "its partitioned table" if table.leaf else "it"
         yield _error(
             "unlogged",
             str(table.id),
             "The table is unlogged: its changes are in no log.",
-            f"ALTER TABLE {full} SET LOGGED; or leave it out.",
+            f"ALTER TABLE {full} SET LOGGED; or leave {whole} out.",
+        )
+
+
+def _foreign(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
+    if table.kind == "f":
+        yield Finding(
+            Severity.WARNING,
+            "foreign-partition",
+            str(table.id),
+            "The partition is a foreign table: its rows are on another server, and are neither "
+            "loaded nor followed.",
+            "Follow it where its rows are, or detach it.",
         )
 
 
 def _identified(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
     """With it published and without a usable identity, the application's UPDATE would fail."""
-    if table.kind == "p":
-        return  # its rows are those of its partitions, by their identities
+    if table.kind in "pf":
+        return  # its rows are those of its partitions, by their identities, or of another server
     usable = {"f": True, "d": table.primary, "i": table.chosen, "n": False}[table.identity]
     if usable:
         return
@@ -250,6 +269,7 @@ def _generated(connection: psycopg.Connection, table: _Table) -> Iterator[Findin
 
 CHECKS: tuple[Callable[[psycopg.Connection, _Table], Iterator[Finding]], ...] = (
     _unlogged,
+    _foreign,
     _identified,
     _generated,
 )

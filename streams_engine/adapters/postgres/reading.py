@@ -7,12 +7,14 @@ commit as if it had come then. Positions are ends of commits, or of log without 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import psycopg
 
 from streams_engine.adapters.postgres.ddl_events import Altered, Dropped, parse_event
 from streams_engine.adapters.postgres.log_rows import Plan, decode, plan_for
@@ -27,6 +29,7 @@ from streams_engine.adapters.postgres.pgoutput import (
     parse_relation,
     parse_truncate,
 )
+from streams_engine.adapters.postgres.publication import PublicationWatch
 from streams_engine.adapters.postgres.relations import Describer, changed, identified
 from streams_engine.adapters.postgres.replication import Stream
 from streams_engine.adapters.postgres.streaming import Streamed
@@ -61,9 +64,15 @@ class PostgresChangeReader:
     """A log from one position on. Used by one thread, but for `acknowledge`."""
 
     def __init__(
-        self, stream: Stream, tracked: Sequence[Tracked], after: Position, describer: Describer
+        self,
+        stream: Stream,
+        tracked: Sequence[Tracked],
+        after: Position,
+        describer: Describer,
+        watch: PublicationWatch,
     ) -> None:
-        self._stream, self._describer = stream, describer
+        self._stream, self._describer, self._watch = stream, describer, watch
+        self._watching = threading.Lock()
         self._start = lsn_value(after["lsn"])
         self._position = dict(after)
         self._given_at = 0.0
@@ -94,6 +103,9 @@ class PostgresChangeReader:
         """The next set; see `ChangeReader.poll`."""
         deadline = time.monotonic() + timeout
         while True:
+            if self._watch.due:
+                with self._describer.asking() as connection:
+                    self.demand_published(connection)
             while not self._queued and self._step(rows):
                 pass
             if self._queued:
@@ -108,8 +120,17 @@ class PostgresChangeReader:
             if idle is not None or left <= 0:
                 return idle
 
+    def demand_published(self, connection: psycopg.Connection) -> None:
+        """Raise `LogLost` where the publication was altered so that changes may be missing.
+        Thread-safe."""
+        with self._watching:
+            state = self._watch.check(connection)
+        self._position = {**self._position, "publication": dict(state)}
+
     def adopt(self, table: TableId, tracked: Tracked | None) -> None:
         """From here on decode a table like this; None: it is not followed any more."""
+        with self._watching:
+            self._watch.adopt(table, tracked)
         self._tracked.pop(table, None)
         if tracked is not None:
             self._tracked[tracked.schema.id] = tracked
@@ -218,6 +239,7 @@ class PostgresChangeReader:
                 relation = parse_relation(messages.content(i))
                 if letter == "r" and relation.oid in self._relations:
                     continue  # of a sub-transaction that was undone
+                self._watch.hurry()  # sent again where the publication was altered
                 if self._stays(relation):
                     continue
                 if self._is_used(messages, i, relation.oid):

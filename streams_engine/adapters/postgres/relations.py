@@ -7,7 +7,7 @@ log. The catalog has all the rest, as it is today: it is believed only where bot
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import psycopg
@@ -17,7 +17,7 @@ from streams_engine.adapters.postgres.catalog_types import Types
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.pgoutput import Relation
 from streams_engine.changes import Tracked
-from streams_engine.errors import NotFound, SchemaChangeRefused
+from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import Column, NativeType, TableId, TableSchema
 from streams_engine.schema.postgres import arrow_type
 
@@ -55,6 +55,11 @@ class Describer:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect.open(autocommit=True, search_path=self._path)
         return self._connection
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[psycopg.Connection]:
+        """The connection, for a question about the source as it is now."""
+        yield self._open()
 
     def close(self) -> None:
         """End the connection. Idempotent."""
@@ -101,10 +106,10 @@ class Describer:
     def table(self, table: TableId) -> TableSchema | None:
         """The table as it is today."""
         with translating(f"describing {table}"):
-            try:
-                return read_catalog(self._open(), tables=[table]).table(table)
-            except NotFound:
-                return None
+            connection = self._open()
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return read_catalog(connection, tables=[table]).table(table)
 
 
 def same(one: NativeType | None, other: NativeType | None) -> bool:

@@ -285,6 +285,7 @@ class PostgresSink:
     def inspect(self, tables: Sequence[TableId]) -> Catalog:
         """Describe those tables that exist, with the types and sequences of their schemas."""
         with self._connection() as connection, translating("reading the target's catalog"):
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             demand_all_rows(connection, tables, "target")
             return read_catalog(connection, tables=tables)
 

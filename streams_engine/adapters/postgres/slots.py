@@ -1,34 +1,42 @@
-"""Slots and publications: made, looked at, and dropped."""
+"""Slots: made, looked at, and dropped."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import queue
 import re
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.pgoutput import lsn_text, lsn_value
-from streams_engine.adapters.postgres.selecting import name
+from streams_engine.adapters.postgres.publication import AGAIN
 from streams_engine.errors import ConfigError, LockTimeout, LogLost, NotFound, TargetConflict
-from streams_engine.model import Position, TableId
+from streams_engine.model import Position
+from streams_engine.protocols import Waiting
 
 __all__ = ["Slot", "Slots", "default_name", "demand_continuous", "page_start"]
 
 LONGEST = 63
-AGAIN = "Load the tables again (start with fresh=True)."
 DROP_SECONDS = 10.0
 PAGE, PAGE_HEADER = 8192, 24
 LEAST_SEGMENT, SEGMENT_HEADER = 1 << 20, 40
 """Of the log, in bytes: XLOG_BLCKSZ, xlog_internal.h, initdb --wal-segsize."""
-MARK = "made by streams_engine"
-"""The comment of a publication that is ours to drop."""
+
+WAITING_SECONDS = 300.0
+"""How long a new slot waits for transactions that are open."""
+
+NOTICE_SECONDS = 0.5
+"""How often the caller is told, who may end the wait."""
+
+ASKING_SECONDS = 1.0
+"""How often the server is asked what it waits for."""
 
 SLOT = """
 SELECT plugin, slot_type, database, active, active_pid, wal_status,
@@ -37,22 +45,17 @@ SELECT plugin, slot_type, database, active, active_pid, wal_status,
 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
 """
 
-PUBLISHED = """
-SELECT n.nspname, c.relname FROM pg_catalog.pg_publication_rel r
-JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
-JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
-"""
 
-PUBLISHED_ANYHOW = """
-SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname = %s
+WAITS_FOR = """
+SELECT h.pid, coalesce(p.database, a.datname), coalesce(p.owner, a.usename), p.gid, a.state
+FROM pg_catalog.pg_locks w
+LEFT JOIN pg_catalog.pg_locks h ON h.locktype = w.locktype
+     AND h.transactionid = w.transactionid AND h.granted
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = w.transactionid
+WHERE w.pid = %s AND NOT w.granted AND w.locktype = 'transactionid'
 """
-
-PUBLICATION = """
-SELECT puballtables, pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot,
-       pg_catalog.obj_description(oid, 'pg_publication')
-FROM pg_catalog.pg_publication WHERE pubname = %s
-"""
+"""Whose transaction a server process waits for."""
 
 
 def default_name(stream: str) -> str:
@@ -86,11 +89,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The slot and the publication of one stream."""
+    """The slot of one stream."""
 
     connect: PostgresConnect
     slot: str
-    publication: str
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9_]{1,63}", self.slot):
@@ -155,99 +157,25 @@ class Slots:
                 slot=self.slot,
             )
 
-    # The publication
-
-    def publish(self, tables: Sequence[TableId]) -> bool:
-        """See that the publication is there and has the tables. True where it was made now."""
-        with self.asking() as connection, translating(f"publication {self.publication}"):
-            row = connection.execute(PUBLICATION.encode(), (self.publication,)).fetchone()
-            if row is None:
-                listed = sql.SQL(", ").join(map(name, tables))
-                connection.execute(
-                    sql.SQL(
-                        "CREATE PUBLICATION {} {}{} WITH (publish_via_partition_root = true)"
-                    ).format(
-                        sql.Identifier(self.publication),
-                        sql.SQL("FOR TABLE " if tables else ""),
-                        listed,
-                    )
-                )
-                self._mark(connection)
-                return True
-            self._demand_whole(row)
-            missing = [t for t in tables if t not in self.published(connection)]
-            for table in missing:
-                connection.execute(
-                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
-                        sql.Identifier(self.publication), name(table)
-                    )
-                )
-            return False
-
-    def _mark(self, connection: psycopg.Connection) -> None:
-        connection.execute(
-            sql.SQL("COMMENT ON PUBLICATION {} IS {}").format(
-                sql.Identifier(self.publication), sql.Literal(f"{MARK}, slot {self.slot}")
-            )
-        )
-
-    def _demand_whole(self, row: Any) -> None:
-        what = None
-        if not row[1]:
-            what = "publish = 'insert, update, delete, truncate'"
-        elif not row[2]:
-            what = "publish_via_partition_root = true"
-        if what is not None:
-            raise TargetConflict(
-                f"The publication {self.publication} does not publish all that is needed.",
-                remedy=f'ALTER PUBLICATION "{self.publication}" SET ({what});',
-            )
-
-    def published(self, connection: psycopg.Connection) -> set[TableId]:
-        """The tables that the publication has, by root."""
-        rows = connection.execute(PUBLISHED_ANYHOW.encode(), (self.publication,)).fetchall()
-        return {TableId(*row) for row in rows}
-
-    def demand_published(self, connection: psycopg.Connection, tables: Sequence[TableId]) -> None:
-        """Raises `LogLost` where the publication, or a table in it that exists, is gone."""
-        with translating(f"publication {self.publication}"):
-            row = connection.execute(PUBLICATION.encode(), (self.publication,)).fetchone()
-            if row is None:
-                raise LogLost(
-                    f"The publication {self.publication} is gone: its slot cannot be read.",
-                    remedy=AGAIN,
-                )
-            there = self.published(connection)
-            for table in tables:
-                if table in there:
-                    continue
-                full = f"{sql.Identifier(table.schema, table.name).as_string(connection)}"
-                found = connection.execute("SELECT to_regclass(%s)", (full,)).fetchone()
-                if found is not None and found[0] is not None:
-                    raise LogLost(
-                        f"The publication {self.publication} does not have the table {table}: "
-                        "its changes since are not in the log.",
-                        remedy=AGAIN,
-                    )
-
     # Slots
 
-    def create(self, connection: psycopg.Connection, *, temporary: str | None = None) -> Any:
+    def create(
+        self,
+        connection: psycopg.Connection,
+        waiting: Waiting,
+        *,
+        temporary: str | None = None,
+    ) -> tuple[str, str]:
         """Make a slot over a replication connection: (consistent point, snapshot's name).
 
-        The snapshot lives until the connection's next command. It waits for all transactions
-        that are open; raises `LockTimeout` where they stay so.
+        The snapshot lives until the connection's next command. The server waits for all
+        transactions that are open, of every database; ``waiting`` is told which, and what it
+        raises ends the wait. Raises `LockTimeout` where they stay open.
         """
         slot, kind = (temporary, "TEMPORARY ") if temporary else (self.slot, "")
+        command = f'CREATE_REPLICATION_SLOT "{slot}" {kind}LOGICAL pgoutput EXPORT_SNAPSHOT'
         try:
-            row = connection.execute(
-                f'CREATE_REPLICATION_SLOT "{slot}" {kind}LOGICAL pgoutput EXPORT_SNAPSHOT'.encode()
-            ).fetchone()
-        except psycopg.errors.LockNotAvailable:
-            raise LockTimeout(
-                f"The slot {slot} cannot be made: transactions that write are open on the source.",
-                remedy="End them (pg_stat_activity), then start again.",
-            ) from None
+            row = self._waited(connection, command, slot, waiting)
         except psycopg.errors.ConfigurationLimitExceeded:
             raise NotFound(
                 "The source has no replication slot left.",
@@ -256,26 +184,62 @@ class Slots:
         except psycopg.Error as error:
             with translating(f"making slot {slot}"):
                 raise error
-        assert row is not None
         return row[1], row[2]
 
-    def drop(self) -> None:
-        """Drop what is ours: the slot, then the publication where we made it."""
+    def _waited(
+        self, connection: psycopg.Connection, command: str, slot: str, waiting: Waiting
+    ) -> tuple[Any, ...]:
+        """The row that a command gives, however long it takes; it is cancelled where nobody
+        wants it any more."""
+        answer = _answer(lambda: connection.execute(command.encode()).fetchone())
+        begun, asked, what = time.monotonic(), 0.0, ""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                found = answer.get(timeout=NOTICE_SECONDS)
+                break
+            now = time.monotonic()
+            try:
+                if now - asked > ASKING_SECONDS:
+                    asked, what = now, self._waits(connection.info.backend_pid, slot)
+                if now - begun > WAITING_SECONDS:
+                    raise LockTimeout(
+                        f"No slot {slot} within {WAITING_SECONDS:.0f} seconds. {what}",
+                        remedy="End what is open, and start again.",
+                        retryable=False,
+                    )
+                waiting(what)
+            except BaseException:
+                self._cancel(connection, answer)
+                raise
+        if isinstance(found, BaseException):
+            raise found
+        assert found is not None  # the command gives one row
+        return tuple(found)
+
+    @staticmethod
+    def _cancel(connection: psycopg.Connection, answer: queue.SimpleQueue[Any]) -> None:
+        """End a command; the server drops the slot that it was about to make."""
+        with contextlib.suppress(psycopg.Error):
+            connection.cancel_safe(timeout=DROP_SECONDS)
+        with contextlib.suppress(queue.Empty):
+            answer.get(timeout=DROP_SECONDS)
+
+    def _waits(self, process: int, slot: str) -> str:
+        """What a server process that makes a slot waits for, and what ends it."""
+        with self.asking() as connection, translating(f"asking what slot {slot} waits for"):
+            rows = connection.execute(WAITS_FOR.encode(), (process,)).fetchall()
+        whose = "; ".join(f"{_transaction(*row)} ({_ending(row[0], row[3])})" for row in rows)
+        return (
+            f"The slot {slot} waits for transactions that are open on the source: "
+            f"{whose or 'see pg_stat_activity and pg_prepared_xacts'}."
+        )
+
+    def drop_slot(self) -> None:
+        """Drop the slot where it is one of pgoutput's."""
         with self.asking() as connection:
             slot = self.look(connection)
             if slot is not None and slot.plugin == "pgoutput":
                 self._drop_slot(connection)
-            with translating(f"publication {self.publication}"):
-                row = connection.execute(PUBLICATION.encode(), (self.publication,)).fetchone()
-                if row is not None and str(row[3] or "").startswith(MARK):
-                    connection.execute(
-                        sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(self.publication))
-                    )
-
-    def drop_slot(self) -> None:
-        """Drop the slot alone."""
-        with self.asking() as connection:
-            self._drop_slot(connection)
 
     def _drop_slot(self, connection: psycopg.Connection) -> None:
         deadline = time.monotonic() + DROP_SECONDS
@@ -296,6 +260,36 @@ class Slots:
                     time.sleep(0.05)
                 else:
                     return
+
+
+def _answer(work: Callable[[], Any]) -> queue.SimpleQueue[Any]:
+    """Do work on a thread of its own; its result, or its error, comes by the queue."""
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer.put(work())
+        except BaseException as error:
+            answer.put(error)
+
+    threading.Thread(target=run, name="streams-engine-slot", daemon=True).start()
+    return answer
+
+
+def _transaction(
+    process: int | None, database: str | None, role: str | None, prepared: str | None, state: Any
+) -> str:
+    whose = f"of {role or 'a role'} in the database {database or '(unknown)'}"
+    if prepared is not None:
+        return f"the prepared transaction '{prepared}' {whose}"
+    return f"server process {process or '(unknown)'} {whose}" + (f", {state}" if state else "")
+
+
+def _ending(process: int | None, prepared: str | None) -> str:
+    if prepared is not None:
+        quoted = prepared.replace("'", "''")
+        return f"COMMIT PREPARED '{quoted}', or ROLLBACK PREPARED '{quoted}', in that database"
+    return f"commit it, or SELECT pg_terminate_backend({process or 'its process'})"
 
 
 def demand_continuous(slot: Slot, after: Position, server: Position, slot_name: str) -> None:

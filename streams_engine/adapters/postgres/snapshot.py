@@ -42,6 +42,13 @@ BLOCK_BYTES = 2 << 20
 IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
 """What makes a reader scan a heap from its first page to its last."""
 
+PARTITIONS = """
+SELECT i.inhrelid FROM pg_catalog.pg_inherits i
+JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'
+"""
+"""Every partition of the database; children by INHERITS, temporary ones of any session among them,
+are tables of their own."""
+
 PINNED = ", ".join(
     f"pg_catalog.set_config('{key}', '{value}', false)"
     for key, value in {**SESSION, **IN_ORDER, "search_path": ""}.items()
@@ -130,7 +137,7 @@ class PostgresSnapshot:
             " + pg_catalog.pg_stat_get_tuples_updated(r.oid)"
             " + pg_catalog.pg_stat_get_tuples_deleted(r.oid))::bigint"
             " FROM (SELECT unnest(%s::regclass[])::oid AS oid"
-            " UNION SELECT inhrelid FROM pg_catalog.pg_inherits) r"
+            f" UNION {PARTITIONS}) r"
         )
         row = self._holder.execute(query, (names,)).fetchone()
         return None if row is None else row[0]
@@ -145,7 +152,7 @@ class PostgresSnapshot:
             " WHERE datname = current_database()),"
             " (SELECT string_agg(concat(r.oid, ':', pg_catalog.pg_relation_filenode(r.oid)), ' '"
             " ORDER BY r.oid) FROM (SELECT unnest(%s::regclass[])::oid AS oid"
-            " UNION SELECT inhrelid FROM pg_catalog.pg_inherits) r)))"
+            f" UNION {PARTITIONS}) r)))"
         )
         row = self._holder.execute(query, (names,)).fetchone()
         return None if row is None else str(row[0])

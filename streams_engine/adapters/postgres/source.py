@@ -16,7 +16,7 @@ from streams_engine.adapters.postgres.query import path_of, query_tables
 from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
-from streams_engine.errors import SnapshotLost
+from streams_engine.errors import NotFound, SnapshotLost
 from streams_engine.model import (
     Catalog,
     Dialect,
@@ -32,6 +32,9 @@ from streams_engine.sharing import Offer, Ticket
 __all__ = ["PostgresSource"]
 
 OLDEST = 130000
+
+LOCK = "SAVEPOINT lock; LOCK TABLE {} IN ACCESS SHARE MODE; RELEASE SAVEPOINT lock"
+UNDO = "ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock"
 
 
 class PostgresSource:
@@ -151,9 +154,9 @@ class PostgresSource:
             with translating("opening the snapshot"):
                 holder.autocommit = False
                 holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self._lock(holder, tables)
+            locked = self._lock(holder, tables, named=scope.tables is not None)
             with translating("reading the catalog"):
-                catalog = read_catalog(holder, scope, looking=self._looking)
+                catalog = read_catalog(holder, scope, within=locked, looking=self._looking)
                 catalog = _with_queries(holder, catalog, scope)
             view = PostgresSnapshot(
                 self._connect,
@@ -179,10 +182,29 @@ class PostgresSource:
         with contextlib.closing(connection), translating("listing the tables"):
             return tables_in_scope(connection, scope)
 
-    def _lock(self, holder: psycopg.Connection, tables: Sequence[TableId]) -> None:
+    def _lock(
+        self, holder: psycopg.Connection, tables: Sequence[TableId], *, named: bool
+    ) -> list[TableId]:
+        """Lock tables against DDL until the holder's transaction ends. Returns those that are
+        there.
+
+        Raises `NotFound` where a ``named`` one is not; others may vanish while we look. A
+        savepoint takes no snapshot either.
+        """
+        locked = []
         for table in tables:
-            with translating(f"locking {table} against DDL"):
-                holder.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(name(table)))
+            query = sql.SQL(LOCK).format(name(table))
+            try:
+                with translating(f"locking {table} against DDL"):
+                    holder.execute(query, prepare=False)  # several statements, one round trip
+            except NotFound:
+                if named:
+                    raise
+                with translating("opening the snapshot"):
+                    holder.execute(UNDO, prepare=False)
+            else:
+                locked.append(table)
+        return locked
 
     def close(self) -> None:
         """End every open view and its readers."""
