@@ -10,13 +10,24 @@ from dataclasses import replace
 from typing import Any
 
 import pymysql
+from pymysql.constants import ER
 
 from streams_engine.adapters.mysql.catalog import TRANSACTIONAL, read_catalog, tables_in_scope
-from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, translating
+from streams_engine.adapters.mysql.connect import (
+    MysqlConnect,
+    is_mariadb,
+    translate,
+    translating,
+)
 from streams_engine.adapters.mysql.query import query_tables
 from streams_engine.adapters.mysql.selecting import name
 from streams_engine.adapters.mysql.snapshot import MysqlSnapshot, boolean_columns
-from streams_engine.errors import LockTimeout, NotFound
+from streams_engine.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    LockTimeout,
+    NotFound,
+)
 from streams_engine.model import (
     Catalog,
     Dialect,
@@ -63,6 +74,11 @@ AUTO_INCREMENTS = """
 SELECT table_schema, table_name, auto_increment FROM information_schema.tables
 WHERE table_schema IN %s AND auto_increment IS NOT NULL
 """
+
+NOT_TO_BE_HAD = frozenset(
+    {ER.PARSE_ERROR, ER.UNKNOWN_SYSTEM_VARIABLE, ER.SPECIFIC_ACCESS_DENIED_ERROR}
+)
+"""What a server answers to a statement of another version or flavour, or without the right."""
 
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
@@ -270,10 +286,21 @@ class MysqlSource:
             _lock_alike(connections, tables)
             if reason is None and self._offer is not None:
                 self._offer(Ticket(tuple(tables), late=False))
-            return tables, position
-        finally:
-            with contextlib.suppress(pymysql.MySQLError), locker.cursor() as cursor:
-                cursor.execute("UNLOCK TABLES")
+        except BaseException:
+            with contextlib.suppress(pymysql.MySQLError):
+                _unlock(locker)
+            raise
+        try:
+            # A session that broke has lost its lock: that it unlocks now proves that it was held
+            # when the last reader began.
+            _unlock(locker)
+        except pymysql.MySQLError as error:
+            raise ConnectionFailed(
+                f"{translate(error, 'the read lock').message} It was lost before every reader had "
+                "begun: no position equals their view.",
+                remedy="Start again.",
+            ) from None
+        return tables, position
 
     def _shut_out(self, locker: Any, holder: Any, scope: Scope, *, last: bool) -> str | None:
         """Keep writers out until the locker unlocks. Returns None, or why that was not had.
@@ -335,13 +362,22 @@ def _busy_sessions(connection: Any) -> str:
     return f" Sessions that work at long statements: {', '.join(numbers)}." if numbers else ""
 
 
+def _unlock(locker: Any) -> None:
+    with locker.cursor() as cursor:
+        cursor.execute("UNLOCK TABLES")
+
+
 def _global_lock(locker: Any) -> str | None:
-    """Take the global read lock. Returns None, or why it was not had."""
+    """Take the global read lock. Returns None, or why it was not had.
+
+    Raises `ConnectionFailed` where the session broke.
+    """
     try:
         with locker.cursor() as cursor:
             cursor.execute("FLUSH TABLES WITH READ LOCK")
         return None
     except pymysql.MySQLError as error:
+        _demand_alive(error, "taking the global read lock")
         number = error.args[0] if error.args else 0
         return {
             1227: "the account lacks the RELOAD right",
@@ -359,15 +395,27 @@ def _table_locks(locker: Any, holder: Any, scope: Scope) -> bool:
         try:
             with locker.cursor() as cursor:
                 cursor.execute("LOCK TABLES " + ", ".join(f"{name(t)} READ" for t in tables))
-        except pymysql.MySQLError:
+        except pymysql.MySQLError as error:
+            _demand_alive(error, "taking read locks on the tables")
             return False
         if tables_in_scope(holder, scope) == tables:
             return True
     return False
 
 
+def _demand_alive(error: pymysql.MySQLError, what: str) -> None:
+    """Raise `ConnectionFailed` where the error means that the session broke."""
+    found = translate(error, what)
+    if isinstance(found, ConnectionFailed) and not isinstance(found, AuthenticationFailed):
+        raise found from None
+
+
 def _position(connection: Any) -> Position:
-    """Server identity, binlog file and position, and GTID set, as far as they are to be had."""
+    """Server identity, binlog file and position, and GTID set, as far as they are to be had.
+
+    What the server does not know, or the account may not see, is left out; every other error
+    is raised.
+    """
     found: dict[str, Any] = {"server": _scalar(connection, "SELECT @@server_uuid")}
     if found["server"] is None:
         found["server"] = f"server_id {_scalar(connection, 'SELECT @@server_id')}"
@@ -389,12 +437,15 @@ def _scalar(connection: Any, query: str) -> Any:
 
 
 def _row(connection: Any, query: str) -> Any:
+    """The first row; None where there is none, or the query is not for this server or account."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(query)
             return cursor.fetchone()
-    except pymysql.MySQLError:
-        return None
+    except pymysql.MySQLError as error:
+        if error.args and error.args[0] in NOT_TO_BE_HAD:
+            return None
+        raise translate(error, "reading the position of the log") from None
 
 
 def _lock(connection: Any, tables: Sequence[TableId], *, named: bool) -> list[TableId]:
