@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -289,19 +289,23 @@ class Counters:
         with self._lock:
             self._changes = self._changes or ChangeStats()
 
-    def _change(self, **values: Any) -> None:
+    def _add(self, values: Mapping[str, Any], **more: int) -> None:
+        """Set ``values`` and add ``more`` in one: several sources count at once."""
         with self._lock:
-            self._changes = replace(self._changes or ChangeStats(), **values)
+            seen = self._changes or ChangeStats()
+            sums = {name: getattr(seen, name) + count for name, count in more.items()}
+            self._changes = replace(seen, **values, **sums)
 
     def committed(self, transactions: int, committed_at: float | None) -> None:
         """Transactions became durable; the last one was committed then on the source."""
-        seen = self._changes or ChangeStats()
-        lag = seen.lag_seconds if committed_at is None else max(0.0, time.time() - committed_at)
-        self._change(transactions=seen.transactions + transactions, lag_seconds=lag)
+        lag = {}
+        if committed_at is not None:
+            lag["lag_seconds"] = max(0.0, time.time() - committed_at)
+        self._add(lag, transactions=transactions)
 
     def diverged(self, rows: int) -> None:
         """Updates and deletes met no row."""
-        self._change(unmet=(self._changes or ChangeStats()).unmet + rows)
+        self._add({}, unmet=rows)
 
     def reconnected(self, error: StreamsError) -> None:
         """A connection was lost, and is opened again."""
@@ -311,13 +315,12 @@ class Counters:
             f"The session broke and is opened again: {error.message}",
             code=error.code,
         )
-        self._change(reconnects=(self._changes or ChangeStats()).reconnects + 1)
+        self._add({}, reconnects=1)
 
     def behind(self, lag: int, retained: int | None) -> None:
         """Bytes of log that are not read yet, and that the source keeps."""
-        self._change(lag_bytes=lag, retained_bytes=retained)
-        if not lag:
-            self._change(lag_seconds=0.0)
+        none = {} if lag else {"lag_seconds": 0.0}
+        self._add({"lag_bytes": lag, "retained_bytes": retained, **none})
 
     def sent(self, size: int) -> None:
         """Bytes went to the target."""

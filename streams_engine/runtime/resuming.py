@@ -9,7 +9,7 @@ the documentation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ from streams_engine.protocols import Sink
 __all__ = ["RUN", "Continuation", "Memory", "finished_tables"]
 
 RUN = "run"
+_CHUNK = "chunk:"
 IDENTITY = ("system", "server")
 """The keys of a position that name the server itself."""
 
@@ -84,7 +85,14 @@ def continued(chunk: Chunk, record: Mapping[str, Any] | None) -> Chunk | None:
 
 def chunk_key(chunk: Chunk) -> str:
     """The key of a chunk's checkpoint record."""
-    return f"chunk:{chunk.table}:{chunk.number}"
+    return f"{_CHUNK}{chunk.table}:{chunk.number}"
+
+
+def is_chunk_of(key: str, tables: Iterable[TableId]) -> bool:
+    """Return whether a record is of a chunk of one of the tables, whatever is in their names."""
+    name, _, number = key.removeprefix(_CHUNK).rpartition(":")
+    chunk = key.startswith(_CHUNK) and number.isdecimal()
+    return chunk and any(name == str(table) for table in tables)
 
 
 class Memory:
@@ -148,8 +156,7 @@ class Memory:
         """The records that have to change in one with the tables that are made or emptied."""
         records: dict[str, Mapping[str, Any] | None] = {}
         for key in self._records:
-            again = any(key.startswith(f"chunk:{table}:") for table in going_on.reload)
-            if again or not going_on.kept:
+            if is_chunk_of(key, going_on.reload) or not going_on.kept:
                 records[key] = None
         records[RUN] = self._run(fingerprint, position)
         return records
@@ -159,9 +166,7 @@ class Memory:
     ) -> None:
         """Write down the run and the chunks of the tables that begin now."""
         records: dict[str, Mapping[str, Any] | None] = {
-            key: None
-            for key in self._records
-            if any(key.startswith(f"chunk:{table}:") for table in plans)
+            key: None for key in self._records if is_chunk_of(key, plans)
         }
         self.run = records[RUN] = self._run(fingerprint, position)
         for table, chunks in plans.items():
