@@ -124,6 +124,8 @@ class SchemaChange:
     identity: tuple[str, ...] | None = None
     """The columns that tell its rows apart from here on, where the log says so; None: the source
     is asked (`ChangeSource.identities`)."""
+    filled: bool = False
+    """It is new here under this name, and was there before under one that is not followed."""
 
     @property
     def table(self) -> TableId:

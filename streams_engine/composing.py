@@ -109,14 +109,14 @@ class Composition:
         document = self.config.document
         options = document.source.options
         chosen = {
-            table.name: operations_of(table.operations)
-            for connection in document.source.connections
-            for table in connection.tables
+            (part.alias, table.name): operations_of(table.operations)
+            for part in self._parts(self.config)
+            for table in part.document.tables
             if table.operations is not None
         }
         settings = LogSettings(
             initial_load=options.initial_load,
-            operations={"": operations_of(options.operations), **chosen},
+            operations={("", ""): operations_of(options.operations), **chosen},
             schema_changes=self.config.options.schema_changes,
             max_rows=document.limits.number_of_events,
             max_retained=self.config.options.max_retained_bytes,

@@ -39,11 +39,18 @@ from streams_engine.protocols import (
 from streams_engine.runtime.building import Builder
 from streams_engine.runtime.consistency import acting, crossing, in_one_view
 from streams_engine.runtime.control import Control
-from streams_engine.runtime.evolution import Evolution
+from streams_engine.runtime.evolution import Evolution, left
 from streams_engine.runtime.followed import Followed, follow
 from streams_engine.runtime.following import Follower, Pending
-from streams_engine.runtime.joining import JoinedView, Origin, demand_tables, stamped, told_apart
-from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables
+from streams_engine.runtime.joining import (
+    JoinedView,
+    Origin,
+    demand_tables,
+    merged,
+    stamped,
+    told_apart,
+)
+from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables, is_chunk_of
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
 from streams_engine.runtime.start_waits import Interrupted, StartWaits
@@ -59,8 +66,8 @@ class LogSettings:
     """What is asked of a cdc beyond what a load is asked."""
 
     initial_load: bool = True
-    operations: Mapping[str, frozenset[Op]] | None = None
-    """By table name as the user wrote it; ``""`` for every other one."""
+    operations: Mapping[tuple[str, str], frozenset[Op]] | None = None
+    """By source alias and table name as the user wrote it; two empty ones: every other table."""
     schema_changes: str = "apply"
     max_rows: int = 0
     max_retained: int = 0
@@ -103,6 +110,7 @@ class Capture:
                 self.release()
             records = self.sink.load_state(self.job.name)
             self._check(records)
+            records = self._without_those_that_left(records)
             self._begin(records)
             if not self.control.hold():
                 return
@@ -173,6 +181,29 @@ class Capture:
                 remedy="Restore what changed, or forget the checkpoint with start(fresh=True).",
                 changed=["the stream's configuration"],
             )
+
+    def _without_those_that_left(
+        self, records: Mapping[str, Mapping[str, Any]]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Drop the records of tables that are not among the stream's tables any more."""
+        origins = {origin.alias: origin for origin in self.origins}
+        known = [table for table, _ in _followed(records)]
+        gone = [
+            table
+            for table in known
+            if table.alias not in origins or not origins[table.alias].wants(table, known)
+        ]
+        if not gone:
+            return records
+        keys = {
+            key
+            for key in records
+            if key in {f"{kind}:{table}" for kind in ("followed", "table", "ddl") for table in gone}
+            or is_chunk_of(key, gone)
+        }
+        self.sink.save_state(self.job.name, dict.fromkeys(keys))
+        self.counters.found(left(table, "was taken out of the stream's tables") for table in gone)
+        return {key: record for key, record in records.items() if key not in keys}
 
     def _begun(self, records: Mapping[str, Any]) -> bool:
         return all("position" in records.get(_log_key(o.alias), {}) for o in self.origins)
@@ -370,11 +401,17 @@ class Capture:
                 stamp = replace(table.id, alias=origin.alias)
                 records[_table_key(stamp)] = _record(stamp, table, position, None)
                 self.counters.expect(stamp, None)
-        records[RUN] = {"fingerprint": self.job.fingerprint, "position": {}}
+        # Where the log begins is recorded last: a run that is killed before makes the rest of the
+        # structure of all sources, and begins anew.
+        run = {"fingerprint": self.job.fingerprint, "position": {}}
         structure = self._convert("append")
-        for mapped in found:
-            prepared = structure.structure(mapped, Continuation(), records)
-            structure.finish(prepared, None, Continuation())
+        going_on = Continuation(ours=RUN in self.sink.load_state(self.job.name))
+        prepared = structure.structure(merged(found), going_on, {RUN: run})
+        reach("handover: structure made")
+        structure.finish(prepared, None, going_on)
+        reach("handover: keys built")
+        if self.control.hold():
+            self.sink.save_state(self.job.name, records)
 
     # Following
 
@@ -479,15 +516,15 @@ class Capture:
             since,
             zero_dates=self.job.zero_dates,
             quarantine=self.job.quarantine,
-            operations=self._operations(bare),
+            operations=self._operations(origin.alias, bare),
             cascades=cascades,
         )
 
-    def _operations(self, table: TableId) -> frozenset[Op]:
+    def _operations(self, alias: str, table: TableId) -> frozenset[Op]:
         chosen = self.settings.operations or {}
-        for name in (table.name, str(table), ""):
-            if name in chosen:
-                return chosen[name]
+        for key in ((alias, table.name), (alias, str(table)), ("", "")):
+            if key in chosen:
+                return chosen[key]
         return frozenset(Op)
 
     def _follow(self) -> None:

@@ -20,7 +20,7 @@ from streams_engine.runtime.planning import adapt
 from streams_engine.runtime.runner import Convert, Job
 from streams_engine.schema.ddl import ddl_of
 from streams_engine.schema.evolving import create, drop, evolve, pending
-from streams_engine.schema.mapping import TableMapping
+from streams_engine.schema.mapping import TableMapping, warning
 from streams_engine.schema.recording import to_document
 from streams_engine.schema.structure import Structure
 from streams_engine.stats import Counters
@@ -28,7 +28,7 @@ from streams_engine.stats import Counters
 if TYPE_CHECKING:
     from streams_engine.runtime.following import Follower
 
-__all__ = ["Evolution"]
+__all__ = ["Evolution", "left"]
 
 Attach = Callable[
     [
@@ -89,6 +89,12 @@ class Evolution:
         ``applied``: rows of the same transaction are applied and not committed. Raises
         `SchemaChangeRefused`, and `Restart` where the transaction has to be read again.
         """
+        known = [table.mapping.source.id for table in self.follower.tables.values()]
+        if change.after is not None and not self.origin.wants(change.after.id, known):
+            self._leave(change)
+            return None
+        if change.before is None and change.filled and self.origin.scope.tables is not None:
+            raise self._joins(change)
         if self.policy == "fail":
             raise self._refused(change, "schemaChanges is fail")
         old = None if change.before is None else self._plain(change.before)
@@ -103,6 +109,22 @@ class Evolution:
         if old is None and self.policy == "ignore":
             return None
         return self._attached(change, change.after, old, new)
+
+    def _leave(self, change: SchemaChange) -> None:
+        """A table that is not among those that the user named is not followed, or no more."""
+        if change.before is None or change.after is None:
+            return
+        self.follower.remember({f"followed:{self._stamped(change.before.id)}": None})
+        self.counters.found([left(self._stamped(change.before.id), f"is now {change.after.id}")])
+
+    @staticmethod
+    def _joins(change: SchemaChange) -> SchemaChangeRefused:
+        return SchemaChangeRefused(
+            f"A table that is not followed was renamed to {change.table}, which is one of the "
+            "stream's tables: its rows are not in the log.",
+            remedy="Start the stream again: it loads the table then.",
+            table=str(change.table),
+        )
 
     # Onto the target
 
@@ -288,6 +310,16 @@ def without_new_keys(
     ddl = ddl_of(new.target.dialect)
     made = {s.object for s in ddl.foreign_keys(replace(new.target, foreign_keys=tuple(added)))}
     return tuple(statement for statement in statements if statement.object not in made)
+
+
+def left(table: TableId, why: str) -> Finding:
+    """Say that a table is not followed any more."""
+    return warning(
+        "left-the-stream",
+        table,
+        f"It {why}, and is not followed any more: the target keeps the rows that it has.",
+        "Drop the target's table, or name the table in the stream's tables again and empty it.",
+    )
 
 
 def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:

@@ -50,6 +50,28 @@ class Origin:
     selections: Mapping[str, tuple[str, Selected]] = field(default_factory=dict)
     """By table name as the user wrote it: the JSON path, and what is chosen."""
 
+    def wants(self, table: TableId, known: Iterable[TableId] = ()) -> bool:
+        """Return whether the table is one of those that the user named, or they named none.
+
+        A server may fold the case of names: one that differs in case alone is meant where none of
+        the ``known`` tables is written exactly so.
+        """
+        scope = self.scope
+        if scope.tables is None:
+            return True
+        names = _names(table, scope)
+        if names & set(scope.tables):
+            return True
+        exact = {name for other in known if other != table for name in _names(other, scope)}
+        folded = {name.casefold() for name in names}
+        return any(name.casefold() in folded and name not in exact for name in scope.tables)
+
+
+def _names(table: TableId, scope: Scope) -> set[str]:
+    """The names by which a scope may mean a table."""
+    full = f"{table.schema}.{table.name}"
+    return {full, table.name} if scope.schema in (None, table.schema) else {full}
+
 
 def stamped(catalog: Catalog, alias: str) -> Catalog:
     """The catalog with the alias in every name by which its objects find each other."""

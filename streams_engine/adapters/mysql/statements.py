@@ -170,7 +170,8 @@ class Statements:
             return None
         if before is None and change.before is not None and after and self._id(after.id) == key:
             return None  # a table that is not followed stays so where it is only altered
-        return SchemaChange(before, after, 0, dict(change.renamed), statement)
+        filled = before is None and after is not None and self._id(after.id) != key
+        return SchemaChange(before, after, 0, dict(change.renamed), statement, filled=filled)
 
     def _matters(self, table: TableId) -> bool:
         """Whether a table of that name would be in a database that is followed."""
