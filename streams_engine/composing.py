@@ -221,6 +221,7 @@ class Composition:
             zero_dates=options.zero_dates,
             identifier_case=options.identifier_case,
             allow_lossy=options.allow_lossy,
+            quarantine=options.on_error == "quarantine",
             prefix=f"{part.prefix}_" if part.prefix else "",
             mariadb=getattr(self.config.target, "kind", None) == "mariadb",
             file_format=file_format(self.config) if dialect is Dialect.FILES else None,

@@ -8,7 +8,7 @@ Names are as the server holds them, never quoted. SQL texts are carried as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -31,7 +31,9 @@ __all__ = [
     "Index",
     "IndexPart",
     "LeftBehind",
+    "LooseKey",
     "NativeType",
+    "Observed",
     "Partition",
     "Partitioning",
     "Position",
@@ -427,6 +429,42 @@ class Catalog:
     def table(self, wanted: TableId) -> TableSchema | None:
         """The table of that id, or None."""
         return next((table for table in self.tables if table.id == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LooseKey:
+    """A foreign key that holds only because a collation takes different texts for equal."""
+
+    rows: int
+    """Rows whose text is not the referenced one, byte by byte."""
+    beyond_case: int
+    """Those of them that differ by more than case: accents, trailing blanks."""
+    query: str
+    """A SELECT for the source that finds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a scan of the rows showed that no catalog tells; names as in the source."""
+
+    booleans: frozenset[tuple[TableId, str]] = frozenset()
+    """TINYINT(1) columns that hold nothing but 0, 1 and NULL."""
+    zero_dates: Mapping[tuple[TableId, str], int] = field(default_factory=dict)
+    """NOT NULL columns that hold zero or partial dates, and in how many rows."""
+    loose_keys: Mapping[tuple[TableId, str], LooseKey] = field(default_factory=dict)
+    """By table and name of the foreign key."""
+
+    def stamped(self, alias: str) -> Observed:
+        """The same, with the alias of its source in every table's name."""
+
+        def of(key: tuple[TableId, str]) -> tuple[TableId, str]:
+            return replace(key[0], alias=alias), key[1]
+
+        return Observed(
+            frozenset(map(of, self.booleans)),
+            {of(key): count for key, count in self.zero_dates.items()},
+            {of(key): found for key, found in self.loose_keys.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)

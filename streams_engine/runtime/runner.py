@@ -12,7 +12,16 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.errors import ConfigError
-from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
+from streams_engine.model import (
+    Catalog,
+    Chunk,
+    Dialect,
+    Finding,
+    Observed,
+    Severity,
+    TableId,
+    TableSchema,
+)
 from streams_engine.protocols import (
     LayoutSink,
     Load,
@@ -65,11 +74,13 @@ Look = Callable[[Origin, int], AbstractContextManager[Snapshot]]
 
 
 @runtime_checkable
-class BooleanScan(Protocol):
-    """A source or view that can tell which TINYINT(1) columns hold only 0, 1 and NULL."""
+class RowScan(Protocol):
+    """A source or view whose rows tell of a mapping to PostgreSQL what the catalog does not."""
 
-    def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
-        """The (table, column) pairs; reads the columns whole."""
+    def observe(
+        self, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+    ) -> Observed:
+        """Scan the tables, for zero dates and foreign keys where these are asked for."""
         ...
 
 
@@ -262,13 +273,13 @@ class Convert:
         demand_names(catalog)
         catalog, chosen = apply_selections(catalog, origin.selections, findings)
         tables = [table for table in catalog.tables if table.query is None]
-        scans = self.sink.dialect is Dialect.POSTGRES and not self.job.follows
-        if scans and isinstance(scanner, BooleanScan):
-            found = scanner.boolean_columns(tables)
-            options = replace(
-                options,
-                booleans=frozenset((replace(t, alias=origin.alias), c) for t, c in found),
+        if self.sink.dialect is Dialect.POSTGRES and isinstance(scanner, RowScan):
+            observed = scanner.observe(
+                tables,
+                zero_dates=options.zero_dates == "null",
+                foreign_keys=self.job.structure.foreign_keys,
             )
+            options = replace(options, observed=observed.stamped(origin.alias))
         mapped = map_catalog(stamped(catalog, origin.alias), self.sink.dialect, options)
         return replace(
             mapped,

@@ -32,6 +32,7 @@ from streams_engine.schema.fitting import holds
 from streams_engine.schema.loss import loss
 from streams_engine.schema.mapping import TableMapping, warning
 from streams_engine.schema.planned import Plan
+from streams_engine.schema.postgres_names import with_extensions
 from streams_engine.schema.structure import Structure
 
 __all__ = ["Evolution", "create", "drop", "evolve", "pending"]
@@ -156,6 +157,8 @@ def create(
         extensions=catalog.extensions if catalog is not None else (),
         schemas=catalog.schemas if catalog is not None else frozenset(),
     )
+    if schema.dialect is Dialect.POSTGRES:
+        needed = with_extensions(needed)
     values = replace(needed, types=(), sequences=called)
     return (
         *(

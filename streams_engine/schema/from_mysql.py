@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -13,11 +14,13 @@ from streams_engine.model import (
     Column,
     Dialect,
     Expression,
+    Finding,
     ForeignKey,
     Index,
     IndexPart,
     NativeType,
     Sequence,
+    Severity,
     TableId,
     TableSchema,
     TypeKind,
@@ -40,6 +43,9 @@ from streams_engine.schema.postgres_names import postgres_type
 __all__ = ["map_mysql"]
 
 _TEXTUAL = {"text", "varchar", "bpchar"}
+
+ZERO_DATE = re.compile(r"0000-|-00")
+"""In a default: a date that PostgreSQL does not have."""
 
 
 def map_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
@@ -136,7 +142,7 @@ class _Mapper:
 
     def _column(self, table: TableSchema, source: Column, target_id: TableId) -> ColumnMapping:
         where = f"{table.id}.{source.name}"
-        rule = rule_for(source, boolean=(table.id, source.name) in self.options.booleans)
+        rule = rule_for(source, boolean=(table.id, source.name) in self.options.observed.booleans)
         override = chosen_type(self.options, table.id, source, postgres_source=False)
         if rule is None and override is None:
             raise UnsupportedType(
@@ -159,7 +165,7 @@ class _Mapper:
             name=name,
             type=native,
             arrow=arrives,
-            nullable=source.nullable,
+            nullable=source.nullable or self._relaxed(table, source, convert, where),
             default=self._sequence(source, target_id, name) if sequenced else default,
             identity=None if sequenced else source.identity,
             generated=self._generated(table, source, where),
@@ -174,6 +180,30 @@ class _Mapper:
             )
         notes = (rule.note,) if rule.note and override is None else ()
         return ColumnMapping(replace(source, arrow=read), target, convert, notes)
+
+    def _relaxed(self, table: TableSchema, source: Column, convert: str | None, where: str) -> bool:
+        """True where zero dates become NULL in a column that is NOT NULL on the source."""
+        if convert != "date" or self.options.zero_dates != "null":
+            return False
+        count = self.options.observed.zero_dates.get((table.id, source.name), 0)
+        default = source.default is not None and ZERO_DATE.search(source.default.sql) is not None
+        if not count and not default:
+            return False
+        rows = f"{count} rows hold" if count != 1 else "1 row holds"
+        if table.primary_key is not None and source.name in table.primary_key.columns:
+            if count:
+                finding = _zero_dates_in_key(where, rows, quarantine=self.options.quarantine)
+                self.findings.items.append(finding)
+            return False
+        why = f"{rows} a zero or partial date" if count else "its default is a zero date"
+        self.findings.warn(
+            "zero-dates-not-null",
+            where,
+            f"It is NOT NULL on the source, and {why}: on the target it allows NULL, and such "
+            "dates become NULL (zeroDates: null).",
+            "Repair the dates on the source, or choose zeroDates text to keep them.",
+        )
+        return True
 
     def _native(self, source: Column, rule: Rule, table: TableId, where: str) -> NativeType:
         text = rule.type_text(source.type)
@@ -279,7 +309,7 @@ class _Mapper:
         types = {
             column.name: column.type
             for column in table.columns
-            if (table.id, column.name) not in self.options.booleans
+            if (table.id, column.name) not in self.options.observed.booleans
         }
         return translate(expression, types, self.columns[table.id], result)
 
@@ -391,6 +421,8 @@ class _Mapper:
                 "are no unique key, which PostgreSQL does not allow: it is left out.",
             )
             return None
+        if self._holds_by_collation(table, fk, where):
+            return None
         return replace(
             fk,
             name=shorten(self._case(fk.name)),
@@ -398,6 +430,39 @@ class _Mapper:
             referenced=self.targets[fk.referenced],
             referenced_columns=tuple(self.columns[fk.referenced][c] for c in fk.referenced_columns),
         )
+
+    def _holds_by_collation(self, table: TableSchema, fk: ForeignKey, where: str) -> bool:
+        """True (and a warning) where rows refer only because a collation equates two texts."""
+        found = self.options.observed.loose_keys.get((table.id, fk.name))
+        if found is None:
+            return False
+        ends = [(table, c) for c in fk.columns]
+        referenced = self.catalog.table(fk.referenced)
+        ends += [(referenced, c) for c in fk.referenced_columns] if referenced else []
+        texts = [(t, c) for t, c in ends if t.column(c).collation is not None]
+        caseless = all(self._is_citext(t, t.column(c)) for t, c in texts)
+        rows = found.beyond_case if caseless else found.rows
+        if not rows:
+            return False
+        choice = ", ".join(f"{t.id.name}.{c}" for t, c in texts)
+        by_case = f"Choose citext for {choice} in options.typeOverrides, which ignores case"
+        if found.beyond_case:
+            by_case += f" (not accents or trailing blanks, by which {found.beyond_case} differ)"
+        repair = f"Spell them alike on the source; these are the rows: {found.query};"
+        self.findings.warn(
+            "foreign-key-by-collation",
+            where,
+            f"The foreign key holds only by the source's collation: {rows} "
+            f"{'row refers' if rows == 1 else 'rows refer'} to {fk.referenced} by another spelling "
+            "(letter case, accents, trailing blanks), and PostgreSQL compares exactly. It is left "
+            "out.",
+            repair if caseless else f"{by_case}. Or s{repair[1:]}",
+        )
+        return True
+
+    def _is_citext(self, table: TableSchema, column: Column) -> bool:
+        native = chosen_type(self.options, table.id, column, postgres_source=False)
+        return native is not None and native.name == "citext"
 
     def _check(self, table: TableSchema, check: Check) -> Check | None:
         found = self._translate(table, check.expression)
@@ -420,15 +485,33 @@ class _Mapper:
                 for key in keys
                 for column in key.columns
                 if (table.column(column).collation or "").endswith("_ci")
+                and not self._is_citext(table, table.column(column))
             }
         )
         if loose:
+            choice = ", ".join(
+                f'{{"column": "{table.id.name}.{column}", "to": "citext"}}' for column in loose
+            )
             self.findings.warn(
                 "case-sensitive-key",
                 table.id,
                 f"Key columns {', '.join(loose)} compare without "
                 "case on MySQL and with case on PostgreSQL: 'a' and 'A' become two keys.",
+                f"To compare without case choose citext: options.typeOverrides [{choice}]. The "
+                "extension citext is created where it is missing.",
             )
+
+
+def _zero_dates_in_key(where: str, rows: str, *, quarantine: bool) -> Finding:
+    return Finding(
+        Severity.WARNING if quarantine else Severity.ERROR,
+        "zero-dates-in-key",
+        where,
+        f"{rows} a zero or partial date in the primary key, which allows no NULL"
+        f"{': set aside.' if quarantine else '.'}",
+        "Repair them on the source, choose zeroDates text, or a text type for the column in "
+        "options.typeOverrides; or have such rows set aside: onError quarantine.",
+    )
 
 
 def _unreadable(column: Column, texts: tuple[str, ...]) -> bool:

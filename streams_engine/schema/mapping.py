@@ -6,7 +6,6 @@ Pure: no server is asked. The result is what `plan()` shows and what a run build
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from streams_engine.errors import LossyMapping
@@ -17,6 +16,7 @@ from streams_engine.model import (
     Filter,
     Finding,
     NativeType,
+    Observed,
     Severity,
     Sort,
     TableId,
@@ -44,9 +44,11 @@ class MappingOptions:
     """(``table.column``, ``schema.table.column`` or a source type's text, target type)."""
     zero_dates: str = "null"
     identifier_case: str = "preserve"
-    booleans: AbstractSet[tuple[TableId, str]] = frozenset()
-    """The TINYINT(1) columns that were seen to hold nothing but 0, 1 and NULL."""
+    observed: Observed = field(default_factory=Observed)
+    """What a scan of the rows showed."""
     allow_lossy: bool = False
+    quarantine: bool = False
+    """A row that the target cannot hold is set aside."""
     prefix: str = ""
     """Before the name of every table: the alias of one of several sources, and ``_``."""
     mariadb: bool = False

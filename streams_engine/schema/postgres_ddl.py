@@ -90,7 +90,7 @@ def objects(catalog: Catalog) -> Iterator[Statement]:
     """Schemas, extensions, types and sequences, in an order in which they can be made."""
     schemas = {t.id.schema for t in catalog.tables}
     schemas |= {t.id.schema for t in catalog.types} | {s.id.schema for s in catalog.sequences}
-    schemas |= {extension.schema for extension in catalog.extensions} - {"pg_catalog"}
+    schemas |= {extension.schema for extension in catalog.extensions} - {"pg_catalog", ""}
     for table_schema in catalog.tables:
         if table_schema.partitioning:
             schemas |= {leaf.schema for leaf in table_schema.partitioning.leaves()}
@@ -98,9 +98,9 @@ def objects(catalog: Catalog) -> Iterator[Statement]:
     for schema in sorted(schemas - catalog.schemas):
         yield Statement(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}", f"schema {schema}")
     for extension in catalog.extensions:
+        place = f" SCHEMA {quote(extension.schema)}" if extension.schema else ""
         yield Statement(
-            f"CREATE EXTENSION IF NOT EXISTS {quote(extension.name)} "
-            f"SCHEMA {quote(extension.schema)}",
+            f"CREATE EXTENSION IF NOT EXISTS {quote(extension.name)}{place}",
             f"extension {extension.name}",
         )
     for user_type in catalog.types:

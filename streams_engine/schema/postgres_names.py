@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from streams_engine.errors import UnsupportedType
-from streams_engine.model import Dialect, NativeType, TypeKind
+from streams_engine.model import Catalog, Dialect, Extension, NativeType, TypeKind
 
-__all__ = ["postgres_type"]
+__all__ = ["postgres_type", "with_extensions"]
 
 # SQL spelling -> pg_type.typname (https://www.postgresql.org/docs/current/datatype.html)
 TYPNAMES = {
@@ -58,6 +59,9 @@ TYPNAMES = {
     "hstore": "hstore",
 }
 
+EXTENSIONS = {"citext": "citext", "hstore": "hstore", "geometry": "postgis"}
+"""The extension that a type comes with."""
+
 _TYPE = re.compile(
     r"^(?P<name>[a-z][a-z0-9_ ]*?)\s*(?:\((?P<args>\d+(?:\s*,\s*-?\d+)?)\))?"
     r"(?P<zone> with(?:out)? time zone)?(?P<array>(?:\[\])*)$"
@@ -86,3 +90,15 @@ def postgres_type(text: str) -> NativeType:
     return NativeType(
         Dialect.POSTGRES, bare + "[]", "_" + name, args, kind=TypeKind.ARRAY, element=scalar
     )
+
+
+def with_extensions(catalog: Catalog) -> Catalog:
+    """The catalog with the extensions that its columns' types come with.
+
+    Those that it names already stay; another one goes where the server puts it by itself.
+    """
+    known = {extension.name for extension in catalog.extensions}
+    types = {c.type.element or c.type for table in catalog.tables for c in table.columns}
+    named = {EXTENSIONS[t.name] for t in types if t.extension is None and t.name in EXTENSIONS}
+    missing = tuple(Extension(name, "", "") for name in sorted(named - known))
+    return replace(catalog, extensions=(*catalog.extensions, *missing))

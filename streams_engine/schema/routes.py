@@ -19,7 +19,7 @@ from streams_engine.schema.mapping import (
 )
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.mysql_to_mysql import map_mysql_to_mysql
-from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.postgres_names import postgres_type, with_extensions
 from streams_engine.schema.to_files import file_type, map_to_files
 from streams_engine.schema.to_mysql import map_postgres_to_mysql
 
@@ -52,6 +52,8 @@ def map_catalog(catalog: Catalog, target: Dialect | None, options: MappingOption
     if target is None:
         return _as_it_is(catalog)
     mapped = _MAPPERS[catalog.dialect, target](catalog, options)
+    if target is Dialect.POSTGRES:
+        mapped = replace(mapped, target=with_extensions(mapped.target))
     return replace(mapped, findings=(*mapped.findings, *_unused(catalog, options)))
 
 

@@ -21,6 +21,7 @@ from streams_engine.model import (
     Identity,
     Index,
     IndexPart,
+    Observed,
     TableId,
     TableSchema,
 )
@@ -239,7 +240,7 @@ def test_labels_of_a_set() -> None:
 
 def test_a_boolean_that_becomes_a_number_and_back() -> None:
     source = table(col("a", "tinyint(1)", "1"))
-    flag = mapped(source, PG, booleans=frozenset({(T, "a")}))
+    flag = mapped(source, PG, observed=Observed(frozenset({(T, "a")})))
     number = mapped(source, PG)
     found = evolve(flag, number, {})
     assert not found.losses

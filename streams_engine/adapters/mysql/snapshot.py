@@ -13,14 +13,23 @@ import pyarrow as pa
 import pymysql
 
 from streams_engine.adapters.mysql import chunking
-from streams_engine.adapters.mysql.connect import translate, translating
+from streams_engine.adapters.mysql.connect import translate
 from streams_engine.adapters.mysql.resultset import stream
-from streams_engine.adapters.mysql.selecting import name, quote, select
+from streams_engine.adapters.mysql.scans import observe
+from streams_engine.adapters.mysql.selecting import select
 from streams_engine.bundles import bundles
 from streams_engine.errors import ConnectionFailed, SnapshotLost, StreamsError
-from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
+from streams_engine.model import (
+    Catalog,
+    Chunk,
+    Extract,
+    Finding,
+    Observed,
+    Position,
+    TableSchema,
+)
 
-__all__ = ["MysqlSnapshot", "boolean_columns"]
+__all__ = ["MysqlSnapshot"]
 
 KILL_SECONDS = 3
 """How long a server may take to end a statement whose view is closed."""
@@ -69,10 +78,12 @@ class MysqlSnapshot:
             for number, (low, high) in enumerate(zip([None, *edges], [*edges, None], strict=True))
         ]
 
-    def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
-        """The TINYINT(1) columns that hold nothing but 0, 1 and NULL, by a scan in this view."""
-        with self._borrowed("scanning TINYINT(1) columns") as connection:
-            return boolean_columns(connection, tables)
+    def observe(
+        self, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+    ) -> Observed:
+        """What a scan of the rows in this view shows."""
+        with self._borrowed("scanning the rows") as connection:
+            return observe(connection, tables, zero_dates=zero_dates, foreign_keys=foreign_keys)
 
     # Reading
 
@@ -175,24 +186,3 @@ class MysqlSnapshot:
 def _shut(connection: Any) -> None:
     with contextlib.suppress(pymysql.MySQLError, OSError):
         connection._force_close()
-
-
-def boolean_columns(
-    connection: Any, tables: Sequence[TableSchema]
-) -> frozenset[tuple[TableId, str]]:
-    """The TINYINT(1) columns that hold nothing but 0, 1 and NULL."""
-    found = set()
-    for table in tables:
-        names = [
-            c.name
-            for c in table.columns
-            if c.type.name == "tinyint" and c.type.args == (1,) and not c.type.unsigned
-        ]
-        if not names:
-            continue
-        tests = ", ".join(f"COALESCE(MAX({quote(n)} NOT IN (0, 1)), 0)" for n in names)
-        with translating(f"scanning {table.id}"), connection.cursor() as cursor:
-            cursor.execute(f"SELECT {tests} FROM {name(table.id)}")
-            odd = cursor.fetchone()
-        found |= {(table.id, n) for n, other in zip(names, odd, strict=True) if not other}
-    return frozenset(found)

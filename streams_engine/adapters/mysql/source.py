@@ -20,8 +20,9 @@ from streams_engine.adapters.mysql.connect import (
     translating,
 )
 from streams_engine.adapters.mysql.query import query_tables
+from streams_engine.adapters.mysql.scans import observe
 from streams_engine.adapters.mysql.selecting import name
-from streams_engine.adapters.mysql.snapshot import MysqlSnapshot, boolean_columns
+from streams_engine.adapters.mysql.snapshot import MysqlSnapshot
 from streams_engine.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -32,6 +33,7 @@ from streams_engine.model import (
     Catalog,
     Dialect,
     Finding,
+    Observed,
     Position,
     SequenceValue,
     Severity,
@@ -178,10 +180,12 @@ class MysqlSource:
             if table in following
         )
 
-    def boolean_columns(self, tables: Sequence[TableSchema]) -> frozenset[tuple[TableId, str]]:
-        """The TINYINT(1) columns that hold nothing but 0, 1 and NULL, by a scan."""
+    def observe(
+        self, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+    ) -> Observed:
+        """What a scan of the rows shows, as they are now."""
         with contextlib.closing(self._connect.open()) as connection:
-            return boolean_columns(connection, tables)
+            return observe(connection, tables, zero_dates=zero_dates, foreign_keys=foreign_keys)
 
     @contextlib.contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[MysqlSnapshot]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import psycopg
 
 from streams_engine.adapters.postgres.connect import translating
-from streams_engine.errors import StreamsError
+from streams_engine.errors import PermissionDenied, StreamsError
 from streams_engine.model import Finding
 from streams_engine.protocols import Statement, left_out, orphaned
 
@@ -33,9 +33,18 @@ def run_statements(
         except StreamsError as error:
             finding = _left_out(connection, statement, error)
             if finding is None:
-                raise
+                raise _with_statement(error, statement) from None
             findings.append(finding)
     return findings
+
+
+def _with_statement(error: StreamsError, statement: Statement) -> StreamsError:
+    """The error with what an administrator may run where the account or the server does not."""
+    if statement.object.startswith("extension "):
+        error.remedy = f"Install it on the server; then an administrator runs {statement.sql};"
+    elif isinstance(error, PermissionDenied):
+        error.remedy = f"Grant the right, or have somebody who has it run {statement.sql};"
+    return error
 
 
 def _left_out(

@@ -1,0 +1,167 @@
+"""What a first migration from MySQL or MariaDB to PostgreSQL meets: zero dates, collations."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from streams_engine import Stream
+from streams_engine.errors import ConfigError
+from streams_engine.model import Finding, Severity
+from streams_engine.testing.servers import Server
+
+from .moving import End, move
+
+DATES = (
+    "0000-00-00", "2021-00-10", "2021-05-00", "2021-02-30", "2021-02-28", "0000-01-01",
+    "0001-01-01", "1900-02-29", "2000-02-29", "9999-12-31",
+)  # fmt: skip
+"""The first four, the sixth and the eighth are no dates elsewhere."""
+
+
+def _ends(mysql_server: Server, pg18: Server, database: Any) -> tuple[End, End]:
+    return End(mysql_server, database(mysql_server)), End(pg18, database(pg18))
+
+
+def _dated(source: End, *statements: str) -> None:
+    """Run statements in a session that takes zero and partial dates."""
+    with closing(source.server.connect(source.database)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES'")
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def _by_code(findings: Any, code: str) -> dict[str, Finding]:
+    return {f.object.rsplit(".", 1)[1]: f for f in findings if f.code == code}
+
+
+POST = (
+    "CREATE TABLE post (id int PRIMARY KEY, day date NOT NULL, at datetime NOT NULL,"
+    " stamp timestamp NOT NULL DEFAULT '2020-01-01 00:00:00', good datetime NOT NULL,"
+    " gmt datetime NOT NULL DEFAULT '0000-00-00 00:00:00', free date)"
+)
+
+
+def _posts(source: End) -> None:
+    rows = [
+        f"({n}, '{day}', '{day} 10:00:00', {'0' if n == 1 else 'DEFAULT'}, '2020-01-01', "
+        f"'2020-01-01', '{day}')"
+        for n, day in enumerate(DATES, 1)
+    ]
+    _dated(source, POST, f"INSERT INTO post VALUES {', '.join(rows)}")
+
+
+def test_zero_dates_relax_not_null_and_are_counted(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _posts(source)
+    planned = _by_code(Stream(source.url, target.url).plan().findings, "zero-dates-not-null")
+    assert set(planned) == {"day", "at", "stamp", "gmt"}
+    for column, count in (("day", "6 rows"), ("at", "6 rows"), ("stamp", "1 row ")):
+        assert count in planned[column].message
+    assert "default is a zero date" in planned["gmt"].message
+    stats = move(source, target)
+    assert _by_code(stats.findings, "zero-dates-not-null") == planned
+    replaced = _by_code(stats.findings, "zero-dates")
+    assert {c: f.message.split()[0] for c, f in replaced.items()} == {
+        "day": "6", "at": "6", "stamp": "1", "free": "6",
+    }  # fmt: skip
+    nullable = (
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'post'"
+        " AND is_nullable = 'YES' ORDER BY 1"
+    )
+    assert [row[0] for row in target.rows(nullable)] == ["at", "day", "free", "gmt", "stamp"]
+    kept = target.rows("SELECT id FROM post WHERE day IS NOT NULL AND at IS NOT NULL ORDER BY id")
+    assert kept == [(5,), (7,), (9,), (10,)]
+    assert Stream(source.url, target.url).verify().ok
+
+
+def test_zero_dates_in_a_primary_key_are_refused_by_name(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _dated(
+        source,
+        "CREATE TABLE sale (day date, shop int, PRIMARY KEY (day, shop))",
+        "INSERT INTO sale VALUES ('0000-00-00', 1), ('2021-05-00', 1), ('2021-05-01', 1)",
+    )
+    found = _by_code(Stream(source.url, target.url).plan().findings, "zero-dates-in-key")["day"]
+    assert found.severity is Severity.ERROR
+    assert "2 rows" in found.message
+    with pytest.raises(ConfigError, match=r"sale\.day: 2 rows hold a zero or partial date"):
+        move(source, target)
+    assert target.rows("SELECT count(*) FROM pg_tables WHERE tablename = 'sale'") == [(0,)]
+    stats = move(source, target, on_error="quarantine")
+    assert target.rows("SELECT to_char(day, 'YYYYMMDD') FROM sale") == [("20210501",)]
+    assert stats.source.failed_counter == 2 or stats.target.failed_counter == 2
+    target.run("DROP TABLE sale")
+    move(source, target, zero_dates="text")
+    assert target.rows("SELECT count(*) FROM sale WHERE day = '0000-00-00'") == [(1,)]
+
+
+def _countries(source: End) -> None:
+    collation = "utf8mb4_unicode_ci"
+    text = f"varchar(8) CHARACTER SET utf8mb4 COLLATE {collation}"
+    source.run(
+        f"CREATE TABLE country (code {text} PRIMARY KEY)",
+        f"CREATE TABLE city (id int PRIMARY KEY, code {text}, second {text},"
+        " CONSTRAINT by_case FOREIGN KEY (code) REFERENCES country (code),"
+        " CONSTRAINT exact FOREIGN KEY (second) REFERENCES country (code))",
+        "INSERT INTO country VALUES ('de'), ('FR')",
+        "INSERT INTO city VALUES (1, 'DE', 'de'), (2, 'fr', 'FR'), (3, 'FR', NULL)",
+    )
+
+
+def test_a_foreign_key_that_holds_by_collation_is_named_and_left_out(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _countries(source)
+    planned = Stream(source.url, target.url).plan().findings
+    found = _by_code(planned, "foreign-key-by-collation")
+    assert set(found) == {"by_case"}
+    assert "2 rows refer" in found["by_case"].message
+    select = str(found["by_case"].remedy).split("rows: ")[1].rstrip(";")
+    assert {row[0] for row in source.rows(select)} == {1, 2}
+    move(source, target)
+    made = target.rows("SELECT conname FROM pg_constraint WHERE contype = 'f'")
+    assert made == [("exact",)]
+
+
+def test_citext_keeps_such_a_key_and_the_extension_is_made(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _countries(source)
+    overrides = [
+        {"column": name, "to": "citext"} for name in ("country.code", "city.code", "city.second")
+    ]
+    with Stream(source.url, target.url, type_overrides=overrides) as stream:
+        stats = stream.run()
+        told = {finding.code for finding in stats.findings}
+        assert not told & {"case-sensitive-key", "foreign-key-by-collation", "orphans"}
+        assert stream.verify().ok
+    made = target.rows("SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1")
+    assert made == [("by_case",), ("exact",)]
+
+
+def test_differences_beyond_case_are_told_from_those_that_citext_heals(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _countries(source)
+    source.run("INSERT INTO country VALUES ('É')", "INSERT INTO city VALUES (9, 'e', NULL)")
+    found = _by_code(Stream(source.url, target.url).plan().findings, "foreign-key-by-collation")
+    assert "3 rows" in found["by_case"].message
+    assert "by which 1 differ" in str(found["by_case"].remedy)
+    overrides = [
+        {"column": name, "to": "citext"} for name in ("country.code", "city.code", "city.second")
+    ]
+    plan = Stream(source.url, target.url, type_overrides=overrides).plan()
+    found = _by_code(plan.findings, "foreign-key-by-collation")
+    assert "1 row refers" in found["by_case"].message
+    assert "citext" not in str(found["by_case"].remedy)
