@@ -431,6 +431,7 @@ class Capture:
             self.counters,
             lambda: self._recorded(origin, evolution),
             evolution,
+            evolution.relax,
             Pending(
                 _pending_key(origin.alias),
                 lambda: self._make_foreign_keys(origin, evolution.follower),
@@ -518,6 +519,7 @@ class Capture:
             quarantine=self.job.quarantine,
             operations=self._operations(origin.alias, bare),
             cascades=cascades,
+            relaxes=self.settings.schema_changes == "apply",
         )
 
     def _operations(self, alias: str, table: TableId) -> frozenset[Op]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streams_engine.changes import SchemaChange
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.faults import reach
-from streams_engine.model import Catalog, Finding, Position, TableId, TableSchema
+from streams_engine.model import Catalog, Finding, Observed, Position, TableId, TableSchema
 from streams_engine.protocols import ChangeWriter, Sink, Statement, StructureSink
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
@@ -23,6 +23,7 @@ from streams_engine.schema.evolving import create, drop, evolve, pending
 from streams_engine.schema.mapping import TableMapping, warning
 from streams_engine.schema.recording import to_document
 from streams_engine.schema.structure import Structure
+from streams_engine.schema.relaxation import fits_boolean, relax
 from streams_engine.stats import Counters
 
 if TYPE_CHECKING:
@@ -74,11 +75,17 @@ class Evolution:
                 found[table] = adapt(_common(mapping, target) if ahead else mapping, target)
         return found
 
-    def _map(self, schemas: Sequence[TableSchema]) -> dict[TableId, TableMapping]:
-        convert = Convert(self.job, [self.origin], self.sink, Control(), Counters())
+    def _map(
+        self,
+        schemas: Sequence[TableSchema],
+        booleans: AbstractSet[tuple[TableId, str]] = frozenset(),
+    ) -> dict[TableId, TableMapping]:
+        options = replace(self.origin.mapping, observed=Observed(frozenset(booleans)))
+        origin = replace(self.origin, mapping=options)
+        convert = Convert(self.job, [origin], self.sink, Control(), Counters())
         bare = tuple(replace(s, id=replace(s.id, alias="")) for s in schemas)
         catalog = Catalog(self.origin.source.dialect, bare)
-        found = convert.map(self.origin, catalog, None, convert.flavour())
+        found = convert.map(origin, catalog, None, convert.flavour())
         return {mapping.source.id: mapping for mapping in found.tables}
 
     def __call__(
@@ -97,8 +104,9 @@ class Evolution:
             raise self._joins(change)
         if self.policy == "fail":
             raise self._refused(change, "schemaChanges is fail")
-        old = None if change.before is None else self._plain(change.before)
-        new = None if change.after is None else self._plain(change.after)
+        flags = self._flags(change)
+        old = None if change.before is None else self._plain(change.before, flags)
+        new = None if change.after is None else self._plain(change.after, flags)
         if self.policy == "apply" and isinstance(self.sink, StructureSink):
             reach("ddl: begun")
             self._carry(change, old, new, writer, applied)
@@ -213,16 +221,52 @@ class Evolution:
         for findings in several:
             self.counters.found(findings)
 
+    def relax(self, followed: Followed, columns: tuple[str, ...], writer: ChangeWriter) -> None:
+        """Make columns hold what the log brings: committed at the position before it.
+
+        A kill in between leaves columns that hold more than they need to, and nothing else.
+        """
+        statements, findings = relax(followed.mapping, columns)
+        writer.abandon()
+        reach("ddl: begun")
+        self._found([writer.execute(statements)])
+        reach("ddl: executed")
+        writer.commit(writer.document or {"position": dict(self.follower.position)})
+        reach("ddl: recorded")
+        self.counters.found(findings)
+
     # What follows
 
-    def _plain(self, schema: TableSchema) -> TableMapping:
+    def _flags(self, change: SchemaChange) -> frozenset[tuple[TableId, str]]:
+        """The TINYINT(1) columns that are booleans on the target, before and after a change.
+
+        A new one is a boolean: the rows that are there hold its default.
+        """
+        found = {
+            (table, column.source.name)
+            for table, followed in self.follower.tables.items()
+            for column in followed.mapping.columns
+            if column.target.type.name == "bool"
+        }
+        if change.after is None:
+            return frozenset(found)
+        before = set() if change.before is None else {c.name for c in change.before.columns}
+        old, new = self._stamped(change.table), self._stamped(change.after.id)
+        was = {now: then for then, now in change.renamed.items()}
+        for column in change.after.columns:
+            name = was.get(column.name, column.name)
+            if (old, name) in found or (name not in before and fits_boolean(column)):
+                found.add((new, column.name))
+        return frozenset(found)
+
+    def _plain(self, schema: TableSchema, flags: AbstractSet[tuple[TableId, str]]) -> TableMapping:
         """The table's mapping by the rules alone, whatever is on the target.
 
         The other tables are mapped beside it: foreign keys lead to them, and names must differ.
         """
         schemas = {t: f.tracked.schema for t, f in self.follower.tables.items()}
         table = self._stamped(schema.id)
-        return self._map([*{**schemas, table: schema}.values()])[table]
+        return self._map([*{**schemas, table: schema}.values()], flags)[table]
 
     def _remember(self, change: SchemaChange) -> None:
         """What the log's rows mean from here on becomes durable with its position."""

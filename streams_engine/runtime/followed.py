@@ -16,9 +16,19 @@ from streams_engine.protocols import Rejected
 from streams_engine.row_text import row_texts
 from streams_engine.runtime.compaction import Changes, Shape
 from streams_engine.schema.mapping import ColumnMapping, TableMapping
+from streams_engine.schema.relaxation import relaxable
 from streams_engine.schema.values import BadRows, Converter
 
-__all__ = ["Followed", "follow", "in_log_form", "operations_of"]
+__all__ = ["Followed", "Relax", "follow", "in_log_form", "operations_of"]
+
+
+class Relax(Exception):
+    """Columns of the target have to hold more than they do before the log can go on."""
+
+    def __init__(self, followed: Followed, columns: tuple[str, ...]) -> None:
+        super().__init__(columns)
+        self.followed = followed
+        self.columns = columns
 
 
 @dataclass(slots=True)
@@ -35,6 +45,8 @@ class Followed:
     cascades: tuple[bool, bool] = (False, False)
     """Whether foreign keys of others act on its deletes, and on changes of its keys, without a
     trace in the log."""
+    relaxable: frozenset[str] = frozenset()
+    """The source columns that can be made to hold a value that they do not hold now."""
     replaced: dict[str, int] = field(default_factory=dict)
     """Zero dates that became NULL, by column."""
 
@@ -44,9 +56,11 @@ class Followed:
         """The batch in the target's types, and its order, without operations not wanted.
 
         Rows that fit no target value go to ``rejected``; raises `RowRejected` where they may
-        not be set aside. None where nothing is left.
+        not be set aside, and `Relax` where the target's columns can be made to hold them. None
+        where nothing is left.
         """
         after, bad, replaced = self._after(batch.after)
+        self._demand_held(batch, bad)
         for column, count in replaced.items():
             self.replaced[column] = self.replaced.get(column, 0) + count
         before = None
@@ -61,6 +75,19 @@ class Followed:
         if keep is None:
             return changes, batch.seq
         return (changes.only(keep), batch.seq[keep]) if keep.any() else None
+
+    def _demand_held(self, batch: ChangeBatch, bad: Sequence[BadRows]) -> None:
+        """Raise `Relax` with the columns that have to hold more than they do."""
+        wanted = self._wanted(batch) & (batch.op != Op.DELETE)
+        columns = [r.column for r in bad if r.column in self.relaxable and (r.mask & wanted).any()]
+        if columns:
+            raise Relax(self, tuple(columns))
+
+    def _wanted(self, batch: ChangeBatch) -> np.ndarray:
+        """The changes whose operation is wanted."""
+        if len(self.operations) == len(Op):
+            return np.ones(batch.rows, bool)
+        return np.isin(batch.op, list(self.operations))
 
     def logged(self, changes: Changes, seq: np.ndarray) -> LoggedChanges:
         """The changes for a target that keeps the log."""
@@ -99,12 +126,10 @@ class Followed:
         self, batch: ChangeBatch, bad: Sequence[BadRows], rejected: list[Rejected]
     ) -> np.ndarray | None:
         """The rows to go on with; None: all of them."""
-        keep = None
-        if len(self.operations) < len(Op):
-            keep = np.isin(batch.op, list(self.operations))
+        keep = self._wanted(batch) if len(self.operations) < len(Op) else None
         for rows in bad:
             # A deleted row has no values, and none that could be bad.
-            mask = rows.mask & (batch.op != Op.DELETE)
+            mask = rows.mask & (batch.op != Op.DELETE) & self._wanted(batch)
             if not mask.any():
                 continue
             if not self.quarantine:
@@ -146,11 +171,13 @@ def follow(
     quarantine: bool,
     operations: frozenset[Op],
     cascades: tuple[bool, bool] = (False, False),
+    relaxes: bool = False,
 ) -> Followed:
     """A table that is followed from a position on.
 
     ``schema`` is the source's own, whole; ``watched`` are columns whose old values are wanted
-    beside those of ``identity``. Raises `ConfigError` where the key is not among the columns
+    beside those of ``identity``. ``relaxes``: the target's columns may be made to hold more than
+    they do. Raises `ConfigError` where the key is not among the columns
     that are moved.
     """
     mapping = in_log_form(mapping)
@@ -178,6 +205,7 @@ def follow(
         Converter(mapping.columns, zero_dates),
         Converter(old, zero_dates),
         cascades,
+        relaxable(mapping, key, zero_dates) if relaxes else frozenset(),
     )
 
 

@@ -30,7 +30,7 @@ from streams_engine.protocols import (
 )
 from streams_engine.runtime.compaction import Changes
 from streams_engine.runtime.control import Control
-from streams_engine.runtime.followed import Followed
+from streams_engine.runtime.followed import Followed, Relax
 from streams_engine.runtime.keeping import demand_name, unlogged
 from streams_engine.runtime.row_order import in_log_order
 from streams_engine.runtime.spanning import Spans
@@ -107,6 +107,8 @@ class Follower:
     recorded: Callable[[], dict[TableId, Followed]]
     """The tables as the records have them at the durable position."""
     evolve: Evolve
+    relax: Callable[[Followed, tuple[str, ...], ChangeWriter], None]
+    """Make columns of the target hold every value, durably."""
     pending: Pending = field(default_factory=lambda: Pending("pending", lambda: True))
     tables: dict[TableId, Followed] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
@@ -208,7 +210,12 @@ class Follower:
 
     def _apply(self, changes: ChangeSet, writer: ChangeWriter) -> bool:
         """Give the set's changes to the target; False where there were none."""
-        spans = self._spans(changes, writer)
+        try:
+            spans = self._spans(changes, writer)
+        except Relax as needed:
+            # The columns are ready before the transaction is read again: its rows fit then.
+            self.relax(needed.followed, needed.columns, writer)
+            raise Restart from None
         if isinstance(writer, LogWriter):
             logged = spans.logged()
             if logged or changes.position is not None:

@@ -203,7 +203,7 @@ def _fault(wanted: Column, there: Column | None) -> str | None:
         return f"column {wanted.name} ({wanted.type}) is missing"
     if there.generated is not None:
         return f"column {wanted.name} is generated there and holds values here"
-    if not holds(wanted.type, there.type):
+    if not holds(wanted.type, there.type) and not _as_boolean(wanted, there):
         return f"column {wanted.name} is {there.type} there, and {wanted.type} is needed"
     return None
 
@@ -215,5 +215,11 @@ def _retyped(column: ColumnMapping, there: Column) -> ColumnMapping:
     if arrow == WIRE and there.type.name != column.target.type.name:
         arrow = pa.string()
         source = replace(source, arrow=arrow)
+    if _as_boolean(column.target, there):
+        return replace(column, target=replace(there, arrow=pa.bool_()), convert="boolean")
     target = replace(there, arrow=arrow)
     return replace(column, source=source, target=target)
+
+
+def _as_boolean(wanted: Column, there: Column) -> bool:
+    return there.type.name == "bool" and wanted.type.name in ("int2", "int4", "int8")

@@ -35,10 +35,12 @@ from streams_engine.schema.mapping import (
     TableMapping,
     chosen_type,
 )
+from streams_engine.schema.mysql_keys import row_key
 from streams_engine.schema.mysql_to_postgres import Rule, rule_for
 from streams_engine.schema.naming import MAX_BYTES, Names, shorten
 from streams_engine.schema.postgres_ddl import LAST_NUMBER, literal, name_of
 from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.relaxation import fits_boolean
 
 __all__ = ["map_mysql"]
 
@@ -142,7 +144,7 @@ class _Mapper:
 
     def _column(self, table: TableSchema, source: Column, target_id: TableId) -> ColumnMapping:
         where = f"{table.id}.{source.name}"
-        rule = rule_for(source, boolean=(table.id, source.name) in self.options.observed.booleans)
+        rule = rule_for(source, boolean=self._is_boolean(table, source))
         override = chosen_type(self.options, table.id, source, postgres_source=False)
         if rule is None and override is None:
             raise UnsupportedType(
@@ -190,7 +192,7 @@ class _Mapper:
         if not count and not default:
             return False
         rows = f"{count} rows hold" if count != 1 else "1 row holds"
-        if table.primary_key is not None and source.name in table.primary_key.columns:
+        if source.name in row_key(table):
             if count:
                 finding = _zero_dates_in_key(where, rows, quarantine=self.options.quarantine)
                 self.findings.items.append(finding)
@@ -204,6 +206,10 @@ class _Mapper:
             "Repair the dates on the source, or choose zeroDates text to keep them.",
         )
         return True
+
+    def _is_boolean(self, table: TableSchema, column: Column) -> bool:
+        seen = (table.id, column.name) in self.options.observed.booleans
+        return seen and fits_boolean(column)
 
     def _native(self, source: Column, rule: Rule, table: TableId, where: str) -> NativeType:
         text = rule.type_text(source.type)
@@ -309,7 +315,7 @@ class _Mapper:
         types = {
             column.name: column.type
             for column in table.columns
-            if (table.id, column.name) not in self.options.observed.booleans
+            if not self._is_boolean(table, column)
         }
         return translate(expression, types, self.columns[table.id], result)
 
@@ -507,7 +513,7 @@ def _zero_dates_in_key(where: str, rows: str, *, quarantine: bool) -> Finding:
         Severity.WARNING if quarantine else Severity.ERROR,
         "zero-dates-in-key",
         where,
-        f"{rows} a zero or partial date in the primary key, which allows no NULL"
+        f"{rows} a zero or partial date in the key of the table, which allows no NULL"
         f"{': set aside.' if quarantine else '.'}",
         "Repair them on the source, choose zeroDates text, or a text type for the column in "
         "options.typeOverrides; or have such rows set aside: onError quarantine.",

@@ -13,7 +13,7 @@ from streams_engine.schema.mapping import ColumnMapping
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.postgres import base_of
 
-__all__ = ["KeyColumns", "fit_rows"]
+__all__ = ["KeyColumns", "fit_rows", "row_key"]
 
 KEY_BYTES = 3072
 ROW_BYTES = 65_000
@@ -23,6 +23,17 @@ FIXED = 16
 """What a column of another type takes in a key at most."""
 LONG = {"longtext", "longblob"}
 SIZED = {"varchar", "char", "varbinary"}
+
+
+def row_key(table: TableSchema) -> tuple[str, ...]:
+    """The columns that tell a row of MySQL's: the primary key, else a unique one of NOT NULLs."""
+    nullable = {column.name for column in table.columns if column.nullable}
+    for key in (table.primary_key, *(index for index in table.indexes if index.unique)):
+        if key is None or not all(part.column and part.length is None for part in key.parts):
+            continue
+        if not nullable & set(key.columns):
+            return key.columns
+    return ()
 
 
 class KeyColumns:

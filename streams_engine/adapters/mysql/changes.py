@@ -28,6 +28,7 @@ from streams_engine.changes import ChangeSet, LogOptions, Tracked
 from streams_engine.errors import LockTimeout, LogLost, PermissionDenied
 from streams_engine.model import Finding, Position, TableId, TableSchema
 from streams_engine.protocols import Lag, Scope
+from streams_engine.schema.mysql_keys import row_key
 
 __all__ = ["MysqlChangeSource"]
 
@@ -235,14 +236,8 @@ def _unlocked(reason: Finding | None) -> PermissionDenied | LockTimeout:
 
 
 def _identity(table: TableSchema) -> tuple[str, ...]:
-    keys = [table.primary_key] if table.primary_key else []
-    keys += [index for index in table.indexes if index.unique]
-    nullable = {column.name for column in table.columns if column.nullable}
-    for key in keys:
-        whole = all(part.column and part.length is None for part in key.parts)
-        if whole and not nullable & set(key.columns):
-            return key.columns
-    return tuple(column.name for column in table.columns if column.generated is None)
+    every = tuple(column.name for column in table.columns if column.generated is None)
+    return row_key(table) or every
 
 
 # Positions
