@@ -215,7 +215,9 @@ def in_log_form(mapping: TableMapping) -> TableMapping:
     ends = (mapping.source.dialect, mapping.target.dialect)
     if ends != (Dialect.POSTGRES, Dialect.POSTGRES):
         return replace(mapping, tuples=False)
-    return replace(mapping, tuples=False, columns=tuple(_as_text(c) for c in mapping.columns))
+    return replace(
+        mapping, tuples=False, columns=tuple(c if c.fit else _as_text(c) for c in mapping.columns)
+    )
 
 
 def _as_text(column: ColumnMapping) -> ColumnMapping:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from streams_engine.errors import TargetConflict
 from streams_engine.model import (
     Catalog,
@@ -20,10 +18,9 @@ from streams_engine.model import (
 )
 from streams_engine.protocols import Statement
 from streams_engine.schema.ddl import ddl_of
-from streams_engine.schema.fitting import holds
+from streams_engine.schema.fitting import fit
 from streams_engine.schema.from_postgres import without_wire
 from streams_engine.schema.mapping import ColumnMapping, MappedCatalog, TableMapping
-from streams_engine.schema.postgres import WIRE
 from streams_engine.schema.structure import Structure
 
 __all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
@@ -162,18 +159,22 @@ def creation_order(tables: Sequence[TableSchema]) -> list[TableSchema]:
 # Existing tables
 
 
-def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
-    """The mapping onto a table that is already there. Raises `TargetConflict` naming columns."""
+def adapt(mapping: TableMapping, existing: TableSchema, *, recreates: bool = True) -> TableMapping:
+    """The mapping onto a table that is already there. Raises `TargetConflict` naming columns.
+
+    ``recreates``: the table would be made anew by another schemaPolicy, which may be advised.
+    """
     faults: list[str] = []
     present = {column.name: column for column in existing.columns}
     columns = []
     for column in mapping.columns:
         there = present.pop(column.target.name, None)
-        fault = _fault(column.target, there)
+        fault = _fault(column, there)
         if fault:
             faults.append(fault)
-        elif there is not None:
-            columns.append(_retyped(column, there))
+        fitted = None if there is None else fit(column, there)
+        if fitted is not None:
+            columns.append(fitted)
     faults += [
         f"column {extra.name} is NOT NULL without a default and gets no value"
         for extra in present.values()
@@ -186,7 +187,8 @@ def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
         raise TargetConflict(
             f"The table {existing.id} on the target does not fit {mapping.source.id}: "
             f"{'; '.join(faults)}.",
-            remedy="Change the table, choose typeOverrides, or use schemaPolicy drop_and_recreate.",
+            remedy="Change the table, or choose typeOverrides"
+            + (", or use schemaPolicy drop_and_recreate." if recreates else "."),
             table=str(existing.id),
             faults=faults,
         )
@@ -198,28 +200,15 @@ def adapt(mapping: TableMapping, existing: TableSchema) -> TableMapping:
     return replace(mapping, target=existing, columns=tuple(columns), tuples=tuples)
 
 
-def _fault(wanted: Column, there: Column | None) -> str | None:
+def _fault(column: ColumnMapping, there: Column | None) -> str | None:
+    wanted = column.target
     if there is None:
         return f"column {wanted.name} ({wanted.type}) is missing"
     if there.generated is not None:
         return f"column {wanted.name} is generated there and holds values here"
-    if not holds(wanted.type, there.type) and not _as_boolean(wanted, there):
-        return f"column {wanted.name} is {there.type} there, and {wanted.type} is needed"
+    if fit(column, there) is None:
+        return (
+            f"column {wanted.name} is {there.type} there, which holds no {column.source.type} "
+            f"({wanted.type} does)"
+        )
     return None
-
-
-def _retyped(column: ColumnMapping, there: Column) -> ColumnMapping:
-    """The column with the type that is there; a wire form suits its own type alone."""
-    arrow = column.target.arrow
-    source = column.source
-    if arrow == WIRE and there.type.name != column.target.type.name:
-        arrow = pa.string()
-        source = replace(source, arrow=arrow)
-    if _as_boolean(column.target, there):
-        return replace(column, target=replace(there, arrow=pa.bool_()), convert="boolean")
-    target = replace(there, arrow=arrow)
-    return replace(column, source=source, target=target)
-
-
-def _as_boolean(wanted: Column, there: Column) -> bool:
-    return there.type.name == "bool" and wanted.type.name in ("int2", "int4", "int8")

@@ -1,12 +1,23 @@
-"""Does a column that is there hold every value of the one that is wanted? A table a dialect."""
+"""Which columns that are there can hold which values: tables of data.
+
+`holds` tells where a type holds every value of another one. Where it does not, `fit` tells by
+what check each value is brought in, or that it cannot be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from streams_engine.model import Dialect, NativeType
+import pyarrow as pa
 
-__all__ = ["holds"]
+from streams_engine.model import Column, Dialect, NativeType, TypeKind
+from streams_engine.schema import fits, postgres_to_mysql
+from streams_engine.schema.mapping import ColumnMapping
+from streams_engine.schema.mysql import arrow_type
+from streams_engine.schema.postgres import WIRE, base_of
+
+__all__ = ["fit", "holds"]
 
 _WIDER: Mapping[Dialect, Mapping[str, frozenset[str]]] = {
     Dialect.POSTGRES: {
@@ -69,6 +80,8 @@ def holds(wanted: NativeType, there: NativeType) -> bool:
         )
     if there.dialect is Dialect.MYSQL and (there.name.endswith("int") or there.name == "year"):
         return True  # a number in brackets is a width of display
+    if there.dialect is Dialect.MYSQL and there.name == "uuid":
+        return True
     if there.dialect is Dialect.MYSQL and there.name in _WIDER[Dialect.MYSQL]:
         return _as_long(wanted, there)
     if there.dialect is Dialect.MYSQL:
@@ -107,3 +120,189 @@ def _scale(native: NativeType) -> int:
 
 def _digits(native: NativeType) -> int:
     return native.args[0] - _scale(native)
+
+
+# Values one by one
+
+_INTEGERS = {
+    Dialect.POSTGRES: ("int2", "int4", "int8"),
+    Dialect.MYSQL: ("tinyint", "smallint", "mediumint", "int", "bigint"),
+}
+_FLOATS = {Dialect.POSTGRES: ("float4", "float8"), Dialect.MYSQL: ("float", "double")}
+_CHARACTERS = {
+    Dialect.POSTGRES: ("text", "varchar", "bpchar", "citext"),
+    Dialect.MYSQL: ("char", "varchar", "tinytext", "text", "mediumtext", "longtext"),
+}
+_DECIMAL = {Dialect.POSTGRES: "numeric", Dialect.MYSQL: "decimal"}
+_INSTANTS = {
+    Dialect.POSTGRES: ("timestamp", "timestamptz"),
+    Dialect.MYSQL: ("datetime", "timestamp"),
+}
+_BLOBS = ("varbinary", "tinyblob", "blob", "mediumblob", "longblob", "vector")
+_GEOMETRIES = (
+    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+    "multipolygon", "geometrycollection", "geomcollection",
+)  # fmt: skip
+_READ_BY_SERVER = {
+    Dialect.POSTGRES: (
+        "json", "xml", "inet", "cidr", "macaddr", "macaddr8", "interval", "bit", "varbit",
+        "timetz", "tsvector", "hstore", "point", "line", "lseg", "box", "path", "polygon",
+        "circle", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange",
+    ),
+    Dialect.MYSQL: ("json", "uuid", "inet4", "inet6"),
+}  # fmt: skip
+"""Types whose texts the server itself refuses where they are no value."""
+
+
+def _numbers(dialect: Dialect) -> dict[str, str]:
+    found = {name: "integer" for name in _INTEGERS[dialect]}
+    found |= {name: "float" for name in _FLOATS[dialect]}
+    return {**found, _DECIMAL[dialect]: "decimal"}
+
+
+def _texts(dialect: Dialect) -> dict[str, str]:
+    return dict.fromkeys(_CHARACTERS[dialect], "text")
+
+
+def _table(dialect: Dialect) -> dict[str, dict[str, str]]:
+    postgres = dialect is Dialect.POSTGRES
+    numbers, texts = _numbers(dialect), _texts(dialect)
+    flag = {"bool": "boolean"} if postgres else {}
+    bit = {"bit": "bits"}
+    year = {} if postgres else {"year": "year"}
+    moments = dict.fromkeys(_INSTANTS[dialect], "timestamp")
+    written = dict.fromkeys(_INSTANTS[dialect], "timestamp_text")
+    return {
+        "bool": {**numbers, **texts, **flag, **bit},
+        "int": {**numbers, **texts, **flag, **bit, **year},
+        "decimal": {**numbers, **texts, **flag},
+        "float": {**numbers, **texts},
+        "date": {"date": "date", **moments, **texts},
+        "timestamp": {"date": "date", **moments, **texts},
+        "time": {"time": "time", **texts},
+        "duration": {"time": "time", **texts},
+        "string": {
+            **numbers, **texts, **flag, **year, **written,
+            "date": "date_text", "time": "time_text",
+            **dict.fromkeys(_READ_BY_SERVER[dialect], "as_it_is"),
+            **({"uuid": "uuid", "jsonb": "unique_keys"} if postgres else {}),
+        },
+        "padded": dict.fromkeys(_CHARACTERS[dialect], "padded"),
+        "list": {} if postgres else {"set": "labels"},
+        "bytes": (
+            {"bytea": "as_it_is", "uuid": "uuid"}
+            if postgres
+            else {"binary": "whole_bytes", **dict.fromkeys((*_BLOBS, *_GEOMETRIES), "as_it_is")}
+        ),
+    }  # fmt: skip
+
+
+_FITS: Mapping[Dialect, Mapping[str, Mapping[str, str]]] = {
+    dialect: _table(dialect) for dialect in (Dialect.POSTGRES, Dialect.MYSQL)
+}
+"""By the dialect of the target: what sort of values come, and by what check (of
+`streams_engine.schema.fits`) they go into which types."""
+
+_LABELLED = {TypeKind.ENUM, TypeKind.SET}
+_MYSQL_DATES = {"date": "date_text", "datetime": "timestamp_text", "timestamp": "timestamp_text"}
+
+
+def fit(column: ColumnMapping, there: Column) -> ColumnMapping | None:
+    """The column onto one that is there, with the check that its values need; None: it cannot.
+
+    Only what the target's type does not hold anyway is checked, value by value.
+    """
+    wanted = column.target
+    if holds(wanted.type, there.type):
+        return _retyped(column, there)
+    read, convert, arrives = _natural(column.source, there.type.dialect)
+    name = _check(column.source, arrives, there.type)
+    if name is None:
+        return None
+    if name in ("text", "padded") and column.source.type.dialect is not Dialect.FILES:
+        read, convert, arrives = pa.string(), None, pa.string()  # the server's own text
+    result = fits.arrives(name, there.type, arrives)
+    if result is None:
+        return None
+    listed = name == "labels"
+    source = replace(column.source, arrow=read, as_json=listed)
+    if there.type.dialect is Dialect.MYSQL and there.type.name == "json":
+        convert = "json_numbers"
+    return replace(
+        column, source=source, target=replace(there, arrow=result), convert=convert, fit=name
+    )
+
+
+def _check(source: Column, arrives: pa.DataType, there: NativeType) -> str | None:
+    """The check by which values of a source's column go into a type; None: they do not."""
+    base = base_of(there)
+    table = _FITS[there.dialect]
+    family = _family(source.type, arrives)
+    if base.kind in _LABELLED and family in ("string", "padded"):
+        return "as_it_is"
+    if family == "list":
+        return table["list"].get(base.name)
+    if base.kind is not TypeKind.BASE:
+        return "as_it_is" if family == "string" and _reads(base) else None
+    name = table.get(family, {}).get(base.name)
+    if family == "string" and source.type.name in _MYSQL_DATES:
+        same = _MYSQL_DATES.get(base.name) == name and name is not None
+        return name if same or name == "text" else None
+    rounds = name == "as_it_is" and base.args and base.name in ("interval", "timetz")
+    return None if rounds else name
+
+
+def _reads(base: NativeType) -> bool:
+    """True for arrays and ranges of built-in types that take no arguments, which would round."""
+    inner = base.element
+    kinds = (TypeKind.ARRAY, TypeKind.RANGE, TypeKind.MULTIRANGE)
+    return base.kind in kinds and (inner is None or not inner.args)
+
+
+def _family(native: NativeType, arrives: pa.DataType) -> str:
+    """What sort of values come."""
+    base = base_of(native)
+    if base.dialect is Dialect.POSTGRES and base.name == "bpchar":
+        return "padded"
+    if base.dialect is Dialect.POSTGRES and base.kind is TypeKind.ARRAY:
+        return "list"
+    return next((name for name, test in _FAMILIES if test(arrives)), "other")
+
+
+_FAMILIES = (
+    ("bool", pa.types.is_boolean),
+    ("int", pa.types.is_integer),
+    ("float", pa.types.is_floating),
+    ("decimal", pa.types.is_decimal),
+    ("string", pa.types.is_string),
+    ("bytes", pa.types.is_binary),
+    ("date", pa.types.is_date32),
+    ("timestamp", pa.types.is_timestamp),
+    ("time", pa.types.is_time),
+    ("duration", pa.types.is_duration),
+)
+
+
+def _natural(source: Column, target: Dialect) -> tuple[pa.DataType, str | None, pa.DataType]:
+    """(what is read of a source, the conversion, what arrives), whatever the wanted type."""
+    if source.type.dialect is Dialect.POSTGRES:
+        rule = postgres_to_mysql.rule_for(source.type)
+        return rule.read, rule.convert, rule.arrives or rule.read
+    if source.type.dialect is Dialect.FILES:
+        return source.arrow, None, source.arrow
+    native = arrow_type(source.type)
+    if source.type.name in _MYSQL_DATES:
+        if target is Dialect.MYSQL:
+            return pa.string(), None, pa.string()  # zero and partial dates stay what they are
+        return native, "date", native
+    return native, None, native
+
+
+def _retyped(column: ColumnMapping, there: Column) -> ColumnMapping:
+    """The column with the type that is there; a wire form suits its own type alone."""
+    arrow = column.target.arrow
+    source = column.source
+    if arrow == WIRE and there.type.name != column.target.type.name:
+        arrow = pa.string()
+        source = replace(source, arrow=arrow)
+    return replace(column, source=source, target=replace(there, arrow=arrow))

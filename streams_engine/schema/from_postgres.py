@@ -142,7 +142,9 @@ def transport(native: NativeType, arrow: pa.DataType) -> pa.DataType:
 
 def without_wire(columns: list[ColumnMapping]) -> list[ColumnMapping]:
     """The columns as texts instead of wire forms, where one of them makes it a text COPY."""
-    if all(has_binary_form(c.target.type, c.target.arrow) for c in columns):
+    if all(has_binary_form(c.target.type, c.target.arrow) or c.fit for c in columns) and not any(
+        c.fit and pa.types.is_string(c.target.arrow) for c in columns
+    ):
         return columns
     return [
         replace(
@@ -150,7 +152,7 @@ def without_wire(columns: list[ColumnMapping]) -> list[ColumnMapping]:
             source=replace(c.source, arrow=pa.string()),
             target=replace(c.target, arrow=pa.string()),
         )
-        if c.source.arrow == WIRE
+        if c.source.arrow == WIRE and c.fit is None
         else c
         for c in columns
     ]

@@ -82,6 +82,9 @@ class ColumnMapping:
     """With the Arrow type that arrives at the sink."""
     convert: str | None = None
     notes: tuple[str, ...] = ()
+    fit: str | None = None
+    """By what check (of `streams_engine.schema.fits`) values go into a type that was there
+    already and does not hold every one of them."""
 
 
 @dataclass(frozen=True, slots=True)

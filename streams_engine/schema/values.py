@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.model import NativeType
+from streams_engine.schema import fits
 from streams_engine.schema.mapping import ColumnMapping
 
 __all__ = ["CONVERSIONS", "BadRows", "Converter", "unfit_text"]
@@ -218,6 +220,13 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "json_numbers": json_numbers,
 }
 
+NATURAL: Mapping[str | None, pa.DataType] = {
+    "pg_date": pa.date32(),
+    "pg_timestamp": pa.timestamp("us"),
+    "pg_time": pa.duration("us"),
+}
+"""What a conversion gives before a fit brings it into another type."""
+
 REASONS: Mapping[str, str] = {
     "boolean": "a value other than 0 and 1 fits no boolean",
     "strict_date": "it holds a zero or partial date, which zeroDates or NOT NULL forbids",
@@ -243,6 +252,8 @@ class _Step:
     index: int
     column: str
     name: str
+    fits: NativeType | None = None
+    """The type of a column that was there, which a fit looks at."""
 
 
 def _conversion(column: ColumnMapping, name: str, zero_dates: str) -> str:
@@ -255,11 +266,16 @@ class Converter:
     """Applies a table's conversions to its batches. Stateless between calls but for its counts."""
 
     def __init__(self, columns: Sequence[ColumnMapping], zero_dates: str) -> None:
-        self._steps = tuple(
-            _Step(i, c.source.name, _conversion(c, c.convert, zero_dates))
-            for i, c in enumerate(columns)
-            if c.convert is not None
-        )
+        steps: list[_Step] = []
+        for i, c in enumerate(columns):
+            if c.convert is not None:
+                steps.append(_Step(i, c.source.name, _conversion(c, c.convert, zero_dates)))
+            if c.fit is not None:
+                steps.append(_Step(i, c.source.name, c.fit, c.target.type))
+        self._steps = tuple(steps)
+        self._natural = {
+            i: NATURAL[c.convert] for i, c in enumerate(columns) if c.fit and c.convert in NATURAL
+        }
         self._schema = pa.schema([pa.field(c.target.name, c.target.arrow) for c in columns])
 
     @property
@@ -276,10 +292,16 @@ class Converter:
         replaced: dict[str, int] = {}
         for step in self._steps:
             before = columns[step.index]
-            after, mask = CONVERSIONS[step.name](before, self._schema.field(step.index).type)
+            if step.fits is not None:
+                after, mask = fits.FITS[step.name](before, step.fits)
+                reason = fits.REASONS.get(step.name, "")
+            else:
+                wanted = self._schema.field(step.index).type
+                after, mask = CONVERSIONS[step.name](before, self._natural.get(step.index, wanted))
+                reason = REASONS.get(step.name, "")
             columns[step.index] = after
             if mask is not None:
-                bad.append(BadRows(step.column, REASONS[step.name], mask))
+                bad.append(BadRows(step.column, reason, mask))
             if step.name == "date" and (lost := after.null_count - before.null_count):
                 replaced[step.column] = lost
         if not columns:

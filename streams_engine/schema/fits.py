@@ -1,0 +1,409 @@
+"""Values brought into the type of a column that is there already: exact, or the row is marked.
+
+Each function takes values as the source yields them and the type that is there. It gives the
+array that the sink writes, and a mask of the rows whose value that type does not hold as it is
+(None where every row fits). Nothing is rounded, cut or guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams_engine.model import Dialect, NativeType
+from streams_engine.schema.postgres import base_of
+
+__all__ = ["FITS", "REASONS", "arrives"]
+
+Fitted = tuple[pa.Array, np.ndarray | None]
+
+INTEGER_BYTES: Mapping[str, int] = {
+    "tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8, "int2": 2, "int4": 4,
+    "int8": 8,
+}  # fmt: skip
+WHOLE = r"\A-?[0-9]+\z"
+NUMBER = r"\A-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?\z"
+DATE = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}"
+CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{0,%d}0*)?)?"
+UUID = r"\A[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\z"
+BOOLEANS = {"true": True, "false": False, "t": True, "f": False, "1": True, "0": False}
+MOST_PRECISION = 76
+SURE_DIGITS = 15
+"""A decimal of so many digits survives a double (DBL_DIG)."""
+
+
+def digits_of_second(native: NativeType) -> int:
+    """Fractional digits that a type of time keeps: MySQL's default is 0, PostgreSQL's 6."""
+    if native.args:
+        return native.args[0]
+    return 6 if native.dialect is Dialect.POSTGRES else 0
+
+
+def arrives(fit: str, native: NativeType, given: pa.DataType) -> pa.DataType | None:
+    """The Arrow type that a fit gives for a type; None where that has no exact form."""
+    native = base_of(native)
+    if fit == "integer":
+        return pa.uint64() if native.unsigned and native.name == "bigint" else pa.int64()
+    if fit == "decimal":
+        if not native.args or native.args[0] > MOST_PRECISION:
+            return None
+        precision, scale = (*native.args, 0)[:2]
+        if not 0 <= scale <= precision:
+            return None
+        return (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)
+    if fit == "float":
+        return pa.float32() if native.name in ("float", "float4") else pa.float64()
+    if fit == "timestamp":
+        return pa.timestamp("us", "UTC" if native.name == "timestamptz" else None)
+    return ARRIVES.get(fit, given)
+
+
+ARRIVES: Mapping[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "time": pa.duration("us"),
+    "bits": pa.uint64(),
+    **dict.fromkeys(("text", "padded", "labels"), pa.string()),
+}
+
+
+# Helpers
+
+
+def _bad(mask: pa.Array | np.ndarray) -> np.ndarray | None:
+    """The mask, None where it marks nothing."""
+    found = mask if isinstance(mask, np.ndarray) else pc.fill_null(mask, False)
+    flat: np.ndarray = np.asarray(found)
+    return flat if flat.any() else None
+
+
+def _without(values: pa.Array, bad: np.ndarray | None) -> pa.Array:
+    """The values, NULL where they are marked."""
+    if bad is None:
+        return values
+    return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values)
+
+
+def _both(one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
+    return two if one is None else one if two is None else one | two
+
+
+def _unlike(values: pa.Array, pattern: str) -> np.ndarray | None:
+    return _bad(pc.invert(pc.match_substring_regex(values, pattern)))
+
+
+def _cast(values: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> Fitted:
+    """All at once; where that fails row by row, so that those at fault are known."""
+    try:
+        return cast(values), None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+        bad = np.zeros(len(values), bool)
+        for place in range(len(values)):
+            try:
+                cast(values.slice(place, 1))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+                bad[place] = True
+        return cast(_without(values, bad)), bad
+
+
+def _plain_number(values: pa.Array) -> Fitted:
+    """Numbers as decimal texts or as they are; a text that is no number is marked."""
+    if pa.types.is_string(values.type):
+        bad = _unlike(values, NUMBER)
+        return _without(values, bad), bad
+    if pa.types.is_boolean(values.type):
+        return values.cast(pa.int8()), None
+    return values, None
+
+
+# Numbers
+
+
+def integer(values: pa.Array, native: NativeType) -> Fitted:
+    """A whole number within the range of the type."""
+    wanted = arrives("integer", native, values.type)
+    values, bad = _plain_number(values)
+    if pa.types.is_string(values.type):
+        fraction = _unlike(values, WHOLE)
+        values, bad = _without(values, fraction), _both(bad, fraction)
+    found, unfit = _cast(values, lambda part: part.cast(wanted))
+    bits = 8 * INTEGER_BYTES[base_of(native).name]
+    low = 0 if native.unsigned else -(1 << bits - 1)
+    high = (1 << bits) - 1 if native.unsigned else (1 << bits - 1) - 1
+    if bits < 64 or (native.unsigned and wanted != pa.uint64()):
+        outside = pc.or_(pc.less(found, low), pc.greater(found, high))
+        unfit = _both(unfit, _bad(outside))
+    return found, _both(bad, unfit)
+
+
+def decimal(values: pa.Array, native: NativeType) -> Fitted:
+    """A number with no more digits than the type keeps."""
+    wanted = arrives("decimal", native, values.type)
+    values, bad = _plain_number(values)
+    if pa.types.is_floating(values.type):
+        # The shortest text that reads back equal; NaN and the infinities have no digits.
+        unbounded = _bad(pc.invert(pc.is_finite(values)))
+        texts = [None if v is None else repr(v) for v in _without(values, unbounded).to_pylist()]
+        values, bad = pa.array(texts, pa.string()), _both(bad, unbounded)
+    elif pa.types.is_integer(values.type):
+        values = values.cast(pa.decimal128(20, 0))
+    found, unfit = _cast(values, lambda part: part.cast(wanted))
+    return found, _both(bad, unfit)
+
+
+def floating(values: pa.Array, native: NativeType) -> Fitted:
+    """A number whose shortest text as a float is itself."""
+    wanted = arrives("float", native, values.type)
+    values, bad = _plain_number(values)
+    if pa.types.is_floating(values.type):
+        found = values.cast(wanted)
+        same = pc.or_(pc.equal(found.cast(values.type), values), pc.is_nan(values))
+        return found, _both(bad, _bad(pc.invert(same)))
+    texts = values.cast(pa.string())
+    found = texts.cast(pa.float64()).cast(wanted)
+    digits = pc.replace_substring_regex(texts, r"[eE].*\z|[-.]", "")
+    sure = SURE_DIGITS if wanted == pa.float64() else 6
+    unsure = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_ltrim(digits, "0")), sure), False)
+    unfit = np.asarray(unsure).copy()
+    for place in np.flatnonzero(unfit):
+        unfit[place] = not _same_number(
+            texts[int(place)].as_py(), found[int(place)].as_py(), wanted
+        )
+    return found, _both(bad, _bad(unfit))
+
+
+def _same_number(text: str, number: float, wanted: pa.DataType) -> bool:
+    shown = repr(number) if wanted == pa.float64() else str(np.float32(number))
+    try:
+        return Decimal(text) == Decimal(shown) or Decimal(text) == Decimal(number)
+    except InvalidOperation:
+        return False
+
+
+def boolean(values: pa.Array, _: NativeType) -> Fitted:
+    """0 and 1, or the words for them."""
+    if pa.types.is_string(values.type):
+        texts = pc.utf8_lower(values)
+        known = pa.array(list(BOOLEANS))
+        bad = _bad(pc.and_(pc.is_valid(values), pc.invert(pc.is_in(texts, known))))
+        true = pa.array([text for text, meant in BOOLEANS.items() if meant])
+        found = pc.if_else(pc.is_valid(values), pc.is_in(texts, true), pa.scalar(None, pa.bool_()))
+        return found, bad
+    zero, one = pa.scalar(0).cast(values.type), pa.scalar(1).cast(values.type)
+    bad = _bad(pc.invert(pc.or_(pc.equal(values, zero), pc.equal(values, one))))
+    return pc.not_equal(values, zero), bad
+
+
+def bits(values: pa.Array, native: NativeType) -> Fitted:
+    """A number without more bits than the column has."""
+    width = native.args[0] if native.args else 1
+    values, bad = _plain_number(values)
+    found, unfit = _cast(values, lambda part: part.cast(pa.uint64()))
+    if width < 64:
+        unfit = _both(unfit, _bad(pc.greater(found, pa.scalar((1 << width) - 1, pa.uint64()))))
+    return found, _both(bad, unfit)
+
+
+def year(values: pa.Array, native: NativeType) -> Fitted:
+    """MySQL's YEAR: 0, and 1901 to 2155 (https://dev.mysql.com/doc/refman/en/year.html)."""
+    values, bad = _plain_number(values)
+    inside = pc.and_(pc.greater_equal(values, 1901), pc.less_equal(values, 2155))
+    return values, _both(bad, _bad(pc.invert(pc.or_(inside, pc.equal(values, 0)))))
+
+
+# Moments
+
+
+def date(values: pa.Array, _: NativeType) -> Fitted:
+    """A date, or a timestamp at midnight."""
+    if not pa.types.is_timestamp(values.type):
+        return values, None
+    micro = values.cast(pa.timestamp("us", values.type.tz)).view(pa.int64())
+    clock = _bad(pc.not_equal(micro, pc.multiply(_floor(micro, DAY), DAY)))
+    return _floor(micro, DAY).cast(pa.int32()).view(pa.date32()), clock
+
+
+DAY = 86_400_000_000
+
+
+def _floor(numbers: pa.Array, by: int) -> pa.Array:
+    whole = np.asarray(numbers.fill_null(0)) // by
+    return pc.if_else(numbers.is_valid(), pa.array(whole), pa.scalar(None, pa.int64()))
+
+
+def timestamp(values: pa.Array, native: NativeType) -> Fitted:
+    """A date, or a timestamp with no more digits of a second than the type keeps; UTC."""
+    wanted = arrives("timestamp", native, values.type)
+    if pa.types.is_date(values.type):
+        found, unfit = _cast(values, lambda part: part.cast(pa.timestamp("us")))
+        return found.view(pa.int64()).view(wanted), unfit
+    tz = values.type.tz
+    found, unfit = _cast(values, lambda part: part.cast(pa.timestamp("us", tz)))
+    micro = found.view(pa.int64())
+    return micro.view(wanted), _both(unfit, _finer(micro, native))
+
+
+def _finer(micro: pa.Array, native: NativeType) -> np.ndarray | None:
+    """The rows with more digits of a second than the type keeps."""
+    unit = 10 ** (6 - digits_of_second(base_of(native)))
+    if unit == 1:
+        return None
+    return _bad(np.asarray(micro.fill_null(0)) % unit != 0)
+
+
+def time(values: pa.Array, native: NativeType) -> Fitted:
+    """A time of day or a duration with no more digits of a second than the type keeps."""
+    unit = pa.time64("us") if pa.types.is_time(values.type) else pa.duration("us")
+    found, unfit = _cast(values, lambda part: part.cast(unit))
+    micro = found.view(pa.int64())
+    return micro.view(pa.duration("us")), _both(unfit, _finer(micro, native))
+
+
+def date_text(values: pa.Array, native: NativeType) -> Fitted:
+    """An ISO date, whose existence the server looks at."""
+    return values, _unlike(values, DATE + r"\z")
+
+
+def timestamp_text(values: pa.Array, native: NativeType) -> Fitted:
+    """An ISO date, with a time or without; an offset where the type means instants."""
+    base = base_of(native)
+    offset = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?" if base.name == "timestamptz" else ""
+    clock = CLOCK % digits_of_second(base)
+    return values, _unlike(values, rf"{DATE}(?:[T ]{clock}{offset})?\z")
+
+
+def time_text(values: pa.Array, native: NativeType) -> Fitted:
+    """A clock of two digits each; MySQL's may be negative, or of three digits."""
+    base = base_of(native)
+    sign = r"-?[0-9]?" if base.dialect is Dialect.MYSQL else ""
+    return values, _unlike(values, rf"\A{sign}{CLOCK % digits_of_second(base)}\z")
+
+
+# Texts and bytes
+
+
+def text(values: pa.Array, native: NativeType) -> Fitted:
+    """A text no longer than the type; without blanks at its end where those do not count."""
+    found = values if pa.types.is_string(values.type) else _shown(values)
+    base = base_of(native)
+    bad = None
+    if base.args and base.name in ("char", "varchar", "bpchar"):
+        bad = _bad(pc.greater(pc.utf8_length(found), base.args[0]))
+    if base.name in ("char", "bpchar"):
+        bad = _both(bad, _bad(pc.ends_with(found, " ")))
+    return found, bad
+
+
+def padded(values: pa.Array, native: NativeType) -> Fitted:
+    """PostgreSQL's char(n), whose blanks at the end do not count."""
+    return text(pc.utf8_rtrim(values, " "), native)
+
+
+def _shown(values: pa.Array) -> pa.Array:
+    if pa.types.is_floating(values.type):
+        texts = [None if v is None else repr(v) for v in values.cast(pa.float64()).to_pylist()]
+        return pa.array(texts, pa.string())
+    return values.cast(pa.string())
+
+
+def uuid(values: pa.Array, _: NativeType) -> Fitted:
+    """Hexadecimal digits, with hyphens or without; or 16 bytes."""
+    if pa.types.is_string(values.type):
+        return values, _unlike(values, UUID)
+    return values, _bad(pc.not_equal(pc.binary_length(values), 16))
+
+
+def whole_bytes(values: pa.Array, native: NativeType) -> Fitted:
+    """As many bytes as BINARY(n) has, which it would else fill up with zeros."""
+    return values, _bad(
+        pc.not_equal(pc.binary_length(values), native.args[0] if native.args else 1)
+    )
+
+
+def unique_keys(values: pa.Array, _: NativeType) -> Fitted:
+    """JSON without a key twice in one object, of which jsonb would keep one."""
+    mask = np.zeros(len(values), bool)
+    for place, document in enumerate(values.to_pylist()):
+        mask[place] = document is not None and not _has_unique_keys(document)
+    return values, _bad(mask)
+
+
+def _has_unique_keys(document: str) -> bool:
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        if len({key for key, _ in found}) < len(found):
+            raise KeyError
+
+    try:
+        json.loads(document, object_pairs_hook=pairs)
+    except KeyError:
+        return False
+    except (ValueError, RecursionError):
+        return True  # no JSON: the server's to refuse
+    return True
+
+
+def labels(values: pa.Array, _: NativeType) -> Fitted:
+    """A JSON list of texts as MySQL's SET has it."""
+    shown: list[str | None] = []
+    mask = np.zeros(len(values), bool)
+    for place, document in enumerate(values.to_pylist()):
+        items = None if document is None else json.loads(document)
+        unfit = items is not None and not all(isinstance(i, str) and "," not in i for i in items)
+        mask[place] = unfit
+        shown.append(None if items is None or unfit else ",".join(items))
+    return pa.array(shown, pa.string()), _bad(mask)
+
+
+def as_it_is(values: pa.Array, _: NativeType) -> Fitted:
+    """The server's own reading of it decides, and refuses what is none."""
+    return values, None
+
+
+FITS: Mapping[str, Callable[[pa.Array, NativeType], Fitted]] = {
+    "integer": integer,
+    "decimal": decimal,
+    "float": floating,
+    "boolean": boolean,
+    "bits": bits,
+    "year": year,
+    "date": date,
+    "timestamp": timestamp,
+    "time": time,
+    "date_text": date_text,
+    "timestamp_text": timestamp_text,
+    "time_text": time_text,
+    "text": text,
+    "padded": padded,
+    "uuid": uuid,
+    "whole_bytes": whole_bytes,
+    "unique_keys": unique_keys,
+    "labels": labels,
+    "as_it_is": as_it_is,
+}
+
+REASONS: Mapping[str, str] = {
+    "integer": "it is no whole number within the range of the column's type",
+    "decimal": "it is no number of the digits that the column keeps",
+    "float": "it is no number that the column's type holds exactly",
+    "boolean": "it is neither 0 nor 1, true nor false",
+    "bits": "it is no number of the bits that the column has",
+    "year": "it is no year of MySQL's: 0, or 1901 to 2155",
+    "date": "it has a time of day, which a date does not keep",
+    "timestamp": "it has more digits of a second than the column keeps, or is out of range",
+    "time": "it has more digits of a second than the column keeps, or is out of range",
+    "date_text": "it is no date as 2024-12-31",
+    "timestamp_text": "it is no moment as 2024-12-31 23:59:59, or finer than the column keeps",
+    "time_text": "it is no time as 23:59:59, or finer than the column keeps",
+    "text": "it is longer than the column, or ends in blanks that the column does not keep",
+    "padded": "it is longer than the column",
+    "uuid": "it is no UUID",
+    "whole_bytes": "it has not as many bytes as the column",
+    "unique_keys": "a key stands twice in an object, of which jsonb keeps one",
+    "labels": "it is no list of labels",
+}
