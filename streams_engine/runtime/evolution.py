@@ -72,7 +72,9 @@ class Evolution:
             target = present.get(mapping.target.id)
             if target is not None:
                 ahead = table in intended
-                found[table] = adapt(_common(mapping, target) if ahead else mapping, target)
+                found[table] = adapt(
+                    _common(mapping, target) if ahead else mapping, target, recreates=False
+                )
         return found
 
     def _map(

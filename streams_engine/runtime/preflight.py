@@ -67,13 +67,11 @@ def prepare(
             )
     dropping = schema_policy == "drop_and_recreate" and wanted.tables and not ours
     kept = {} if dropping else present
-    tables = tuple(
-        adapt(mapping, kept[mapping.target.id]) if mapping.target.id in kept else mapping
-        for mapping in mapped.tables
-    )
+    tables = _adapted(mapped.tables, kept, schema_policy)
     _check_rows(tables, kept, sink, write_mode, ours)
     new = [m.target for m in tables if m.target.id not in kept]
-    made = _missing(mapped.target, new, existing, dropping)
+    recreates = schema_policy != "drop_and_recreate"
+    made = _missing(mapped.target, new, existing, dropping, recreates=recreates)
     before: list[Statement] = []
     if dropping:
         before += ddl.drop(list(present), mapped.target, existing)
@@ -93,6 +91,34 @@ def prepare(
         mapped.target if ours else made,
         _waves(tables, kept),
     )
+
+
+def _adapted(
+    mappings: Sequence[TableMapping], kept: Mapping[TableId, TableSchema], schema_policy: str
+) -> tuple[TableMapping, ...]:
+    """The mappings onto the tables that are there. Raises one `TargetConflict` for all."""
+    adapted: list[TableMapping] = []
+    conflicts: list[TargetConflict] = []
+    recreates = schema_policy != "drop_and_recreate"
+    for mapping in mappings:
+        there = kept.get(mapping.target.id)
+        try:
+            adapted.append(adapt(mapping, there, recreates=recreates) if there else mapping)
+        except TargetConflict as conflict:
+            conflicts.append(conflict)
+    if len(conflicts) > 1:
+        tables = sorted(str(conflict.details["table"]) for conflict in conflicts)
+        raise TargetConflict(
+            " ".join(conflict.message for conflict in conflicts[:10])
+            + (f" And {len(conflicts) - 10} more." if len(conflicts) > 10 else ""),
+            remedy=conflicts[0].remedy,
+            table=tables[0],
+            tables=tables,
+            faults=[fault for conflict in conflicts for fault in conflict.details["faults"]],
+        )
+    if conflicts:
+        raise conflicts[0]
+    return tuple(adapted)
 
 
 def _waves(
@@ -174,7 +200,12 @@ def _key(mapping: TableMapping, write_mode: str) -> tuple[str, ...]:
 
 
 def _missing(
-    target: Catalog, new: Sequence[TableSchema], existing: Catalog, dropping: bool
+    target: Catalog,
+    new: Sequence[TableSchema],
+    existing: Catalog,
+    dropping: bool,
+    *,
+    recreates: bool,
 ) -> Catalog:
     """What of the target's catalog is not there yet. Raises `TargetConflict` on another type."""
     types = {t.id: t for t in existing.types} if not dropping else {}
@@ -183,7 +214,8 @@ def _missing(
         if there is not None and (there.kind, there.labels) != (wanted.kind, wanted.labels):
             raise TargetConflict(
                 f"The type {wanted.id} is on the target with another definition.",
-                remedy="Rename or drop it, or use schemaPolicy drop_and_recreate.",
+                remedy="Rename or drop it"
+                + (", or use schemaPolicy drop_and_recreate." if recreates else "."),
                 type=str(wanted.id),
             )
     sequences = {s.id for s in existing.sequences} if not dropping else set()

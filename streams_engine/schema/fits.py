@@ -69,6 +69,7 @@ ARRIVES: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
     "time": pa.duration("us"),
     "bits": pa.uint64(),
+    "year": pa.int64(),
     **dict.fromkeys(("text", "padded", "labels"), pa.string()),
 }
 
@@ -158,7 +159,7 @@ def decimal(values: pa.Array, native: NativeType) -> Fitted:
 
 
 def floating(values: pa.Array, native: NativeType) -> Fitted:
-    """A number whose shortest text as a float is itself."""
+    """A number that a double shows as it is, or that single precision is exactly."""
     wanted = arrives("float", native, values.type)
     values, bad = _plain_number(values)
     if pa.types.is_floating(values.type):
@@ -168,20 +169,20 @@ def floating(values: pa.Array, native: NativeType) -> Fitted:
     texts = values.cast(pa.string())
     found = texts.cast(pa.float64()).cast(wanted)
     digits = pc.replace_substring_regex(texts, r"[eE].*\z|[-.]", "")
-    sure = SURE_DIGITS if wanted == pa.float64() else 6
+    sure = SURE_DIGITS if wanted == pa.float64() else 0
     unsure = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_ltrim(digits, "0")), sure), False)
     unfit = np.asarray(unsure).copy()
     for place in np.flatnonzero(unfit):
-        unfit[place] = not _same_number(
-            texts[int(place)].as_py(), found[int(place)].as_py(), wanted
-        )
+        text, number = texts[int(place)].as_py(), found[int(place)].as_py()
+        unfit[place] = not _same_number(text, number, double=wanted == pa.float64())
     return found, _both(bad, _bad(unfit))
 
 
-def _same_number(text: str, number: float, wanted: pa.DataType) -> bool:
-    shown = repr(number) if wanted == pa.float64() else str(np.float32(number))
+def _same_number(text: str, number: float, *, double: bool) -> bool:
     try:
-        return Decimal(text) == Decimal(shown) or Decimal(text) == Decimal(number)
+        # As a double 0.1 is what every server shows of it; single precision shows more of it
+        # wherever it is widened.
+        return Decimal(text) in (Decimal(number), Decimal(repr(number)) if double else None)
     except InvalidOperation:
         return False
 
@@ -195,9 +196,11 @@ def boolean(values: pa.Array, _: NativeType) -> Fitted:
         true = pa.array([text for text, meant in BOOLEANS.items() if meant])
         found = pc.if_else(pc.is_valid(values), pc.is_in(texts, true), pa.scalar(None, pa.bool_()))
         return found, bad
-    zero, one = pa.scalar(0).cast(values.type), pa.scalar(1).cast(values.type)
-    bad = _bad(pc.invert(pc.or_(pc.equal(values, zero), pc.equal(values, one))))
-    return pc.not_equal(values, zero), bad
+    if pa.types.is_boolean(values.type):
+        return values, None
+    numbers, bad = _cast(values, lambda part: part.cast(pa.int64()))
+    other = pc.invert(pc.or_(pc.equal(numbers, 0), pc.equal(numbers, 1)))
+    return pc.not_equal(numbers, 0), _both(bad, _bad(other))
 
 
 def bits(values: pa.Array, native: NativeType) -> Fitted:
@@ -213,8 +216,10 @@ def bits(values: pa.Array, native: NativeType) -> Fitted:
 def year(values: pa.Array, native: NativeType) -> Fitted:
     """MySQL's YEAR: 0, and 1901 to 2155 (https://dev.mysql.com/doc/refman/en/year.html)."""
     values, bad = _plain_number(values)
-    inside = pc.and_(pc.greater_equal(values, 1901), pc.less_equal(values, 2155))
-    return values, _both(bad, _bad(pc.invert(pc.or_(inside, pc.equal(values, 0)))))
+    found, unfit = _cast(values, lambda part: part.cast(pa.int64()))
+    inside = pc.and_(pc.greater_equal(found, 1901), pc.less_equal(found, 2155))
+    outside = _bad(pc.invert(pc.or_(inside, pc.equal(found, 0))))
+    return found, _both(bad, _both(unfit, outside))
 
 
 # Moments

@@ -213,7 +213,7 @@ def fit(column: ColumnMapping, there: Column) -> ColumnMapping | None:
     Only what the target's type does not hold anyway is checked, value by value.
     """
     wanted = column.target
-    if holds(wanted.type, there.type):
+    if holds(wanted.type, there.type) and not _becomes_text(wanted.type, there.type):
         return _retyped(column, there)
     read, convert, arrives = _natural(column.source, there.type.dialect)
     name = _check(column.source, arrives, there.type)
@@ -230,6 +230,17 @@ def fit(column: ColumnMapping, there: Column) -> ColumnMapping | None:
         convert = "json_numbers"
     return replace(
         column, source=source, target=replace(there, arrow=result), convert=convert, fit=name
+    )
+
+
+def _becomes_text(wanted: NativeType, there: NativeType) -> bool:
+    """True where something else than a text goes into a text: by the text that its own server
+    makes of it."""
+    texts = (*_CHARACTERS[there.dialect], "enum", "set", "json", "jsonb", "uuid")
+    return (
+        there.name in _CHARACTERS[there.dialect]
+        and wanted.name not in texts
+        and (wanted.kind is TypeKind.BASE)
     )
 
 
