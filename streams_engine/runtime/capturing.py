@@ -431,12 +431,12 @@ class Capture:
             self.counters,
             lambda: self._recorded(origin, evolution),
             evolution,
-            evolution.relax,
             Pending(
                 _pending_key(origin.alias),
                 lambda: self._make_foreign_keys(origin, evolution.follower),
                 _pending_key(origin.alias) in records,
             ),
+            evolution.relax,
             position=records[key]["position"],
         )
         return evolution.follower

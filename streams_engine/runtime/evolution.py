@@ -22,8 +22,8 @@ from streams_engine.schema.ddl import ddl_of
 from streams_engine.schema.evolving import create, drop, evolve, pending
 from streams_engine.schema.mapping import TableMapping, warning
 from streams_engine.schema.recording import to_document
-from streams_engine.schema.structure import Structure
 from streams_engine.schema.relaxation import fits_boolean, relax
+from streams_engine.schema.structure import Structure
 from streams_engine.stats import Counters
 
 if TYPE_CHECKING:

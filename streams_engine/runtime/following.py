@@ -107,9 +107,9 @@ class Follower:
     recorded: Callable[[], dict[TableId, Followed]]
     """The tables as the records have them at the durable position."""
     evolve: Evolve
-    relax: Callable[[Followed, tuple[str, ...], ChangeWriter], None]
-    """Make columns of the target hold every value, durably."""
     pending: Pending = field(default_factory=lambda: Pending("pending", lambda: True))
+    relax: Callable[[Followed, tuple[str, ...], ChangeWriter], None] = lambda *_: None
+    """Make columns of the target hold every value, durably; for tables that are `relaxable`."""
     tables: dict[TableId, Followed] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
     _moved: threading.Condition = field(default_factory=threading.Condition)

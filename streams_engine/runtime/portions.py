@@ -266,8 +266,10 @@ class _Feed(Iterator[pa.RecordBatch]):
         """The row as the source has it; a wire form as the value that it means."""
         texts = row_texts(batch.slice(index, 1))
         for place, column in enumerate(self._task.mapping.columns):
+            if column.source.arrow != WIRE or column.convert is None:
+                continue
             name, raw = column.source.name, batch.column(place)[index].as_py()
-            if column.source.arrow == WIRE and column.convert is not None and raw is not None:
+            if raw is not None:
                 unfit = unfit_text(column.convert, raw)
                 texts[name] = unfit or value_text(converted.column(place)[index])
         return texts
