@@ -130,6 +130,8 @@ class _Reader:
         self.foreign_keys = _group(self._ask(queries.FOREIGN_KEYS))
         self.checks = _group(self._ask(queries.CHECKS[self._maria]))
         self.partitions = _group(self._ask(queries.PARTITIONS))
+        if tables is None:  # those that are given are locked
+            chosen = self._still_there(chosen)
         return Catalog(
             Dialect.MYSQL,
             tuple(self._table(row) for row in chosen),
@@ -139,6 +141,20 @@ class _Reader:
                 for kind, schema, name in self._ask(query)
             ),
         )
+
+    def _still_there(self, chosen: list[Any]) -> list[Any]:
+        """Leave out tables that were dropped while the catalog was read: what was read of them
+        is a part. Raises `NotFound` where the scope names one."""
+        now = {(row[0], row[1]) for row in self._ask(queries.TABLES)}
+        missing = [f"{row[0]}.{row[1]}" for row in chosen if (row[0], row[1]) not in now]
+        if missing and self._scope.tables is not None:
+            raise NotFound(
+                f"The tables {', '.join(missing)} were dropped or renamed while the catalog was "
+                "read.",
+                remedy="Start again; leave them out of the configuration where they are gone.",
+                tables=missing,
+            )
+        return [row for row in chosen if (row[0], row[1]) in now]
 
     def _demand_database(self, name: str) -> None:
         with self._connection.cursor() as cursor:

@@ -151,8 +151,11 @@ class _Reader:
             chosen = [row for row in chosen if self.ids[row[0]] in within]
         self.oids = [row[0] for row in chosen]
         self._read_inheritance()
+        named = scope is not None and scope.tables is not None
+        chosen = self._still_there(chosen, named=named)
+        self.oids = [row[0] for row in chosen]
         self._read_parts(tables)
-        chosen = self._still_there(chosen, named=scope is not None and scope.tables is not None)
+        chosen = self._still_there(chosen, named=named)
         schemas = tuple(self._table(row, by_oid) for row in chosen)
         if self._looking:
             return Catalog(Dialect.POSTGRES, schemas, types=self.types.user_types())

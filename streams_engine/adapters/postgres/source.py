@@ -33,6 +33,9 @@ __all__ = ["PostgresSource"]
 
 OLDEST = 130000
 
+CATALOG_ATTEMPTS = 20
+"""How often a catalog without locks is read again where tables are dropped meanwhile."""
+
 LOCK = "SAVEPOINT lock; LOCK TABLE {} IN ACCESS SHARE MODE; RELEASE SAVEPOINT lock"
 UNDO = "ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock"
 
@@ -114,8 +117,17 @@ class PostgresSource:
         """Describe the tables in scope, in a view of its own and without locks."""
         connection = self._connect.open(search_path=path(scope))
         with contextlib.closing(connection), translating("reading the catalog"):
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return _with_queries(connection, read_catalog(connection, scope), scope)
+            left = CATALOG_ATTEMPTS
+            while True:
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                try:
+                    return _with_queries(connection, read_catalog(connection, scope), scope)
+                except psycopg.errors.InternalError_:
+                    # "cache lookup failed": the server met a table that was dropped meanwhile.
+                    left -= 1
+                    if not left:
+                        raise
+                    connection.rollback()
 
     def sequence_values(self, tables: Sequence[TableSchema]) -> Sequence[SequenceValue]:
         """Where the sequences stand that the tables own or call, and those that nobody owns.

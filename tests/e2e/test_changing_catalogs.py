@@ -1,0 +1,119 @@
+"""Tables of others come and go while a plan, a copy or a stream begins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from streams_engine import Stream
+from streams_engine.errors import NotFound
+from streams_engine.testing.servers import Server
+
+from .logged import OWN_SLOTS, caught_up, is_postgres
+from .moving import End
+
+KEPT = [f"keep{i}" for i in range(12)]
+ROUNDS = 6
+
+
+@pytest.fixture(params=["pg15", "pg18", "mysql9", "mariadb"])
+def source(request: pytest.FixtureRequest, database: Any) -> Iterator[End]:
+    server: Server = request.getfixturevalue(request.param)
+    end = End(server, database(server))
+    end.run(*(f"CREATE TABLE {name} (a int PRIMARY KEY)" for name in KEPT))
+    end.run(*(f"INSERT INTO {name} VALUES (1)" for name in KEPT))
+    yield end
+    if is_postgres(end):
+        end.run(f"SELECT pg_terminate_backend(active_pid, 5000) {OWN_SLOTS} AND active")
+        end.run(f"SELECT pg_drop_replication_slot(slot_name) {OWN_SLOTS}")
+
+
+@pytest.fixture
+def target(pg18: Server, database: Any) -> End:
+    return End(pg18, database(pg18))
+
+
+@contextmanager
+def churning(end: End) -> Iterator[None]:
+    """Two sessions make and drop tables, with sequences, keys and comments, until the end."""
+    done = threading.Event()
+    faults: list[Exception] = []
+    begun = threading.Barrier(3)
+
+    def churn(number: int) -> None:
+        number_type = "serial" if is_postgres(end) else "int AUTO_INCREMENT"
+        try:
+            with closing(end.server.connect(end.database)) as connection:
+                cursor = connection.cursor()
+                begun.wait()
+                for i in range(1_000_000):
+                    if done.is_set():
+                        return
+                    name = f"stage{number}_{i % 5}"
+                    cursor.execute(
+                        f"CREATE TABLE {name} (a {number_type} PRIMARY KEY, b int DEFAULT 7,"
+                        f" c varchar(9), CONSTRAINT u_{name} UNIQUE (b), CHECK (b > 0))"
+                    )
+                    cursor.execute(f"DROP TABLE {name}")
+        except Exception as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=churn, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not faults
+
+
+def kept(names: list[str]) -> list[str]:
+    return sorted(name.rpartition(".")[2] for name in names if "stage" not in name)
+
+
+def test_a_plan_shows_what_stays(source: End, target: End) -> None:
+    with churning(source):
+        for _ in range(ROUNDS):
+            plan = Stream(source.url, target.url).plan()
+            assert kept([str(table.source) for table in plan.tables]) == sorted(KEPT)
+            staged = [table for table in plan.tables if "stage" in str(table.source)]
+            assert all(len(table.columns) == 3 for table in staged)
+
+
+def test_a_copy_moves_what_stays(source: End, target: End) -> None:
+    with churning(source):
+        for _ in range(ROUNDS):
+            with Stream(source.url, target.url, schema_policy="drop_and_recreate") as stream:
+                stream.run()
+    assert [target.rows(f"SELECT * FROM {name}") for name in KEPT] == [[(1,)]] * len(KEPT)
+
+
+def test_a_stream_follows_what_stays(source: End, target: End) -> None:
+    for number in range(3):
+        options = {"name": f"churn{number}", "allow_lossy": True}  # MySQL logs a dropped table
+        with (
+            Stream(source.url, target.url, mode="cdc", **options) as stream,
+            churning(source),
+        ):
+            stream.start()
+            source.run(f"INSERT INTO keep3 VALUES ({number + 2})")
+            caught_up(stream)
+        assert target.rows("SELECT * FROM keep3 ORDER BY a") == source.rows(
+            "SELECT * FROM keep3 ORDER BY a"
+        )
+        stream.release()
+        target.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+
+def test_a_table_that_is_named_and_gone_is_told(source: End, target: End) -> None:
+    with pytest.raises(NotFound) as caught:
+        Stream(source.url, target.url, tables=["keep1", "gone"]).run()
+    assert "gone" in caught.value.message and caught.value.remedy
