@@ -163,6 +163,7 @@ def _postgres(
         ssl_ca=_pem(connection.ssl.ca, resolvers),
         ssl_cert=_pem(connection.ssl.client_cert, resolvers),
         ssl_key=_pem(connection.ssl.client_key, resolvers),
+        clear_text=connection.ssl.allow_clear_text,
     )
 
 
@@ -182,6 +183,7 @@ def _mysql(
         ssl_ca=_pem(connection.ssl.ca, resolvers),
         ssl_cert=_pem(connection.ssl.client_cert, resolvers),
         ssl_key=_pem(connection.ssl.client_key, resolvers),
+        clear_text=connection.ssl.allow_clear_text,
         unix_socket=connection.unix_socket,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 from streams_engine.config import Connection, DatabaseConnection, Resolver
 from streams_engine.config.connection import Ssh
 from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed
+from streams_engine.server_text import server_text
 
 __all__ = ["reachable"]
 
@@ -116,9 +118,9 @@ class _Tunnel:
                 config=None,
                 agent_path=None,
             )
-        except ssh.PermissionDenied:
+        except ssh.PermissionDenied as error:
             raise AuthenticationFailed(
-                f"{self._what}: the account is refused.",
+                f"{self._what}: the account is refused: {self._said(error)}.",
                 remedy="Check ssh.username with its password or privateKey.",
             ) from None
         except ssh.HostKeyNotVerifiable:
@@ -127,11 +129,26 @@ class _Tunnel:
                 remedy="Add it to known_hosts, or give ssh.knownHosts.",
                 retryable=False,
             ) from None
-        except (OSError, ssh.Error, TimeoutError):
+        except (OSError, ssh.Error, TimeoutError) as error:
             raise ConnectionFailed(
-                f"{self._what}: no session could be opened.",
+                f"{self._what}: {self._reason(error)}.",
                 remedy="Check ssh.host and ssh.port, and that the server runs.",
             ) from None
+
+    def _said(self, error: BaseException) -> str:
+        text = getattr(error, "reason", None) or str(error) or type(error).__name__
+        secrets = (self._settings.get("password"), self._settings.get("passphrase"))
+        return server_text(str(text), secrets)
+
+    def _reason(self, error: BaseException) -> str:
+        """Why there is no session."""
+        if isinstance(error, TimeoutError) or "timeout" in str(error).lower():
+            return f"no answer within {LOGIN_SECONDS} seconds"
+        if isinstance(error, socket.gaierror):
+            return "the host name is unknown"
+        if isinstance(error, ConnectionRefusedError):
+            return "nothing listens there"
+        return f"no session could be opened: {self._said(error)}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: its bytes, both ways, until either end is through."""

@@ -49,6 +49,8 @@ class Ssl(Document):
     """The client's certificate, as PEM text or as a path."""
     client_key: str | None = Field(None, alias="client_key", repr=False)
     """Its private key, as PEM text or as a path."""
+    allow_clear_text: bool = False
+    """Send the password as it is, without TLS, to a server that asks for it so (LDAP, PAM)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Ssl:

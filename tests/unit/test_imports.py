@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "bounds": {"errors"},
     "cutting": {"bounds"},
     "row_text": set(),
+    "server_text": set(),
     "faults": set(),
     "journal": set(),
     "exploring": {"model"},
@@ -35,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": {"errors", "lifecycle", "model", "changes", "config", "protocols", "sharing",
                 "stats", "schema", "bundles", "faults", "row_text"},
     "adapters": {"errors", "model", "changes", "config", "protocols", "schema", "sharing",
-                 "bundles", "bounds", "isolating", "cutting", "exploring", "row_text"},
+                 "bundles", "bounds", "isolating", "cutting", "exploring", "row_text",
+                 "server_text"},
     "testing": {"errors", "model", "changes", "protocols", "schema", "bundles"},
 }  # fmt: skip
 """What each part may import beside itself; who is not named here composes and may import all."""

@@ -15,6 +15,7 @@ from streams_engine.errors import (
     PermissionDenied,
     StreamsError,
 )
+from streams_engine.server_text import server_text
 
 __all__ = ["S3Files"]
 
@@ -32,6 +33,17 @@ CREDENTIALS = {
     "InvalidClientTokenId",
     "TokenRefreshRequired",
 }
+UNREACHABLE = {
+    "EndpointConnectionError": "nothing listens there, or the host is unknown",
+    "ClientConnectorDNSError": "the host name is unknown",
+    "ConnectTimeoutError": "no answer in time",
+    "ReadTimeoutError": "no answer in time",
+    "TimeoutError": "no answer in time",
+    "SSLError": "the TLS handshake failed",
+    "ClientConnectorCertificateError": "the TLS handshake failed",
+    "ConnectionClosedError": "the connection was closed",
+}
+"""Errors of botocore and aiohttp, by name, and what they mean."""
 MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
 
 
@@ -129,12 +141,15 @@ class S3Files:
             raise self._translated(error, f"s3://{self._bucket}/{key}") from None
 
     def _translated(self, error: Exception, where: str) -> StreamsError:
-        """By S3's own code, which is all of its answer that a message repeats."""
+        """By S3's own code, with its own sentence where it refuses something."""
         response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-        code = str((response or {}).get("Error", {}).get("Code", ""))
+        told = (response or {}).get("Error", {})
+        code = str(told.get("Code", ""))
+        secrets = (self._store.secret, self._store.token)
+        said = ": ".join(filter(None, (code, server_text(str(told.get("Message", "")), secrets))))
         if code in CREDENTIALS or type(error).__name__.endswith("CredentialsError"):
             return AuthenticationFailed(
-                f"{where}: the credentials were refused ({code or 'none were found'}).",
+                f"{where}: the credentials were refused: {said or 'none were found'}.",
                 remedy="Check the access key, the secret key and the session token.",
             )
         if code == "NoSuchBucket":
@@ -143,10 +158,21 @@ class S3Files:
             return NotFound(f"{where} is not there.", path=where)
         if isinstance(error, PermissionError):
             return PermissionDenied(
-                f"{where}: the account may not do this ({code or 'AccessDenied'}).", path=where
+                f"{where}: the account may not do this: {said or 'AccessDenied'}.", path=where
             )
-        reason = code or type(error).__name__
-        return ConnectionFailed(f"{where}: no answer that could be used ({reason}).")
+        return self._unreachable(error, where, said)
+
+    def _unreachable(self, error: Exception, where: str, said: str) -> ConnectionFailed:
+        """No answer, or none that could be used; ``said`` is the store's own sentence."""
+        kinds = {type(one).__name__ for one in (error, error.__cause__, error.__context__) if one}
+        reason = next((text for kind, text in UNREACHABLE.items() if kind in kinds), None)
+        if reason is None:
+            reason = f"no answer that could be used: {said or type(error).__name__}"
+        return ConnectionFailed(
+            f"{where}: {reason}.",
+            remedy=f"Check the endpoint {self._store.endpoint_url or 'of the region'}, and that it "
+            "can be reached from here.",
+        )
 
 
 class _Upload:

@@ -7,18 +7,20 @@ passed on where they might: a sentence is chosen by error number.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, CR
 
-from streams_engine.bounds import RAW, well_formed
+from streams_engine.adapters.mysql.connection import DRIVER_RAW, GuardedConnection
 from streams_engine.errors import (
     AuthenticationFailed,
+    ConfigError,
     ConnectionFailed,
     LockTimeout,
     NotFound,
@@ -27,11 +29,15 @@ from streams_engine.errors import (
     StreamsError,
     TargetConflict,
 )
+from streams_engine.server_text import server_text
 
 __all__ = ["DRIVER_RAW", "GuardedConnection", "MysqlConnect", "translate", "translating"]
 
 DAY = 86_400
 LOCK_SECONDS = 10
+LOGIN_SECONDS = 15
+"""How long the server may take to answer, and for each answer of the log-in."""
+TLS_REQUIRED = frozenset({"require", "verify-ca", "verify-full"})
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 SESSION: Mapping[str, str] = {
@@ -58,28 +64,6 @@ BY_FLAVOUR: Mapping[bool, Mapping[str, str]] = {
 """By ``is MariaDB``."""
 
 
-DRIVER_RAW = (*RAW, AssertionError, AttributeError, TypeError)
-"""What PyMySQL raises over packets that are not what it expects: it asserts, and takes one kind
-of packet for another."""
-
-
-class GuardedConnection(pymysql.connections.Connection):
-    """A connection of PyMySQL's whose raw errors over a server's bytes are `ProtocolViolation`."""
-
-    def connect(self, sock: Any = None) -> None:
-        """Connect and log in."""
-        with well_formed("logging in to MySQL", DRIVER_RAW):
-            super().connect(sock)
-
-    def _read_packet(self, *arguments: Any, **options: Any) -> Any:
-        with well_formed("a packet of MySQL", DRIVER_RAW):
-            return super()._read_packet(*arguments, **options)
-
-    def _read_query_result(self, *arguments: Any, **options: Any) -> Any:
-        with well_formed("a result of MySQL", DRIVER_RAW):
-            return super()._read_query_result(*arguments, **options)
-
-
 @dataclass(frozen=True, slots=True)
 class MysqlConnect:
     """How to reach a MySQL or MariaDB server; frozen and picklable. PEM texts or paths for TLS."""
@@ -95,6 +79,8 @@ class MysqlConnect:
     ssl_cert: str | None = None
     ssl_key: str | None = field(default=None, repr=False)
     unix_socket: str | None = None
+    clear_text: bool = False
+    """The password may be sent as it is without TLS."""
 
     def open(
         self,
@@ -105,27 +91,13 @@ class MysqlConnect:
     ) -> Any:
         """A connection in autocommit mode with every setting pinned.
 
-        To ``database`` if given, to none if that is empty. ``local_infile``: the server may
+        To ``database`` if given, to none if that is empty. ``local_infile``: the server will
         be sent LOAD DATA LOCAL. ``found_rows``: an UPDATE counts the rows that it finds, not
         those that it changes. Raises `ConnectionFailed` and its kin.
         """
         database = self.database if database is None else database or None
-        with translating(f"{self.host}:{self.port}/{database or ''}".rstrip("/")):
-            connection = GuardedConnection(
-                host=self.host,
-                port=self.port,
-                unix_socket=self.unix_socket,
-                user=self.user,
-                password=self.password or "",
-                database=database,
-                charset="utf8mb4",
-                connect_timeout=15,
-                autocommit=True,
-                local_infile=local_infile,
-                client_flag=CLIENT.FOUND_ROWS if found_rows else 0,
-                program_name="streams_engine",
-                **self._tls(),
-            )
+        with translating(self._shown(database)):
+            connection = self._dial(database, local_infile, found_rows)
             try:
                 settings = {**SESSION, **BY_FLAVOUR[is_mariadb(connection)]}
                 with connection.cursor() as cursor:
@@ -139,24 +111,54 @@ class MysqlConnect:
                 raise
             return connection
 
+    def _shown(self, database: str | None) -> str:
+        return f"{self.host}:{self.port}/{database or ''}".rstrip("/")
+
+    def _dial(self, database: str | None, local_infile: bool, found_rows: bool) -> Any:
+        """A new session. Raises `ConnectionFailed` and its kin, with what the server says."""
+        tls = self._tls()
+        try:
+            return GuardedConnection(
+                host=self.host,
+                port=self.port,
+                unix_socket=self.unix_socket,
+                user=self.user,
+                password=self.password or "",
+                database=database,
+                charset="utf8mb4",
+                connect_timeout=LOGIN_SECONDS,
+                login_seconds=LOGIN_SECONDS,
+                autocommit=True,
+                files=local_infile,
+                client_flag=CLIENT.FOUND_ROWS if found_rows else 0,
+                program_name="streams_engine",
+                tls_required=self.ssl_mode in TLS_REQUIRED,
+                clear_text=self.clear_text,
+                **tls,
+            )
+        except (pymysql.MySQLError, OSError) as error:
+            secrets = (self.password, self.ssl_key)
+            raise refused_connection(error, self._shown(database), secrets) from None
+
     def _tls(self) -> dict[str, Any]:
         """PyMySQL's arguments for the TLS mode.
 
         With ``prefer`` it is used where the server offers it and is another machine: on
         loopback there is nobody to hide from. RSA protects the password on a plain socket.
+        ``require`` with an authority is ``verify-ca``, as libpq has it.
         """
         local = self.unix_socket is not None or self.host in LOOPBACK
         if self.ssl_mode == "disabled" or (self.ssl_mode == "prefer" and local):
             return {"ssl_disabled": True}
-        if self.ssl_mode == "prefer" and not self.ssl_ca:
-            return {}
         context = ssl.create_default_context()
         # The certificates that servers make for themselves lack extensions that it demands.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.check_hostname = self.ssl_mode == "verify-full"
-        verifying = self.ssl_mode in ("verify-ca", "verify-full")
+        verifying = self.ssl_mode in ("verify-ca", "verify-full") or (
+            self.ssl_mode == "require" and self.ssl_ca is not None
+        )
         context.verify_mode = ssl.CERT_REQUIRED if verifying else ssl.CERT_NONE
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, _readable(self._shown(None)):
             if self.ssl_ca:
                 context.load_verify_locations(cafile=stack.enter_context(as_file(self.ssl_ca)))
             if self.ssl_cert:
@@ -164,6 +166,20 @@ class MysqlConnect:
                 key = stack.enter_context(as_file(self.ssl_key)) if self.ssl_key else None
                 context.load_cert_chain(certificate, key)
         return {"ssl": context}
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Raise `ConfigError` where a certificate or key cannot be used."""
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise ConfigError(
+            f"{what}: a certificate or key of $.ssl cannot be used: {reason}.",
+            path="$.ssl",
+            remedy="Give ca, client_cert and client_key as PEM texts, or as paths of PEM files.",
+        ) from None
 
 
 @contextlib.contextmanager
@@ -265,6 +281,77 @@ def translate(error: BaseException, what: str) -> StreamsError:
         remedy=remedy,
         retryable=True if number in RETRYABLE else None,
         errno=number,
+    )
+
+
+REFUSALS: Mapping[int, Rule] = {
+    CR.CR_SSL_CONNECTION_ERROR: (
+        ConnectionFailed,
+        "no TLS",
+        "Switch TLS on at the server, or choose another ssl.mode.",
+    ),
+    CR.CR_AUTH_PLUGIN_ERR: (
+        AuthenticationFailed,
+        "the log-in was not gone on with",
+        "Use TLS (ssl.mode require), or allow it with ssl.allowClearText.",
+    ),
+    1129: (ConnectionFailed, "the server has blocked this host", "FLUSH HOSTS on it."),
+    1130: (AuthenticationFailed, "the server does not admit this host", "Grant it there."),
+    1203: (ConnectionFailed, "the account has no connection left", "Lower parallelism."),
+    1226: (ConnectionFailed, "the account has no connection left", "Lower parallelism."),
+    1251: (AuthenticationFailed, "the log-in was refused", "Use another authentication plugin."),
+    1524: (AuthenticationFailed, "the log-in was refused", "Use another authentication plugin."),
+    1820: (AuthenticationFailed, "the password has expired", "ALTER USER ... IDENTIFIED BY."),
+    1862: (AuthenticationFailed, "the password has expired", "ALTER USER ... IDENTIFIED BY."),
+    3118: (AuthenticationFailed, "the account is locked", "ALTER USER ... ACCOUNT UNLOCK."),
+    3159: (ConnectionFailed, "the server demands TLS", "Choose ssl.mode require."),
+    4151: (AuthenticationFailed, "the account is locked", "ALTER USER ... ACCOUNT UNLOCK."),
+}
+"""What a connection in the making is refused for, beside `BY_NUMBER`."""
+FOR_GOOD = {CR.CR_SSL_CONNECTION_ERROR, 3159}
+"""Refusals that no waiting changes."""
+
+
+def refused_connection(
+    error: BaseException, what: str, secrets: Sequence[str | None]
+) -> StreamsError:
+    """One of our errors for a connection that could not be made, with the server's own sentence."""
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    cause = getattr(error, "original_exception", None) or error
+    if isinstance(cause, OSError):
+        return _unreachable(cause, what)
+    said = server_text(str(error.args[-1]) if len(error.args) > 1 else "", secrets)
+    if number == CR.CR_SERVER_LOST and "timed out" in said:
+        return _unreachable(TimeoutError(), what)
+    rule = REFUSALS.get(number) or BY_NUMBER.get(number)
+    cls, sentence, remedy = rule or (ConnectionFailed, "the connection was refused", None)
+    return cls(
+        f"{what}: {sentence}: {said}." if said else f"{what}: {sentence}.",
+        remedy=remedy,
+        retryable=False if number in FOR_GOOD else None,
+        errno=number,
+    )
+
+
+def _unreachable(cause: OSError, what: str) -> ConnectionFailed:
+    """Why there is no socket, or no TLS on it."""
+    if isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "verify_message", None) or cause.reason or type(cause).__name__
+        return ConnectionFailed(
+            f"{what}: the TLS handshake failed: {server_text(str(reason))}.",
+            remedy="Check ssl.mode and the certificates.",
+            retryable=False if isinstance(cause, ssl.SSLCertVerificationError) else None,
+        )
+    if isinstance(cause, TimeoutError):
+        sentence = f"no answer within {LOGIN_SECONDS} seconds"
+    elif isinstance(cause, socket.gaierror):
+        sentence = "the host name is unknown"
+    elif isinstance(cause, ConnectionRefusedError):
+        sentence = "nothing listens there"
+    else:
+        sentence = f"no connection: {cause.strerror or type(cause).__name__}"
+    return ConnectionFailed(
+        f"{what}: {sentence}.", remedy="Check host and port, and that the server runs."
     )
 
 

@@ -18,6 +18,7 @@ from streams_engine.adapters.mysql.applying import MysqlChangeWriter
 from streams_engine.adapters.mysql.catalog import describe
 from streams_engine.adapters.mysql.changing import Changer
 from streams_engine.adapters.mysql.connect import (
+    DRIVER_RAW,
     MysqlConnect,
     is_mariadb,
     translate,
@@ -26,6 +27,7 @@ from streams_engine.adapters.mysql.connect import (
 from streams_engine.adapters.mysql.loading import Loader
 from streams_engine.adapters.mysql.selecting import name, quote
 from streams_engine.adapters.mysql.state import StateTable
+from streams_engine.bounds import well_formed
 from streams_engine.errors import (
     ConnectionFailed,
     NotFound,
@@ -105,13 +107,12 @@ class MysqlSink:
 
     def _open(self, *, found_rows: bool = False) -> Any:
         connection = self._connect.open(local_infile=True, found_rows=found_rows)
-        # Only a request that answers our own LOAD DATA is served (`loading`), never the driver's.
-        connection._local_infile = False
         with translating("opening the target"), connection.cursor() as cursor:
             settings = ", ".join(f"{key} = {value}" for key, value in SETTINGS.items())
             cursor.execute(f"SET SESSION {settings}")
             cursor.execute("SELECT @@local_infile, @@max_allowed_packet")
-            local, self._packet = cursor.fetchone()
+            with well_formed("the settings of the target", DRIVER_RAW):
+                local, self._packet = cursor.fetchone()
             with contextlib.suppress(pymysql.MySQLError):  # MySQL's since 8.0.27
                 cursor.execute(f"SET SESSION innodb_ddl_buffer_size = {BUILD_BYTES}")
         self._local_infile = bool(local)

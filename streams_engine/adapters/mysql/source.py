@@ -233,7 +233,7 @@ class MysqlSource:
         Nothing is kept from one attempt to the next, so that whoever is in the way can go on.
         """
         for connection in (locker, holder, *connections):
-            with connection.cursor() as cursor:
+            with translating("opening the snapshot"), connection.cursor() as cursor:
                 cursor.execute(f"SET SESSION lock_wait_timeout = {ATTEMPT_SECONDS}")
         until = time.monotonic() + LOCK_SECONDS
         while True:

@@ -11,13 +11,12 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
-from psycopg import errors as pg
 
 from streams_engine.errors import (
     AuthenticationFailed,
@@ -30,6 +29,7 @@ from streams_engine.errors import (
     StreamsError,
     TargetConflict,
 )
+from streams_engine.server_text import server_text
 
 __all__ = ["PostgresConnect", "translate", "translating"]
 
@@ -55,6 +55,10 @@ SESSION: Mapping[str, str] = {
 """What a session never inherits from server, database or role."""
 
 LOCK_TIMEOUT_MS = 10_000
+LOGIN_SECONDS = 15
+"""How long the server may take to answer, and to log in."""
+REQUIRES_AUTH = 160_000
+"""The libpq that can refuse methods of authentication (require_auth)."""
 SSL_MODES = {"disabled": "disable"}
 
 
@@ -71,6 +75,8 @@ class PostgresConnect:
     ssl_ca: str | None = None
     ssl_cert: str | None = None
     ssl_key: str | None = field(default=None, repr=False)
+    clear_text: bool = False
+    """The password may be sent as it is without TLS."""
 
     def open(
         self,
@@ -90,7 +96,7 @@ class PostgresConnect:
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "search_path": ", ".join(_quoted(name) for name in search_path) or '""',
         }
-        with translating(f"{self.host}:{self.port}/{database or self.database}"):
+        with translating(f"{self.host}:{self.port}/{database or self.database}", (self.password,)):
             connection = self._dial(
                 dbname=database or self.database, **({} if gss else {"gssencmode": "disable"})
             )
@@ -111,7 +117,7 @@ class PostgresConnect:
         # It takes simple queries only: settings come with the start of the session.
         options = " ".join(f"-c {k}={_escaped(v)}" for k, v in pinned.items())
         what = f"{self.host}:{self.port}/{self.database}, for replication"
-        with translating(what):
+        with translating(what, (self.password,)):
             try:
                 return self._dial(
                     dbname=self.database,
@@ -136,23 +142,39 @@ class PostgresConnect:
         return False
 
     def _dial(self, **more: Any) -> psycopg.Connection:
-        """A new session; raises the driver's errors."""
+        """A new session; raises the driver's errors.
+
+        The password is sent in clear text over TLS alone, or by option: where `prefer` may have
+        gone without TLS, it is asked for again with it.
+        """
+        exposed = self.ssl_mode in ("disabled", "prefer") and not self.host.startswith("/")
+        if self.clear_text or not exposed or psycopg.pq.version() < REQUIRES_AUTH:
+            return self._connected(**more)
+        try:
+            return self._connected(require_auth="!password", **more)
+        except psycopg.OperationalError as error:
+            if self.ssl_mode == "disabled" or "method requirement" not in str(error):
+                raise
+            return self._connected(sslmode="require", **more)
+
+    def _connected(self, **more: Any) -> psycopg.Connection:
         with self._files() as tls:
             return psycopg.connect(
                 host=self.host,
                 port=self.port,
                 user=self.user,
                 password=self.password,
-                sslmode=SSL_MODES.get(self.ssl_mode, self.ssl_mode),
-                connect_timeout=15,
+                connect_timeout=LOGIN_SECONDS,
                 application_name="streams_engine",
                 client_encoding="utf8",
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=6,
-                autocommit=True,
-                **{**tls, **more},
+                **{"autocommit": True, "sslmode": self._libpq_mode(), **tls, **more},
             )
+
+    def _libpq_mode(self) -> str:
+        return SSL_MODES.get(self.ssl_mode, self.ssl_mode)
 
     @contextlib.contextmanager
     def uri(self) -> Iterator[str]:
@@ -273,11 +295,11 @@ SAFE_MESSAGE = {"42", "0A", "3F", "2B", "55", "58", "53", "54"}
 """Classes whose primary message is about names and syntax, not about rows."""
 
 
-def translate(error: psycopg.Error, what: str) -> StreamsError:
+def translate(error: psycopg.Error, what: str, secrets: Sequence[str | None] = ()) -> StreamsError:
     """One of our errors for a driver's, about ``what``; no message that can carry a value."""
     state = error.sqlstate
     if state is None:
-        return _without_state(error, what)
+        return _without_state(error, what, secrets)
     rule = BY_STATE.get(state) or BY_CLASS.get(state[:2])
     diag = error.diag
     if diag.source_function == ROW_SECURITY_CHECK:
@@ -337,41 +359,80 @@ def _copy_column(context: str | None) -> str | None:
     return tail.split(":")[0].strip('"') if mark and head.startswith("COPY ") else None
 
 
-def _without_state(error: psycopg.Error, what: str) -> StreamsError:
-    text = str(error).lower()
-    if "password authentication failed" in text or "no password supplied" in text:
-        return AuthenticationFailed(
-            f"{what}: the password is wrong or missing.", remedy="Check user name and password."
-        )
-    if "does not exist" in text and "database" in text:
-        return NotFound(
-            f"{what}: the database does not exist.", remedy="Create it, or name another one."
-        )
-    if "no pg_hba.conf entry" in text:
-        return AuthenticationFailed(
-            f"{what}: the server's pg_hba.conf does not admit this account from here.",
-            remedy="Add a line for it there, or check ssl.mode.",
-        )
-    if isinstance(error, psycopg.OperationalError | pg.InterfaceError | psycopg.InterfaceError):
-        reasons = {
-            "connection refused": "nothing listens there",
-            "could not translate host name": "the host name is unknown",
-            "name or service not known": "the host name is unknown",
-            "failed to resolve": "the host name is unknown",
-            "timeout": "no answer in time",
-            "ssl": "the TLS handshake failed",
-        }
-        reason = next((r for t, r in reasons.items() if t in text), "the connection broke")
+Refusal = tuple[str, type[StreamsError], str, str, bool | None]
+
+CHECK_ACCOUNT = "Check user name and password."
+CHECK_SERVER = "Check host and port, and that the server runs."
+REFUSALS: tuple[Refusal, ...] = (
+    ("password authentication failed", AuthenticationFailed, "the password is wrong",
+     CHECK_ACCOUNT, None),
+    ("no password supplied", AuthenticationFailed, "the password is missing", CHECK_ACCOUNT, None),
+    ("authentication method requirement", AuthenticationFailed,
+     "the server asked for the password in clear text",
+     "Use TLS (ssl.mode require), or allow it with ssl.allowClearText.", None),
+    ("no pg_hba.conf entry", AuthenticationFailed, "the server does not admit this account",
+     "Add a line for it to pg_hba.conf, or check ssl.mode.", None),
+    ("authentication failed", AuthenticationFailed, "the account is refused", CHECK_ACCOUNT, None),
+    ("is not permitted to log in", AuthenticationFailed, "the account is refused",
+     "ALTER ROLE ... LOGIN.", None),
+    (r'role ".*" does not exist', AuthenticationFailed, "the account is refused", CHECK_ACCOUNT,
+     None),
+    ("permission denied", PermissionDenied, "the account may not connect",
+     "GRANT CONNECT ON DATABASE.", None),
+    (r'database ".*" does not exist', NotFound, "the database does not exist",
+     "Create it, or name another one.", None),
+    ("does not support ssl", ConnectionFailed, "no TLS",
+     "Switch TLS on at the server, or choose another ssl.mode.", False),
+    ("certificate", ConnectionFailed, "the TLS handshake failed",
+     "Check ssl.mode and the certificates.", False),
+    ("ssl error", ConnectionFailed, "the TLS handshake failed",
+     "Check ssl.mode and the certificates.", None),
+    ("timeout expired", ConnectionFailed, f"no answer within {LOGIN_SECONDS} seconds", CHECK_SERVER,
+     None),
+    ("connection timed out", ConnectionFailed, "no answer in time", CHECK_SERVER, None),
+    ("connection refused", ConnectionFailed, "nothing listens there", CHECK_SERVER, None),
+    ("could not translate host name", ConnectionFailed, "the host name is unknown", CHECK_SERVER,
+     None),
+    ("failed to resolve", ConnectionFailed, "the host name is unknown", CHECK_SERVER, None),
+)  # fmt: skip
+"""What libpq's message has of a refused connection, as patterns in lower case; the first that fits
+counts.
+
+There is no SQLSTATE: it says what the server said, after `FATAL:`, and where.
+"""
+LESS = (ConnectionFailed, "the connection was refused", CHECK_SERVER)
+CONNECTIONS = ("too many", "connection slots", "remaining connection")
+SAID = re.compile(r"(?:FATAL|ERROR|PANIC): +(.+)|connection to server .+? failed: (.+)")
+
+
+def _without_state(
+    error: psycopg.Error, what: str, secrets: Sequence[str | None] = ()
+) -> StreamsError:
+    """A refused or broken connection, with the server's own sentence."""
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return ServerError(f"{what}: the driver reported {type(error).__name__}.")
+    found = SAID.search(str(error))
+    said = server_text((found[1] or found[2]) if found else str(error), secrets)
+    lower = said.lower()
+    if any(words in lower for words in CONNECTIONS):
         return ConnectionFailed(
-            f"{what}: {reason}.", remedy="Check host, port, TLS and that the server runs."
+            f"{what}: the server has no connection left: {said}.", remedy="Lower parallelism."
         )
-    return ServerError(f"{what}: the driver reported {type(error).__name__}.")
+    for words, cls, sentence, remedy, retryable in REFUSALS:
+        if re.search(words, lower):
+            return cls(f"{what}: {sentence}: {said}.", remedy=remedy, retryable=retryable)
+    cls, sentence, remedy = LESS
+    broken = found is None or "server closed the connection" in lower
+    return cls(f"{what}: {'the connection broke' if broken else sentence}: {said}.", remedy=remedy)
 
 
 @contextlib.contextmanager
-def translating(what: str) -> Iterator[None]:
-    """Turn the driver's errors inside the block into ours, about ``what``."""
+def translating(what: str, secrets: Sequence[str | None] = ()) -> Iterator[None]:
+    """Turn the driver's errors inside the block into ours, about ``what``.
+
+    ``secrets`` are left out of what the server says.
+    """
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, what) from None
+        raise translate(error, what, secrets) from None
