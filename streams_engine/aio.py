@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streams_engine.config.secret import Resolver
+from streams_engine.config.tracebacks import without_locals
 from streams_engine.errors import StreamsError
 from streams_engine.journal import Listener
 from streams_engine.lifecycle import State
@@ -26,11 +27,13 @@ class AsyncStream:
     the stream.
     """
 
+    @without_locals
     def __init__(self, source: Any, target: Any, **options: Any) -> None:
         """As `Stream`. Raises `ConfigError`."""
         self._stream = Stream(source, target, **options)
 
     @classmethod
+    @without_locals
     def from_config(
         cls,
         config: Mapping[str, Any] | str | Path,
@@ -41,6 +44,10 @@ class AsyncStream:
         found = cls.__new__(cls)
         found._stream = Stream.from_config(config, connections, resolvers)
         return found
+
+    def __repr__(self) -> str:
+        stream = getattr(self, "_stream", None)
+        return "<AsyncStream, not made>" if stream is None else f"<Async{repr(stream)[1:]}"
 
     @property
     def name(self) -> str:

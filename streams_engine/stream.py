@@ -15,9 +15,11 @@ from uuid import uuid4
 from streams_engine.composing import Composition, refuse_meaningless
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, from_urls, parse_config
+from streams_engine.config.tracebacks import without_locals
 from streams_engine.errors import InternalError, StateConflict, StreamsError
 from streams_engine.journal import Journal, Listener
 from streams_engine.lifecycle import State
+from streams_engine.placing import shown
 from streams_engine.protocols import Sink, Source
 from streams_engine.runtime.capturing import Capture
 from streams_engine.runtime.control import Control
@@ -42,6 +44,7 @@ class Stream:
     configured.
     """
 
+    @without_locals
     def __init__(
         self,
         source: Any,
@@ -62,6 +65,7 @@ class Stream:
         self._set_up(config, resolvers)
 
     @classmethod
+    @without_locals
     def from_config(
         cls,
         config: Mapping[str, Any] | str | Path,
@@ -273,7 +277,13 @@ class Stream:
         self._join_reporter()
 
     def __repr__(self) -> str:
-        return f"<Stream {self.name} {self.state}>"
+        config = getattr(self, "_config", None)
+        if config is None or not hasattr(self, "_control"):
+            return "<Stream, not made>"
+        sources = config.document.source.connections
+        ends = [shown(end, own) for end, own in zip(config.sources, sources, strict=True)]
+        way = f"{', '.join(ends)} -> {config.target.show()}"
+        return f"<Stream {self.name}: {config.document.mode}, {way}, {self.state}>"
 
     # The run's own thread
 

@@ -19,7 +19,7 @@ from typing import Any
 from streams_engine.config import Connection, DatabaseConnection, Resolver
 from streams_engine.config.connection import Ssh
 from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed
-from streams_engine.server_text import server_text
+from streams_engine.server_text import Masked, server_text
 
 __all__ = ["reachable"]
 
@@ -137,7 +137,7 @@ class _Tunnel:
 
     def _said(self, error: BaseException) -> str:
         text = getattr(error, "reason", None) or str(error) or type(error).__name__
-        secrets = (self._settings.get("password"), self._settings.get("passphrase"))
+        secrets = Masked(self._settings.get("password"))
         return server_text(str(text), secrets)
 
     def _reason(self, error: BaseException) -> str:
@@ -213,15 +213,22 @@ def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dic
 
 def _key(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
     assert ssh.private_key is not None
-    text = ssh.private_key.reveal(resolvers)
+    key = _imported(ssh.private_key.reveal(resolvers), ssh, resolvers, asyncssh)
+    if key is None:
+        raise ConfigError(
+            "$.ssh.privateKey: it is no private key that can be read.",
+            path="$.ssh.privateKey",
+            remedy="Give a PEM or OpenSSH key as text or path, and ssh.passphrase if it has one.",
+        )
+    return key
+
+
+def _imported(text: str, ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
+    """The key, or None: no error is raised where local variables hold its text."""
     phrase = None if ssh.passphrase is None else ssh.passphrase.reveal(resolvers)
     try:
         if "-----BEGIN" not in text:
             text = Path(text).expanduser().read_text()
         return asyncssh.import_private_key(text, phrase)
     except (OSError, ValueError):  # asyncssh's own are ValueErrors
-        raise ConfigError(
-            "$.ssh.privateKey: it is no private key that can be read.",
-            path="$.ssh.privateKey",
-            remedy="Give a PEM or OpenSSH key as text or path, and ssh.passphrase if it has one.",
-        ) from None
+        return None

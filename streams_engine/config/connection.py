@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import Field, model_validator
 
 from streams_engine.config.secret import Secret
+from streams_engine.config.tracebacks import without_locals
 from streams_engine.config.validation import IGNORED, Document, validate
 from streams_engine.errors import ConfigError
 
@@ -307,6 +308,7 @@ class _FilesDocument(Document):
     """Where the files are: this, or `spec`."""
 
 
+@without_locals
 def parse_connection(document: Mapping[str, Any] | str, root: str = "$") -> Connection:
     """A connection from its document or URL. Raises `ConfigError` with the JSON path."""
     if isinstance(document, str):

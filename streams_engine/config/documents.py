@@ -170,7 +170,7 @@ class SourceConnection(Document):
     connection_id: str | None = None
     """The id or name of a connection that is given beside the document, or stored in an
     `Engine`."""
-    connection: Any = None
+    connection: Any = Field(None, repr=False)
     """The connection itself, as a document or a URL. Not in an `Engine`."""
     database: str | None = None
     """The database, in place of the connection's."""
@@ -354,7 +354,7 @@ class TargetDocument(Document):
     id: str | None = None
     """The id or name of a connection that is given beside the document, or stored in an
     `Engine`."""
-    connection: Any = None
+    connection: Any = Field(None, repr=False)
     """The connection itself, as a document or a URL. Not in an `Engine`."""
     spec: TargetSpec = TargetSpec()
     """Where in it, and how."""

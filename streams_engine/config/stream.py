@@ -19,6 +19,7 @@ from streams_engine.config.documents import (
     TypeOverride,
 )
 from streams_engine.config.flat import from_keywords, is_flat, nested
+from streams_engine.config.tracebacks import without_locals
 from streams_engine.config.validation import IGNORED, validate
 from streams_engine.errors import ConfigError
 
@@ -120,6 +121,7 @@ def _digest(document: Any) -> str:
 # Finding and normalising
 
 
+@without_locals
 def parse_config(
     document: Mapping[str, Any] | str | Path,
     connections: Mapping[str, Any] | None = None,
@@ -223,6 +225,7 @@ def _connection(
     return found if not isinstance(found, Mapping | str) else parse_connection(found, path)
 
 
+@without_locals
 def from_urls(
     source: Any,
     target: Any,

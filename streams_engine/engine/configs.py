@@ -9,6 +9,7 @@ from typing import Any
 
 from streams_engine.config.flat import is_flat, nested
 from streams_engine.config.stream import parse_config
+from streams_engine.config.tracebacks import without_locals
 from streams_engine.engine.connections import free_name
 from streams_engine.engine.dialling import Dialler, entry, named, plain
 from streams_engine.engine.ids import new_id
@@ -30,6 +31,7 @@ class Configs:
         self._store = store
         self._dialler = dialler
 
+    @without_locals
     def create(self, document: Mapping[str, Any]) -> Document:
         """Store a config of either generation; the nested document with ``id``, ``created`` and
         the name that it got: the one given, ``_`` and the id's last five characters.
@@ -68,6 +70,7 @@ class Configs:
         """One by its id or name. Raises `NotFound`."""
         return named(self._store, "configs", "stream config", config)
 
+    @without_locals
     def update(self, config: str, document: Mapping[str, Any]) -> Document:
         """Replace a whole document; id, created, connections and target connection stay.
 

@@ -15,6 +15,7 @@ from streams_engine.config.connection import DatabaseConnection, parse_connectio
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.redacting import secret_paths, without_secrets
 from streams_engine.config.secret import BUILT_IN
+from streams_engine.config.tracebacks import without_locals
 from streams_engine.engine.describing import described, finding_document
 from streams_engine.engine.dialling import Dialler, entry, plain, scope_of
 from streams_engine.engine.ids import new_id
@@ -44,6 +45,7 @@ class Connections:
 
     # What is stored
 
+    @without_locals
     def create(self, document: Mapping[str, Any]) -> Document:
         """Store a connection; its document, with ``id`` and ``created`` (Unix seconds).
 
@@ -68,6 +70,7 @@ class Connections:
         """One by its id or name. Raises `NotFound`."""
         return self._shown(self._dialler.stored(connection))
 
+    @without_locals
     def update(self, connection: str, document: Mapping[str, Any]) -> Document:
         """Replace a whole document; ``id`` and ``created`` stay.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from streams_engine.changes import SchemaChange
-from streams_engine.errors import SchemaChangeRefused
+from streams_engine.errors import RowRejected, SchemaChangeRefused
 from streams_engine.faults import reach
 from streams_engine.model import Catalog, Finding, Observed, Position, TableId, TableSchema
 from streams_engine.protocols import ChangeWriter, Sink, Statement, StructureSink
@@ -162,8 +163,9 @@ class Evolution:
         if losses and not self.origin.mapping.allow_lossy:
             raise self._refused(change, f"values would be lost. {' '.join(losses)}")
         if self._transactional:
-            self._found(self.sink.execute([s]) for s in statements[:alone])  # type: ignore[attr-defined]
-            self._found([writer.execute(statements[alone:])])
+            with self._fitting(change):
+                self._found(self.sink.execute([s]) for s in statements[:alone])  # type: ignore[attr-defined]
+                self._found([writer.execute(statements[alone:])])
             return
         self._carry_committed(change, old, new, statements, writer, applied)
 
@@ -192,7 +194,8 @@ class Evolution:
         table = self._stamped(change.table)
         writer.commit(document, {_intent(table): {"table": str(table)}})
         reach("ddl: intent recorded")
-        self._found([writer.execute(statements)])
+        with self._fitting(change):
+            self._found([writer.execute(statements)])
         if applied:
             raise Restart
 
@@ -335,6 +338,22 @@ class Evolution:
                 columns.append(column)
         target = there.target if ignoring else new.target
         return replace(new, columns=tuple(columns), target=target)
+
+    @contextmanager
+    def _fitting(self, change: SchemaChange) -> Iterator[None]:
+        """Raise `SchemaChangeRefused` where the target's rows do not fit a new structure: no row
+        is wrong on the source."""
+        try:
+            yield
+        except RowRejected as error:
+            refused = self._refused(
+                change, f"rows of the target do not fit it: {error.message.rstrip('.')}"
+            )
+            refused.remedy = (
+                "Make the change on the target by hand in a form that its rows fit (a new column "
+                "without NOT NULL, where the source filled it with zero dates), and start again."
+            )
+            raise refused from None
 
     def _refused(self, change: SchemaChange, why: str) -> SchemaChangeRefused:
         shown = f" ({change.statement})" if change.statement else ""

@@ -189,21 +189,28 @@ def _referred(reference: str, resolvers: Mapping[str, Resolver]) -> str:
     )
 
 
+def _keys(text: str) -> tuple[str, str, str] | None:
+    """The keys of a JSON text, or None: no error is raised where local variables hold it."""
+    try:
+        found = json.loads(text)
+        return found["accessKey"], found["secretKey"], found.get("sessionToken", "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def _credentials(
     connection: S3Connection, resolvers: Mapping[str, Resolver]
 ) -> tuple[str, str, str]:
     """Keys of the document, or of the JSON that ``credentials_ref`` leads to; else none."""
     if connection.credentials_ref is not None:
-        text = _referred(connection.credentials_ref, resolvers)
-        try:
-            found = json.loads(text)
-            return found["accessKey"], found["secretKey"], found.get("sessionToken", "")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        keys = _keys(_referred(connection.credentials_ref, resolvers))
+        if keys is None:
             raise ConfigError(
                 "credentials_ref leads to no credentials.",
                 path=CREDENTIALS_REF,
                 remedy='It must be a reference to {"accessKey": ..., "secretKey": ...} as JSON.',
-            ) from None
+            )
+        return keys
 
     def shown(secret: Secret | None) -> str:
         return "" if secret is None else secret.reveal(resolvers)

@@ -15,7 +15,7 @@ from streams_engine.errors import (
     PermissionDenied,
     StreamsError,
 )
-from streams_engine.server_text import server_text
+from streams_engine.server_text import Masked, server_text
 
 __all__ = ["S3Files"]
 
@@ -145,7 +145,7 @@ class S3Files:
         response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
         told = (response or {}).get("Error", {})
         code = str(told.get("Code", ""))
-        secrets = (self._store.secret, self._store.token)
+        secrets = Masked(self._store.secret, self._store.token)
         said = ": ".join(filter(None, (code, server_text(str(told.get("Message", "")), secrets))))
         if code in CREDENTIALS or type(error).__name__.endswith("CredentialsError"):
             return AuthenticationFailed(

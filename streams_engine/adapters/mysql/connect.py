@@ -10,7 +10,7 @@ import contextlib
 import socket
 import ssl
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from streams_engine.errors import (
     StreamsError,
     TargetConflict,
 )
-from streams_engine.server_text import server_text
+from streams_engine.server_text import Masked, server_text
 
 __all__ = ["DRIVER_RAW", "GuardedConnection", "MysqlConnect", "translate", "translating"]
 
@@ -137,7 +137,7 @@ class MysqlConnect:
                 **tls,
             )
         except (pymysql.MySQLError, OSError) as error:
-            secrets = (self.password, self.ssl_key)
+            secrets = Masked(self.password, self.ssl_key)
             raise refused_connection(error, self._shown(database), secrets) from None
 
     def _tls(self) -> dict[str, Any]:
@@ -312,9 +312,7 @@ FOR_GOOD = {CR.CR_SSL_CONNECTION_ERROR, 3159}
 """Refusals that no waiting changes."""
 
 
-def refused_connection(
-    error: BaseException, what: str, secrets: Sequence[str | None]
-) -> StreamsError:
+def refused_connection(error: BaseException, what: str, secrets: Masked) -> StreamsError:
     """One of our errors for a connection that could not be made, with the server's own sentence."""
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     cause = getattr(error, "original_exception", None) or error

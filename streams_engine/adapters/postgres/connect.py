@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -29,7 +29,7 @@ from streams_engine.errors import (
     StreamsError,
     TargetConflict,
 )
-from streams_engine.server_text import server_text
+from streams_engine.server_text import NOTHING, Masked, server_text
 
 __all__ = ["PostgresConnect", "translate", "translating"]
 
@@ -96,7 +96,9 @@ class PostgresConnect:
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "search_path": ", ".join(_quoted(name) for name in search_path) or '""',
         }
-        with translating(f"{self.host}:{self.port}/{database or self.database}", (self.password,)):
+        with translating(
+            f"{self.host}:{self.port}/{database or self.database}", Masked(self.password)
+        ):
             connection = self._dial(
                 dbname=database or self.database, **({} if gss else {"gssencmode": "disable"})
             )
@@ -117,7 +119,7 @@ class PostgresConnect:
         # It takes simple queries only: settings come with the start of the session.
         options = " ".join(f"-c {k}={_escaped(v)}" for k, v in pinned.items())
         what = f"{self.host}:{self.port}/{self.database}, for replication"
-        with translating(what, (self.password,)):
+        with translating(what, Masked(self.password)):
             try:
                 return self._dial(
                     dbname=self.database,
@@ -295,7 +297,7 @@ SAFE_MESSAGE = {"42", "0A", "3F", "2B", "55", "58", "53", "54"}
 """Classes whose primary message is about names and syntax, not about rows."""
 
 
-def translate(error: psycopg.Error, what: str, secrets: Sequence[str | None] = ()) -> StreamsError:
+def translate(error: psycopg.Error, what: str, secrets: Masked = NOTHING) -> StreamsError:
     """One of our errors for a driver's, about ``what``; no message that can carry a value."""
     state = error.sqlstate
     if state is None:
@@ -405,9 +407,7 @@ CONNECTIONS = ("too many", "connection slots", "remaining connection")
 SAID = re.compile(r"(?:FATAL|ERROR|PANIC): +(.+)|connection to server .+? failed: (.+)")
 
 
-def _without_state(
-    error: psycopg.Error, what: str, secrets: Sequence[str | None] = ()
-) -> StreamsError:
+def _without_state(error: psycopg.Error, what: str, secrets: Masked = NOTHING) -> StreamsError:
     """A refused or broken connection, with the server's own sentence."""
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return ServerError(f"{what}: the driver reported {type(error).__name__}.")
@@ -427,7 +427,7 @@ def _without_state(
 
 
 @contextlib.contextmanager
-def translating(what: str, secrets: Sequence[str | None] = ()) -> Iterator[None]:
+def translating(what: str, secrets: Masked = NOTHING) -> Iterator[None]:
     """Turn the driver's errors inside the block into ours, about ``what``.
 
     ``secrets`` are left out of what the server says.
