@@ -279,9 +279,11 @@ class MysqlSource:
                     )
                 )
             named = scope.tables is not None
-            holder.begin()
+            _begin_latest(holder)
             tables = _lock(holder, tables_in_scope(holder, scope), named=named)
             position = _position(locker)
+            if set(tables_in_scope(holder, scope)) - set(tables):
+                raise LockTimeout("A table came while the view was opened.", remedy=WHO_LOCKS)
             with translating("opening the snapshot"):
                 _begin_all(connections)
             if reason is not None and _position(locker) != position:
@@ -332,6 +334,17 @@ class MysqlSource:
 def _with_queries(connection: Any, catalog: Catalog, scope: Scope) -> Catalog:
     found = query_tables(connection, scope.queries, scope.schema)
     return replace(catalog, tables=(*catalog.tables, *found))
+
+
+def _begin_latest(connection: Any) -> None:
+    """Begin a transaction whose statements each see what is committed.
+
+    With repeatable reads MySQL's information_schema shows the tables as they were at the first
+    statement, which is before their metadata locks are had.
+    """
+    with translating("opening the snapshot"), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.begin()
 
 
 def _begin_all(connections: Sequence[Any]) -> None:
