@@ -26,7 +26,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.faults import reach
-from streams_engine.model import Catalog, Position, TableId, TableSchema
+from streams_engine.model import Catalog, Dialect, ForeignKey, Position, TableId, TableSchema
 from streams_engine.protocols import (
     ChangeSink,
     ChangeSource,
@@ -37,6 +37,7 @@ from streams_engine.protocols import (
     WaitingSource,
 )
 from streams_engine.runtime.building import Builder
+from streams_engine.runtime.cascades import TargetKeys, unrepeated
 from streams_engine.runtime.consistency import acting, crossing, in_one_view
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.evolution import Evolution, left
@@ -226,6 +227,8 @@ class Capture:
         with ExitStack() as stack:
             view, mapped = stack.enter_context(self._convert("upsert").opened(look))
             reach("handover: view opened")
+            for origin in self.origins:
+                self._demand_cascades_at_start(origin, view.part(origin.alias).catalog, mapped)
             done = finished_tables(records) if begun else frozenset()
             done |= {table for table, record in _followed(records) if record["loaded"]}
             if begun:
@@ -397,6 +400,7 @@ class Capture:
                 found.append(convert.map(origin, catalog, origin.source, convert.flavour()))
                 position = _log_of(origin).start([table.id for table in catalog.tables])
             records[_log_key(origin.alias)] = {"position": dict(position)}
+            self._demand_cascades_at_start(origin, catalog, merged(found))
             for table in catalog.tables:
                 stamp = replace(table.id, alias=origin.alias)
                 records[_table_key(stamp)] = _record(stamp, table, position, None)
@@ -417,7 +421,13 @@ class Capture:
 
     def _follower(self, origin: Origin) -> Follower:
         evolution = Evolution(
-            self.job, self.settings.schema_changes, origin, self.sink, self.counters, self.attach
+            self.job,
+            self.settings.schema_changes,
+            origin,
+            self.sink,
+            self.counters,
+            self.attach,
+            self.demand_cascades,
         )
         key = _log_key(origin.alias)
         records = self.sink.load_state(self.job.name)
@@ -473,7 +483,57 @@ class Capture:
             )
             self.counters.expect(table, None)
             self.counters.enter(table, "following")
+        if not evolution.follower.pending.waiting:  # looked at once its foreign keys are made
+            self.demand_cascades(origin, tables, lambda mapping: mapping.target.foreign_keys)
         return tables
+
+    def demand_cascades(
+        self, origin: Origin, tables: Mapping[TableId, Followed], target_keys: TargetKeys
+    ) -> None:
+        """Raise `ConfigError` where the target does not do again what the log does not carry."""
+        schemas = {table: followed.tracked.schema for table, followed in tables.items()}
+        mappings = {table: followed.mapping for table, followed in tables.items()}
+        self._demand_cascades(origin, mappings, schemas, target_keys)
+
+    def _demand_cascades_at_start(
+        self, origin: Origin, catalog: Catalog, mapped: MappedCatalog
+    ) -> None:
+        """The same before anything is made: of tables that are there already nothing is known."""
+        mine = {m.source.id: m for m in mapped.tables if m.source.id.alias == origin.alias}
+        there: frozenset[TableId] = frozenset()
+        if isinstance(self.sink, StructureSink):
+            found = self.sink.inspect([mapping.target.id for mapping in mine.values()])
+            there = frozenset(table.id for table in found.tables)
+        made = self.job.structure.foreign_keys
+
+        def target_keys(mapping: TableMapping) -> Sequence[ForeignKey] | None:
+            if mapping.target.id in there:
+                return None
+            return mapping.target.foreign_keys if made else ()
+
+        schemas = {
+            table: schema
+            for table in mine
+            if (schema := catalog.table(replace(table, alias=""))) is not None
+        }
+        self._demand_cascades(
+            origin, {t: m for t, m in mine.items() if t in schemas}, schemas, target_keys
+        )
+
+    def _demand_cascades(
+        self,
+        origin: Origin,
+        mappings: Mapping[TableId, TableMapping],
+        schemas: Mapping[TableId, TableSchema],
+        target_keys: TargetKeys,
+    ) -> None:
+        keeps_rows = isinstance(self.sink, StructureSink) or self.sink.dialect is Dialect.FILES
+        if _log_of(origin).logs_cascades or not keeps_rows:
+            return
+        accepted = origin.mapping.allow_lossy
+        self._convert("upsert").found(
+            list(unrepeated(mappings, schemas, target_keys, accepted=accepted))
+        )
 
     def attach(
         self,

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 from streams_engine.changes import SchemaChange
 from streams_engine.errors import RowRejected, SchemaChangeRefused
 from streams_engine.faults import reach
-from streams_engine.model import Catalog, Finding, Observed, Position, TableId, TableSchema
+from streams_engine.model import (
+    Catalog,
+    Finding,
+    ForeignKey,
+    Observed,
+    Position,
+    TableId,
+    TableSchema,
+)
 from streams_engine.protocols import ChangeWriter, Sink, Statement, StructureSink
+from streams_engine.runtime.cascades import TargetKeys
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
 from streams_engine.runtime.following import Restart
@@ -44,6 +53,8 @@ Attach = Callable[
     Followed,
 ]
 
+DemandCascades = Callable[[Origin, Mapping[TableId, Followed], TargetKeys], None]
+
 
 @dataclass
 class Evolution:
@@ -55,6 +66,8 @@ class Evolution:
     sink: Sink
     counters: Counters
     attach: Attach
+    demand_cascades: DemandCascades
+    """Raises where the target does not do again what the log does not carry."""
     follower: Follower = field(init=False)
 
     def mapped(
@@ -307,7 +320,23 @@ class Evolution:
         self.counters.enter(table, "following")
         schemas = {t: f.tracked.schema for t, f in self.follower.tables.items()}
         identity = change.identity
-        return self.attach(self.origin, new, schema, identity, None, {**schemas, table: schema})
+        found = self.attach(self.origin, new, schema, identity, None, {**schemas, table: schema})
+        if not self.follower.pending.waiting:
+            self._demand_cascades(change, found)
+        return found
+
+    def _demand_cascades(self, change: SchemaChange, changed: Followed) -> None:
+        """Foreign keys may lead elsewhere now, or to a table that has another name."""
+        tables = dict(self.follower.tables)
+        tables.pop(self._stamped(change.table), None)
+        tables[changed.mapping.source.id] = changed
+        planned = changed.mapping.target.id
+
+        def target_keys(mapping: TableMapping) -> Sequence[ForeignKey]:
+            made = mapping.target.id != planned or self.job.structure.foreign_keys
+            return mapping.target.foreign_keys if made else ()
+
+        self.demand_cascades(self.origin, tables, target_keys)
 
     def _as_there(
         self, change: SchemaChange, there: TableMapping, old: TableMapping, new: TableMapping

@@ -31,7 +31,7 @@ from streams_engine.protocols import (
 from streams_engine.runtime.compaction import Changes
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed, Relax
-from streams_engine.runtime.keeping import demand_name, unlogged
+from streams_engine.runtime.keeping import demand_name
 from streams_engine.runtime.row_order import in_log_order
 from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
@@ -155,8 +155,6 @@ class Follower:
             # Only now it is known what a session that broke made durable, structure too.
             self.tables = self.recorded()
             self.counters.found(writer.findings)
-            if isinstance(writer, LogWriter):
-                self.counters.found(unlogged(self.tables))
             document = writer.document or {}
             self._stand(document.get("position", self.position))
             tracked = [table.tracked for table in self.tables.values()]
@@ -327,6 +325,8 @@ class Follower:
         with self._moved:
             self.pending.waiting = False
             self._moved.notify_all()
+        if any(any(table.cascades) for table in self.tables.values()):
+            raise Restart  # whether the target does what the log does not carry is looked at
 
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
         followed = self.evolve(change, writer, self._applied)

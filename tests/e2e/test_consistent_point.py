@@ -205,11 +205,14 @@ def test_a32_a_table_that_joins_while_rows_of_the_other_wait(
     source, target = ends
     family(source, "child")
     other = {"parent": "child", "child": "parent"}[joins]
-    with Stream(source.url, target.url, mode="cdc", name="joins", tables=[other]) as stream:
+    # MariaDB's log has nothing of what becomes of a child whose parent is not followed.
+    options = {"mode": "cdc", "name": "joins", "allow_lossy": source.server.kind == "mariadb"}
+    with Stream(source.url, target.url, tables=[other], **options) as stream:
         stream.start()
         assert stream.catch_up(SECONDS), stream.error
     source.run(*LATER)
-    with following(source, target, "joins", tables=["parent", "child"]) as stream:
+    again = {"tables": ["parent", "child"], "allow_lossy": options["allow_lossy"]}
+    with following(source, target, "joins", **again) as stream:
         assert unlike(source, target) == []
         assert keys(target) == ["of_p"]
         source.run("DELETE FROM parent WHERE id = 9")
