@@ -14,6 +14,7 @@ from streams_engine.changes import (
     Emptied,
     LoggedChanges,
     NetChanges,
+    Op,
     SchemaChange,
     Truncate,
 )
@@ -131,10 +132,12 @@ class Spans:
         edges: list[Edge] = []
         for part in self.changes.parts:
             if isinstance(part, Truncate):
+                tables = [self.tables.get(self._with_alias(table)) for table in part.tables]
                 targets = [
-                    self.tables[found].mapping.target.id
-                    for table in part.tables
-                    if (found := self._with_alias(table)) in self.tables
+                    table.mapping.target.id
+                    for table in tables
+                    # Who does not want rows to be deleted does not want all of them to be.
+                    if table is not None and Op.DELETE in table.operations
                 ]
                 if targets:
                     edges.append((part.seq, Emptied(tuple(targets), part.restart_identity)))

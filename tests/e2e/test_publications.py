@@ -101,6 +101,16 @@ def test_operations_that_are_not_wanted_need_not_be_published(source: End, targe
     assert target.rows(ROWS) == [(1, 1), (2, 20), (3, 3)]
 
 
+def test_who_wants_no_deletes_keeps_rows_that_are_truncated(source: End, target: End) -> None:
+    source.run(f"CREATE PUBLICATION {PUB} FOR TABLE t")
+    with cdc(source, target, operations=["insert", "update"]) as stream:
+        stream.start()
+        caught_up(stream)
+        source.run("TRUNCATE t", "INSERT INTO t VALUES (3, 3)")
+        caught_up(stream)
+    assert target.rows(ROWS) == [(1, 1), (2, 20), (3, 3)]
+
+
 def test_columns_that_are_not_selected_need_not_be_published(source: End, target: End) -> None:
     source.run(f"CREATE PUBLICATION {PUB} FOR TABLE t (id)")
     selected = [{"name": "t", "selection": {"selectedColumns": ["id"]}}]

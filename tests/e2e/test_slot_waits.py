@@ -150,6 +150,31 @@ def test_a_table_that_joins_waits_as_well(source: End, target: End, database: An
     assert target.rows("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)") == [(2, 1)]
 
 
+def test_all_sources_are_left_as_they_were(source: End, target: End, database: Any) -> None:
+    """The first one's slot is made when the second one's begins to wait."""
+    first = End(target.server, database(target.server))
+    first.run("CREATE TABLE t (id int PRIMARY KEY)")
+    if first.server is source.server:
+        pytest.skip("a transaction keeps all slots of its server waiting")
+    document = {
+        "name": NAME,
+        "mode": "cdc",
+        "source": {
+            "connections": [
+                {"alias": "a", "connection": first.url, "tables": [{"name": "t"}]},
+                {"alias": "b", "connection": source.url, "tables": [{"name": "t"}]},
+            ]
+        },
+        "target": {"connection": target.url},
+    }
+    with stranger(source, database), Stream.from_config(document) as stream:
+        said(stream)
+        assert first.rows(f"SELECT count(*) {OWN_SLOTS}") == [(1,)]
+        stream.stop()
+        assert stream.wait(timeout=5) is State.STOPPED
+        assert nothing_left(source) and nothing_left(first)
+
+
 def test_a_prepared_transaction_is_named_and_a_wait_has_an_end(
     database: Any, pg15: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -216,6 +216,8 @@ class PostgresConnect:
 def pin(connection: psycopg.Connection, settings: Mapping[str, str]) -> None:
     """Set a session's settings in one round trip; newer ones where the server has them."""
     wanted = dict(settings)
+    if connection.info.server_version >= 140000:
+        wanted["idle_session_timeout"] = "0"
     if connection.info.server_version >= 170000:
         wanted["transaction_timeout"] = "0"
     calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in wanted)

@@ -395,9 +395,10 @@ class PublicationWatch:
         missing = [table for table in self._tracked if table not in published]
         for table in publication.remaining(connection, missing):
             raise LogLost(
-                f"The publication {publication.name} does not have the table {table}: its "
-                "changes since are not in the log.",
-                remedy=AGAIN,
+                f"The publication {publication.name} does not have the table {table}: it was "
+                "dropped from it, or the table was dropped and made anew. Its changes since are "
+                "not in the log.",
+                remedy=f"{AGAIN} Leave it out of the stream where it comes and goes.",
                 table=str(table),
             )
         present = [table for table in self._tracked if table in published]
