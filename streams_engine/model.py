@@ -130,6 +130,8 @@ class Expression:
     dialect: Dialect
     functions: tuple[str, ...] = ()
     """User-defined functions that it needs and that are not moved, by qualified name."""
+    source: str | None = field(default=None, compare=False)
+    """The source's own text, where this is a translation of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +425,8 @@ class Catalog:
     sequences: tuple[Sequence, ...] = ()
     extensions: tuple[Extension, ...] = ()
     left_behind: tuple[LeftBehind, ...] = ()
+    mariadb: bool | None = None
+    """True for MariaDB, False for MySQL, None where it is not known or another dialect."""
     schemas: frozenset[str] = frozenset()
     """Of a target: the schemas that exist already and need not be made."""
 

@@ -20,6 +20,7 @@ from streams_engine.model import (
     Chunk,
     Column,
     Dialect,
+    Expression,
     Extract,
     Finding,
     Position,
@@ -50,6 +51,7 @@ __all__ = [
     "Source",
     "Statement",
     "StructureSink",
+    "TrialSink",
     "Waiting",
     "WaitingSource",
     "Written",
@@ -373,6 +375,8 @@ class Statement:
     clause: str | None = None
     """What it adds in an ALTER TABLE: a target may join those of one table, which reads its
     rows once."""
+    expression: Expression | None = None
+    """The expression that it is about: a check's, an index's."""
     drops: bool = False
     """It removes what others left. A target whose DDL commits by itself runs it before it puts
     the state: with the state there, what is found counts as this stream's own."""
@@ -380,7 +384,12 @@ class Statement:
 
 def left_out(statement: Statement, error: StreamsError) -> Finding:
     """What is said of an optional statement that failed."""
-    return Finding(Severity.WARNING, "left-out", statement.object, error.message, error.remedy)
+    message = error.message
+    expression = statement.expression
+    if expression is not None:
+        there = expression.source or expression.sql
+        message = f"{message} On the source it is ({there}), here ({expression.sql})."
+    return Finding(Severity.WARNING, "left-out", statement.object, message, error.remedy)
 
 
 def orphaned(statement: Statement, count: int) -> Finding:
@@ -438,6 +447,20 @@ class StructureSink(Protocol):
         """Run statements, and put the records of ``state``, in one transaction where the
         target can; optional ones that fail become warnings. Raises `PermissionDenied`,
         `ServerError` naming the object."""
+        ...
+
+
+@runtime_checkable
+class TrialSink(Protocol):
+    """A sink that can try statements out and leave no trace of them."""
+
+    def try_out(
+        self, before: Sequence[Statement], attempts: Sequence[Sequence[Statement]]
+    ) -> Sequence[StreamsError | None]:
+        """Run each attempt by itself after ``before`` (schemas, types), and undo everything.
+
+        Gives what each attempt was refused with; all None where ``before`` cannot be run.
+        """
         ...
 
 

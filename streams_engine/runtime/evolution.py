@@ -352,7 +352,10 @@ class Evolution:
         found = {c.source.name: c for c in there.columns}
         planned = {c.source.name: c.target.type for c in old.columns}
         columns = []
-        for column in new.columns:
+        # What the target would compute, and has as a plain column, is carried as before.
+        plain = [c for c in new.generated if before.get(c.source.name, c.source.name) in found]
+        planned |= {c.source.name: c.target.type for c in old.generated}
+        for column in new.carrying(plain):
             was = before.get(column.source.name, column.source.name)
             known = found.get(was)
             if known is None:
@@ -420,7 +423,8 @@ def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:
     """The mapping without the columns that the target does not have (any more, or yet)."""
     names = {column.name for column in there.columns}
     columns = tuple(c for c in mapping.columns if c.target.name in names)
-    return replace(mapping, columns=columns)
+    computed = tuple(c for c in mapping.generated if c.target.name in names)
+    return replace(mapping, columns=columns, generated=computed)
 
 
 def _dropped(old: TableMapping, new: TableMapping) -> bool:

@@ -166,6 +166,15 @@ def adapt(mapping: TableMapping, existing: TableSchema, *, recreates: bool = Tru
     """
     faults: list[str] = []
     present = {column.name: column for column in existing.columns}
+    plain = []
+    for computed in mapping.generated:
+        there = present.get(computed.target.name)
+        if there is None:
+            faults.append(f"column {computed.target.name} ({computed.target.type}) is missing")
+        elif there.generated is None:
+            plain.append(computed)
+    if plain:
+        mapping = replace(mapping, columns=mapping.carrying(plain), tuples=False)
     columns = []
     for column in mapping.columns:
         there = present.pop(column.target.name, None)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from streams_engine.errors import NotFound, TargetConflict
-from streams_engine.model import Catalog, TableId, TableSchema
+from streams_engine.model import Catalog, Dialect, TableId, TableSchema
 from streams_engine.protocols import Statement, StructureSink
 from streams_engine.runtime.planning import adapt, creation_order
 from streams_engine.runtime.resuming import Continuation
@@ -31,6 +31,8 @@ class Preparation:
     """The target's tables that ``before`` creates: those get indexes and keys afterwards."""
     waves: tuple[frozenset[TableId], ...]
     """Target tables to load one group after the other."""
+    new: Catalog = field(default_factory=lambda: Catalog(Dialect.POSTGRES))
+    """The part of the target's catalog that ``before`` makes."""
 
 
 def prepare(
@@ -90,6 +92,7 @@ def prepare(
         # An earlier run may have been killed before it made all keys and indexes.
         mapped.target if ours else made,
         _waves(tables, kept),
+        made,
     )
 
 

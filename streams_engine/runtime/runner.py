@@ -28,6 +28,7 @@ from streams_engine.protocols import (
     Sink,
     Snapshot,
     StructureSink,
+    TrialSink,
     WaitingSource,
 )
 from streams_engine.runtime.building import Builder
@@ -47,6 +48,7 @@ from streams_engine.runtime.joining import (
 from streams_engine.runtime.planning import Plan, describe
 from streams_engine.runtime.portions import ChunkCopy, ChunkTask
 from streams_engine.runtime.preflight import Preparation, prepare
+from streams_engine.runtime.refusals import without_refused
 from streams_engine.runtime.resuming import RUN, Continuation, Memory
 from streams_engine.runtime.retrying import again
 from streams_engine.runtime.start_waits import Interrupted, StartWaits
@@ -314,14 +316,20 @@ class Convert:
             everything = frozenset(m.target.id for m in mapped.tables)
             nothing = Catalog(mapped.target.dialect)
             return Preparation(mapped.tables, (), frozenset(), {}, nothing, (everything,))
-        prepared = prepare(
-            mapped,
-            self.sink,
+        preparing = partial(
+            prepare,
+            sink=self.sink,
             schema_policy=self.job.schema_policy,
             write_mode=self.job.write_mode,
             wanted=self.job.structure,
             going_on=going_on,
         )
+        prepared = preparing(mapped)
+        if isinstance(self.sink, TrialSink):
+            mapped, findings = without_refused(mapped, prepared.new, self.sink, self.job.structure)
+            if findings:
+                self.found(findings)
+                prepared = preparing(mapped)
         # One transaction: what is made or emptied is never without the record that says so.
         self.found(self.sink.execute(prepared.before, (self.job.name, records)))
         return prepared

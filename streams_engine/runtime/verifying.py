@@ -179,7 +179,9 @@ def _pair(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | st
         column.name: _compared(column, present.dialect, mapping.source.dialect)
         for column in present.columns
     }
-    missing = [c.target.name for c in mapping.columns if c.target.name not in types]
+    # What the target computes is compared too: a wrong expression shows in its values.
+    columns = mapping.carrying(c for c in mapping.generated if c.target.name in types)
+    missing = [c.target.name for c in columns if c.target.name not in types]
     if missing:
         return f"the target lacks the columns {', '.join(missing)}"
     return VerifyPair(
@@ -193,7 +195,7 @@ def _pair(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | st
                 _compared(c.source, mapping.source.dialect, present.dialect),
                 types[c.target.name],
             )
-            for c in mapping.columns
+            for c in columns
         ),
         source_only=mapping.source.partitioning is None,
         target_only=present.partitioning is None,

@@ -34,6 +34,7 @@ from streams_engine.schema.mapping import (
     MappingOptions,
     TableMapping,
     chosen_type,
+    override_for,
 )
 from streams_engine.schema.mysql_keys import row_key
 from streams_engine.schema.mysql_to_postgres import Rule, rule_for
@@ -137,8 +138,9 @@ class _Mapper:
             bytes=source.bytes,
         )
         carried = tuple(m for m in mappings if m.target.generated is None)
+        computed = tuple(m for m in mappings if m.target.generated is not None)
         self._warn_case(source)
-        return TableMapping(source, target, carried)
+        return TableMapping(source, target, carried, generated=computed)
 
     # Columns
 
@@ -310,14 +312,22 @@ class _Mapper:
         return found
 
     def _translate(
-        self, table: TableSchema, expression: Expression, result: NativeType | None = None
+        self,
+        table: TableSchema,
+        expression: Expression,
+        result: NativeType | None = None,
+        **how: bool,
     ) -> Expression | None:
-        types = {
-            column.name: column.type
+        """Columns that are other values on the target are not named in expressions."""
+        as_text = self.options.zero_dates == "text"
+        columns = {
+            column.name: column
             for column in table.columns
             if not self._is_boolean(table, column)
+            and override_for(self.options.overrides, table.id, column) is None
+            and not (as_text and column.type.name in ("date", "datetime"))
         }
-        return translate(expression, types, self.columns[table.id], result)
+        return translate(expression, columns, self.columns[table.id], result, **how)
 
     # Keys, indexes, constraints
 
@@ -348,7 +358,7 @@ class _Mapper:
         name = self._namespace(target.schema).unique(wanted, f"{target.name}_{wanted}")
         if index.method == "fulltext":
             return self._fulltext(table, index, name, where)
-        parts = [self._part(table, part, where) for part in index.parts]
+        parts = [self._part(table, part, where, unique=index.unique) for part in index.parts]
         if any(part is None for part in parts):
             return None
         plain = all(p is not None and p.column is not None and not p.descending for p in parts)
@@ -358,12 +368,14 @@ class _Mapper:
             unique=index.unique,
             constraint=index.unique and plain,
             comment=index.comment or None,
-            optional=not index.unique,
+            optional=not index.unique or any(p.expression is not None for p in index.parts),
         )
 
-    def _part(self, table: TableSchema, part: IndexPart, where: str) -> IndexPart | None:
+    def _part(
+        self, table: TableSchema, part: IndexPart, where: str, *, unique: bool
+    ) -> IndexPart | None:
         if part.expression is not None:
-            found = self._translate(table, part.expression)
+            found = self._translate(table, part.expression, near=not unique)
             if found is None:
                 self.findings.warn(
                     "expression-index",
@@ -471,7 +483,7 @@ class _Mapper:
         return native is not None and native.name == "citext"
 
     def _check(self, table: TableSchema, check: Check) -> Check | None:
-        found = self._translate(table, check.expression)
+        found = self._translate(table, check.expression, conditions=True)
         if found is None:
             self.findings.warn(
                 "check",

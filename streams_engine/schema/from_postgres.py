@@ -236,7 +236,9 @@ class _Mapper:
             inherits=tuple(self._id(parent) for parent in source.inherits),
         )
         carried = tuple(c for c in columns if c.target.generated is None)
-        return TableMapping(source, target, carried, tuples=self._unchanged(carried))
+        computed = tuple(c for c in columns if c.target.generated is not None)
+        unchanged = self._unchanged(carried)
+        return TableMapping(source, target, carried, tuples=unchanged, generated=computed)
 
     def _unchanged(self, columns: tuple[ColumnMapping, ...]) -> bool:
         """True where the target's server takes each value just as the source's sends it."""

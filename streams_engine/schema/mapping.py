@@ -5,8 +5,8 @@ Pure: no server is asked. The result is what `plan()` shows and what a run build
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from streams_engine.errors import LossyMapping
 from streams_engine.model import (
@@ -30,6 +30,7 @@ __all__ = [
     "MappingOptions",
     "Selected",
     "TableMapping",
+    "override_for",
     "warning",
 ]
 
@@ -89,14 +90,25 @@ class ColumnMapping:
 
 @dataclass(frozen=True, slots=True)
 class TableMapping:
-    """One table on its way; ``columns`` are those that carry data, generated ones do not."""
+    """One table on its way; ``columns`` are those that carry data."""
 
     source: TableSchema
     target: TableSchema
     columns: tuple[ColumnMapping, ...]
+    generated: tuple[ColumnMapping, ...] = field(default=(), kw_only=True)
+    """Those that the target computes. Where its column is a plain one, they carry data too."""
     selection: Selected | None = None
     tuples: bool = False
     """Rows may go over as the source's server wrote them; not where bad ones are set aside."""
+
+    def carrying(self, plain: Iterable[ColumnMapping]) -> tuple[ColumnMapping, ...]:
+        """The columns, and of the generated ones these, in the order of the source's table."""
+        places = {column.name: i for i, column in enumerate(self.source.columns)}
+        columns = (
+            *self.columns,
+            *(replace(c, target=replace(c.target, generated=None)) for c in plain),
+        )
+        return tuple(sorted(columns, key=lambda c: places[c.source.name]))
 
     def extract(self) -> Extract:
         """What is to be read."""

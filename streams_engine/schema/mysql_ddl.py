@@ -178,6 +178,7 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
                 f"constraint {check.name} of {schema.id}",
                 schema.id,
                 optional=True,
+                expression=check.expression,
             )
 
 
@@ -200,6 +201,7 @@ def _add_index(table_id: TableId, index: Index) -> Statement:
         f"index {index.name} of {table_id}",
         table_id,
         index.optional,
+        expression=next((p.expression for p in index.parts if p.expression is not None), None),
         # InnoDB builds one FULLTEXT index at a time.
         clause=None if index.method in ("fulltext", "spatial") else clause,
     )

@@ -16,11 +16,13 @@ from streams_engine.model import (
     Check,
     Column,
     Dialect,
+    Expression,
     ForeignKey,
     Index,
     TableId,
     TableSchema,
 )
+from streams_engine.schema.expressions import translate
 from streams_engine.schema.mapping import (
     ColumnMapping,
     Findings,
@@ -114,7 +116,9 @@ class _Mapper:
             query=None,
             source_notes=(),
         )
-        return TableMapping(source, target, tuple(c for c in columns if c.target.generated is None))
+        carried = tuple(c for c in columns if c.target.generated is None)
+        computed = tuple(c for c in columns if c.target.generated is not None)
+        return TableMapping(source, target, carried, generated=computed)
 
     def _options(self, source: TableSchema) -> tuple[str, ...]:
         """The collation that columns without one of their own would have."""
@@ -136,7 +140,12 @@ class _Mapper:
         if override is not None and native.name in TEXTUAL and not pa.types.is_string(arrow):
             arrow = pa.string()
         target = replace(
-            source, type=native, arrow=arrow, collation=collation, charset=source.charset
+            source,
+            type=native,
+            arrow=arrow,
+            collation=collation,
+            charset=source.charset,
+            generated=self._generated(table, source),
         )
         if source.generated is not None and source.generated.sql.upper() in PERIOD:
             self.findings.warn(
@@ -156,6 +165,23 @@ class _Mapper:
             "json_numbers" if rounds else None,
             notes_for(native, mariadb=mariadb),
         )
+
+    def _generated(self, table: TableSchema, source: Column) -> Expression | None:
+        """The same within a flavour; from one to the other what is known to give the same."""
+        across = self.catalog.mariadb not in (None, self.options.mariadb)
+        if source.generated is None or not across:
+            return source.generated
+        columns = {column.name: column for column in table.columns}
+        names = {name: name for name in columns}
+        if translate(source.generated, columns, names, source.type) is not None:
+            return source.generated
+        self.findings.warn(
+            "generated-as-plain",
+            f"{table.id}.{source.name}",
+            f"It is generated as ({source.generated.sql}), which MySQL and MariaDB may compute "
+            "differently: it becomes a plain column with its values.",
+        )
+        return None
 
     def _index(self, table: TableSchema, index: Index) -> Index | None:
         functional = any(part.expression is not None for part in index.parts)

@@ -269,7 +269,8 @@ def _check(table_id: TableId, check: Check) -> Statement:
     rule = "" if check.inherit else " NO INHERIT"
     late = "" if check.validated else " NOT VALID"
     definition = f"CHECK ({check.expression.sql}){rule}{late}"
-    return _constraint(table_id, check.name, definition, optional=check.optional)
+    statement = _constraint(table_id, check.name, definition, optional=check.optional)
+    return replace(statement, expression=check.expression)
 
 
 def _constraint(
@@ -318,12 +319,16 @@ def _deferred(index: Index) -> str:
 
 
 def _built(table_id: TableId, index: Index) -> Statement:
+    texts = (*(part.expression for part in index.parts), index.where)
+    expression = next((text for text in texts if text is not None), None)
     return Statement(
         _create_index(table_id, index),
         f"index {index.name} of {table_id}",
         table_id,
-        index.optional,
+        # An expression may be one that another version does not know.
+        index.optional or expression is not None,
         beside=True,
+        expression=expression,
     )
 
 

@@ -177,7 +177,10 @@ class _Mapper:
         native = self.keys.fitted(table.id, source.name, native)
         if source.generated is not None:
             self.findings.warn(
-                "generated-as-plain", where, "It becomes a plain column with its values."
+                "generated-as-plain",
+                where,
+                f"It is generated as ({source.generated.sql}), which is not translated for MySQL: "
+                "it becomes a plain column with its values.",
             )
         citext = base_of(source.type).name == "citext"
         collations = CASELESS_COLLATION if citext else BINARY_COLLATION

@@ -135,6 +135,7 @@ class _Reader:
         return Catalog(
             Dialect.MYSQL,
             tuple(self._table(row) for row in chosen),
+            mariadb=self._maria,
             left_behind=tuple(
                 LeftBehind(kind, f"{schema}.{name}")
                 for query in queries.LEFT_BEHIND

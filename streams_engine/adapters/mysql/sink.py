@@ -37,6 +37,7 @@ from streams_engine.errors import (
 )
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
 from streams_engine.protocols import Load, Mark, StateChange, Statement, Written, left_out, orphaned
+from streams_engine.schema.mysql_ddl import name_of
 from streams_engine.sharing import Fence, Staged
 
 __all__ = ["MysqlSink"]
@@ -344,6 +345,42 @@ class MysqlSink:
         finally:
             self._release(connection)
         return findings
+
+    def try_out(
+        self, before: Sequence[Statement], attempts: Sequence[Sequence[Statement]]
+    ) -> Sequence[StreamsError | None]:
+        """Make each table as a temporary one, which this session alone sees, and drop it.
+
+        ``before`` makes databases, which stay: the state's own takes their place.
+        """
+        connection = self._acquire()
+        try:
+            self._state.make(connection)
+            return [self._refusal(connection, attempt) for attempt in attempts]
+        except ConnectionFailed:
+            raise
+        except StreamsError:  # making it will say so
+            return [None] * len(attempts)
+        finally:
+            self._release(connection)
+
+    def _refusal(self, connection: Any, attempt: Sequence[Statement]) -> StreamsError | None:
+        trial = self._state.named("streams_engine_trial")
+        for statement in attempt:
+            assert statement.table is not None
+            head = f"CREATE TABLE {name_of(statement.table)} "
+            made = f"CREATE TEMPORARY TABLE {trial} " + statement.sql.removeprefix(head)
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {trial}")
+                try:
+                    with translating(statement.object):
+                        cursor.execute(made)
+                except ConnectionFailed:
+                    raise
+                except StreamsError as error:
+                    return error
+                cursor.execute(f"DROP TEMPORARY TABLE {trial}")
+        return None
 
     def _each(
         self, connection: Any, statements: Sequence[Statement], findings: list[Finding]

@@ -46,6 +46,10 @@ class StateTable:
         )
         self._made = False
 
+    def named(self, table: str) -> str:
+        """The qualified, quoted name of a table in the state's database."""
+        return f"{quote(self._database)}.{quote(table)}"
+
     def make(self, connection: Any) -> None:
         """Create what is missing. Ends a transaction. Safe where several runs begin at once."""
         if self._made:

@@ -46,6 +46,20 @@ WHERE pg_catalog.current_setting('synchronous_commit') = 'off'
 """What is acknowledged to a source must outlive a crash of the target."""
 
 
+def _refusal(connection: psycopg.Connection, attempt: Sequence[Statement]) -> StreamsError | None:
+    """What the server refuses the statements with; they leave no trace."""
+    try:
+        with connection.transaction(force_rollback=True):
+            for statement in attempt:
+                with translating(statement.object):
+                    connection.execute(statement.sql.encode())
+    except ConnectionFailed:
+        raise
+    except StreamsError as error:
+        return error
+    return None
+
+
 class PostgresSink:
     """A PostgreSQL database that is written to. Safe to use from many threads."""
 
@@ -295,6 +309,21 @@ class PostgresSink:
             query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(own_rows(connection, table))
             row = connection.execute(query).fetchone()
             return bool(row and row[0])
+
+    def try_out(
+        self, before: Sequence[Statement], attempts: Sequence[Sequence[Statement]]
+    ) -> Sequence[StreamsError | None]:
+        """Run each attempt in a savepoint of a transaction that is rolled back."""
+        with self._connection() as connection, connection.transaction(force_rollback=True):
+            try:
+                for statement in before:
+                    with translating(statement.object):
+                        connection.execute(statement.sql.encode())
+            except ConnectionFailed:
+                raise
+            except StreamsError:  # making it will say so
+                return [None] * len(attempts)
+            return [_refusal(connection, attempt) for attempt in attempts]
 
     def execute(
         self, statements: Sequence[Statement], state: StateChange | None = None

@@ -1,0 +1,200 @@
+"""What a target refuses or computes otherwise: plain or left out, with both texts, never the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streams_engine import Stream
+from streams_engine.testing.servers import Server
+
+from .logged import caught_up, following, prepared
+from .moving import End
+
+UUID = (
+    "CREATE TABLE k (id binary(16) PRIMARY KEY DEFAULT (uuid_to_bin(uuid())), v int)",
+    "INSERT INTO k (v) VALUES (1), (2)",
+)
+
+
+def end(request: pytest.FixtureRequest, name: str) -> End:
+    server: Server = request.getfixturevalue(name)
+    return End(server, request.getfixturevalue("database")(server))
+
+
+def said(stream: Stream, code: str) -> dict[str, str]:
+    """The findings of a code by the last word of their object."""
+    found = [f for f in stream.stats().findings if f.code == code]
+    return {f.object.split(".")[-1]: f.message for f in found}
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "pg15", "mysql9"])
+def test_a_default_that_the_target_lacks_is_left_out(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    """UUID_TO_BIN is MySQL's alone; the rows come all the same."""
+    source, target = end(request, "mysql9"), end(request, kind)
+    source.run(*UUID)
+    stream = Stream(source.url, target.url, tables=["k"])
+    stream.run()
+    assert stream.verify().ok
+    assert target.rows("SELECT count(*) FROM k") == [(2,)]
+    left = said(stream, "default")
+    if kind == "mariadb":
+        assert "uuid_to_bin" in left["id"] and "refuses" in left["id"]
+    else:
+        assert not left
+        target.run("INSERT INTO k (v) VALUES (3), (4)")
+        assert target.rows("SELECT count(*), max(length(id)) FROM k") == [(4, 16)]
+
+
+PG = [
+    "CREATE TABLE g (id int PRIMARY KEY, a text, v text GENERATED ALWAYS AS (upper(a)) VIRTUAL,"
+    " w text GENERATED ALWAYS AS (casefold(a)) STORED, s int GENERATED ALWAYS AS (id + 1) STORED,"
+    " u uuid DEFAULT uuidv7(), n int DEFAULT 7, CONSTRAINT low CHECK (casefold(a) <> 'void'),"
+    " CONSTRAINT few CHECK (id < 1000))",
+    "CREATE INDEX folded ON g (casefold(a))",
+    "CREATE INDEX part ON g (id) WHERE casefold(a) = 'x'",
+    "INSERT INTO g (id, a) VALUES (1, 'x'), (2, NULL), (3, 'Éa')",
+]
+"""PostgreSQL 18: what 15 lacks."""
+
+
+def test_what_an_older_postgresql_lacks_is_plain_or_left_out(
+    request: pytest.FixtureRequest, database: Any, pg18: Server, pg15: Server
+) -> None:
+    target = End(pg15, database(pg15))
+    with prepared(pg18, database) as source:
+        source.run(*PG)
+        with following(source, target, tables=["g"]) as stream:
+            source.run(
+                "INSERT INTO g (id, a) VALUES (4, 'New')", "UPDATE g SET a = 'Y' WHERE id = 1"
+            )
+            caught_up(stream)
+            assert stream.verify().ok
+        with following(source, target, tables=["g"]) as stream:
+            # Started again: what is plain there is written as before.
+            source.run("UPDATE g SET a = 'Z' WHERE id = 2")
+            caught_up(stream)
+            assert stream.verify().ok
+        query = "SELECT id, a, v, w, s, n FROM g ORDER BY id"
+        assert target.rows(query) == source.rows(query)
+    kinds = "SELECT attname FROM pg_attribute WHERE attrelid = 'g'::regclass AND attgenerated = 's'"
+    assert sorted(target.rows(kinds)) == [("s",), ("v",)]
+
+
+def test_both_texts_are_said(request: pytest.FixtureRequest) -> None:
+    source, target = end(request, "pg18"), end(request, "pg15")
+    source.run(*PG)
+    stream = Stream(source.url, target.url, tables=["g"])
+    stream.run()
+    assert stream.verify().ok
+    assert "casefold(a)" in said(stream, "generated-as-plain")["w"]
+    assert "upper(a)" in said(stream, "generated-stored")["v"]
+    assert "uuidv7()" in said(stream, "default")["u"]
+    assert "casefold" in said(stream, "check")["low"]
+    left = said(stream, "left-out")
+    assert any("casefold" in message for message in left.values()) and len(left) == 2
+    assert target.rows("SELECT conname FROM pg_constraint WHERE contype = 'c'") == [("few",)]
+
+
+@pytest.mark.parametrize(("one", "other"), [("mysql9", "mariadb"), ("mariadb", "mysql9")])
+def test_from_one_flavour_to_the_other_doubtful_columns_are_plain(
+    request: pytest.FixtureRequest, one: str, other: str
+) -> None:
+    source, target = end(request, one), end(request, other)
+    source.run(
+        "CREATE TABLE g (id int PRIMARY KEY, a varchar(20), js json, n int,"
+        " m int AS (n * 2) STORED, k text AS (json_extract(js, '$.k')) STORED,"
+        " low varchar(20) AS (lower(a)) VIRTUAL, j varchar(50) AS (concat(a, '-', n)) STORED)",
+        """INSERT INTO g (id, a, js, n) VALUES (1, 'É', '{"k": [1,"a"]}', 1), (2, NULL, NULL, 2)""",
+    )
+    stream = Stream(source.url, target.url, tables=["g"])
+    stream.run()
+    assert stream.verify().ok
+    assert set(said(stream, "generated-as-plain")) == {"k", "low"}
+    query = "SELECT id, m, k, low, j FROM g ORDER BY id"
+    assert target.rows(query) == source.rows(query)
+
+
+@pytest.mark.parametrize("kind", ["mysql9", "mariadb"])
+def test_within_a_flavour_generated_columns_stay_what_they_are(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    source, target = end(request, kind), end(request, kind)
+    source.run(
+        "CREATE TABLE g (id int PRIMARY KEY, a varchar(20), low varchar(20) AS (lower(a)) VIRTUAL)",
+        "INSERT INTO g (id, a) VALUES (1, 'É'), (2, NULL)",
+    )
+    stream = Stream(source.url, target.url, tables=["g"])
+    stream.run()
+    assert stream.verify().ok and not said(stream, "generated-as-plain")
+    extra = (
+        "SELECT extra FROM information_schema.columns WHERE table_name = 'g'"
+        " AND column_name = 'low' AND table_schema = DATABASE()"
+    )
+    assert "VIRTUAL" in target.rows(extra)[0][0]
+
+
+@pytest.mark.parametrize("kind", ["mysql9", "mariadb"])
+def test_a_cdc_between_servers_of_one_flavour_goes_on_with_generated_columns(
+    request: pytest.FixtureRequest, database: Any, kind: str
+) -> None:
+    server = request.getfixturevalue(kind)
+    target = End(server, database(server))
+    with prepared(server, database) as source:
+        source.run(
+            "CREATE TABLE g (id int PRIMARY KEY, a varchar(20),"
+            " low varchar(20) AS (lower(a)) STORED)",
+            "INSERT INTO g (id, a) VALUES (1, 'É'), (2, NULL)",
+        )
+        for n in (3, 4):
+            with following(source, target, tables=["g"]) as stream:
+                source.run(f"INSERT INTO g (id, a) VALUES ({n}, 'X')")
+                caught_up(stream)
+                assert stream.verify().ok
+        query = "SELECT id, low FROM g ORDER BY id"
+        assert target.rows(query) == source.rows(query)
+
+
+@pytest.mark.parametrize("route", [("mysql9", "pg15"), ("mysql9", "mysql9"), ("pg18", "pg15")])
+def test_verify_finds_a_generated_column_that_is_computed_otherwise(
+    request: pytest.FixtureRequest, route: tuple[str, str]
+) -> None:
+    source, target = (end(request, name) for name in route)
+    source.run(
+        "CREATE TABLE g (id int PRIMARY KEY, n int, m int GENERATED ALWAYS AS (n * 2) STORED)",
+        "INSERT INTO g (id, n) VALUES (1, 5), (2, NULL)",
+    )
+    stream = Stream(source.url, target.url, tables=["g"])
+    stream.run()
+    assert stream.verify().ok
+    target.run(
+        "ALTER TABLE g DROP COLUMN m",
+        "ALTER TABLE g ADD COLUMN m int GENERATED ALWAYS AS (n * 3) STORED",
+    )
+    report = stream.verify()
+    assert not report.ok and report.tables[0].keys == ("1",)
+
+
+@pytest.mark.parametrize("route", [("mysql9", "pg15"), ("mysql9", "mariadb"), ("pg18", "pg15")])
+def test_a_plain_column_on_the_target_gets_the_generated_values(
+    request: pytest.FixtureRequest, route: tuple[str, str]
+) -> None:
+    """A table that is there already, by load and by log."""
+    server = request.getfixturevalue(route[0])
+    with prepared(server, request.getfixturevalue("database")) as source:
+        target = end(request, route[1])
+        source.run(
+            "CREATE TABLE g (id int PRIMARY KEY, n int, m int GENERATED ALWAYS AS (n * 2) STORED)",
+            "INSERT INTO g (id, n) VALUES (1, 5), (2, NULL)",
+        )
+        target.run("CREATE TABLE g (id int PRIMARY KEY, n int, m int)")
+        with following(source, target, tables=["g"]) as stream:
+            source.run("INSERT INTO g (id, n) VALUES (3, 7)", "UPDATE g SET n = 6 WHERE id = 1")
+            source.run("ALTER TABLE g ADD COLUMN x int", "UPDATE g SET n = 8 WHERE id = 3")
+            caught_up(stream)
+            assert stream.verify().ok
+        query = "SELECT id, n, m FROM g ORDER BY id"
+        assert target.rows(query) == source.rows(query) == [(1, 6, 12), (2, None, None), (3, 8, 16)]
