@@ -41,7 +41,7 @@ from streams_engine.runtime.cascades import TargetKeys, unrepeated
 from streams_engine.runtime.consistency import acting, crossing, in_one_view
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.evolution import Evolution, left
-from streams_engine.runtime.followed import Followed, follow
+from streams_engine.runtime.followed import Followed, demand_logged, follow
 from streams_engine.runtime.following import Follower, Pending
 from streams_engine.runtime.joining import (
     JoinedView,
@@ -560,6 +560,7 @@ class Capture:
         schemas: Mapping[TableId, TableSchema],
     ) -> Followed:
         bare = replace(schema.id, alias="")
+        demand_logged(mapping)
         keys = [
             key
             for other in (() if _log_of(origin).logs_cascades else schemas.values())

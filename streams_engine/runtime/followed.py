@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.changes import ChangeBatch, LoggedChanges, Op, Tracked
-from streams_engine.errors import ConfigError, RowRejected
+from streams_engine.errors import ConfigError, RowRejected, TargetConflict
 from streams_engine.model import Dialect, Index, Position, TableSchema
 from streams_engine.protocols import Rejected
 from streams_engine.row_text import row_texts
@@ -19,7 +19,7 @@ from streams_engine.schema.mapping import ColumnMapping, TableMapping
 from streams_engine.schema.relaxation import relaxable
 from streams_engine.schema.values import BadRows, Converter
 
-__all__ = ["Followed", "Relax", "follow", "in_log_form", "operations_of"]
+__all__ = ["Followed", "Relax", "demand_logged", "follow", "in_log_form", "operations_of"]
 
 
 class Relax(Exception):
@@ -29,6 +29,27 @@ class Relax(Exception):
         super().__init__(columns)
         self.followed = followed
         self.columns = columns
+
+
+
+def demand_logged(mapping: TableMapping) -> None:
+    """Raise `TargetConflict` where a column would be written that the log does not carry.
+
+    pgoutput leaves generated columns out: a plain column on the target would keep old values.
+    """
+    for column in mapping.columns:
+        source = column.source
+        if source.generated is None or mapping.source.dialect is not Dialect.POSTGRES:
+            continue
+        where = f"{mapping.source.id}.{source.name}"
+        raise TargetConflict(
+            f"The column {where} is generated as ({source.generated.sql}): PostgreSQL's log does "
+            "not hold its values, and the target does not compute it.",
+            remedy="Leave it out (selectedColumns with the other columns, or initialLoad: false "
+            f"into a table without it), or make {mapping.target.id}.{column.target.name} a "
+            "generated column on the target before the stream starts.",
+            column=where,
+        )
 
 
 @dataclass(slots=True)

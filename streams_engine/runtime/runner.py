@@ -36,6 +36,7 @@ from streams_engine.runtime.carrying import Carrier, Cluster, Run, Seats
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.copying import Copier
 from streams_engine.runtime.fenced import plain
+from streams_engine.runtime.followed import demand_logged
 from streams_engine.runtime.joining import (
     JoinedView,
     Origin,
@@ -312,6 +313,8 @@ class Convert:
                 keep=going_on.kept,
             )
         if not isinstance(self.sink, StructureSink):
+            for mapping in mapped.tables if self.job.follows else ():
+                demand_logged(mapping)
             self.sink.save_state(self.job.name, records)
             everything = frozenset(m.target.id for m in mapped.tables)
             nothing = Catalog(mapped.target.dialect)
@@ -330,6 +333,8 @@ class Convert:
             if findings:
                 self.found(findings)
                 prepared = preparing(mapped)
+        for mapping in prepared.tables if self.job.follows else ():
+            demand_logged(mapping)
         # One transaction: what is made or emptied is never without the record that says so.
         self.found(self.sink.execute(prepared.before, (self.job.name, records)))
         return prepared

@@ -9,8 +9,8 @@ from streams_engine.model import Column, Dialect, Expression, NativeType
 from streams_engine.schema.expressions import translate, translate_default
 from streams_engine.schema.postgres_names import postgres_type
 
-KINDS = {"n": "varchar", "i": "int", "j": "bigint", "d": "decimal", "t": "varchar", "u": "text", "e": "enum",
-         "b": "bit", "s": "set", "day": "date"}  # fmt: skip
+KINDS = {"n": "varchar", "i": "int", "j": "bigint", "d": "decimal", "t": "varchar", "u": "text",
+         "e": "enum", "b": "bit", "s": "set", "day": "date"}  # fmt: skip
 COLUMNS = {
     name: Column(
         name,
@@ -58,7 +58,8 @@ def test_what_means_the_same_is_carried(sql: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     "sql",
     ["`t` > 'a'", "`t` = 'a'", "`n` > 'a'", "`day` > '2020-01-31 10:00'", "`day` = 'x'",
-     "`day` is null", "`i`", "`i` = '5'", "`n` = 'a\\\\'", "`i` + 1e0 > 2", "1 = 1; drop table x", "`t` like 'a%'", "length(`t`)", "`b` = 1", "`s` = 'x'", "`i` div 2", "`i` / 2",
+     "`day` is null", "`i`", "`i` = '5'", "`n` = 'a\\\\'", "`i` + 1e0 > 2", "1 = 1; drop table x",
+     "`t` like 'a%'", "length(`t`)", "`b` = 1", "`s` = 'x'", "`i` div 2", "`i` / 2",
      "`i` % 2", "rand()", "now()", "`i` & 1", "`t` regexp 'a'", "json_extract(`u`, '$.a')",
      "`unknown` = 1", "concat(`i`, 'a')", "if(", "date_format(`day`, '%Y')", "`i` <=> 1",
      "`i` xor 1"],
