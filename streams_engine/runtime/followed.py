@@ -31,7 +31,6 @@ class Relax(Exception):
         self.columns = columns
 
 
-
 def demand_logged(mapping: TableMapping) -> None:
     """Raise `TargetConflict` where a column would be written that the log does not carry.
 

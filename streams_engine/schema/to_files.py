@@ -150,8 +150,6 @@ class _Mapper:
         if base.name in ("date", "timestamp", "timestamptz"):
             convert = "pg_date" if base.name == "date" else "pg_timestamp"
             return WIRE, ARROW[base.name], convert
-        if self.options.file_format != "parquet":
-            return TEXT
         if base.name == "time":
             return WIRE, pa.time64("us"), "pg_time"
         if base.name == "numeric" and base.args:

@@ -139,3 +139,9 @@ def test_no_columns_and_a_large_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = shown(values, "text")
     monkeypatch.setattr(copy_text, "MOST_BYTES", 500)
     assert shown(values, "text") == whole
+
+
+def test_elements_of_box_are_separated_by_semicolons() -> None:
+    """pg_type.typdelim; a comma would be a part of the box."""
+    values = pa.array([["(3,4),(1,2)", None, "(1,1),(0,0)"], [], None], pa.list_(pa.string()))
+    assert shown(values, "_box") == ['{"(3,4),(1,2)";NULL;"(1,1),(0,0)"}', "{}", None]

@@ -60,13 +60,17 @@ def _field(values: pa.Array, column: Column, options: CsvOptions) -> pa.Array:
         text = render(values, form="csv")
     except RowRejected as fault:
         raise RowRejected(f"Column {column.name}: {fault.message}.", column=column.name) from None
-    quotable = pa.types.is_string(values.type) or pa.types.is_binary(values.type)
+    textual = pa.types.is_string(values.type) or pa.types.is_binary(values.type)
+    # Numbers and dates hold no delimiter but an odd one.
+    quotable = textual or options.delimiter not in ("", *DELIMITERS)
     return (_quoted(text, options) if quotable else text).fill_null("")
 
 
 def _quoted(text: pa.Array, options: CsvOptions) -> pa.Array:
-    """Quoted where a reader could take it for something else."""
-    special = "".join(f"\\x{ord(c):02x}" for c in f"{options.quote}{options.delimiter or ','}\r\n")
+    """Quoted where a reader could take it for something else; one that is not told the
+    delimiter looks for each of the usual ones."""
+    marks = {*options.quote, *(options.delimiter or ","), *DELIMITERS, "\r", "\n"}
+    special = "".join(f"\\x{{{ord(c):x}}}" for c in sorted(marks))
     needs = pc.match_substring_regex(text, rf"[{special}]|\A\z|\A\x{{FEFF}}")
     if not pc.any(needs).as_py():
         return text
@@ -141,29 +145,38 @@ def _again(first: bytes, source: Any) -> Any:
 
 
 def _dialect(sample: bytes, path: str, options: CsvOptions, limits: RecordLimits) -> Dialect:
-    """As asked for; else the delimiter that cuts the first rows into equally many fields."""
+    """As asked for; else the delimiter that cuts the first rows into equally many fields, and
+    rather not through the middle of quotes."""
     if options.delimiter:
         return Dialect(options.delimiter, options.quote)
-    best, most = Dialect("\t" if ".tsv" in path.lower() else ",", options.quote), 1
+    best = Dialect("\t" if ".tsv" in path.lower() else ",", options.quote)
+    most = _fit(sample, best, limits) or (False, 1)
     for delimiter in DELIMITERS:
         dialect = Dialect(delimiter, options.quote)
-        counts = _counts(sample, dialect, limits)
-        if counts and len(set(counts)) == 1 and counts[0] > most:
-            best, most = dialect, counts[0]
+        fit = _fit(sample, dialect, limits)
+        if fit is not None and fit > most and fit[1] > 1:
+            best, most = dialect, fit
     return best
 
 
-def _counts(sample: bytes, dialect: Dialect, limits: RecordLimits) -> list[int]:
-    counts: list[int] = []
+def _fit(sample: bytes, dialect: Dialect, limits: RecordLimits) -> tuple[bool, int] | None:
+    """Whether no plain field of the first rows holds a quote, and the fields of each row; None
+    where rows have different numbers of them."""
+    counts: set[int] = set()
+    clean, seen = True, 0
+    quote = dialect.quote.encode()
     try:
         for begin, end, _ in dialect.rows(sample, final=len(sample) < BLOCK):
             if end > begin:
-                counts.append(len(dialect.fields(sample[begin:end], limits.columns + 1)))
-            if len(counts) == SAMPLE_ROWS:
+                row = sample[begin:end]
+                counts.add(len(dialect.fields(row, limits.columns + 1)))
+                clean = clean and not (quote in row and dialect.cuts_quotes(row))
+                seen += 1
+            if seen == SAMPLE_ROWS:
                 break
     except ValueError:
-        return []
-    return counts
+        return None
+    return (clean, counts.pop()) if len(counts) == 1 else None
 
 
 def _names(

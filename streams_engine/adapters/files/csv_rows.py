@@ -61,6 +61,18 @@ class Dialect:
             place += 1
         return found
 
+    def cuts_quotes(self, row: bytes) -> bool:
+        """True where a field that is not quoted holds a quote."""
+        q = self.quote.encode()
+        place = 0
+        while (match := self.field.match(row, place)) is not None:
+            if match[1] is None and q in match[2]:
+                return True
+            place = match.end() + 1
+            if row[place - 1 : place] != self.delimiter.encode():
+                return False
+        return True
+
     def rows(self, data: bytes, *, final: bool) -> Iterator[tuple[int, int, int]]:
         """(start, end, begin of the next) of each row that is whole.
 

@@ -197,7 +197,9 @@ def listed(values: pa.Array, native: NativeType) -> pa.Array:
     counts = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum(counts, out=offsets[1:])
-    inner = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), quoted), ",")
+    # The one built-in type whose elements are separated by another character (pg_type.typdelim).
+    between = ";" if base_of(element).name == "box" else ","
+    inner = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), quoted), between)
     return _where(values.is_valid(), _join(["{", inner, "}"]))
 
 

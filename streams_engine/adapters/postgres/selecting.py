@@ -96,6 +96,12 @@ def projection(column: Column) -> sql.Composed:
         # What the type's output function prints; a cast to text never suppresses the netmask
         # (https://www.postgresql.org/docs/current/functions-net.html, abbrev).
         expression = sql.SQL("pg_catalog.abbrev({}::pg_catalog.inet)").format(plain)
+    elif native.kind is TypeKind.BASE and native.name == "xml":
+        # The output function leaves the encoding out, which the log and a client do not see; a
+        # cast to text shows it (https://www.postgresql.org/docs/current/datatype-xml.html).
+        expression = sql.SQL("pg_catalog.textin(pg_catalog.xml_out({}::pg_catalog.xml))").format(
+            plain
+        )
     else:
         expression = sql.SQL("{}::pg_catalog.text").format(plain)
     return expression + sql.SQL(" AS ") + sql.Identifier(column.name)
