@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streams_engine.adapters.files.current_rows import demand_current
 from streams_engine.adapters.files.describing import Table, describe
 from streams_engine.adapters.files.discovery import DataFile, discover, select
 from streams_engine.adapters.files.options import CsvOptions
@@ -61,6 +62,7 @@ class FilesCanonical:
 
     def _table(self, wanted: TableId) -> Table:
         found = select(discover(self._store, self._paths, self._file_format), (wanted.name,))
+        demand_current(self._store, found[0])
         return describe(self._store, found[0], self._options)
 
     def _rows(self, table: Table, columns: Sequence[CanonicalColumn]) -> Iterator[Row]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.adapters.files import csv, jsonl, parquet
+from streams_engine.adapters.files.current_rows import demand_current
 from streams_engine.adapters.files.describing import Table, declared, describe
 from streams_engine.adapters.files.discovery import DataFile, Found, discover, select
 from streams_engine.adapters.files.filters import kept
@@ -87,6 +88,8 @@ class FilesSource:
     @contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[FilesSnapshot]:
         """A view that ends with an error as soon as one of its files is not as it was."""
+        for found in self._whole(select(self._discover(), scope.tables)):
+            demand_current(self._store, found)
         tables = self._tables(scope)
         if self._offer is not None:
             self._offer(Ticket(tuple(tables), late=True))
@@ -101,6 +104,12 @@ class FilesSource:
         """The view of another process. That its files are there, and as they were, is seen when
         they are read."""
         yield FilesSnapshot(self._store, ticket.view, readers)
+
+    def _whole(self, tables: Sequence[Found]) -> Sequence[Found]:
+        """The tables; and the root, which may be a table's own folder."""
+        root = self._store.root
+        alone = self._store.protocol == "file" and not Path(root).is_dir()
+        return tables if self._paths or alone else (*tables, Found(self._store.show(), "", ()))
 
     def _discover(self) -> list[Found]:
         """What there is. Raises `NotFound` where a local root is not there; a bucket has no
