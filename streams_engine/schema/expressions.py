@@ -17,45 +17,27 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from streams_engine.model import Column, Dialect, Expression, NativeType, TypeKind
+from streams_engine.schema.expression_values import (
+    EXACT_NUMBERS,
+    UnsureError,
+    Value,
+    alike,
+    apart,
+    demand_comparable,
+    operand,
+    reckoned,
+    take_only,
+)
 
 __all__ = ["RULES", "Rule", "translate", "translate_default"]
 
 _TEXT = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
-_EXACT_NUMBERS = {"integer", "decimal"}
-_NUMBERS = {*_EXACT_NUMBERS, "float"}
 _EXACT_TEXT = re.compile(r"_(0900_bin|nopad_bin)$")
 """Collations that compare texts byte for byte, trailing blanks included, as PostgreSQL does."""
-_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")
-_MOMENT = re.compile(_DAY.pattern.rstrip("$") + r"( ([01]\d|2[0-3]):[0-5]\d:[0-5]\d)?$")
-_LARGEST_SCALE, _LARGEST_PRECISION = 30, 65
-"""Beyond them MySQL rounds the result of exact arithmetic."""
 _NOW = re.compile(
     r"^\(?\s*(?:current_timestamp|now|localtimestamp|localtime)\s*(?:\(\s*(\d*)\s*\))?\s*\)?$", re.I
 )
-
-
-class _UnsureError(Exception):
-    """Both servers may not agree about the expression."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A part of an expression as PostgreSQL writes it, and what kind of value it gives.
-
-    Kinds: integer, decimal, float, text, truth, null, day, moment, enum, and literal (a text
-    that takes the kind of what it is compared with).
-    """
-
-    tree: exp.Expression
-    kind: str
-    precision: int = 0
-    scale: int = 0
-    exact_text: bool = False
-    """A text whose equality is that of its bytes."""
-    labels: tuple[str, ...] = ()
-    plain_number: bool = False
-    """An integer column: as a text it is its digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +69,21 @@ class _Translation:
             return Value(type(node)(this=_text_of(self.value(node.this))), "text")
         rule = _BY_NODE.get(type(node))
         if rule is None:
-            raise _UnsureError(type(node).__name__)
+            raise UnsureError(type(node).__name__)
         return rule.carry(self, node)
 
     def values(self, nodes: Sequence[Any]) -> list[Value]:
         return [self.value(node) for node in nodes]
 
 
-def _only(node: exp.Expression, *names: str) -> None:
-    """Raise where the node says more than these arguments."""
-    flags = {"safe", "coalesce", "ignore_nulls"}
-    if any(value for name, value in node.args.items() if name not in (*names, *flags)):
-        raise _UnsureError(type(node).__name__)
-
-
 # Leaves
 
 
 def _column(at: _Translation, node: exp.Column) -> Value:
-    _only(node, "this")
+    take_only(node, "this")
     column = at.columns.get(node.name)
     if column is None:
-        raise _UnsureError("column")
+        raise UnsureError("column")
     native = column.type
     tree = exp.column(exp.to_identifier(at.names[node.name], quoted=True))
     if native.name in _TEXT:
@@ -126,7 +101,7 @@ def _column(at: _Translation, node: exp.Column) -> Value:
         return Value(tree, "enum", labels=native.labels)
     if at.conditions and native.name in ("date", "datetime"):
         return Value(tree, {"date": "day", "datetime": "moment"}[native.name])
-    raise _UnsureError(native.name)
+    raise UnsureError(native.name)
 
 
 def _literal(at: _Translation, node: exp.Literal) -> Value:
@@ -134,7 +109,7 @@ def _literal(at: _Translation, node: exp.Literal) -> Value:
     if node.is_string:
         return Value(exp.Literal.string(text), "literal", exact_text=True)
     if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise _UnsureError("a number in floating point")
+        raise UnsureError("a number in floating point")
     whole, _, fraction = text.partition(".")
     kind = "decimal" if fraction else "integer"
     return Value(exp.Literal.number(text), kind, len(whole) + len(fraction), len(fraction))
@@ -146,9 +121,9 @@ def _introduced(at: _Translation, node: exp.Introducer) -> Value:
     text = str(value.tree.this)
     charset = str(node.this).lower()
     if charset not in ("_utf8mb4", "_utf8mb3", "_utf8", "_ascii") and not text.isascii():
-        raise _UnsureError("a literal in another character set")
+        raise UnsureError("a literal in another character set")
     if charset in ("_utf16", "_utf16le", "_utf32", "_ucs2", "_binary"):
-        raise _UnsureError("a literal in another character set")
+        raise UnsureError("a literal in another character set")
     return value
 
 
@@ -172,27 +147,19 @@ def _numeric(value: Value) -> exp.Expression:
     return value.tree
 
 
-def _reckoned(at: _Translation, node: exp.Binary) -> Value:
+def _reckoned(at: _Translation, node: Any) -> Value:
     left, right = at.value(node.this), at.value(node.expression)
-    if not {left.kind, right.kind} <= _EXACT_NUMBERS:
-        raise _UnsureError("no exact numbers")
-    if isinstance(node, exp.Mul):
-        precision, scale = left.precision + right.precision, left.scale + right.scale
-    else:
-        scale = max(left.scale, right.scale)
-        precision = max(left.precision - left.scale, right.precision - right.scale) + scale + 1
-    if scale > _LARGEST_SCALE or precision > _LARGEST_PRECISION:
-        raise _UnsureError("MySQL rounds it")
+    kind, precision, scale = reckoned(node, left, right)
     tree: Any = type(node)(this=_numeric(left), expression=_numeric(right))
-    return Value(tree, "decimal" if scale else "integer", precision, scale)
+    return Value(tree, kind, precision, scale)
 
 
 def _rounded(at: _Translation, node: exp.Expression) -> Value:
     """-, ABS, CEILING, FLOOR."""
-    _only(node, "this")
+    take_only(node, "this")
     inner = at.value(node.this)
-    if inner.kind not in _EXACT_NUMBERS:
-        raise _UnsureError("no exact number")
+    if inner.kind not in EXACT_NUMBERS:
+        raise UnsureError("no exact number")
     tree = type(node)(this=_numeric(inner))
     if isinstance(node, exp.Ceil | exp.Floor):
         return Value(tree, "integer", inner.precision + 1)
@@ -201,17 +168,17 @@ def _rounded(at: _Translation, node: exp.Expression) -> Value:
 
 def _extreme(at: _Translation, node: exp.Greatest | exp.Least) -> Value:
     """NULL where any part is NULL; PostgreSQL passes NULLs over."""
-    _only(node, "this", "expressions")
+    take_only(node, "this", "expressions")
     parts = at.values([node.this, *node.expressions])
-    if not {part.kind for part in parts} <= _EXACT_NUMBERS:
-        raise _UnsureError("no exact numbers")
+    if not {part.kind for part in parts} <= EXACT_NUMBERS:
+        raise UnsureError("no exact numbers")
     tree = type(node)(
         this=_numeric(parts[0]),
         expressions=[_numeric(part) for part in parts[1:]],
         ignore_nulls=True,
     )
     absent = [
-        exp.Is(this=_apart(part.tree), expression=exp.Null())
+        exp.Is(this=apart(part.tree), expression=exp.Null())
         for part in parts
         if not isinstance(part.tree, exp.Literal)
     ]
@@ -224,133 +191,84 @@ def _extreme(at: _Translation, node: exp.Greatest | exp.Least) -> Value:
     return Value(tree, kind, precision, scale)
 
 
-def _apart(tree: exp.Expression) -> exp.Expression:
-    return tree if isinstance(tree, exp.Column | exp.Paren) else exp.paren(tree)
-
-
 # Conditions
 
 
-def _comparable(*values: Value, order: bool) -> None:
-    """Raise where both servers may not agree about the comparison."""
-    kinds = {value.kind for value in values} - {"null"}
-    if kinds <= _NUMBERS:
-        return
-    if kinds == {"truth"} and not order:
-        return
-    literals = [str(value.tree.this) for value in values if value.kind == "literal"]
-    if kinds == {"literal"}:
-        raise _UnsureError("a collation decides")
-    if kinds <= {"text", "literal"}:
-        if order or not all(value.exact_text for value in values):
-            raise _UnsureError("a collation decides")
-        return
-    if kinds <= {"enum", "literal"} and not order:
-        enums = [value for value in values if value.kind == "enum"]
-        if len(enums) == 1 and all(text in enums[0].labels for text in literals):
-            return
-    for kind, pattern in (("day", _DAY), ("moment", _MOMENT)):
-        if kinds <= {kind, "literal"} and all(map(pattern.match, literals)):
-            return
-    raise _UnsureError("kinds that MySQL converts")
-
-
-def _operand(node: exp.Expression) -> exp.Expression:
-    """An operand that reads alike whatever a server's precedence is."""
-    if isinstance(node, exp.Predicate | exp.Connector | exp.Not):
-        raise _UnsureError("precedence")
-    return node
-
-
 def _compared(at: _Translation, node: exp.Binary) -> Value:
-    left, right = at.values([_operand(node.this), _operand(node.expression)])
-    _comparable(left, right, order=not isinstance(node, exp.EQ | exp.NEQ))
+    left, right = at.values([operand(node.this), operand(node.expression)])
+    demand_comparable(left, right, order=not isinstance(node, exp.EQ | exp.NEQ))
     tree: Any = type(node)(this=left.tree, expression=right.tree)
     return Value(tree, "truth")
 
 
 def _between(at: _Translation, node: exp.Between) -> Value:
-    _only(node, "this", "low", "high")
-    parts = at.values(
-        [_operand(node.this), _operand(node.args["low"]), _operand(node.args["high"])]
-    )
-    _comparable(*parts, order=True)
+    take_only(node, "this", "low", "high")
+    parts = at.values([operand(node.this), operand(node.args["low"]), operand(node.args["high"])])
+    demand_comparable(*parts, order=True)
     this, low, high = (part.tree for part in parts)
     return Value(exp.Between(this=this, low=low, high=high), "truth")
 
 
 def _in(at: _Translation, node: exp.In) -> Value:
-    _only(node, "this", "expressions")
-    parts = at.values([_operand(node.this), *map(_operand, node.expressions)])
-    _comparable(*parts, order=False)
+    take_only(node, "this", "expressions")
+    parts = at.values([operand(node.this), *map(operand, node.expressions)])
+    demand_comparable(*parts, order=False)
     return Value(exp.In(this=parts[0].tree, expressions=[p.tree for p in parts[1:]]), "truth")
 
 
 def _is_null(at: _Translation, node: exp.Is) -> Value:
     if not isinstance(node.expression, exp.Null):
-        raise _UnsureError("IS")
-    inner = at.value(_operand(node.this))
+        raise UnsureError("IS")
+    inner = at.value(operand(node.this))
     if inner.kind in ("day", "moment"):
         # Of a zero date in a column that is NOT NULL, MySQL says that it is NULL.
-        raise _UnsureError("a zero date")
-    return Value(exp.Is(this=_apart(inner.tree), expression=exp.Null()), "truth")
+        raise UnsureError("a zero date")
+    return Value(exp.Is(this=apart(inner.tree), expression=exp.Null()), "truth")
 
 
 def _joined(at: _Translation, node: exp.And | exp.Or) -> Value:
     parts = at.values([node.this, node.expression])
     if {part.kind for part in parts} != {"truth"}:
-        raise _UnsureError("no conditions")
+        raise UnsureError("no conditions")
     return Value(type(node)(this=parts[0].tree, expression=parts[1].tree), "truth")
 
 
 def _not(at: _Translation, node: exp.Not) -> Value:
     inner = at.value(node.this)
     if inner.kind != "truth":
-        raise _UnsureError("no condition")
+        raise UnsureError("no condition")
     return Value(exp.Not(this=inner.tree), "truth")
 
 
 # Choices
 
 
-def _alike(values: Sequence[Value]) -> Value:
-    """What values of one kind give together; the tree is of no meaning."""
-    kinds = {value.kind for value in values} - {"null"}
-    if not kinds:
-        raise _UnsureError("nothing but NULL")
-    if kinds <= {"text", "literal"}:
-        return Value(exp.Null(), "text", exact_text=all(v.exact_text for v in values))
-    if kinds <= _EXACT_NUMBERS:
-        scale = max(value.scale for value in values)
-        precision = max(value.precision - value.scale for value in values) + scale
-        return Value(exp.Null(), "decimal" if "decimal" in kinds else "integer", precision, scale)
-    raise _UnsureError("kinds that MySQL converts")
-
-
 def _coalesce(at: _Translation, node: exp.Coalesce) -> Value:
-    _only(node, "this", "expressions")
+    take_only(node, "this", "expressions")
     parts = at.values([node.this, *node.expressions])
     tree = exp.Coalesce(this=parts[0].tree, expressions=[part.tree for part in parts[1:]])
-    return replace(_alike(parts), tree=tree)
+    return replace(alike(parts), tree=tree)
 
 
 def _nullif(at: _Translation, node: exp.Nullif) -> Value:
-    _only(node, "this", "expression")
+    take_only(node, "this", "expression")
     parts = at.values([node.this, node.expression])
-    _comparable(*parts, order=False)
+    demand_comparable(*parts, order=False)
     tree = exp.Nullif(this=parts[0].tree, expression=parts[1].tree)
-    return replace(_alike(parts[:1]), tree=tree)
+    return replace(alike(parts[:1]), tree=tree)
 
 
 def _case(at: _Translation, node: exp.Case | exp.If) -> Value:
-    _only(node, *(("ifs", "default") if isinstance(node, exp.Case) else ("this", "true", "false")))
+    take_only(
+        node, *(("ifs", "default") if isinstance(node, exp.Case) else ("this", "true", "false"))
+    )
     tests = node.args["ifs"] if isinstance(node, exp.Case) else [node]
     conditions = at.values([test.this for test in tests])
     results = at.values([test.args["true"] for test in tests])
     other = node.args.get("default") or node.args.get("false")
     otherwise = at.value(other) if other is not None else None
     if any(condition.kind != "truth" for condition in conditions):
-        raise _UnsureError("no condition")
+        raise UnsureError("no condition")
     tree = exp.Case(
         ifs=[
             exp.If(this=condition.tree, true=result.tree)
@@ -358,7 +276,7 @@ def _case(at: _Translation, node: exp.Case | exp.If) -> Value:
         ],
         default=otherwise and otherwise.tree,
     )
-    return replace(_alike([*results, *([otherwise] if otherwise else [])]), tree=tree)
+    return replace(alike([*results, *([otherwise] if otherwise else [])]), tree=tree)
 
 
 # Texts
@@ -368,8 +286,8 @@ def _text_of(value: Value) -> exp.Expression:
     if value.plain_number:
         return exp.cast(value.tree, "text")
     if value.kind not in ("text", "literal"):
-        raise _UnsureError("no text")
-    return _apart(value.tree) if not isinstance(value.tree, exp.Literal) else value.tree
+        raise UnsureError("no text")
+    return apart(value.tree) if not isinstance(value.tree, exp.Literal) else value.tree
 
 
 def _chained(parts: Sequence[exp.Expression]) -> exp.Expression:
@@ -383,19 +301,19 @@ def _chained(parts: Sequence[exp.Expression]) -> exp.Expression:
 
 
 def _concat(at: _Translation, node: exp.Concat) -> Value:
-    _only(node, "expressions")
+    take_only(node, "expressions")
     return Value(_chained([_text_of(part) for part in at.values(node.expressions)]), "text")
 
 
 def _concat_ws(at: _Translation, node: exp.ConcatWs) -> Value:
     """NULLs are passed over with their separator; PostgreSQL's own function is not immutable."""
-    _only(node, "expressions")
+    take_only(node, "expressions")
     separator, *parts = at.values(node.expressions)
     if separator.kind != "literal" or not parts:
-        raise _UnsureError("a separator that is no literal")
+        raise UnsureError("a separator that is no literal")
     pieces: list[exp.Expression] = []
     for part in parts:
-        absent = exp.Is(this=_apart(part.tree), expression=exp.Null())
+        absent = exp.Is(this=apart(part.tree), expression=exp.Null())
         piece = _chained([separator.tree, _text_of(part)])
         empty = exp.If(this=absent, true=exp.Literal.string(""))
         pieces.append(exp.paren(exp.Case(ifs=[empty], default=piece)))
@@ -405,14 +323,14 @@ def _concat_ws(at: _Translation, node: exp.ConcatWs) -> Value:
 
 def _characters(at: _Translation, node: exp.Length) -> Value:
     """CHAR_LENGTH. (LENGTH counts bytes of the source's character set.)"""
-    _only(node, "this")
+    take_only(node, "this")
     inner = at.value(node.this)
     return Value(exp.Length(this=_text_of(inner)), "integer", 20)
 
 
 def _trim(at: _Translation, node: exp.Trim) -> Value:
     """Blanks alone: of more than one character both servers think differently."""
-    _only(node, "this", "position")
+    take_only(node, "this", "position")
     inner = at.value(node.this)
     position = node.args.get("position") or "BOTH"
     name = {"BOTH": "btrim", "LEADING": "ltrim", "TRAILING": "rtrim"}[str(position)]
@@ -529,7 +447,7 @@ def translate(
             return None
         tree = _parsed(text)
         value = _Translation(columns, names, conditions, near).value(tree)
-    except (SqlglotError, _UnsureError):
+    except (SqlglotError, UnsureError):
         return None
     if conditions and value.kind != "truth":
         return None
@@ -544,7 +462,7 @@ def _parsed(text: str) -> exp.Expression:
     select = sqlglot.parse_one(f"SELECT {text}", dialect="mysql")
     expressions = select.args.pop("expressions", [])
     if not isinstance(select, exp.Select) or len(expressions) != 1 or any(select.args.values()):
-        raise _UnsureError("no expression")
+        raise UnsureError("no expression")
     tree: exp.Expression = expressions[0]
     return tree
 
@@ -553,7 +471,7 @@ def _assignable(value: Value, result: NativeType) -> bool:
     """True where a column of this type takes the value as it is (rounded alike at most)."""
     if result.name in _TEXT:
         return value.kind in ("text", "literal")
-    return result.name in {*_INTEGERS, "decimal"} and value.kind in _EXACT_NUMBERS
+    return result.name in {*_INTEGERS, "decimal"} and value.kind in EXACT_NUMBERS
 
 
 def translate_default(default: Expression, target: NativeType) -> Expression | None:
@@ -571,7 +489,7 @@ def _default(default: Expression, target: NativeType) -> Expression | None:
         return _postgres(stamp) if target.name in _MOMENTS else None
     try:
         tree = _parsed(sql).transform(_plain)
-    except (SqlglotError, _UnsureError):
+    except (SqlglotError, UnsureError):
         return None
     while isinstance(tree, exp.Paren):
         tree = tree.this

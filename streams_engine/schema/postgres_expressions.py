@@ -1,29 +1,35 @@
 """PostgreSQL defaults and checks rewritten for MySQL through sqlglot.
 
-As with `expressions`, only what is known to mean the same on both servers is carried over;
-anything else gives None, and the caller says by name what is left behind.
+As with `expressions`, only what gives the very same value on both servers is carried over: `RULES`
+is the whole of it for checks, each rule with the samples on which the tests try it. Anything else
+gives None, and the caller says by name what is left behind.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from streams_engine.model import Dialect, Expression, NativeType
+from streams_engine.model import Dialect, Expression, NativeType, TypeKind
+from streams_engine.schema.expression_values import (
+    EXACT_NUMBERS,
+    UnsureError,
+    Value,
+    alike,
+    apart,
+    demand_comparable,
+    reckoned,
+    take_only,
+)
 from streams_engine.schema.mysql_ddl import literal
 
-__all__ = ["translate_check", "translate_default"]
-
-_COMPARED: tuple[type[exp.Expression], ...] = (
-    exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.Neg, exp.Add,
-    exp.Sub, exp.Mul, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE,
-    exp.Is, exp.In, exp.Between, exp.Tuple,
-)  # fmt: skip
+__all__ = ["RULES", "CheckedColumn", "Rule", "translate_check", "translate_default"]
 
 _NOW = re.compile(r"^(now\(\)|current_timestamp(\(\d\))?|transaction_timestamp\(\))$", re.I)
 _LOCAL = re.compile(r"^(\(?now\(\)\)?|current_timestamp|localtimestamp)(\(\d\))?", re.I)
@@ -36,6 +42,11 @@ def translate_default(
     default: Expression, source: NativeType, target: NativeType
 ) -> Expression | None:
     """A column default for a MySQL column of type ``target``, or None."""
+    found = _default(default, source, target)
+    return found and replace(found, source=default.sql)
+
+
+def _default(default: Expression, source: NativeType, target: NativeType) -> Expression | None:
     sql = default.sql.strip()
     digits = f"({target.args[0]})" if target.args else ""
     if target.name == "datetime":
@@ -77,55 +88,285 @@ def _literal(tree: Any, target: NativeType) -> Expression | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedColumn:
+    """A column that a check may name: its types on both ends, and its name on the target."""
+
+    source: NativeType
+    target: NativeType
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How some nodes are carried over. ``samples`` are conditions over the tests' table."""
+
+    nodes: tuple[type[exp.Expression], ...]
+    carry: Callable[[_Translation, Any], Value]
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Translation:
+    columns: Mapping[str, CheckedColumn]
+
+    def value(self, node: Any) -> Value:
+        rule = _BY_NODE.get(type(node))
+        if rule is None:
+            raise UnsureError(type(node).__name__)
+        return rule.carry(self, node)
+
+    def values(self, nodes: Sequence[Any]) -> list[Value]:
+        return [self.value(node) for node in nodes]
+
+
+_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("int2", "int4", "int8"), "integer"),
+    **dict.fromkeys(("float4", "float8"), "float"),
+    **dict.fromkeys(("text", "varchar", "bpchar"), "text"),
+    "bool": "truth",
+    "date": "day",
+    "timestamp": "moment",
+}
+_TARGETS: Mapping[str, set[str]] = {
+    "integer": {"tinyint", "smallint", "mediumint", "int", "bigint"},
+    "float": {"float", "double"},
+    "text": {"char", "varchar", "longtext"},
+    "truth": {"tinyint"},
+    "day": {"date"},
+    "moment": {"datetime"},
+}
+"""By kind: the target's types that hold the very values. (Texts compare byte for byte there.)"""
+
+
+def _column(at: _Translation, node: exp.Column) -> Value:
+    take_only(node, "this")
+    column = at.columns.get(node.name)
+    if column is None:
+        raise UnsureError("column")
+    source, target = column.source, column.target
+    tree = exp.column(exp.to_identifier(column.name, quoted=True))
+    if source.kind is TypeKind.ENUM and target.kind is TypeKind.ENUM:
+        return Value(tree, "enum", labels=source.labels)
+    if source.kind is not TypeKind.BASE or source.extension is not None:
+        raise UnsureError(source.name)
+    if source.name == "numeric" and target.name == "decimal" and source.args:
+        precision, scale = (*source.args, 0)[:2]
+        return Value(tree, "decimal", precision=precision, scale=scale)
+    kind = _KINDS.get(source.name)
+    if kind is None or target.name not in _TARGETS[kind]:
+        raise UnsureError(source.name)
+    if kind == "truth":  # by itself a number is no condition for MySQL
+        return Value(exp.paren(exp.NEQ(this=tree, expression=exp.Literal.number(0))), kind)
+    return Value(tree, kind, precision=20, exact_text=kind == "text")
+
+
+def _literal_value(at: _Translation, node: exp.Literal) -> Value:
+    text = str(node.this)
+    if node.is_string:
+        if "\\" in text or "\0" in text or text.endswith(" "):
+            raise UnsureError("a text that the servers write or compare differently")
+        return Value(exp.Literal.string(text), "literal", exact_text=True)
+    return _number(text)
+
+
+def _number(text: str) -> Value:
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        raise UnsureError("no plain number")
+    digits = text.removeprefix("-")
+    whole, _, fraction = digits.partition(".")
+    literal = exp.Literal.number(digits)
+    tree = exp.paren(exp.Neg(this=literal)) if digits != text else literal
+    kind = "decimal" if fraction else "integer"
+    return Value(tree, kind, len(whole) + len(fraction), len(fraction))
+
+
+def _boolean(at: _Translation, node: exp.Boolean) -> Value:
+    return Value(exp.Boolean(this=node.this), "truth")
+
+
+def _null(at: _Translation, node: exp.Null) -> Value:
+    return Value(exp.Null(), "null")
+
+
+def _paren(at: _Translation, node: exp.Paren) -> Value:
+    inner = at.value(node.this)
+    return replace(inner, tree=exp.paren(inner.tree))
+
+
+_TEXT_CASTS = {exp.DataType.Type.TEXT, exp.DataType.Type.VARCHAR}
+_WHOLE_CASTS = {
+    exp.DataType.Type.SMALLINT,
+    exp.DataType.Type.INT,
+    exp.DataType.Type.BIGINT,
+}
+_LITERAL_CASTS = {
+    *_TEXT_CASTS,
+    exp.DataType.Type.BPCHAR,
+    exp.DataType.Type.CHAR,
+    exp.DataType.Type.DATE,
+    exp.DataType.Type.TIMESTAMP,
+    exp.DataType.Type.USERDEFINED,
+}
+
+
+def _cast(at: _Translation, node: exp.Cast) -> Value:
+    """Casts that PostgreSQL prints everywhere and that change no value; a date's kind is told by
+    what it is compared with."""
+    to = node.to.this
+    inner = node.this
+    while isinstance(inner, exp.Paren):
+        inner = inner.this
+    numeric = to in (*_WHOLE_CASTS, exp.DataType.Type.DECIMAL, exp.DataType.Type.DOUBLE)
+    if numeric and isinstance(inner, exp.Literal) and inner.is_string:
+        value = _number(str(inner.this))
+    else:
+        value = at.value(node.this)
+    if node.to.expressions and value.kind != "literal":
+        raise UnsureError("a cast that cuts or rounds")
+    kept = (
+        value.kind == "null"
+        or (value.kind == "text" and to in _TEXT_CASTS)
+        or (value.kind == "literal" and to in _LITERAL_CASTS and not node.to.expressions)
+        or (value.kind == "integer" and to in (*_WHOLE_CASTS, exp.DataType.Type.DECIMAL))
+        or (value.kind == "decimal" and to is exp.DataType.Type.DECIMAL)
+        or (value.kind == "float" and to is exp.DataType.Type.DOUBLE)
+        or (isinstance(inner, exp.Literal) and to is exp.DataType.Type.DOUBLE)
+    )
+    if not kept:
+        raise UnsureError("a cast that changes values")
+    return value
+
+
+def _reckoned(at: _Translation, node: Any) -> Value:
+    left, right = at.value(node.this), at.value(node.expression)
+    kind, precision, scale = reckoned(node, left, right)
+    tree: Any = type(node)(this=left.tree, expression=right.tree)
+    return Value(tree, kind, precision, scale)
+
+
+def _negated(at: _Translation, node: exp.Neg) -> Value:
+    inner = at.value(node.this)
+    if inner.kind not in EXACT_NUMBERS:
+        raise UnsureError("no exact number")
+    return replace(inner, tree=exp.Neg(this=inner.tree))
+
+
+def _listed(node: exp.Expression) -> list[Any] | None:
+    """The elements of ``ANY (ARRAY[...])`` or ``ALL (ARRAY[...])``."""
+    inner: Any = None
+    if isinstance(node, exp.Any):
+        inner = node.this
+    elif isinstance(node, exp.Anonymous) and str(node.this).upper() in ("ANY", "ALL"):
+        inner = node.expressions[0]
+    while isinstance(inner, exp.Cast | exp.Paren):
+        inner = inner.this
+    return list(inner.expressions) if isinstance(inner, exp.Array) else None
+
+
+def _compared(at: _Translation, node: Any) -> Value:
+    every = isinstance(node.expression, exp.Anonymous)
+    listed = _listed(node.expression)
+    if listed is not None:
+        if not listed or isinstance(node, exp.NEQ) is not every:
+            raise UnsureError("a comparison with a list")
+        parts = at.values([node.this, *listed])
+        demand_comparable(*parts, order=False)
+        tree: Any = exp.In(this=parts[0].tree, expressions=[p.tree for p in parts[1:]])
+        return Value(exp.paren(exp.Not(this=tree)) if every else tree, "truth")
+    left, right = at.value(node.this), at.value(node.expression)
+    demand_comparable(left, right, order=not isinstance(node, exp.EQ | exp.NEQ))
+    tree = type(node)(this=left.tree, expression=right.tree)
+    return Value(tree, "truth")
+
+
+def _is_null(at: _Translation, node: exp.Is) -> Value:
+    if not isinstance(node.expression, exp.Null):
+        raise UnsureError("IS")
+    inner = at.value(node.this)
+    tree: Any = exp.Is(this=apart(inner.tree), expression=exp.Null())
+    return Value(exp.paren(exp.Not(this=tree)) if node.args.get("negate") else tree, "truth")
+
+
+def _joined(at: _Translation, node: Any) -> Value:
+    left, right = at.value(node.this), at.value(node.expression)
+    if {left.kind, right.kind} != {"truth"}:
+        raise UnsureError("no conditions")
+    return Value(type(node)(this=left.tree, expression=right.tree), "truth")
+
+
+def _not(at: _Translation, node: exp.Not) -> Value:
+    inner = at.value(node.this)
+    if inner.kind != "truth":
+        raise UnsureError("no condition")
+    return Value(exp.Not(this=inner.tree), "truth")
+
+
+def _coalesce(at: _Translation, node: exp.Coalesce) -> Value:
+    take_only(node, "this", "expressions")
+    parts = at.values([node.this, *node.expressions])
+    tree = exp.Coalesce(this=parts[0].tree, expressions=[part.tree for part in parts[1:]])
+    return replace(alike(parts), tree=tree)
+
+
+def _characters(at: _Translation, node: exp.Length) -> Value:
+    take_only(node, "this")
+    inner = at.value(node.this)
+    if inner.kind != "text":
+        raise UnsureError("no text")
+    return Value(exp.Anonymous(this="CHAR_LENGTH", expressions=[inner.tree]), "integer", 20)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule((exp.Column,), _column, ("b", "i > 0", "v = 'abc'", "en = 'b'", "r >= 0", "d > 0")),
+    Rule((exp.Literal,), _literal_value, ("i < 7", "d >= 1.250", "t <> 'it''s \"é\" %'")),
+    Rule((exp.Boolean,), _boolean, ("b = true", "b <> false")),
+    Rule((exp.Null,), _null, ("i = ANY (ARRAY[1, NULL])",)),
+    Rule((exp.Paren,), _paren, ("(i > 0 OR s > 0) AND d > 0",)),
+    Rule((exp.Cast,), _cast, (
+        "t <> ''", "i::numeric > 1.5", "r > 0.5::double precision", "i > '-1'::integer",
+        "c = 'ab'", "f8 > 0.1",
+    )),
+    Rule((exp.Add, exp.Sub, exp.Mul), _reckoned, (
+        "i + s > 0", "d * d < 100", "i - s < d", "big * 2 > i",
+    )),
+    Rule((exp.Neg,), _negated, ("-i > s", "d > -1.5")),
+    Rule((exp.EQ, exp.NEQ), _compared, (
+        "t = 'abc'", "t <> v", "i = s", "en <> 'C'", "d = 1.5", "da = '2020-02-29'",
+        "t IN ('a', 'É', '')", "i NOT IN (1, 2)", "en IN ('a', 'b')", "t NOT IN ('a', 'x')",
+        "(i IS NULL) = (s IS NULL)",
+    )),
+    Rule((exp.GT, exp.GTE, exp.LT, exp.LTE), _compared, (
+        "i > s", "d <= 0.5", "da > '2020-01-01'", "ts >= '2020-01-01 10:00:00'", "big < i",
+        "i BETWEEN -1 AND 5", "r < 0.1",
+    )),
+    Rule((exp.Is,), _is_null, ("t IS NULL", "i IS NOT NULL", "(i + s) IS NULL", "da IS NULL")),
+    Rule((exp.And, exp.Or), _joined, ("i > 0 AND s > 0", "i > 0 OR s IS NULL", "b OR i > 0")),
+    Rule((exp.Not,), _not, ("NOT b", "NOT (i > 0 AND s > 0)")),
+    Rule((exp.Coalesce,), _coalesce, ("COALESCE(i, 0) > 0", "COALESCE(t, v) = 'abc'")),
+    Rule((exp.Length,), _characters, ("char_length(t) > 2", "length(v) < 4", "length(c) = 2")),
+)  # fmt: skip
+"""The order is that of reading; no node has two rules."""
+
+_BY_NODE = {node: rule for rule in RULES for node in rule.nodes}
+
+
 def translate_check(
-    expression: Expression, columns: Mapping[str, NativeType], names: Mapping[str, str]
+    expression: Expression, columns: Mapping[str, CheckedColumn]
 ) -> Expression | None:
-    """A condition for MySQL, or None where its meaning cannot be vouched for.
-
-    ``columns`` gives each column's *target* type, ``names`` its name there.
-    """
+    """A condition for MySQL, or None where its meaning cannot be vouched for."""
     try:
-        tree = sqlglot.parse_one(expression.sql, dialect="postgres")
-    except SqlglotError:
-        return None
-    tree = tree.transform(_listed).transform(_uncast)
-    for node in list(tree.walk()):
-        if not isinstance(node, _COMPARED):
+        tree = sqlglot.parse_one(f"SELECT {expression.sql}", dialect="postgres")
+        expressions = tree.args.pop("expressions", [])
+        if len(expressions) != 1 or any(tree.args.values()):
             return None
-        if isinstance(node, exp.Column):
-            native = columns.get(node.name)
-            if native is None or native.name not in _NUMBERS | _TEXTS | {"date", "datetime"}:
-                return None
-    return _mysql(_quoted(tree, names).sql("mysql", identify=True))
-
-
-def _quoted(tree: exp.Expression, names: Mapping[str, str]) -> exp.Expression:
-    def renamed(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Column):
-            return exp.column(exp.to_identifier(names[node.name], quoted=True))
-        return node
-
-    return tree.transform(renamed)
-
-
-def _listed(node: exp.Expression) -> exp.Expression:
-    """``x = ANY (ARRAY[...])``, which is how PostgreSQL prints IN, is IN again."""
-    if isinstance(node, exp.EQ) and isinstance(node.expression, exp.Any):
-        inner = node.expression.this
-        while isinstance(inner, exp.Cast | exp.Paren):
-            inner = inner.this
-        if isinstance(inner, exp.Array):
-            return exp.In(this=node.this, expressions=inner.expressions)
-    return node
-
-
-def _uncast(node: exp.Expression) -> exp.Expression:
-    """Casts of literals and of whole columns, which PostgreSQL prints everywhere, away."""
-    while isinstance(node, exp.Cast) and isinstance(
-        node.this, exp.Literal | exp.Column | exp.Paren | exp.Cast | exp.Neg
-    ):
-        node = node.this
-    return node
+        value = _Translation(columns).value(expressions[0])
+    except (SqlglotError, UnsureError):
+        return None
+    if value.kind != "truth":
+        return None
+    sql = value.tree.sql("mysql", identify=True)
+    return Expression(sql, Dialect.MYSQL, source=expression.sql)
 
 
 def _mysql(sql: str) -> Expression:

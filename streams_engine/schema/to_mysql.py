@@ -36,7 +36,11 @@ from streams_engine.schema.mysql_keys import KeyColumns, fit_rows
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.naming import Names, shorten
 from streams_engine.schema.postgres import base_of
-from streams_engine.schema.postgres_expressions import translate_check, translate_default
+from streams_engine.schema.postgres_expressions import (
+    CheckedColumn,
+    translate_check,
+    translate_default,
+)
 from streams_engine.schema.postgres_to_mysql import Rule, rule_for
 
 __all__ = ["map_postgres_to_mysql"]
@@ -320,7 +324,13 @@ class _Mapper:
 
     def _check(self, table: TableSchema, check: Check) -> Check | None:
         names = self.columns[table.id]
-        found = translate_check(check.expression, self.types[table.id], names)
+        columns = {
+            column.name: CheckedColumn(
+                base_of(column.type), self.types[table.id][column.name], names[column.name]
+            )
+            for column in table.columns
+        }
+        found = translate_check(check.expression, columns)
         if found is None:
             self.findings.warn(
                 "check",

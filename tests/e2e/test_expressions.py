@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from streams_engine import Stream
+from streams_engine.schema import postgres_expressions
 from streams_engine.schema.expressions import RULES
 from streams_engine.testing.servers import Server
 
@@ -198,3 +199,103 @@ def test_what_no_rule_vouches_for_is_a_plain_column_with_its_values(
     query = "SELECT id, g FROM r ORDER BY id"
     assert target.rows(query) == source.rows(query)
     assert stream.verify().ok
+
+
+POSTGRES = {
+    "i": "int", "s": "smallint", "big": "bigint", "d": "numeric(10,3)", "t": "text",
+    "v": "varchar(30)", "c": "char(10)", "en": "mood", "da": "date", "ts": "timestamp",
+    "b": "bool", "r": "real", "f8": "double precision",
+}  # fmt: skip
+FORTH = [sample for rule in postgres_expressions.RULES for sample in rule.samples]
+clear = words.map(lambda text: text.replace("\\", ""))
+forth = {
+    "i": st.integers(-(2**20), 2**20), "s": st.integers(-999, 999),
+    "big": st.integers(-(10**11), 10**11), "d": st.decimals(-9999, 9999, places=3), "t": clear,
+    "v": clear, "c": short, "en": st.sampled_from(["a", "b", "C"]),
+    "da": st.dates(), "ts": st.datetimes().map(lambda moment: moment.replace(microsecond=0)),
+    "b": st.booleans(), "r": st.floats(-1e9, 1e9, allow_nan=False, width=32),
+    "f8": st.floats(-1e9, 1e9, allow_nan=False),
+}  # fmt: skip
+forth_few = {
+    **few, "t": ["", "abc", "ABC", "abc ", "a"], "v": ["abc", "É", ""], "c": ["ab", "a", ""],
+    "r": [0.0, 0.5, float("0.10000000149011612")], "f8": [0.0, 0.1, 0.5, 1.5],
+}  # fmt: skip
+forth_row = st.tuples(
+    *(
+        st.one_of(st.none(), st.sampled_from(forth_few.get(name, [None])), strategy)
+        for name, strategy in forth.items()
+    )
+)
+
+
+@pytest.mark.parametrize("kind", ["mysql9", "mariadb"])
+def test_each_rule_of_checks_gives_the_same_on_mysql(
+    request: pytest.FixtureRequest, pg15: Server, database: Any, kind: str
+) -> None:
+    source, server = End(pg15, database(pg15)), request.getfixturevalue(kind)
+    target = End(server, database(server))
+    columns = ", ".join(f"{name} {text}" for name, text in POSTGRES.items())
+    checks = ", ".join(f"CONSTRAINT c{n} CHECK ({text})" for n, text in enumerate(FORTH))
+    source.run(
+        "CREATE TYPE mood AS ENUM ('a', 'b', 'C')",
+        f"CREATE TABLE c (id int PRIMARY KEY, {columns}, {checks})",
+        f"CREATE TABLE r (id int PRIMARY KEY, {columns})",
+    )
+    stream = Stream(source.url, target.url)
+    plan = stream.plan()
+    assert not [f for f in plan.findings if f.code == "check"]
+    found = stream.run().findings
+    assert not [f for f in found if f.code == "left-out"]
+    made = [s.sql for s in plan.statements if " CHECK (" in s.sql]
+    named = {sql.split(" CHECK (")[0].split("`")[-2]: sql.split(" CHECK (", 1)[1] for sql in made}
+    theirs = ", ".join(f"({named[f'c{n}'][:-1]})" for n in range(len(FORTH)))
+    ours = ", ".join(f"({text})" for text in FORTH)
+    assert len(made) == len(FORTH)
+    listed = ", ".join(["id", *POSTGRES])
+    places = ", ".join(["%s"] * (len(POSTGRES) + 1))
+    with (
+        closing(target.server.connect(target.database)) as mysql,
+        closing(source.server.connect(source.database)) as postgres,
+    ):
+
+        @settings(
+            max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck), database=None,
+        )  # fmt: skip
+        @example([(None,) * len(POSTGRES)] * 3)
+        @given(st.lists(forth_row, min_size=3, max_size=25))
+        def both(rows: list[tuple[Any, ...]]) -> None:
+            found = []
+            for connection, condition in ((postgres, ours), (mysql, theirs)):
+                cursor = connection.cursor()
+                cursor.execute("DELETE FROM r")
+                cursor.executemany(
+                    f"INSERT INTO r ({listed}) VALUES ({places})",
+                    [(n, *values) for n, values in enumerate(rows)],
+                )
+                cursor.execute(f"SELECT {condition.replace('%', '%%')} FROM r ORDER BY id", ())
+                found.append([tuple(map(plain, each)) for each in cursor.fetchall()])
+            for values, one, other in zip(rows, *found, strict=True):
+                for label, left, right in zip(FORTH, one, other, strict=True):
+                    assert left == right, (label, left, right, values)
+
+        both()
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["t > 'a'", "t LIKE 'a%'", "d::int > 3", "lower(t) = 'a'", "ts::date > '2020-01-01'",
+     "t ~ '^a'", "c < 'b'", "en < 'b'", "round(d) > 1", "t = 'a '", "t = E'a\\\\b'", "i / s > 0",
+     "i % 2 = 0", "r * 2 > 1", "length(t) IS DISTINCT FROM 3", "en::text > 'a'", "b IS TRUE"],
+)  # fmt: skip
+def test_a_check_that_no_rule_vouches_for_is_left_out(
+    pg15: Server, mysql9: Server, database: Any, check: str
+) -> None:
+    source, target = End(pg15, database(pg15)), End(mysql9, database(mysql9))
+    columns = ", ".join(f"{name} {text}" for name, text in POSTGRES.items())
+    source.run(
+        "CREATE TYPE mood AS ENUM ('a', 'b', 'C')",
+        f"CREATE TABLE c (id int PRIMARY KEY, {columns}, CONSTRAINT odd CHECK ({check}))",
+    )
+    found = [f for f in Stream(source.url, target.url).plan().findings if f.code == "check"]
+    assert [f.object.rsplit(".", 1)[-1] for f in found] == ["odd"]
