@@ -219,6 +219,7 @@ class Composition:
             target_schema=target_schema(self.config, connection, part.document),
             overrides=() if dialect is None else _overrides(options.type_overrides, dialect),
             zero_dates=options.zero_dates,
+            unsigned_keys=options.unsigned_keys,
             identifier_case=options.identifier_case,
             allow_lossy=options.allow_lossy,
             quarantine=options.on_error == "quarantine",

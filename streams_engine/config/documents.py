@@ -411,6 +411,9 @@ class Options(Document):
     zero_dates: Literal["null", "error", "text"] = "null"
     """What becomes of MySQL's zero and partial dates: NULL with a count, a bad row, or every
     date column as text."""
+    unsigned_keys: Literal["exact", "bigint"] = "exact"
+    """BIGINT UNSIGNED keys that MySQL numbers, and what refers to them, on PostgreSQL:
+    `numeric(20)`, which holds every value, or `bigint`, where one beyond 2^63 - 1 is a bad row."""
     identifier_case: Literal["preserve", "lower"] = "preserve"
     """Names of tables and columns on the target: as they are, or in lower case. Within MySQL and
     into files only tables are renamed, and between PostgreSQL servers nothing is."""

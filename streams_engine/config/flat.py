@@ -95,6 +95,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "structure_options": ("target", "spec", "db", "structureOptions"),
     "type_overrides": ("options", "typeOverrides"),
     "zero_dates": ("options", "zeroDates"),
+    "unsigned_keys": ("options", "unsignedKeys"),
     "identifier_case": ("options", "identifierCase"),
     "allow_empty": ("options", "allowEmpty"),
     "allow_lossy": ("options", "allowLossy"),

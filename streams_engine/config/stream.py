@@ -109,6 +109,7 @@ class StreamConfig:
                 "types": [t.model_dump(mode="json") for t in options.type_overrides],
                 "dates": options.zero_dates,
                 "case": options.identifier_case,
+                **({"unsigned": "bigint"} if options.unsigned_keys == "bigint" else {}),
             }
         )
 

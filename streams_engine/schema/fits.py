@@ -353,16 +353,34 @@ def _has_unique_keys(document: str) -> bool:
     return True
 
 
-def labels(values: pa.Array, _: NativeType) -> Fitted:
-    """A JSON list of texts as MySQL's SET has it."""
+def labels(values: pa.Array, native: NativeType) -> Fitted:
+    """A JSON list of labels as MySQL's SET has it."""
     shown: list[str | None] = []
     mask = np.zeros(len(values), bool)
     for place, document in enumerate(values.to_pylist()):
         items = None if document is None else json.loads(document)
-        unfit = items is not None and not all(isinstance(i, str) and "," not in i for i in items)
-        mask[place] = unfit
-        shown.append(None if items is None or unfit else ",".join(items))
+        mask[place] = items is not None and not all(item in native.labels for item in items)
+        shown.append(None if items is None or mask[place] else ",".join(items))
     return pa.array(shown, pa.string()), _bad(mask)
+
+
+def label(values: pa.Array, native: NativeType) -> Fitted:
+    """A label of an enum, letter by letter: MySQL would take '1' for the first of them."""
+    known = pa.array(base_of(native).labels, pa.string())
+    return values, _bad(pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, known))))
+
+
+def label_set(values: pa.Array, native: NativeType) -> Fitted:
+    """Labels of a SET with commas between them."""
+    mask = np.zeros(len(values), bool)
+    for place, text in enumerate(values.to_pylist()):
+        mask[place] = bool(text) and not set(text.split(",")) <= set(native.labels)
+    return values, _bad(mask)
+
+
+def interval_text(values: pa.Array, _: NativeType) -> Fitted:
+    """A span with its units, or a clock; a bare number would be taken for seconds."""
+    return values, _unlike(values, r"[A-Za-z:]")
 
 
 def as_it_is(values: pa.Array, _: NativeType) -> Fitted:
@@ -389,6 +407,9 @@ FITS: Mapping[str, Callable[[pa.Array, NativeType], Fitted]] = {
     "whole_bytes": whole_bytes,
     "unique_keys": unique_keys,
     "labels": labels,
+    "label": label,
+    "label_set": label_set,
+    "interval_text": interval_text,
     "as_it_is": as_it_is,
 }
 
@@ -410,5 +431,8 @@ REASONS: Mapping[str, str] = {
     "uuid": "it is no UUID",
     "whole_bytes": "it has not as many bytes as the column",
     "unique_keys": "a key stands twice in an object, of which jsonb keeps one",
-    "labels": "it is no list of labels",
+    "labels": "it is no list of the column's labels",
+    "label": "it is none of the column's labels",
+    "label_set": "it is no list of the column's labels",
+    "interval_text": "it has no unit",
 }

@@ -145,13 +145,16 @@ _GEOMETRIES = (
 )  # fmt: skip
 _READ_BY_SERVER = {
     Dialect.POSTGRES: (
-        "json", "xml", "inet", "cidr", "macaddr", "macaddr8", "interval", "bit", "varbit",
+        "json", "xml", "inet", "cidr", "macaddr", "macaddr8", "bit", "varbit",
         "timetz", "tsvector", "hstore", "point", "line", "lseg", "box", "path", "polygon",
         "circle", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange",
     ),
     Dialect.MYSQL: ("json", "uuid", "inet4", "inet6"),
 }  # fmt: skip
 """Types whose texts the server itself refuses where they are no value."""
+
+
+_TEXTS_OF_POSTGRES = {"uuid": "uuid", "jsonb": "unique_keys", "interval": "interval_text"}
 
 
 def _numbers(dialect: Dialect) -> dict[str, str]:
@@ -185,7 +188,7 @@ def _table(dialect: Dialect) -> dict[str, dict[str, str]]:
             **numbers, **texts, **flag, **year, **written,
             "date": "date_text", "time": "time_text",
             **dict.fromkeys(_READ_BY_SERVER[dialect], "as_it_is"),
-            **({"uuid": "uuid", "jsonb": "unique_keys"} if postgres else {}),
+            **(_TEXTS_OF_POSTGRES if postgres else {}),
         },
         "padded": dict.fromkeys(_CHARACTERS[dialect], "padded"),
         "list": {} if postgres else {"set": "labels"},
@@ -203,7 +206,7 @@ _FITS: Mapping[Dialect, Mapping[str, Mapping[str, str]]] = {
 """By the dialect of the target: what sort of values come, and by what check (of
 `streams_engine.schema.fits`) they go into which types."""
 
-_LABELLED = {TypeKind.ENUM, TypeKind.SET}
+_LABELLED = {TypeKind.ENUM: "label", TypeKind.SET: "label_set"}
 _MYSQL_DATES = {"date": "date_text", "datetime": "timestamp_text", "timestamp": "timestamp_text"}
 
 
@@ -250,7 +253,7 @@ def _check(source: Column, arrives: pa.DataType, there: NativeType) -> str | Non
     table = _FITS[there.dialect]
     family = _family(source.type, arrives)
     if base.kind in _LABELLED and family in ("string", "padded"):
-        return "as_it_is"
+        return _LABELLED[base.kind]
     if family == "list":
         return table["list"].get(base.name)
     if base.kind is not TypeKind.BASE:
@@ -259,7 +262,7 @@ def _check(source: Column, arrives: pa.DataType, there: NativeType) -> str | Non
     if family == "string" and source.type.name in _MYSQL_DATES:
         same = _MYSQL_DATES.get(base.name) == name and name is not None
         return name if same or name == "text" else None
-    rounds = name == "as_it_is" and base.args and base.name in ("interval", "timetz")
+    rounds = family == "string" and base.args and base.name in ("interval", "timetz")
     return None if rounds else name
 
 

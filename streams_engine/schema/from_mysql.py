@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -36,7 +37,7 @@ from streams_engine.schema.mapping import (
     chosen_type,
     override_for,
 )
-from streams_engine.schema.mysql_keys import row_key
+from streams_engine.schema.mysql_keys import row_key, unsigned_keys
 from streams_engine.schema.mysql_to_postgres import Rule, rule_for
 from streams_engine.schema.naming import MAX_BYTES, Names, shorten
 from streams_engine.schema.postgres_ddl import LAST_NUMBER, literal, name_of
@@ -72,6 +73,9 @@ class _Mapper:
             table.id: {c.name: self._column_name(table, c.name) for c in table.columns}
             for table in self.catalog.tables
         }
+        numbered = unsigned_keys(self.catalog)
+        self.unsigned = {*numbered, *(c for columns in numbered.values() for c in columns)}
+        self._tell_unsigned(numbered)
         tables = tuple(self._table(table) for table in self.catalog.tables)
         target = Catalog(
             Dialect.POSTGRES,
@@ -80,6 +84,28 @@ class _Mapper:
             sequences=tuple(self.sequences),
         )
         return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
+
+    def _tell_unsigned(
+        self, numbered: Mapping[tuple[TableId, str], Collection[tuple[TableId, str]]]
+    ) -> None:
+        """Say what BIGINT UNSIGNED keys become, and what else they could become."""
+        if self.options.unsigned_keys == "bigint":
+            return
+        for (table_id, name), referring in numbered.items():
+            table = self.catalog.table(table_id)
+            if table is None or self._overridden(table, table.column(name)):
+                continue
+            others = f", and so do {len(referring)} columns that refer to it" if referring else ""
+            self.findings.warn(
+                "unsigned-key",
+                f"{table_id}.{name}",
+                f"BIGINT UNSIGNED becomes numeric(20), numbered by a sequence{others}.",
+                "Choose options.unsignedKeys bigint to make these keys bigint: a number beyond "
+                "2^63 - 1 is then a bad row.",
+            )
+
+    def _overridden(self, table: TableSchema, column: Column) -> bool:
+        return chosen_type(self.options, table.id, column, postgres_source=False) is not None
 
     # Names
 
@@ -155,6 +181,8 @@ class _Mapper:
                 column=where,
                 type=source.type.text,
             )
+        if (table.id, source.name) in self.unsigned and self.options.unsigned_keys == "bigint":
+            rule = Rule("bigint", note="a number beyond 2^63 - 1 is refused")
         rule = rule or Rule("text")
         if rule.convert == "date" and override is None and self.options.zero_dates == "text":
             override = postgres_type("text")

@@ -44,6 +44,8 @@ class MappingOptions:
     overrides: tuple[tuple[str, NativeType], ...] = ()
     """(``table.column``, ``schema.table.column`` or a source type's text, target type)."""
     zero_dates: str = "null"
+    unsigned_keys: str = "exact"
+    """``bigint``: what BIGINT UNSIGNED becomes where MySQL numbers it, and where keys refer."""
     identifier_case: str = "preserve"
     observed: Observed = field(default_factory=Observed)
     """What a scan of the rows showed."""

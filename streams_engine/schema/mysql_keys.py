@@ -13,7 +13,7 @@ from streams_engine.schema.mapping import ColumnMapping
 from streams_engine.schema.mysql_names import mysql_type
 from streams_engine.schema.postgres import base_of
 
-__all__ = ["KeyColumns", "fit_rows", "row_key"]
+__all__ = ["KeyColumns", "fit_rows", "row_key", "unsigned_keys"]
 
 KEY_BYTES = 3072
 ROW_BYTES = 65_000
@@ -23,6 +23,34 @@ FIXED = 16
 """What a column of another type takes in a key at most."""
 LONG = {"longtext", "longblob"}
 SIZED = {"varchar", "char", "varbinary"}
+
+
+def unsigned_keys(catalog: Catalog) -> dict[tuple[TableId, str], list[tuple[TableId, str]]]:
+    """The BIGINT UNSIGNED columns that MySQL numbers, and those that refer to each by a key."""
+    found: dict[tuple[TableId, str], list[tuple[TableId, str]]] = {
+        (table.id, column.name): []
+        for table in catalog.tables
+        for column in table.columns
+        if column.identity is not None and _is_wide(column.type)
+    }
+    roots = {key: key for key in found}
+    edges = [
+        ((table.id, own), (fk.referenced, other))
+        for table in catalog.tables
+        for fk in table.foreign_keys
+        for own, other in zip(fk.columns, fk.referenced_columns, strict=True)
+        if _is_wide(table.column(own).type)
+    ]
+    while new := [(own, roots[to]) for own, to in edges if to in roots and own not in roots]:
+        for own, root in new:
+            if own not in roots:
+                roots[own] = root
+                found[root].append(own)
+    return found
+
+
+def _is_wide(native: NativeType) -> bool:
+    return native.name == "bigint" and native.unsigned
 
 
 def row_key(table: TableSchema) -> tuple[str, ...]:

@@ -97,10 +97,8 @@ def _shown(value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, bytes | memoryview):
-        return bytes(value)
-    text = str(value)
-    if isinstance(value, list):
-        return sorted(value)
+        return bytes(value).hex()
+    text = str(value).removesuffix("/32")
     if text.lower() in ("true", "false"):
         return str(int(text.lower() == "true"))
     text = re.sub(r"(?:\+00(?::00)?|Z)$", "", text).replace("T", " ", 1)
@@ -113,12 +111,14 @@ def _shown(value: Any) -> Any:
         pass
     if re.match(r"-?\d+:\d\d:\d\d", text):
         return re.sub(r"\.?0*$", "", text) if "." in text else text
+    if text[:1] == "[" and '"' in text:
+        return ",".join(json.loads(text))
     if text[:1] in "{[":
         try:
-            return json.loads(text)
+            return str(json.loads(text)) if text != "[]" else ""
         except ValueError:
-            return sorted(text.strip("{}").split(","))
-    return text.lower() if re.match(r"^[0-9a-fA-F]{8}-", text) else text
+            return text
+    return text.lower().replace("-", "") if re.match(r"^[0-9a-fA-F]{8}-", text) else text
 
 
 def _quoted(text: str) -> str:
@@ -174,7 +174,7 @@ class _Tables:
     @staticmethod
     def text(end: End, native: str) -> str:
         """A column as the server's own text; bytes as they are."""
-        base = native.split("(")[0]
+        base = re.split("[( ]", native)[0]
         if base in ("bytea", "binary", "varbinary", "longblob"):
             return "v"
         if end.server.kind == "postgresql":
@@ -183,7 +183,9 @@ class _Tables:
             zone = " AT TIME ZONE 'UTC'" if base == "timestamptz" else ""
             if base == "bit":
                 return "v::int::text"
-            return f"to_char(v{zone}, '{shape}')" if shape else "v::text"
+            if shape:
+                return f"CASE WHEN isfinite(v) THEN to_char(v{zone}, '{shape}') ELSE v::text END"
+            return "to_json(v)::text" if base == "text[]" else "v::text"
         if base == "bit":
             return "v + 0"
         if base == "timestamp":
@@ -207,12 +209,13 @@ DEMANDED = {
 
 ROUTES: Mapping[tuple[str, str], tuple[Mapping[str, Sequence[str]], Sequence[str]]] = {
     ("mysql9", "pg18"): (MYSQL, INTO_POSTGRES),
-    ("mariadb", "pg15"): (MYSQL, INTO_POSTGRES),
+    ("mariadb", "pg15"): (MYSQL, INTO_POSTGRES[::4]),
     ("pg18", "mysql9"): (POSTGRES, INTO_MYSQL),
-    ("pg15", "mariadb"): (POSTGRES, INTO_MYSQL),
-    ("pg15", "pg18"): (POSTGRES, INTO_POSTGRES),
-    ("mysql9", "mariadb"): (MYSQL, INTO_MYSQL),
+    ("pg15", "mariadb"): (POSTGRES, INTO_MYSQL[1::4]),
+    ("pg15", "pg18"): (POSTGRES, INTO_POSTGRES[2::3]),
+    ("mysql9", "mariadb"): (MYSQL, INTO_MYSQL[3::3]),
 }
+"""Flavours differ little: some of the types show it."""
 
 
 @pytest.mark.parametrize(("from_name", "to_name"), ROUTES)

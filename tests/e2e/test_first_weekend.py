@@ -165,3 +165,58 @@ def test_differences_beyond_case_are_told_from_those_that_citext_heals(
     found = _by_code(plan.findings, "foreign-key-by-collation")
     assert "1 row refers" in found["by_case"].message
     assert "citext" not in str(found["by_case"].remedy)
+
+
+def _numbered(source: End) -> None:
+    source.run(
+        "CREATE TABLE users (id bigint unsigned AUTO_INCREMENT PRIMARY KEY)",
+        "CREATE TABLE posts (id bigint unsigned AUTO_INCREMENT PRIMARY KEY,"
+        " user_id bigint unsigned NOT NULL, hits bigint unsigned,"
+        " FOREIGN KEY (user_id) REFERENCES users (id))",
+        "CREATE TABLE profile (user_id bigint unsigned PRIMARY KEY, boss bigint unsigned,"
+        " FOREIGN KEY (user_id) REFERENCES users (id),"
+        " FOREIGN KEY (boss) REFERENCES profile (user_id))",
+        "INSERT INTO users VALUES (1), (7)",
+        "INSERT INTO posts VALUES (1, 7, 18446744073709551615)",
+        "INSERT INTO profile VALUES (7, NULL), (1, 7)",
+    )
+
+
+TYPES = (
+    "SELECT table_name || '.' || column_name, data_type FROM information_schema.columns"
+    " WHERE table_schema = 'public' ORDER BY 1"
+)
+
+
+def test_an_option_makes_unsigned_keys_and_what_refers_to_them_bigint(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _numbered(source)
+    found = _by_code(Stream(source.url, target.url).plan().findings, "unsigned-key")
+    assert "3 columns that refer" in found["id"].message or "numeric(20)" in found["id"].message
+    assert "options.unsignedKeys bigint" in str(found["id"].remedy)
+    with Stream(source.url, target.url, unsigned_keys="bigint") as stream:
+        stats = stream.run()
+        assert not _by_code(stats.findings, "unsigned-key")
+        assert stream.verify().ok
+    assert dict(target.rows(TYPES)) == {
+        "posts.hits": "numeric", "posts.id": "bigint", "posts.user_id": "bigint",
+        "profile.boss": "bigint", "profile.user_id": "bigint", "users.id": "bigint",
+    }  # fmt: skip
+    assert target.rows("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == [(3,)]
+    target.run("INSERT INTO users DEFAULT VALUES")
+    assert target.rows("SELECT max(id) FROM users") == [(8,)]
+
+
+def test_a_key_beyond_bigint_is_a_bad_row(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    source.run(
+        "CREATE TABLE users (id bigint unsigned AUTO_INCREMENT PRIMARY KEY)",
+        "INSERT INTO users VALUES (1), (9223372036854775807), (9223372036854775808)",
+    )
+    stats = move(source, target, unsigned_keys="bigint", on_error="quarantine")
+    assert stats.target.failed_counter == 1
+    assert target.rows("SELECT id FROM users ORDER BY 1") == [(1,), (9223372036854775807,)]

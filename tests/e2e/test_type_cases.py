@@ -2,7 +2,7 @@
 
 A column a case, twenty to a table, one run a route. The comparison is written here
 and shares nothing with the engine. Values that PostgreSQL cannot hold follow the documented
-policy: a zero date is NULL and counted, or refused where NULL may not be; a TIME outside a day
+policy: a zero date is NULL and counted, also in a column that was NOT NULL; a TIME outside a day
 and the error value of an ENUM are refused by name. Nothing else may change.
 """
 
@@ -50,11 +50,10 @@ def column(case: Case) -> str:
 
 @dataclass
 class Held:
-    """What the source holds of a case: type, how its server prints it, and whether NULL may be."""
+    """What the source holds of a case: type, and how its server prints it."""
 
     type: str
     text: str | None
-    nullable: bool
 
 
 PRINTED = {
@@ -135,7 +134,7 @@ def is_zero_date(held: Held) -> bool:
 
 
 def must_be_refused(held: Held) -> bool:
-    """What PostgreSQL's type cannot hold, and that may not become NULL."""
+    """What PostgreSQL's type cannot hold, and what does not become NULL."""
     if held.text is None:
         return False
     if held.type == "time":
@@ -143,7 +142,7 @@ def must_be_refused(held: Held) -> bool:
         return held.text.startswith("-") or (hours >= 24 and moment(held.text) != "24:00:00")
     if held.type == "enum":
         return held.text == ""
-    return is_zero_date(held) and not held.nullable
+    return False
 
 
 def probe(server: Server, database: str, wanted: list[Case]) -> dict[str, str]:
@@ -202,25 +201,25 @@ def fill(server: Server, database: str, tables: Mapping[str, list[Case]]) -> Non
 
 def held_values(source: End, tables: Mapping[str, list[Case]]) -> dict[str, Held]:
     described = source.rows(
-        "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
+        "SELECT column_name, data_type FROM information_schema.columns "
         f"WHERE table_schema = '{source.database}'"
     )
-    types = {name: (kind, nullable == "YES") for name, kind, nullable in described}
+    types = dict(described)
     found = {}
     with closing(source.server.connect(source.database)) as connection:
         cursor = connection.cursor()
         cursor.execute("SET time_zone = '+00:00'")
         for name, members in tables.items():
             shown = [
-                PRINTED.get(types[column(c)][0], "CAST(v AS CHAR)").replace("v", column(c), 1)
+                PRINTED.get(types[column(c)], "CAST(v AS CHAR)").replace("v", column(c), 1)
                 for c in members
             ]
             cursor.execute(f"SELECT {', '.join(shown)} FROM {name}")
             for case, text in zip(members, cursor.fetchone(), strict=True):
-                kind, nullable = types[column(case)]
+                kind = types[column(case)]
                 # MariaDB's JSON is LONGTEXT with a check
                 kind = "json" if case["type"].startswith("json") else kind
-                found[case["id"]] = Held(kind, text, nullable)
+                found[case["id"]] = Held(kind, text)
     return found
 
 
