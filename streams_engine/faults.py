@@ -10,6 +10,7 @@ from collections.abc import Callable
 __all__ = ["POINTS", "install", "reach"]
 
 POINTS = (
+    "handover: position taken",
     "handover: view opened",
     "handover: structure made",
     "handover: chunk copied",

@@ -22,6 +22,7 @@ from streams_engine.errors import (
     ConfigError,
     InternalError,
     LogLost,
+    SourceChanged,
     StreamsError,
     TargetConflict,
 )
@@ -60,6 +61,9 @@ from streams_engine.schema.recording import from_document, to_document
 from streams_engine.stats import Counters
 
 __all__ = ["Capture", "LogSettings"]
+
+LOOKS = 3
+"""How often the catalog and the end of the log are looked at until they belong together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,9 +400,8 @@ class Capture:
         found: list[MappedCatalog] = []
         for origin in self.origins:
             with told_apart(origin.alias):
-                catalog = origin.source.catalog(origin.scope)
+                catalog, position = self._catalog_at_end(origin)
                 found.append(convert.map(origin, catalog, origin.source, convert.flavour()))
-                position = _log_of(origin).start([table.id for table in catalog.tables])
             records[_log_key(origin.alias)] = {"position": dict(position)}
             self._demand_cascades_at_start(origin, catalog, merged(found))
             for table in catalog.tables:
@@ -416,6 +419,26 @@ class Capture:
         reach("handover: keys built")
         if self.control.hold():
             self.sink.save_state(self.job.name, records)
+
+    def _catalog_at_end(self, origin: Origin) -> tuple[Catalog, Position]:
+        """Return the tables, and an end of the log at which they are so.
+
+        Raises `SourceChanged` where somebody alters them again and again.
+        """
+        catalog = origin.source.catalog(origin.scope)
+        for _ in range(LOOKS):
+            position = _log_of(origin).start([table.id for table in catalog.tables])
+            reach("handover: position taken")
+            now = origin.source.catalog(origin.scope)
+            if _structure(now) == _structure(catalog):
+                return catalog, position
+            catalog = now
+            if isinstance(origin.source, SlotSource):
+                origin.source.withdraw()
+        raise SourceChanged(
+            "The structure of the tables changed while the position of the log was taken.",
+            remedy="Start again when nobody alters them.",
+        )
 
     # Following
 
@@ -690,6 +713,17 @@ def _log_key(alias: str) -> str:
 
 def _table_key(table: TableId) -> str:
     return f"followed:{table}"
+
+
+def _structure(catalog: Catalog) -> list[tuple[Any, ...]]:
+    """What of the tables decides how their rows are read, and what is made of them."""
+    return sorted(
+        (
+            (t.id, t.oid, t.columns, t.primary_key, t.indexes, t.foreign_keys, t.checks)
+            for t in catalog.tables
+        ),
+        key=lambda table: str(table[0]),
+    )
 
 
 def _pending_key(alias: str) -> str:
