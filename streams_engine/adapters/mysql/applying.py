@@ -93,7 +93,13 @@ class MysqlChangeWriter:
             yield
             return
         self._look(True)
-        yield
+        try:
+            yield
+        except BaseException:
+            # The session outlives the refused step. Where even this fails it is broken.
+            with contextlib.suppress(pymysql.MySQLError, OSError):
+                self._look(False)
+            raise
         self._look(False)
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
