@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams_engine.model import Column, Extract, Position, TableId, TableSchema
+from streams_engine.required import required
 
 __all__ = [
     "ChangeBatch",
@@ -130,9 +131,7 @@ class SchemaChange:
     @property
     def table(self) -> TableId:
         """The table by its old name, or its new one where it is new."""
-        found = self.before or self.after
-        assert found is not None
-        return found.id
+        return required(self.before or self.after, "the table that a schema change is about").id
 
 
 @dataclass(frozen=True, slots=True)

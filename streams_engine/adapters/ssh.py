@@ -18,7 +18,9 @@ from typing import Any
 
 from streams_engine.config import Connection, DatabaseConnection, Resolver
 from streams_engine.config.connection import Ssh
+from streams_engine.config.secret import Secret
 from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed
+from streams_engine.required import required
 from streams_engine.server_text import Masked, server_text
 
 __all__ = ["reachable"]
@@ -101,8 +103,7 @@ class _Tunnel:
 
     async def _logged_in(self) -> Any:
         """The session, opened where there is none that lives."""
-        assert self._login is not None
-        async with self._login:
+        async with required(self._login, "the lock of the tunnel, which was not opened"):
             if self._session is None or self._session.is_closed():
                 self._session = await self._connect()
             return self._session
@@ -202,7 +203,7 @@ def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dic
     if ssh.password is not None:
         found["password"] = ssh.password.reveal(resolvers)
     if ssh.private_key is not None:
-        found["client_keys"] = [_key(ssh, resolvers, asyncssh)]
+        found["client_keys"] = [_key(ssh.private_key, ssh, resolvers, asyncssh)]
     if ssh.known_hosts is not None:
         path = os.path.expanduser(ssh.known_hosts)
         found["known_hosts"] = (
@@ -211,9 +212,8 @@ def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dic
     return found
 
 
-def _key(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
-    assert ssh.private_key is not None
-    key = _imported(ssh.private_key.reveal(resolvers), ssh, resolvers, asyncssh)
+def _key(secret: Secret, ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
+    key = _imported(secret.reveal(resolvers), ssh, resolvers, asyncssh)
     if key is None:
         raise ConfigError(
             "$.ssh.privateKey: it is no private key that can be read.",

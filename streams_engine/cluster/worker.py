@@ -21,6 +21,7 @@ from streams_engine.cluster.allocating import keeping_memory
 from streams_engine.cluster.sealing import seal, unseal
 from streams_engine.composing import WORKER_BYTES, Composition
 from streams_engine.config.stream import StreamConfig
+from streams_engine.errors import ConfigError
 from streams_engine.lifecycle import State
 from streams_engine.runtime.carrying import Flight
 from streams_engine.runtime.control import Control, Word
@@ -67,7 +68,8 @@ class _Seat:
         self.slots = max(1, min(threads, config.options.memory_budget // WORKER_BYTES))
         self._room = threading.Semaphore(self.slots)
         origins, self._sink = self._ends.enter_context(composition.opened())
-        assert isinstance(self._sink, SharedSink)
+        if not isinstance(self._sink, SharedSink):
+            raise _not_shared("$.target", "target")
         self._shared = self._sink
         self._origins = {origin.alias: origin for origin in origins}
         threading.Thread(target=self._expire, name="streams-engine-lease", daemon=True).start()
@@ -78,7 +80,8 @@ class _Seat:
         if alias in self._views:
             return
         source = self._origins[alias].source
-        assert isinstance(source, SharedSource)
+        if not isinstance(source, SharedSource):
+            raise _not_shared("$.source", "source")
         self._views[alias] = self._ends.enter_context(source.join(ticket, self.slots))
         if self._closed.is_set():  # meanwhile: nobody else would end this view
             self._ends.close()
@@ -215,3 +218,11 @@ def copy_chunk(run: str, name: str, sealed: bytes) -> bytes | Unseated:
     report = seat.copy(flight, tell)
     # What ended it then is no fault of the chunk.
     return Unseated(worker.address) if seat.expired else seal(seat.key, report)
+
+
+def _not_shared(path: str, end: str) -> ConfigError:
+    return ConfigError(
+        f"{path}: this {end} cannot be used by several processes at once.",
+        path=path,
+        remedy="Run the stream in one process.",
+    )

@@ -373,7 +373,12 @@ class Capture:
             if table not in done:
                 part = view.part(table.alias)
                 schema = part.catalog.table(replace(table, alias=""))
-                assert schema is not None
+                if schema is None:
+                    raise SourceChanged(
+                        f"{table} is not in the view that its rows were read from.",
+                        remedy="Start again when nobody alters the tables.",
+                        table=str(table),
+                    )
                 found[_table_key(table)] = _record(table, schema, part.position, write_mode)
         return found
 

@@ -21,6 +21,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.protocols import ChangeWriter, Sink, Statement, StructureSink
+from streams_engine.required import required
 from streams_engine.runtime.cascades import TargetKeys
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed
@@ -170,9 +171,9 @@ class Evolution:
         elif new is not None:
             statements, losses, alone = create(new, self._structure), (), 0
         else:
-            assert old is not None
-            losses = (f"The table {old.target.id} is dropped with its rows.",)
-            statements, alone = drop(old), 0
+            gone = required(old, "the table that a schema change is about")
+            losses = (f"The table {gone.target.id} is dropped with its rows.",)
+            statements, alone = drop(gone), 0
         if losses and not self.origin.mapping.allow_lossy:
             raise self._refused(change, f"values would be lost. {' '.join(losses)}")
         if self._transactional:

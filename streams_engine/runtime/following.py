@@ -28,6 +28,7 @@ from streams_engine.protocols import (
     LogWriter,
     Rejected,
 )
+from streams_engine.required import required
 from streams_engine.runtime.compaction import Changes
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed, Relax
@@ -286,8 +287,8 @@ class Follower:
         return awaited or time.monotonic() - self._idle_since > IDLE_COMMIT_SECONDS
 
     def _commit(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
-        assert changes.position is not None
-        document = {"position": dict(changes.position)}
+        position = required(changes.position, "the position of a set that ends a transaction")
+        document = {"position": dict(position)}
         reach("commit: before")
         writer.commit(document, dict(self._records), tuple(self._rejected))
         reach("commit: after")
@@ -299,8 +300,8 @@ class Follower:
         self.counters.committed(changes.transactions, changes.committed_at)
         self._forget()
         self._idle_since = time.monotonic()
-        self._stand(changes.position)
-        reader.acknowledge(changes.position)
+        self._stand(position)
+        reader.acknowledge(position)
         reach("acknowledge: after")
         self._make_pending(writer)
 

@@ -18,6 +18,7 @@ from streams_engine.bundles import gathered, pieces
 from streams_engine.errors import RowRejected, StreamsError
 from streams_engine.model import Chunk, Extract, TableId
 from streams_engine.protocols import Checkpoint, Load, Mark, Rejected, Written
+from streams_engine.required import required
 from streams_engine.row_text import row_texts, value_text
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.resuming import chunk_key
@@ -88,8 +89,8 @@ class ChunkCopy:
         rest: list[ChunkTask | None] = [task]
 
         def attempt() -> bool:
-            begin = rest[-1]
-            assert begin is not None
+            # What has no name is final: it is not tried again.
+            begin = required(rest[-1], "the rest of a chunk")
             try:
                 return self._portions(begin, rest)
             except StreamsError as error:

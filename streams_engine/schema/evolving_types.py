@@ -21,6 +21,7 @@ from streams_engine.model import (
     UserType,
 )
 from streams_engine.protocols import Statement
+from streams_engine.required import required
 from streams_engine.schema import postgres_ddl as ddl
 from streams_engine.schema.differences import Difference, Pair, canonical, enum_of, in_sequence
 from streams_engine.schema.from_postgres import NEXT_VALUE
@@ -190,17 +191,17 @@ class Types:
         """Labels that are added to enums, which other statements may use once committed."""
         done = set()
         for _, old, new in self._enums():
-            assert old.user is not None
-            shared = self._own or old.user == new.user
-            if not shared or old.user in done or not _grows(old.labels, new.labels):
+            name = required(old.user, "the name of an enum")
+            shared = self._own or name == new.user
+            if not shared or name in done or not _grows(old.labels, new.labels):
                 continue
-            done.add(old.user)
+            done.add(name)
             for place, label in enumerate(new.labels):
                 if label not in old.labels:
                     after = f"AFTER {ddl.literal(new.labels[place - 1])}" if place else ""
-                    where = after or f"BEFORE {ddl.literal(old.labels[0])}"
-                    sql = f"ALTER TYPE {ddl.name_of(old.user)} ADD VALUE IF NOT EXISTS "
-                    yield Statement(f"{sql}{ddl.literal(label)} {where}", f"type {old.user}")
+                    first = f"BEFORE {ddl.literal(old.labels[0])}" if old.labels else ""
+                    sql = f"ALTER TYPE {ddl.name_of(name)} ADD VALUE IF NOT EXISTS "
+                    yield Statement(f"{sql}{ddl.literal(label)} {after or first}", f"type {name}")
 
     def renames(self) -> Iterator[Statement]:
         """Types and sequences that are called after their column or table follow it."""
@@ -208,8 +209,9 @@ class Types:
             return
         names: dict[TableId, TableId] = {}
         for pair, old, new in self._enums():
-            assert old.user is not None and new.user is not None
-            names[old.user] = _aside(old.user) if self.replaced(pair) else new.user
+            name = required(old.user, "the name of an enum")
+            later = required(new.user, "the name of an enum")
+            names[name] = _aside(name) if self.replaced(pair) else later
         yield from _moved("TYPE", names)
         counters = {}
         for pair in self.difference.pairs:

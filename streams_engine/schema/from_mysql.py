@@ -27,6 +27,7 @@ from streams_engine.model import (
     TypeKind,
     UserType,
 )
+from streams_engine.required import required
 from streams_engine.schema.expressions import translate, translate_default
 from streams_engine.schema.mapping import (
     ColumnMapping,
@@ -413,12 +414,12 @@ class _Mapper:
                 )
                 return None
             return IndexPart(expression=found, descending=part.descending)
-        assert part.column is not None
-        name = self.columns[table.id][part.column]
+        column = required(part.column, "the column of a key part")
+        name = self.columns[table.id][column]
         if part.length is None:
             return IndexPart(column=name, descending=part.descending)
         quoted = '"' + name.replace('"', '""') + '"'
-        binary = pa.types.is_binary(table.column(part.column).arrow)
+        binary = pa.types.is_binary(table.column(column).arrow)
         head = (
             f"substring({quoted} from 1 for {part.length})"
             if binary

@@ -13,6 +13,7 @@ from streams_engine.model import (
     Catalog,
     Check,
     Column,
+    Expression,
     ForeignKey,
     Index,
     IndexPart,
@@ -22,6 +23,7 @@ from streams_engine.model import (
     TypeKind,
 )
 from streams_engine.protocols import Statement
+from streams_engine.required import required
 from streams_engine.schema.structure import Structure
 
 __all__ = [
@@ -140,7 +142,7 @@ def column_text(column: Column) -> str:
     elif column.generated is None:
         parts.append("NULL")  # a TIMESTAMP would else be NOT NULL on older settings
     if column.default is not None and column.generated is None:
-        parts.append(f"DEFAULT {_default(column)}")
+        parts.append(f"DEFAULT {_default(column, column.default)}")
     if column.on_update is not None:
         parts.append(f"ON UPDATE {column.on_update.sql}")
     if column.identity is not None:
@@ -152,9 +154,8 @@ def column_text(column: Column) -> str:
     return " ".join(parts)
 
 
-def _default(column: Column) -> str:
-    assert column.default is not None
-    sql = column.default.sql
+def _default(column: Column, default: Expression) -> str:
+    sql = default.sql
     plain = sql[:1] in "'\"" or sql.replace(".", "", 1).lstrip("+-").isdigit()
     plain = plain or sql.lower().startswith(("current_timestamp", "b'", "0x", "x'", "null"))
     if column.type.name in LITERAL_DEFAULT_FORBIDDEN or not plain:
@@ -225,8 +226,8 @@ def _part(part: IndexPart) -> str:
     if part.expression is not None:
         sql = f"({part.expression.sql})"
     else:
-        assert part.column is not None
-        sql = quote(part.column) + (f"({part.length})" if part.length else "")
+        column = required(part.column, "the column of a key part")
+        sql = quote(column) + (f"({part.length})" if part.length else "")
     return sql + (" DESC" if part.descending else "")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from streams_engine.model import Catalog, Column, Sequence, SequenceValue, TableId
 from streams_engine.protocols import Statement
+from streams_engine.required import required
 from streams_engine.schema.from_postgres import NEXT_VALUE, sequence_called
 from streams_engine.schema.postgres_ddl import literal, name_of, quote
 
@@ -63,8 +64,8 @@ def advance(sequence: TargetSequence) -> Statement:
 def _label(sequence: TargetSequence) -> str:
     if sequence.name is not None:
         return f"sequence {sequence.name}"
-    assert sequence.column is not None
-    return f"sequence of {sequence.column[0]}.{sequence.column[1]}"
+    table, column = required(sequence.column, "the name or the column of a sequence")
+    return f"sequence of {table}.{column}"
 
 
 def past_the_rows(target: Catalog) -> Iterator[Statement]:

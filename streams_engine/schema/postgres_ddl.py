@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Many
 from dataclasses import replace
 
+from streams_engine.errors import InternalError
 from streams_engine.model import (
     Catalog,
     Check,
@@ -29,6 +30,7 @@ from streams_engine.model import (
     UserType,
 )
 from streams_engine.protocols import Statement
+from streams_engine.required import required
 from streams_engine.schema.structure import Structure
 
 __all__ = [
@@ -117,8 +119,8 @@ def _user_type(user: UserType) -> Iterator[Statement]:
             labels = ", ".join(literal(label) for label in user.labels)
             yield Statement(f"CREATE TYPE {name} AS ENUM ({labels})", what)
         case TypeKind.DOMAIN:
-            assert user.base is not None
-            parts = [f"CREATE DOMAIN {name} AS {type_text(user.base)}"]
+            base = required(user.base, f"the base of {what}")
+            parts = [f"CREATE DOMAIN {name} AS {type_text(base)}"]
             if user.collation:
                 parts.append(f"COLLATE {user.collation}")
             if user.default is not None and not user.default.functions:
@@ -135,11 +137,11 @@ def _user_type(user: UserType) -> Iterator[Statement]:
             fields = ", ".join(f"{quote(n)} {type_text(native)}" for n, native in user.attributes)
             yield Statement(f"CREATE TYPE {name} AS ({fields})", what)
         case TypeKind.RANGE:
-            assert user.base is not None
-            options = ", ".join((f"subtype = {type_text(user.base)}", *user.options))
+            base = required(user.base, f"the subtype of {what}")
+            options = ", ".join((f"subtype = {type_text(base)}", *user.options))
             yield Statement(f"CREATE TYPE {name} AS RANGE ({options})", what)
         case _:
-            raise AssertionError(user.kind)
+            raise InternalError(f"{what}: a {user.kind} is not made by a statement of its own.")
     if user.comment:
         kind = "DOMAIN" if user.kind is TypeKind.DOMAIN else "TYPE"
         yield Statement(f"COMMENT ON {kind} {name} IS {literal(user.comment)}", what)

@@ -22,6 +22,7 @@ from streams_engine.model import (
     TableSchema,
     TypeKind,
 )
+from streams_engine.required import required
 from streams_engine.schema.from_postgres import NEXT_VALUE, sequence_called
 from streams_engine.schema.mapping import (
     ColumnMapping,
@@ -315,11 +316,11 @@ class _Mapper:
         return None
 
     def _part(self, table: TableSchema, index: Index, part: IndexPart) -> IndexPart:
-        assert part.column is not None
+        column = required(part.column, "the column of a key part")
         return IndexPart(
-            column=self.columns[table.id][part.column],
+            column=self.columns[table.id][column],
             descending=part.descending,
-            length=self.keys.prefix(table.id, index, self.types[table.id][part.column]),
+            length=self.keys.prefix(table.id, index, self.types[table.id][column]),
         )
 
     def _check(self, table: TableSchema, check: Check) -> Check | None:

@@ -160,13 +160,13 @@ class FilesWriter:
     def _segment(self, table: TableId, change: LoggedChanges | None = None) -> _Segment:
         """The file in the making that a table's next change goes to: one has one layout."""
         layout = self._layouts.get(table)
-        if change is None and layout is None:
-            layout = self._known(table)
-        if change is not None and (
-            layout is None or layout.columns != change.columns or layout.identity != change.identity
+        if change is None:
+            layout = layout or self._known(table)
+        elif layout is None or (layout.columns, layout.identity) != (
+            change.columns,
+            change.identity,
         ):
             layout = layout_of(table, change.columns, change.identity)
-        assert layout is not None
         self._layouts[table] = layout
         several = self._segments.setdefault(table, [])
         if not several or several[-1].layout is not layout:

@@ -32,14 +32,10 @@ from streams_engine.adapters.files.room import Room
 from streams_engine.adapters.files.state import OWN, FilesState, folder_of, safe
 from streams_engine.adapters.files.store import Store
 from streams_engine.bundles import blocks
-from streams_engine.errors import (
-    ConfigError,
-    ConnectionFailed,
-    FencedOff,
-    TargetConflict,
-)
+from streams_engine.errors import ConfigError, ConnectionFailed, FencedOff, TargetConflict
 from streams_engine.model import Column, Dialect, Finding, TableId, TableSchema
 from streams_engine.protocols import Load, Mark, Rejected, Written
+from streams_engine.required import required
 from streams_engine.sharing import Fence, Staged
 
 __all__ = ["FilesSink"]
@@ -131,8 +127,7 @@ class FilesSink(FilesState):
             folder = folder_of(table.id)
             self.register(stream, folder)
             with self.guard(folder):
-                if keep and room.ours:
-                    assert room.document is not None
+                if keep and room.ours and room.document is not None:
                     room.document["primaryKey"] = _key(table)
                     self.put_manifest(folder, room.document)
                     continue
@@ -216,10 +211,10 @@ class FilesSink(FilesState):
     ) -> Staged:
         part = Part(load, columns)
         self._write_part(f"{folder_of(load.table)}/{name}", part, rows, mark)
-        assert part.checkpoint is not None
-        aside = (*part.checkpoint.rejected, *part.rejected)
+        checkpoint = required(part.checkpoint, "the record of a part")
+        aside = (*checkpoint.rejected, *part.rejected)
         quarantined = self._set_aside(stream, load, number, aside)
-        key, record = part.checkpoint.key, dict(part.checkpoint.document)
+        key, record = checkpoint.key, dict(checkpoint.document)
         pending = Pending(name, number, part.rows, part.bytes, key, record, quarantined)
         return Staged(Written(part.rows, len(aside), part.bytes), pending)
 

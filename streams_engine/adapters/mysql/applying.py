@@ -16,7 +16,7 @@ from streams_engine.adapters.mysql.changing import Changer
 from streams_engine.adapters.mysql.connect import translating
 from streams_engine.adapters.mysql.state import StateTable
 from streams_engine.changes import Emptied, NetChanges
-from streams_engine.errors import FencedOff, RowRejected, StreamsError
+from streams_engine.errors import FencedOff, InternalError, RowRejected, StreamsError
 from streams_engine.model import Finding, TableId
 from streams_engine.protocols import Applied, Rejected, Statement, left_out
 
@@ -104,7 +104,8 @@ class MysqlChangeWriter:
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Run DDL; what was applied before must be committed, for each commits by itself."""
-        assert not self._within
+        if self._within:
+            raise InternalError("DDL would commit rows whose position is not written yet.")
         findings = []
         for statement in statements:
             try:

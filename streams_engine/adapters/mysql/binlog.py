@@ -17,7 +17,7 @@ from typing import Any
 import pymysql
 
 from streams_engine.adapters.mysql.connect import MysqlConnect, is_mariadb, translate, translating
-from streams_engine.adapters.mysql.gtids import MysqlGtids, gtid_set
+from streams_engine.adapters.mysql.gtids import MysqlGtids
 from streams_engine.cutting import PAD
 from streams_engine.errors import ConfigError, ConnectionFailed, LogLost, StreamsError
 from streams_engine.model import Position
@@ -84,9 +84,7 @@ class Dump:
     def _start(self, after: Position, server_id: int, by_gtid: bool) -> None:
         connection = self._connection
         if by_gtid and not self.mariadb:
-            found = gtid_set(after.get("gtid"), mariadb=False)
-            assert isinstance(found, MysqlGtids)
-            encoded = found.encoded()
+            encoded = MysqlGtids(after.get("gtid") or "").encoded()
             head = struct.pack("<HII", USES_GTIDS, server_id, 0)
             _send(
                 connection,

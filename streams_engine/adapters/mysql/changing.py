@@ -111,7 +111,7 @@ class Changer:
 
     def _delete_copies(self, net: NetChanges, rows: pa.RecordBatch) -> int:
         """Equal rows have nothing that tells them apart: all go, and those that stay come back."""
-        assert net.copies is not None
+        copies = net.copies if net.copies is not None else np.ones(rows.num_rows, np.int64)
         stage = self._stage(net, rows)
         by_name = {column.name: column for column in net.columns}
         columns = [by_name[c] for c in rows.schema.names]
@@ -129,7 +129,7 @@ class Changer:
             cursor.execute(f"SELECT {quote(ORDER)} FROM {name(stage)} ORDER BY 1")
             numbers = [row[0] for row in cursor.fetchall()]
         there = np.array([found.get(number, 0) for number in numbers], np.int64)
-        stay = np.maximum(there - net.copies, 0)
+        stay = np.maximum(there - copies, 0)
         singly = np.flatnonzero(stay)
         if len(singly) > SINGLY:
             singly = singly[:0]
@@ -138,12 +138,12 @@ class Changer:
             others = f" AND s.{quote(ORDER)} NOT IN ({', '.join(map(str, chosen))})"
             self._run(f"DELETE t FROM {both} ON {match}{others if chosen else ''}")
         for i in singly:
-            self._delete_some(net.table, stage, columns, numbers[i], int(net.copies[i]))
+            self._delete_some(net.table, stage, columns, numbers[i], int(copies[i]))
             stay[i] = 0
         if stay.any():
             again = rows.take(pa.array(np.repeat(np.arange(rows.num_rows), stay)))
             self._load(net.table, net, again)
-        return int(np.minimum(there, net.copies).sum())
+        return int(np.minimum(there, copies).sum())
 
     def _delete_some(
         self, table: TableId, stage: TableId, columns: Sequence[Column], number: int, copies: int

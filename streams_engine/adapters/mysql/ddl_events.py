@@ -284,7 +284,8 @@ class _Altering:
 
     def table(self) -> TableSchema:
         """The table as it is now."""
-        assert self._table is not None
+        if self._table is None:
+            raise NotUnderstoodError
         there = {column.name.lower() for column in self._columns}
         keep = [i for i in self._table.indexes if {c.lower() for c in i.columns} <= there]
         found = replace(self._table, columns=tuple(self._columns), indexes=tuple(keep))
@@ -415,7 +416,8 @@ class _Altering:
 
     def _rename_column(self, old: str, new: str) -> None:
         self.renamed[old] = new
-        assert self._table is not None
+        if self._table is None:
+            return
 
         def follow(index: Index) -> Index:
             parts = tuple(replace(p, column=new) if p.column == old else p for p in index.parts)

@@ -133,7 +133,7 @@ class Followed:
         for shape in self.shapes.values():
             shape.forget(seq)
 
-    def batch(self, main: Image, aside: Image | None) -> ChangeBatch | None:
+    def batch(self, main: Image, aside: Image) -> ChangeBatch | None:
         """All that was gathered, decoded; None where nothing was."""
         shapes = [shape for shape in self.shapes.values() if shape.counts]
         if not shapes:
@@ -145,9 +145,7 @@ class Followed:
 
 
 class _Batch:
-    def __init__(
-        self, layout: Layout, shapes: Sequence[Shape], main: Image, aside: Image | None
-    ) -> None:
+    def __init__(self, layout: Layout, shapes: Sequence[Shape], main: Image, aside: Image) -> None:
         self.layout = layout
         self.shapes = shapes
         self.images = (main, aside)
@@ -235,9 +233,7 @@ class _Batch:
                 size = self.sizes[member]
                 row[bounds[member] : bounds[member + 1]] = np.arange(total, total + size)
                 total += size
-            image = self.images[aside]
-            assert image is not None
-            parts.append(self.layout.decode(image, starts, there, names))
+            parts.append(self.layout.decode(self.images[aside], starts, there, names))
             parts[-1][""] = pa.nulls(len(starts))
         if self.order is not None:
             row = row[self.order]

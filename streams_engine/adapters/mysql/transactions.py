@@ -253,7 +253,7 @@ class MysqlChangeReader:
         parts: list[Any] = []
         if self._used:
             main = Image(self._dump.buffer)
-            aside = Image(self._side + bytes(PAD)) if self._side else None
+            aside = Image(self._side + bytes(PAD))
             with well_formed(self._dump.what):
                 found = (followed.batch(main, aside) for followed in self._used.values())
                 parts = [batch for batch in found if batch is not None]

@@ -16,6 +16,7 @@ from psycopg import sql
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.query import SET_PATH, path_of
 from streams_engine.adapters.postgres.selecting import condition
+from streams_engine.required import required
 from streams_engine.schema.forms import CanonicalColumn, CanonicalRead, Form, form_of
 
 __all__ = ["PostgresCanonical"]
@@ -64,13 +65,13 @@ class PostgresCanonical:
     @contextlib.contextmanager
     def rows(self, read: CanonicalRead) -> Iterator[Iterator[tuple[str | None, ...]]]:
         """Every row as texts, in no order. ``only``: without the children of inheritance."""
-        assert self._connection is not None, "use it as a context manager"
+        connection = required(self._connection, "the connection (use it as a context manager)")
         columns = sql.SQL(", ").join(map(_rendered, read.columns))
         source = sql.SQL("ONLY {}" if read.only else "{}").format(
             sql.Identifier(read.table.schema, read.table.name)
         )
         if read.query is not None:
-            self._connection.execute(SET_PATH, (path_of(read.table.schema),))
+            connection.execute(SET_PATH, (path_of(read.table.schema),))
             source = sql.SQL("({}) AS q").format(sql.SQL(read.query))
         where = sql.SQL(" AND ").join(map(condition, read.filters))
         query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
@@ -80,7 +81,7 @@ class PostgresCanonical:
         )
         with (
             translating(f"verifying {read.table}"),
-            self._connection.cursor() as cursor,
+            connection.cursor() as cursor,
             cursor.copy(query) as lines,
         ):
             yield map(_values, lines)  # the server sends a row a message

@@ -31,6 +31,7 @@ from streams_engine.changes import LogOptions, Tracked
 from streams_engine.errors import LogLost, SourceChanged, StreamsError, TargetConflict
 from streams_engine.model import Catalog, Finding, Position, TableId, TableSchema
 from streams_engine.protocols import Lag, Scope, Waiting
+from streams_engine.required import required
 
 __all__ = ["PostgresChangeSource"]
 
@@ -301,8 +302,7 @@ class PostgresChangeSource(PostgresSource):
 
     def _here(self, connection: psycopg.Connection) -> dict[str, Any]:
         with translating("asking for the end of the log"):
-            row = connection.execute(HERE.encode()).fetchone()
-        assert row is not None
+            row = required(connection.execute(HERE.encode()).fetchone(), "the log's position")
         return {
             "system": row[0],
             "timeline": row[1],
@@ -330,8 +330,7 @@ class PostgresChangeSource(PostgresSource):
             if (reader := self._reader) is not None:
                 reader.demand_published(connection)
             with translating("asking for the end of the log"):
-                row = connection.execute(INSERTED.encode()).fetchone()
-            assert row is not None
+                row = required(connection.execute(INSERTED.encode()).fetchone(), "the log's end")
             while True:
                 here = self._here(connection)
                 late = time.monotonic() > deadline

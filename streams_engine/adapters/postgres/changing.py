@@ -225,9 +225,9 @@ class Changer:
 
     def _delete_copies(self, net: NetChanges, rows: pa.RecordBatch) -> int:
         """Of equal rows exactly as many as the log says: they are told apart by their place."""
-        assert net.copies is not None
+        copies = net.copies if net.copies is not None else [1] * rows.num_rows
         counted = pa.RecordBatch.from_arrays(
-            [*rows.columns, pa.array(net.copies, pa.int64())],
+            [*rows.columns, pa.array(copies, pa.int64())],
             names=[*rows.schema.names, COPIES.name],
         )
         stage = self._stage(net, counted)

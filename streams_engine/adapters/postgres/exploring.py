@@ -15,6 +15,7 @@ from streams_engine.adapters.postgres.selecting import condition, own_rows
 from streams_engine.errors import StreamsError
 from streams_engine.exploring import Relation
 from streams_engine.model import Extract, TableId, TableSchema
+from streams_engine.required import required
 from streams_engine.schema import postgres_ddl
 from streams_engine.schema.structure import Structure
 
@@ -110,6 +111,5 @@ class PostgresExplorer:
             query = sql.SQL("SELECT count(*) FROM {} AS q").format(place)
             if extract.filters:
                 query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(map(condition, extract.filters))
-            row = connection.execute(query).fetchone()
-        assert row is not None
+            row = required(connection.execute(query).fetchone(), "a count")
         return int(row[0])

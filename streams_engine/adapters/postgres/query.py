@@ -10,6 +10,7 @@ from psycopg import sql
 from streams_engine.adapters.postgres.catalog_types import Types
 from streams_engine.adapters.postgres.connect import translating
 from streams_engine.model import Column, Dialect, TableId, TableSchema, UserType
+from streams_engine.required import required
 from streams_engine.schema.postgres import arrow_type
 from streams_engine.schema.queries import reading_only
 
@@ -35,8 +36,8 @@ def query_tables(
         plain = reading_only(name, query, Dialect.POSTGRES)
         with translating(f"the query '{name}'"):
             statement = sql.SQL("SELECT * FROM ({}) AS q LIMIT 0").format(sql.SQL(plain))
-            result = connection.execute(statement).pgresult
-            assert result is not None
+            answer = connection.execute(statement).pgresult
+            result = required(answer, f"the answer to the query '{name}'")
             places = range(result.nfields)
             oids = [result.ftype(i) for i in places]
             modifiers = [result.fmod(i) for i in places]

@@ -12,6 +12,7 @@ from streams_engine.adapters.postgres.publication import Publication
 from streams_engine.adapters.postgres.selecting import name
 from streams_engine.adapters.postgres.slots import Slots
 from streams_engine.model import Finding, Severity, TableId
+from streams_engine.required import required
 
 __all__ = ["findings_for"]
 
@@ -129,8 +130,7 @@ def _server(
             f"wal_level is {settings['wal_level']}: the log does not hold row changes.",
             "ALTER SYSTEM SET wal_level = 'logical'; and restart the server.",
         )
-    row = connection.execute(RIGHTS.encode()).fetchone()
-    assert row is not None
+    row = required(connection.execute(RIGHTS.encode()).fetchone(), "the role's rights")
     replicates, super_user, role, creates, used_slots, used_senders, database = row
     role, database = (sql.Identifier(n).as_string(connection) for n in (role, database))
     if not replicates:

@@ -17,6 +17,7 @@ import psycopg
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.pgoutput import lsn_text, lsn_value
 from streams_engine.adapters.postgres.publication import AGAIN
+from streams_engine.bounds import violation
 from streams_engine.errors import ConfigError, LockTimeout, LogLost, NotFound, TargetConflict
 from streams_engine.model import Position
 from streams_engine.protocols import Waiting
@@ -216,7 +217,8 @@ class Slots:
                 raise
         if isinstance(found, BaseException):
             raise found
-        assert found is not None  # the command gives one row
+        if found is None:
+            raise violation("making the replication slot", "the answer has no row")
         return tuple(found)
 
     @staticmethod

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.connect import translating
-from streams_engine.errors import FencedOff, PermissionDenied, TargetConflict
+from streams_engine.errors import FencedOff, PermissionDenied, ServerError, TargetConflict
 from streams_engine.protocols import Checkpoint, Rejected
 from streams_engine.sharing import Fence
 
@@ -172,7 +172,11 @@ class StateTable:
             " RETURNING document"
         ).format(self._state)
         row = connection.execute(put, (stream, key)).fetchone()
-        assert row is not None
+        if row is None:  # a rule or a trigger of somebody else
+            raise ServerError(
+                "The state table of the target did not take the stream's record.",
+                remedy="Remove rules and triggers from the table streams_engine.state.",
+            )
         document = dict(row[0])
         epoch = int(document.pop("epoch"))
         return document or None, epoch

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 
 from streams_engine.changes import NetChanges
 from streams_engine.errors import RowRejected
+from streams_engine.required import required
 
 __all__ = ["Waiting"]
 
@@ -56,8 +57,8 @@ class Waiting:
         return True
 
     def _wait(self, step: NetChanges) -> None:
-        assert self._refusal is not None
-        self._steps.append((step, self._refusal))
+        refusal = required(self._refusal, "why a step waits")
+        self._steps.append((step, refusal))
         self._keys.update(_keys(step))
 
     def _again(self) -> None:
