@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from streams_engine import Engine, Stream
+from streams_engine.config.connection import parse_connection
+from streams_engine.queries import Places, Queries
 from streams_engine.testing.servers import Server
 
 from .logged import OWN_SLOTS, caught_up, following
@@ -113,8 +115,20 @@ def test_an_engine_counts_what_it_shows(source: End) -> None:
             "name": "family", "type": "postgresql", "host": server.host, "port": server.port,
             "username": server.user, "password": server.password, "database": source.database,
         })["id"]  # fmt: skip
-        assert engine.count(connection, "log") == 3
-        assert engine.data(connection, "log").num_rows == 3
+        assert engine.count(connection, "log") == 5
+        assert engine.data(connection, "log").num_rows == 5
+
+
+def test_a_federated_query_sees_what_the_server_would_show(source: End, target: End) -> None:
+    target.run("CREATE TABLE k (n text)", "INSERT INTO k VALUES ('x'), ('y')")
+    connections = {"a": parse_connection(source.url), "b": parse_connection(target.url)}
+    queries = Queries(Places(("a", "b"), connections.__getitem__, {}))
+    for statement in (
+        "SELECT count(*) AS n FROM a.public.log",
+        "SELECT count(*) AS n FROM a.public.log JOIN b.public.k USING (n)",
+    ):
+        with queries.query(statement) as result:
+            assert result.table().to_pylist() == [{"n": 5}]
 
 
 def test_verify_looks_into_the_partitions_of_a_target(source: End, target: End) -> None:

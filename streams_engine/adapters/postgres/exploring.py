@@ -11,7 +11,7 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres import catalog_queries as queries
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
-from streams_engine.adapters.postgres.selecting import condition, own_rows
+from streams_engine.adapters.postgres.selecting import condition, name
 from streams_engine.errors import StreamsError
 from streams_engine.exploring import Relation
 from streams_engine.model import Extract, TableId, TableSchema
@@ -105,9 +105,7 @@ class PostgresExplorer:
     def count(self, extract: Extract) -> int:
         """Rows that pass the filters."""
         with self._asking(f"counting {extract.table}") as connection:
-            place: sql.Composable = sql.SQL(f"({extract.query})")
-            if extract.query is None:
-                place = own_rows(connection, extract.table)
+            place = name(extract.table) if extract.query is None else sql.SQL(f"({extract.query})")
             query = sql.SQL("SELECT count(*) FROM {} AS q").format(place)
             if extract.filters:
                 query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(map(condition, extract.filters))

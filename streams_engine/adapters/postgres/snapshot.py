@@ -220,7 +220,9 @@ class PostgresSnapshot:
     def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
         """The chunk in bundles, over a connection of its own into this snapshot."""
         table = self._own(extract.table)
-        only = chunk.relation is None and not (table is not None and table.partitioning)
+        # Who looks, or asks in SQL, sees what SELECT shows: a parent with its children's rows.
+        own = chunk.relation is None and not (table is not None and table.partitioning)
+        only = own and not self._looking
         query = select(extract, chunk, only=only).as_string(self._holder)
         read = self._tuples if extract.tuples else self._blocks
         return bundles(read(extract, query), rows)
