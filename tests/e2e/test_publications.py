@@ -172,8 +172,10 @@ def test_all_tables_of_a_publication_serve(source: End, target: End) -> None:
     assert target.rows(ROWS) == source.rows(ROWS)
 
 
-def test_published_generated_columns_do_no_harm(source: End, target: End) -> None:
+@pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
+def test_published_generated_columns_do_no_harm(source: End, target: End, identity: str) -> None:
     source.run(
+        f"ALTER TABLE t REPLICA IDENTITY {identity}",
         "ALTER TABLE t ADD COLUMN twice int GENERATED ALWAYS AS (a * 2) STORED",
         f"CREATE PUBLICATION {PUB} FOR TABLE t WITH (publish_generated_columns = stored)",
     )

@@ -55,6 +55,8 @@ WHERE t.pubname = %s
 """
 """What a publication leaves out of its tables, since PostgreSQL 15."""
 
+GENERATED = "SELECT pubgencols FROM pg_catalog.pg_publication WHERE pubname = %s"
+
 PARTITIONED = """
 SELECT n.nspname, c.relname FROM unnest(%s::text[], %s::text[]) w(space, name)
 JOIN pg_catalog.pg_namespace n ON n.nspname = w.space
@@ -196,6 +198,13 @@ class Publication:
         """The tables that it has, by root."""
         rows = connection.execute(PUBLISHED.encode(), (self.name,)).fetchall()
         return {TableId(*row) for row in rows}
+
+    def generated(self, connection: psycopg.Connection) -> bool:
+        """Whether it publishes stored generated columns, which PostgreSQL 18 can."""
+        if connection.info.server_version < 180000:
+            return False
+        row = connection.execute(GENERATED.encode(), (self.name,)).fetchone()
+        return row is not None and row[0] == "s"
 
     def findings(
         self, connection: psycopg.Connection, tables: Sequence[TableId]

@@ -106,8 +106,9 @@ def findings_for(
     rows = [_Table(*row) for row in connection.execute(TABLES.encode(), names).fetchall()]
     found += publication.findings(connection, tables)
     published = publication.published(connection)
+    checks = [c for c in CHECKS if c is not _generated or not publication.generated(connection)]
     for table in rows:
-        found += [f for check in CHECKS for f in check(connection, table)]
+        found += [f for check in checks for f in check(connection, table)]
         if not (table.owned or table.leaf or table.id in published):
             found.append(_unowned(connection, table, publication))
     return found
