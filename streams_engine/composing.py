@@ -120,6 +120,7 @@ class Composition:
             schema_changes=self.config.options.schema_changes,
             max_rows=document.limits.number_of_events,
             max_retained=self.config.options.max_retained_bytes,
+            reconnect_timeout=self.config.options.reconnect_timeout,
         )
         return Capture(self.job(), settings, origins, sink, control, counters)
 
@@ -201,7 +202,14 @@ class Composition:
         with closing(
             reads
             if isinstance(reads, QuerySource)
-            else open_source(reads, document, self.resolvers, path, self._log(document))
+            else open_source(
+                reads,
+                document,
+                self.resolvers,
+                path,
+                self._log(document),
+                heartbeat=self.config.options.heartbeat_timeout,
+            )
         ) as source:
             yield Origin(
                 source,

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from streams_engine.errors import StreamsError
@@ -15,7 +15,7 @@ from streams_engine.journal import Journal
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, LeftBehind, Severity, TableId
 
-__all__ = ["ChangeStats", "Counters", "NodeStats", "Stats", "TableStats"]
+__all__ = ["ChangeStats", "ConnectionStats", "Counters", "NodeStats", "Stats", "TableStats"]
 
 
 LEVELS = {
@@ -81,6 +81,31 @@ class ChangeStats:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionStats:
+    """Whether the servers are there, or since when and why one is waited for."""
+
+    state: str = "connected"
+    """connected, or waiting."""
+    since: datetime | None = None
+    """When the connection was lost."""
+    reason: str | None = None
+    """What was said at the last try."""
+    code: str | None = None
+    """The code of the error at the last try."""
+    attempts: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As part of the stats document."""
+        return {
+            "state": self.state,
+            "since": rfc3339(self.since),
+            "reason": self.reason,
+            "code": self.code,
+            "attempts": self.attempts,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """A frozen picture of a run."""
 
@@ -102,6 +127,7 @@ class Stats:
     error: dict[str, Any] | None = None
     changes: ChangeStats | None = None
     """Of a cdc; None for a convert."""
+    connection: ConnectionStats = ConnectionStats()
 
     @property
     def rows(self) -> int:
@@ -146,6 +172,7 @@ class Stats:
             ],
             "leftBehind": [{"kind": x.kind, "name": x.name} for x in self.left_behind],
             "error": self.error,
+            "connection": self.connection.to_dict(),
             **({} if self.changes is None else {"changes": self.changes.to_dict()}),
         }
 
@@ -189,6 +216,8 @@ class Counters:
     _target: NodeStats = NodeStats("target")
     _findings: dict[Finding, None] = field(default_factory=dict)
     _changes: ChangeStats | None = None
+    _outages: dict[str, ConnectionStats] = field(default_factory=dict)
+    """By the alias of a source, while it or the target is waited for."""
     _replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
     phase: str = "checking"
     left_behind: tuple[LeftBehind, ...] = ()
@@ -221,6 +250,16 @@ class Counters:
         """A table will be copied, or followed."""
         with self._lock:
             self._tables.setdefault(table, TableStats(str(table), estimated_rows=estimated_rows))
+
+    def begin_again(self) -> None:
+        """Every table is loaded anew: what was counted of them is not there any more."""
+        with self._lock:
+            self._source = NodeStats("source")
+            self._target = NodeStats("target")
+            self._tables = {
+                table: TableStats(seen.table, estimated_rows=seen.estimated_rows)
+                for table, seen in self._tables.items()
+            }
 
     def enter(self, table: TableId, phase: str) -> None:
         """A table moved on to ``phase``."""
@@ -307,15 +346,34 @@ class Counters:
         """Updates and deletes met no row."""
         self._add({}, unmet=rows)
 
-    def reconnected(self, error: StreamsError) -> None:
-        """A connection was lost, and is opened again."""
+    def reconnecting(self, alias: str, error: StreamsError, seconds: float) -> None:
+        """A connection was lost ``seconds`` ago, and is to be opened again."""
+        since = datetime.now(UTC) - timedelta(seconds=seconds)
+        with self._lock:
+            known = self._outages.get(alias)
+            attempts = 1 if known is None else known.attempts + 1
+            self._outages[alias] = ConnectionStats(
+                "waiting", known.since if known else since, error.message, error.code, attempts
+            )
+            if self._changes is not None:
+                self._changes = replace(self._changes, reconnects=self._changes.reconnects + 1)
         self.journal.note(
             logging.WARNING,
             "reconnecting",
-            f"The session broke and is opened again: {error.message}",
+            f"A server is waited for: {error.message}",
             code=error.code,
+            attempts=attempts,
         )
-        self._add({}, reconnects=1)
+
+    def connected(self, alias: str = "") -> None:
+        """A session stands; one that was waited for is told of."""
+        with self._lock:
+            known = self._outages.pop(alias, None)
+        if known is not None and known.since is not None:
+            seconds = (datetime.now(UTC) - known.since).total_seconds()
+            self.journal.note(
+                logging.INFO, "reconnected", f"Connected again after {seconds:.1f} s."
+            )
 
     def behind(self, lag: int, retained: int | None) -> None:
         """Bytes of log that are not read yet, and that the source keeps."""
@@ -371,4 +429,5 @@ class Counters:
                 left_behind=self.left_behind,
                 error=error,
                 changes=self._changes,
+                connection=next(iter(self._outages.values()), ConnectionStats()),
             )

@@ -16,14 +16,16 @@ from streams_engine.composing import Composition, refuse_meaningless
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, from_urls, parse_config
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.errors import InternalError, StateConflict, StreamsError
+from streams_engine.errors import ConnectionFailed, InternalError, StateConflict, StreamsError
 from streams_engine.journal import Journal, Listener
 from streams_engine.lifecycle import State
 from streams_engine.placing import shown
 from streams_engine.protocols import Sink, Source
 from streams_engine.runtime.capturing import Capture
 from streams_engine.runtime.control import Control
+from streams_engine.runtime.outage import Outage
 from streams_engine.runtime.planning import Plan
+from streams_engine.runtime.runner import Convert
 from streams_engine.runtime.verifying import VerifyReport
 from streams_engine.stats import Counters, Stats
 
@@ -296,9 +298,10 @@ class Stream:
                         origins, sink, self._control, self._counters
                     )
                     self._opening.set()
-                    self._capture.run(fresh=fresh)
+                    self._outlive(self._capture, fresh)
                 else:
-                    self._parts.load(origins, sink, self._control, self._counters).run(fresh=fresh)
+                    load = self._parts.load(origins, sink, self._control, self._counters)
+                    self._outlive(load, fresh)
             self._end(self._control.end_state())
         except StreamsError as error:
             self._fail(error)
@@ -312,6 +315,25 @@ class Stream:
             )
         finally:
             self._ends.clear()
+
+    def _outlive(self, run: Capture | Convert, fresh: bool) -> None:
+        """Run to the end. A load that a server's absence ended goes on from its checkpoint once
+        the server is back, as a new process would. Raises what is final."""
+        timeout = self._config.options.reconnect_timeout
+        outage = Outage(self._control, self._counters, timeout=timeout)
+        while True:
+            try:
+                return run.run(fresh=fresh)
+            except ConnectionFailed as error:
+                if not run.resumable:
+                    raise
+                outage.over()
+                with self._control.working():
+                    self._control.recover()
+                    outage.wait(error)
+                    if not self._control.hold():
+                        return None
+                fresh = False
 
     def _fail(self, error: StreamsError) -> None:
         if self._control.forced.is_set():

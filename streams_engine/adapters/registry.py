@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from streams_engine.adapters.files import opening as files
@@ -33,14 +34,18 @@ def open_source(
     log: LogOptions | None = None,
     *,
     looking: bool = False,
+    heartbeat: float = 30.0,
 ) -> Source:
     """The source behind a connection; nothing is connected yet. Raises `ConfigError`.
 
-    ``log``: its log is to be followed; ``looking``: no log goes on from what is read.
+    ``log``: its log is to be followed; ``looking``: no log goes on from what is read;
+    ``heartbeat``: seconds of silence after which a connection is taken for dead.
     """
     if isinstance(connection, DatabaseConnection):
         if connection.kind == "postgresql":
-            postgres = _postgres(connection, document.database, resolvers)
+            postgres = replace(
+                _postgres(connection, document.database, resolvers), heartbeat=heartbeat
+            )
             if log is not None:
                 from streams_engine.adapters.postgres.changes import PostgresChangeSource
 
@@ -48,7 +53,7 @@ def open_source(
             from streams_engine.adapters.postgres.source import PostgresSource
 
             return PostgresSource(postgres, looking=looking)
-        mysql = _mysql(connection, document.database, resolvers)
+        mysql = replace(_mysql(connection, document.database, resolvers), heartbeat=heartbeat)
         if log is not None:
             from streams_engine.adapters.mysql.changes import MysqlChangeSource
 
@@ -70,6 +75,7 @@ def open_sink(
 ) -> Sink:
     """The sink behind a stream's target; nothing is connected yet. Raises `ConfigError`."""
     connection, database = config.target, config.db.database
+    heartbeat = config.options.heartbeat_timeout
     if isinstance(connection, NullConnection):
         from streams_engine.adapters.null import NullSink
 
@@ -78,14 +84,15 @@ def open_sink(
         from streams_engine.adapters.postgres.sink import PostgresSink
 
         return PostgresSink(
-            _postgres(connection, database, resolvers),
+            replace(_postgres(connection, database, resolvers), heartbeat=heartbeat),
             state_schema=state_schema,
             search_path=search_path,
         )
     if isinstance(connection, DatabaseConnection):
         from streams_engine.adapters.mysql.sink import MysqlSink
 
-        return MysqlSink(_mysql(connection, database, resolvers), state_schema=state_schema)
+        mysql = replace(_mysql(connection, database, resolvers), heartbeat=heartbeat)
+        return MysqlSink(mysql, state_schema=state_schema)
     return files.open_sink(connection, config.document.target.spec, resolvers)
 
 

@@ -433,6 +433,12 @@ class Options(Document):
     """Readers and writers that work at once."""
     memory_budget: int = Field(256 << 20, ge=16 << 20)
     """Bytes, or a text as `256MB`. It bounds the readers and writers: about 48 MB each."""
+    reconnect_timeout: float = Field(0, ge=0)
+    """A server that is away is waited for: at most so many seconds, then the stream fails. 0: for
+    as long as it takes. Only once rows are being copied or the log is followed: a start that finds
+    no server fails at once."""
+    heartbeat_timeout: float = Field(30, ge=1)
+    """Seconds without any sign of life after which a connection is taken for dead."""
     max_retained_bytes: int = Field(default=0, ge=0)
     """Of a cdc from PostgreSQL: fail once the server keeps more log than this for the stream.
     0: no limit."""
@@ -448,6 +454,11 @@ class Options(Document):
     @classmethod
     def _cluster(cls, value: Any) -> Any:
         return Dask.model_validate(value) if isinstance(value, dict) else value
+
+    @field_validator("reconnect_timeout", "heartbeat_timeout", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     _budget_bytes = field_validator("memory_budget", mode="before")(bytes_of)
 

@@ -104,6 +104,8 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "parallelism": ("options", "parallelism"),
     "memory_budget": ("options", "memoryBudget"),
     "state_schema": ("options", "stateSchema"),
+    "reconnect_timeout": ("options", "reconnectTimeout"),
+    "heartbeat_timeout": ("options", "heartbeatTimeout"),
     "executor": ("options", "executor"),
 }
 

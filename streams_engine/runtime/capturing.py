@@ -20,6 +20,7 @@ from streams_engine.changes import Op
 from streams_engine.errors import (
     CheckpointMismatch,
     ConfigError,
+    ConnectionFailed,
     InternalError,
     LogLost,
     SourceChanged,
@@ -27,7 +28,16 @@ from streams_engine.errors import (
     TargetConflict,
 )
 from streams_engine.faults import reach
-from streams_engine.model import Catalog, Dialect, ForeignKey, Position, TableId, TableSchema
+from streams_engine.model import (
+    Catalog,
+    Dialect,
+    Finding,
+    ForeignKey,
+    Position,
+    Severity,
+    TableId,
+    TableSchema,
+)
 from streams_engine.protocols import (
     ChangeSink,
     ChangeSource,
@@ -76,6 +86,7 @@ class LogSettings:
     schema_changes: str = "apply"
     max_rows: int = 0
     max_retained: int = 0
+    reconnect_timeout: float = 0.0
 
 
 class Capture:
@@ -100,6 +111,8 @@ class Capture:
         self._ready = threading.Event()
         self._excess: StreamsError | None = None
         self._sequences = TargetSequences(sink, counters)
+        self.resumable = False
+        """The load can go on from its checkpoint, should it end now."""
 
     def run(self, *, fresh: bool) -> None:
         """Load what is not loaded yet, then follow. Raises the error that the run failed of."""
@@ -121,12 +134,25 @@ class Capture:
                 return
             self.control.limit_rows(self.settings.max_rows)
             self._followers = [self._follower(origin) for origin in self.origins]
+            self.resumable = False
             self._ready.set()
             self._follow()
             if self._excess is not None:
                 raise self._excess
             if not self.control.forced.is_set():
-                self._sequences.settle(self._followed_origins())
+                self._settle_sequences()
+
+    def _settle_sequences(self) -> None:
+        """Set the target's counters for a last time; a server that is away keeps nobody from
+        stopping."""
+        try:
+            self._sequences.settle(self._followed_origins())
+        except ConnectionFailed as error:
+            message = f"Counters were not set at the end: {error.message}"
+            remedy = "Start and stop the stream once more before the target numbers rows itself."
+            self.counters.found(
+                [Finding(Severity.WARNING, "sequences-not-set", "target", message, remedy)]
+            )
 
     def _begin(self, records: Mapping[str, Mapping[str, Any]]) -> None:
         """Load, or stand at the end of the log. Where that fails before a position is recorded,
@@ -247,6 +273,8 @@ class Capture:
             opening = dict(memory.opening(self.job.fingerprint, view.position, going_on))
             opening |= self._opening(view, mapped, done, begun, convert.job.write_mode)
             prepared = convert.structure(mapped, going_on, opening)
+            self.resumable = True
+            self.counters.connected()
             reach("handover: structure made")
             if not self.control.hold():
                 return
@@ -469,6 +497,7 @@ class Capture:
             self.counters,
             lambda: self._recorded(origin, evolution),
             evolution,
+            self.settings.reconnect_timeout,
             Pending(
                 _pending_key(origin.alias),
                 lambda: self._make_foreign_keys(origin, evolution.follower),

@@ -134,6 +134,11 @@ class Control:
             self._aborted = True
             self._changed.notify_all()
 
+    def recover(self) -> None:
+        """Take back an abort: the run goes on from its checkpoint."""
+        with self._changed:
+            self._aborted = False
+
     def complete(self) -> None:
         """Nothing is left to do: a stop or limit that comes now comes too late."""
         self._completed = True

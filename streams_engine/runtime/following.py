@@ -33,6 +33,7 @@ from streams_engine.runtime.compaction import Changes
 from streams_engine.runtime.control import Control
 from streams_engine.runtime.followed import Followed, Relax
 from streams_engine.runtime.keeping import demand_name
+from streams_engine.runtime.outage import Outage
 from streams_engine.runtime.row_order import in_log_order
 from streams_engine.runtime.spanning import Spans
 from streams_engine.stats import Counters
@@ -47,11 +48,6 @@ IDLE_COMMIT_SECONDS = 10.0
 
 GATHER_SECONDS = 5.0
 """A writer that keeps the log itself is given so much time to gather sets for one commit."""
-
-ATTEMPTS = 8
-"""How often in a row a session may break before the stream fails."""
-
-LONGEST_WAIT = 30.0
 
 FOREIGN_KEY, CONSTRAINT = "23503", "23"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
@@ -108,6 +104,8 @@ class Follower:
     recorded: Callable[[], dict[TableId, Followed]]
     """The tables as the records have them at the durable position."""
     evolve: Evolve
+    patience: float = 0.0
+    """Seconds that an outage may last; 0: any time."""
     pending: Pending = field(default_factory=lambda: Pending("pending", lambda: True))
     relax: Callable[[Followed, tuple[str, ...], ChangeWriter], None] = lambda *_: None
     """Make columns of the target hold every value, durably; for tables that are `relaxable`."""
@@ -132,25 +130,24 @@ class Follower:
     def run(self) -> None:
         """Follow until the control says to end. Raises the error that the stream fails of.
 
-        A lost connection, on either side, is opened again from the last durable position; what
-        became of a commit without an answer is read from the record that it would have written.
+        A lost connection, on either side, is opened again from the last durable position, for as
+        long as the outage may last; what became of a commit without an answer is read from the
+        record that it would have written.
         """
-        failures = 0
+        outage = Outage(self.control, self.counters, self.alias, self.patience)
         while self.control.hold():
             begun = self.position
             try:
-                self._session()
+                self._session(outage)
                 return
             except Restart:
                 continue
             except StreamsError as error:
-                failures = 0 if self.position != begun else failures + 1
-                if not error.retryable or failures >= ATTEMPTS or self.control.forced.is_set():
-                    raise
-                self.counters.reconnected(error)
-                self.control.idle(min(0.1 * 2**failures, LONGEST_WAIT))
+                if self.position != begun:
+                    outage.progressed()
+                outage.wait(error)
 
-    def _session(self) -> None:
+    def _session(self, outage: Outage) -> None:
         self._forget()
         with self.sink.follow(self.stream, self.key) as writer:
             # Only now it is known what a session that broke made durable, structure too.
@@ -160,6 +157,7 @@ class Follower:
             self._stand(document.get("position", self.position))
             tracked = [table.tracked for table in self.tables.values()]
             with self.source.changes(tracked, self.position) as reader:
+                outage.over()
                 reach("log: opened")
                 self.counters.phase = "following"
                 self._idle_since = time.monotonic()

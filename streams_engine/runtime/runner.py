@@ -145,6 +145,8 @@ class Convert:
         self.sink = sink
         self.control = control
         self.counters = counters
+        self.resumable = False
+        """The copy can go on from its checkpoint, should it end now."""
 
     def plan(self) -> Plan:
         """What `run` would do on an empty target; the target is not asked."""
@@ -181,8 +183,12 @@ class Convert:
                     fresh=fresh,
                 )
                 self.found(going_on.findings)
+                if not going_on.kept:
+                    self.counters.begin_again()
                 records = memory.opening(self.job.fingerprint, view.position, going_on)
                 prepared = self.structure(mapped, going_on, records)
+                self.resumable = True
+                self.counters.connected()
                 if not self.control.hold():
                     return
                 copier = None

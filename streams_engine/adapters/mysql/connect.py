@@ -81,6 +81,8 @@ class MysqlConnect:
     unix_socket: str | None = None
     clear_text: bool = False
     """The password may be sent as it is without TLS."""
+    heartbeat: float = 30.0
+    """Seconds without a sign of life from the other machine after which it is taken for dead."""
 
     def open(
         self,
@@ -99,6 +101,8 @@ class MysqlConnect:
         with translating(self._shown(database)):
             connection = self._dial(database, local_infile, found_rows)
             try:
+                if self.unix_socket is None:
+                    _watch(connection._sock, self.heartbeat)
                 settings = {**SESSION, **BY_FLAVOUR[is_mariadb(connection)]}
                 with connection.cursor() as cursor:
                     cursor.execute("SET NAMES utf8mb4")
@@ -166,6 +170,19 @@ class MysqlConnect:
                 key = stack.enter_context(as_file(self.ssl_key)) if self.ssl_key else None
                 context.load_cert_chain(certificate, key)
         return {"ssl": context}
+
+
+def _watch(sock: Any, seconds: float) -> None:
+    """Have the kernel notice that the other end of a connection is gone (man 7 tcp)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in {
+        "TCP_KEEPIDLE": max(1, int(seconds / 3)),
+        "TCP_KEEPINTVL": max(1, int(seconds / 6)),
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": int(seconds * 1000),
+    }.items():
+        if (number := getattr(socket, option, None)) is not None:  # Linux has all of them
+            sock.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
 @contextlib.contextmanager

@@ -282,8 +282,7 @@ class MysqlSink:
             time.sleep(0.2)
         raise ConnectionFailed(
             f"{what}: the connection broke, and whether it is committed cannot be found out.",
-            remedy="Start again once the server answers: the checkpoint says what is there.",
-            retryable=False,
+            remedy="Once the server answers the checkpoint says what is there.",
         )
 
     # ChangeSink

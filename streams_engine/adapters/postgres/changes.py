@@ -28,7 +28,13 @@ from streams_engine.adapters.postgres.slots import (
 from streams_engine.adapters.postgres.snapshot import PostgresSnapshot
 from streams_engine.adapters.postgres.source import PostgresSource, path
 from streams_engine.changes import LogOptions, Tracked
-from streams_engine.errors import LogLost, SourceChanged, StreamsError, TargetConflict
+from streams_engine.errors import (
+    ConnectionFailed,
+    LogLost,
+    SourceChanged,
+    StreamsError,
+    TargetConflict,
+)
 from streams_engine.model import Catalog, Finding, Position, TableId, TableSchema
 from streams_engine.protocols import Lag, Scope, Waiting
 from streams_engine.required import required
@@ -37,6 +43,9 @@ __all__ = ["PostgresChangeSource"]
 
 ATTEMPTS = 3
 """How often a view is taken again where a table's structure changed meanwhile."""
+
+LONGEST_SILENCE = 1800.0
+"""Seconds that a server may be silent at most, however long it needs to decode."""
 
 HERE = """
 SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text,
@@ -104,6 +113,7 @@ class PostgresChangeSource(PostgresSource):
             options.partial_publication,
         )
         self._path: tuple[str, ...] = ()
+        self._patience = 0.0
         self._waiting: Waiting = lambda what: None
         self._made = False
         self._reader: PostgresChangeReader | None = None
@@ -289,16 +299,23 @@ class PostgresChangeSource(PostgresSource):
             watch = PublicationWatch(self._publication, tracked, after)
             watch.check(connection)
         begin = lsn_value(after["lsn"])
-        stream = Stream(self._connect, slots.slot, self._publication.name, begin, version)
+        stream = Stream(
+            self._connect, slots.slot, self._publication.name, begin, version, self._patience
+        )
         describer = Describer(self._connect, self._publication.name, self._path)
-        with contextlib.closing(
-            PostgresChangeReader(stream, tracked, after, describer, watch)
-        ) as reader:
-            self._reader = reader
-            try:
+        try:
+            with contextlib.closing(
+                PostgresChangeReader(stream, tracked, after, describer, watch)
+            ) as reader:
+                self._reader = reader
                 yield reader
-            finally:
-                self._reader = None
+        except ConnectionFailed as error:
+            # A server that decodes a large transaction can be silent for longer than we wait, and
+            # begins anew when it is asked anew: the next session is given more time.
+            self._patience = min(2 * error.details.get("silence", 0.0), LONGEST_SILENCE)
+            raise
+        finally:
+            self._reader = None
 
     def _here(self, connection: psycopg.Connection) -> dict[str, Any]:
         with translating("asking for the end of the log"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from streams_engine.errors import (
 )
 from streams_engine.server_text import NOTHING, Masked, server_text
 
-__all__ = ["PostgresConnect", "translate", "translating"]
+__all__ = ["PostgresConnect", "hang_up", "translate", "translating"]
 
 SESSION: Mapping[str, str] = {
     "timezone": "UTC",
@@ -77,6 +78,8 @@ class PostgresConnect:
     ssl_key: str | None = field(default=None, repr=False)
     clear_text: bool = False
     """The password may be sent as it is without TLS."""
+    heartbeat: float = 30.0
+    """Seconds without a sign of life from the other machine after which it is taken for dead."""
 
     def open(
         self,
@@ -169,11 +172,24 @@ class PostgresConnect:
                 connect_timeout=LOGIN_SECONDS,
                 application_name="streams_engine",
                 client_encoding="utf8",
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=6,
-                **{"autocommit": True, "sslmode": self._libpq_mode(), **tls, **more},
+                **{
+                    "autocommit": True,
+                    "sslmode": self._libpq_mode(),
+                    **self._signs_of_life(),
+                    **tls,
+                    **more,
+                },
             )
+
+    def _signs_of_life(self) -> dict[str, int]:
+        """libpq's settings by which a connection whose other end is gone is noticed
+        (https://www.postgresql.org/docs/current/libpq-connect.html)."""
+        return {
+            "keepalives_idle": max(1, int(self.heartbeat / 3)),
+            "keepalives_interval": max(1, int(self.heartbeat / 6)),
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(self.heartbeat * 1000),
+        }
 
     def _libpq_mode(self) -> str:
         return SSL_MODES.get(self.ssl_mode, self.ssl_mode)
@@ -185,13 +201,14 @@ class PostgresConnect:
         who = quote(self.user, safe="")
         if self.password is not None:
             who += ":" + quote(self.password, safe="")
-        socket = self.host.startswith("/")
-        host = "" if socket else (f"[{self.host}]" if ":" in self.host else self.host)
+        unix = self.host.startswith("/")
+        host = "" if unix else (f"[{self.host}]" if ":" in self.host else self.host)
         query = f"?sslmode={SSL_MODES.get(self.ssl_mode, self.ssl_mode)}"
         query += "&application_name=streams_engine&client_encoding=utf8&connect_timeout=15"
-        if socket:
+        if unix:
             query += f"&host={quote(self.host, safe='')}"
         with self._files() as tls:
+            query += "".join(f"&{key}={value}" for key, value in self._signs_of_life().items())
             query += "".join(f"&{key}={quote(value, safe='')}" for key, value in tls.items())
             yield f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}{query}"
 
@@ -211,6 +228,15 @@ class PostgresConnect:
                     value = path
                 found[key] = value
             yield found
+
+
+def hang_up(connection: psycopg.Connection) -> None:
+    """Cut a connection that another thread may be waiting on: its wait fails at once."""
+    with (
+        contextlib.suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as sock,
+    ):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def pin(connection: psycopg.Connection, settings: Mapping[str, str]) -> None:

@@ -48,8 +48,15 @@ class Stream:
     """START_REPLICATION under way. `take` is for one thread, `acknowledge` for any."""
 
     def __init__(
-        self, connect: PostgresConnect, slot: str, publication: str, after: int, version: int
+        self,
+        connect: PostgresConnect,
+        slot: str,
+        publication: str,
+        after: int,
+        version: int,
+        patience: float = 0.0,
     ) -> None:
+        """``patience``: seconds of silence that are no sign of death, where more than usual."""
         self._connect, self._slot = connect, slot
         self._queue: deque[tuple[Pieces, int]] = deque()
         self._bytes = 0
@@ -58,6 +65,8 @@ class Stream:
         self._closing = False
         self._acknowledged = after
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
+        self._patience = max(connect.heartbeat, patience)
+        self._heard = time.monotonic()
         self._connection = connect.replication()
         try:
             self._status_seconds = self._interval()
@@ -82,7 +91,8 @@ class Stream:
         units = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
         number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
         seconds = float(number) * units.get(text[len(number) :], 0.001)
-        return min(STATUS_SECONDS, seconds / 4) if seconds else STATUS_SECONDS
+        often = min(STATUS_SECONDS, self._connect.heartbeat / 4)
+        return min(often, seconds / 4) if seconds else often
 
     def _begin(self, publication: str, after: int, version: int) -> None:
         name = '"' + publication.replace('"', '""') + '"'
@@ -182,10 +192,18 @@ class Stream:
             now = time.monotonic()
             if told != self._acknowledged or now - answered >= self._status_seconds:
                 told, answered = self._acknowledged, now
-                self._answer()
+                self._answer(ask=now - self._heard > self._patience / 3)
             wanted = self._bytes < QUEUED_BYTES
-            if wanted and self._gather():
+            if not wanted:
+                self._heard = now  # nothing is read: nothing can be heard
+            elif self._gather():
+                self._heard = now
                 continue
+            if now - self._heard > self._patience:
+                raise ConnectionFailed(
+                    f"Reading slot {self._slot}: no answer came for {self._patience:.0f} seconds.",
+                    silence=self._patience,
+                )
             if wanted != reading:
                 poll.register(socket, select.POLLIN) if wanted else poll.unregister(socket)
                 reading = wanted
@@ -232,9 +250,10 @@ class Stream:
             if self._connect.is_shutting_down():
                 raise ConnectionFailed(f"Reading slot {self._slot}: the server shuts down.")
 
-    def _answer(self) -> None:
+    def _answer(self, *, ask: bool = False) -> None:
+        """Say how far we are; ``ask`` for an answer at once."""
         at, clock = self._acknowledged, int((time.time() - EPOCH_SECONDS) * 1e6)
-        self._connection.pgconn.put_copy_data(STATUS.pack(b"r", at, at, at, clock, 0))
+        self._connection.pgconn.put_copy_data(STATUS.pack(b"r", at, at, at, clock, int(ask)))
         self._connection.pgconn.flush()
 
     def _ended(self) -> StreamsError:

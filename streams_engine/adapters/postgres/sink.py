@@ -10,10 +10,16 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import ConnStatus
 
 from streams_engine.adapters.postgres.applying import PostgresChangeWriter
 from streams_engine.adapters.postgres.catalog import read_catalog
-from streams_engine.adapters.postgres.connect import PostgresConnect, translate, translating
+from streams_engine.adapters.postgres.connect import (
+    PostgresConnect,
+    hang_up,
+    translate,
+    translating,
+)
 from streams_engine.adapters.postgres.loading import Loader
 from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.selecting import own_rows
@@ -35,6 +41,9 @@ __all__ = ["PostgresSink"]
 
 MAINTENANCE = ("postgres", "template1")
 """Databases through which a missing one is created."""
+
+CANCEL_SECONDS = 2.0
+"""How long the server may take to hear of a cancel; then the connection is cut."""
 
 SETTLE_SECONDS = 30
 """How long the end of a transaction is asked for, where the answer to its commit was lost."""
@@ -89,9 +98,7 @@ class PostgresSink:
         with self._lock:
             if self._closed:
                 raise ConnectionFailed("The target was closed.", retryable=False)
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect.open(search_path=self._path)
+        connection = self._alive() or self._connect.open(search_path=self._path)
         with self._lock:
             # Closed meanwhile: nobody would end this one.
             closed = self._closed
@@ -101,6 +108,20 @@ class PostgresSink:
             connection.close()
             raise ConnectionFailed("The target was closed.", retryable=False)
         return connection
+
+    def _alive(self) -> psycopg.Connection | None:
+        """An idle connection that the server has not ended, or None."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return None
+            # What the server said on its way out lies there: no round trip is needed.
+            with contextlib.suppress(psycopg.Error):
+                connection.pgconn.consume_input()
+                if connection.pgconn.status == ConnStatus.OK:
+                    return connection
+            connection.close()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[psycopg.Connection]:
@@ -134,7 +155,8 @@ class PostgresSink:
             self._idle.clear()
         for connection in busy:
             with contextlib.suppress(psycopg.Error):
-                connection.cancel_safe(timeout=5)
+                connection.cancel_safe(timeout=CANCEL_SECONDS)
+            hang_up(connection)
         for connection in idle:
             connection.close()
 
@@ -270,8 +292,7 @@ class PostgresSink:
             time.sleep(0.2)
         raise ConnectionFailed(
             f"{what}: the connection broke, and whether it is committed cannot be found out.",
-            remedy="Start again once the server answers: the checkpoint says what is there.",
-            retryable=False,
+            remedy="Once the server answers the checkpoint says what is there.",
         )
 
     # ChangeSink
