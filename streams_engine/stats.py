@@ -251,6 +251,11 @@ class Counters:
         with self._lock:
             self._tables.setdefault(table, TableStats(str(table), estimated_rows=estimated_rows))
 
+    @property
+    def rows(self) -> int:
+        """Rows that are durable on the target."""
+        return self._target.counter
+
     def begin_again(self) -> None:
         """Every table is loaded anew: what was counted of them is not there any more."""
         with self._lock:

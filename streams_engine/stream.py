@@ -320,14 +320,16 @@ class Stream:
         """Run to the end. A load that a server's absence ended goes on from its checkpoint once
         the server is back, as a new process would. Raises what is final."""
         timeout = self._config.options.reconnect_timeout
-        outage = Outage(self._control, self._counters, timeout=timeout)
+        outage = Outage(self._control, self._counters, timeout=timeout, stood=True)
         while True:
+            begun = self._counters.rows
             try:
                 return run.run(fresh=fresh)
             except ConnectionFailed as error:
                 if not run.resumable:
                     raise
-                outage.over()
+                if self._counters.rows != begun:
+                    outage.progressed()
                 with self._control.working():
                     self._control.recover()
                     outage.wait(error)

@@ -31,14 +31,15 @@ class Outage:
     alias: str = ""
     timeout: float = 0.0
     """Seconds after which an outage ends the stream; 0: never."""
-    _stood: bool = False
+    stood: bool = False
+    """A session stood already: it is waited for however often it breaks."""
     _attempts: int = 0
     _since: float = 0.0
     _standing: float | None = None
 
     def over(self) -> None:
         """A session stands."""
-        self._stood, self._standing = True, time.monotonic()
+        self.stood, self._standing = True, time.monotonic()
         self.counters.connected(self.alias)
 
     def progressed(self) -> None:
@@ -61,7 +62,7 @@ class Outage:
         lasting = isinstance(error, SnapshotLost)  # of the view; its server may come back
         if not (error.retryable or lasting) or self.control.forced.is_set():
             raise error
-        if not self._stood and self._attempts >= FIRST_ATTEMPTS:
+        if not self.stood and self._attempts >= FIRST_ATTEMPTS:
             raise error
         if self.timeout and now - self._since >= self.timeout:
             raise error
