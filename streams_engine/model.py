@@ -284,6 +284,8 @@ class Partition:
     """Checks of its own, which the whole table does not have."""
     indexes: tuple[Index, ...] = ()
     """Indexes of its own, likewise."""
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    """Foreign keys of its own, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +295,13 @@ class Partitioning:
     key: str
     dialect: Dialect
     partitions: tuple[Partition, ...] = ()
+
+    def every(self) -> tuple[Partition, ...]:
+        """The partitions, and those of partitions, in order."""
+        found: list[Partition] = []
+        for part in self.partitions:
+            found += (part, *(part.partitioning.every() if part.partitioning else ()))
+        return tuple(found)
 
     def leaves(self) -> tuple[TableId, ...]:
         """The relations that hold rows, in order."""
@@ -341,6 +350,12 @@ class TableSchema:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    @property
+    def every_foreign_key(self) -> tuple[ForeignKey, ...]:
+        """Its foreign keys, and those that its partitions have of their own."""
+        parts = self.partitioning.every() if self.partitioning else ()
+        return (*self.foreign_keys, *(key for part in parts for key in part.foreign_keys))
 
 
 @dataclass(frozen=True, slots=True)

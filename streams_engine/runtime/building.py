@@ -69,7 +69,7 @@ class Builder:
         ddl = ddl_of(catalog.dialect)
         findings: list[Finding] = []
         for table in catalog.tables if self.structure.foreign_keys else ():
-            ends = {table.id, *(key.referenced for key in table.foreign_keys)}
+            ends = {table.id, *(key.referenced for key in table.every_foreign_key)}
             if ends & lost or table.id in waiting:
                 continue
             done = self.going_on.made(present.table(table.id))

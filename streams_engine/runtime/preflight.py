@@ -129,7 +129,7 @@ def _waves(
 ) -> tuple[frozenset[TableId], ...]:
     """Parents before children where foreign keys are there already; a cycle's tables together."""
     left = {
-        m.target.id: {fk.referenced for fk in m.target.foreign_keys} - {m.target.id}
+        m.target.id: {fk.referenced for fk in m.target.every_foreign_key} - {m.target.id}
         if m.target.id in kept
         else set()
         for m in tables

@@ -63,7 +63,9 @@ class Continuation:
         names += [("constraint", fk.name) for fk in there.foreign_keys]
         names += [("constraint", check.name) for check in there.checks]
         names += [("constraint", exclusion.name) for exclusion in there.exclusions]
-        return frozenset(f"{kind} {name} of {there.id}" for kind, name in names)
+        parts = there.partitioning.every() if there.partitioning else ()
+        of_parts = {f"constraint {fk.name} of {p.id}" for p in parts for fk in p.foreign_keys}
+        return frozenset(f"{kind} {name} of {there.id}" for kind, name in names) | of_parts
 
 
 def positions(position: Position) -> Mapping[str, Mapping[str, Any]]:

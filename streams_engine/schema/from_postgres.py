@@ -166,6 +166,9 @@ class _Mapper:
     def run(self) -> MappedCatalog:
         self.findings = Findings()
         self.captured = {table.id for table in self.catalog.tables}
+        for table in self.catalog.tables:
+            if table.partitioning is not None:
+                self.captured |= {part.id for part in table.partitioning.every()}
         self._demand_room()
         tables = tuple(self._table(table) for table in self.catalog.tables)
         target = replace(
@@ -217,7 +220,7 @@ class _Mapper:
             foreign_keys=tuple(
                 fk
                 for original in source.foreign_keys
-                if (fk := self._foreign_key(source, original))
+                if (fk := self._foreign_key(source.id, original))
             ),
             checks=tuple(
                 check
@@ -305,11 +308,11 @@ class _Mapper:
             element=native.element and self._native(native.element),
         )
 
-    def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
+    def _foreign_key(self, table: TableId, fk: ForeignKey) -> ForeignKey | None:
         if fk.referenced not in self.captured:
             self.findings.warn(
                 "foreign-key",
-                f"{table.id}.{fk.name}",
+                f"{table}.{fk.name}",
                 f"The foreign key refers to {fk.referenced}, which is not moved: it is left out.",
             )
             return None
@@ -322,6 +325,9 @@ class _Mapper:
                 replace(
                     part,
                     id=self._id(part.id),
+                    foreign_keys=tuple(
+                        fk for own in part.foreign_keys if (fk := self._foreign_key(part.id, own))
+                    ),
                     partitioning=part.partitioning and self._partitioning(part.partitioning),
                 )
                 for part in tree.partitions

@@ -385,7 +385,17 @@ def _comments(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
 
 
 def foreign_keys(schema: TableSchema) -> Iterator[Statement]:
-    """The foreign keys of a table, validated as they are added."""
+    """The foreign keys of a table and its partitions, validated as they are added."""
+    yield from _own_foreign_keys(schema)
+    for part in schema.partitioning.every() if schema.partitioning else ():
+        tree = part.partitioning
+        bare = replace(
+            schema, id=part.id, foreign_keys=part.foreign_keys, partitioning=tree, inherits=()
+        )
+        yield from _own_foreign_keys(bare)
+
+
+def _own_foreign_keys(schema: TableSchema) -> Iterator[Statement]:
     own = name_of(schema.id)
     for fk in schema.foreign_keys:
         statement = _constraint(schema.id, fk.name, _foreign_key(fk))

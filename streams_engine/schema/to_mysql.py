@@ -69,6 +69,11 @@ class _Mapper:
         self.keys = KeyColumns(self.catalog)
         self.counters = self._sequences()
         self.targets = {table.id: self._table_id(table.id) for table in self.catalog.tables}
+        self.wholes = {
+            part.id: table.id
+            for table in self.catalog.tables
+            for part in (table.partitioning.every() if table.partitioning else ())
+        }
         self.columns = {table.id: self._column_names(table) for table in self.catalog.tables}
         mapped = {table.id: self._mapped_columns(table) for table in self.catalog.tables}
         self.types = {
@@ -149,6 +154,7 @@ class _Mapper:
             )
         primary = source.primary_key and self._index(source, source.primary_key)
         indexes = tuple(i for x in source.indexes if (i := self._index(source, x)) is not None)
+        indexes += self._counter_index(source, columns, primary, indexes)
         target = TableSchema(
             id=self.targets[source.id],
             dialect=Dialect.MYSQL,
@@ -156,7 +162,9 @@ class _Mapper:
             primary_key=primary,
             indexes=indexes,
             foreign_keys=tuple(
-                fk for x in source.foreign_keys if (fk := self._foreign_key(source, x)) is not None
+                fk
+                for x in self._all_keys(source)
+                if (fk := self._foreign_key(source, x)) is not None
             ),
             checks=tuple(c for x in source.checks if (c := self._check(source, x)) is not None),
             comment=self._comment(source.id, source.comment, 2048),
@@ -249,6 +257,23 @@ class _Mapper:
         last = sequence.last_value
         following = sequence.start if last is None else last + sequence.increment
         return Identity(next_value=following)
+
+    def _counter_index(
+        self,
+        table: TableSchema,
+        columns: list[ColumnMapping],
+        primary: Index | None,
+        indexes: tuple[Index, ...],
+    ) -> tuple[Index, ...]:
+        """An index for the one counter that begins no key, as in the key of a partitioned table."""
+        counters = [c.target for c in columns if self._counter(table, c.source) is not None]
+        firsts = {i.parts[0].column for i in (primary, *indexes) if i is not None}
+        if len(counters) != 1 or counters[0].type.name not in COUNTERS:
+            return ()
+        name = counters[0].name
+        if name in firsts:
+            return ()
+        return (Index(shorten(f"{name}_counter", LONGEST), (IndexPart(column=name),)),)
 
     def _counted(
         self,
@@ -347,8 +372,41 @@ class _Mapper:
         """Constraints share one namespace in a MySQL database."""
         return self.constraints.unique(shorten(self.options.prefix + self._case(name), LONGEST))
 
+    def _all_keys(self, table: TableSchema) -> tuple[ForeignKey, ...]:
+        """The foreign keys of a table, with those that each of its partitions has of its own."""
+        if table.partitioning is None:
+            return table.foreign_keys
+        leaves = set(table.partitioning.leaves())
+        shared: dict[ForeignKey, list[tuple[TableId, str]]] = {}
+        for part in table.partitioning.every():
+            for fk in part.foreign_keys:
+                covered = part.partitioning.leaves() if part.partitioning else (part.id,)
+                same = replace(fk, name="", comment=None)
+                shared.setdefault(same, []).extend((leaf, fk.name) for leaf in covered)
+        kept = []
+        for fk, places in shared.items():
+            missing = leaves - {leaf for leaf, _ in places}
+            if not missing:
+                kept.append(replace(fk, name=places[0][1]))
+                continue
+            self.findings.warn(
+                "foreign-key",
+                f"{table.id}.{places[0][1]}",
+                f"Not every partition has this foreign key ({', '.join(sorted(map(str, missing)))} "
+                "lacks it), and on the target they are one table: it is left out.",
+            )
+        return (*table.foreign_keys, *kept)
+
     def _foreign_key(self, table: TableSchema, fk: ForeignKey) -> ForeignKey | None:
         where = f"{table.id}.{fk.name}"
+        whole = self.wholes.get(fk.referenced)
+        if whole is not None:
+            self.findings.warn(
+                "foreign-key",
+                where,
+                f"It refers to {fk.referenced}, a partition: on the target to the whole {whole}.",
+            )
+            fk = replace(fk, referenced=whole)
         if fk.referenced not in self.targets:
             self.findings.warn(
                 "foreign-key",

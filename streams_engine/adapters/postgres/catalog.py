@@ -306,6 +306,9 @@ class _Reader:
                         for row_ in self.indexes[child]
                         if row_[17] != "x" and (index := self._index(child, row_, []))
                     ),
+                    foreign_keys=tuple(
+                        self._foreign_key(child, k) for k in self.constraints[child] if k[3] == "f"
+                    ),
                 )
             )
         return Partitioning(by_oid[oid][8], Dialect.POSTGRES, tuple(parts))
