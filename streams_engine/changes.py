@@ -92,6 +92,8 @@ class ChangeBatch:
     missing: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By column of ``after``, bool[n]: what the log did not carry for that row, which is not
     NULL: it keeps the value it has. Columns that are always there are left out."""
+    unchecked: np.ndarray | None = None
+    """bool[n]: made with foreign keys switched off, so that these did nothing. None: none was."""
 
     @property
     def rows(self) -> int:

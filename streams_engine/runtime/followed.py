@@ -134,6 +134,8 @@ class Followed:
         acts = (batch.op == Op.DELETE) if deletes else np.zeros(batch.rows, bool)
         if updates and batch.before is not None:
             acts |= (batch.op == Op.UPDATE) & _differs(batch.before, batch.after)
+        if batch.unchecked is not None:
+            acts &= ~batch.unchecked
         places = np.flatnonzero(acts)
         if not len(places):
             return []

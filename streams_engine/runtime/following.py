@@ -126,6 +126,8 @@ class Follower:
     _rejected: list[Rejected] = field(default_factory=list)
     _counts: dict[TableId, list[int]] = field(default_factory=dict)
     _idle_since: float = 0.0
+    _keys_changed: bool = False
+    """Foreign keys changed in the log that change rows without a trace there."""
 
     def run(self) -> None:
         """Follow until the control says to end. Raises the error that the stream fails of.
@@ -149,6 +151,7 @@ class Follower:
 
     def _session(self, outage: Outage) -> None:
         self._forget()
+        self._keys_changed = False
         with self.sink.follow(self.stream, self.key) as writer:
             # Only now it is known what a session that broke made durable, structure too.
             self.tables = self.recorded()
@@ -302,6 +305,8 @@ class Follower:
         reader.acknowledge(position)
         reach("acknowledge: after")
         self._make_pending(writer)
+        if self._keys_changed:
+            raise Restart  # a parent's changes act on other tables than before
 
     @property
     def consistent(self) -> bool:
@@ -329,6 +334,10 @@ class Follower:
 
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
         followed = self.evolve(change, writer, self._applied)
+        before, after = (
+            () if table is None else table.foreign_keys for table in (change.before, change.after)
+        )
+        self._keys_changed |= before != after and not self.source.logs_cascades
         if isinstance(writer, LogWriter):
             demand_name(self.tables.get(self._with_alias(change.table)), followed)
         name = self._with_alias(change.table)

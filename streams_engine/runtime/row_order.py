@@ -61,7 +61,16 @@ def _merged(batches: Sequence[ChangeBatch]) -> ChangeBatch:
             name: np.concatenate([_mask(batch, name) for batch in batches])[order]
             for name in sorted(names)
         },
+        unchecked=_unchecked(batches, order),
     )
+
+
+def _unchecked(batches: Sequence[ChangeBatch], order: np.ndarray) -> np.ndarray | None:
+    if all(batch.unchecked is None for batch in batches):
+        return None
+    masks = [np.zeros(b.rows, bool) if b.unchecked is None else b.unchecked for b in batches]
+    found: np.ndarray = np.concatenate(masks)[order]
+    return found
 
 
 def _mask(batch: ChangeBatch, name: str) -> np.ndarray:

@@ -194,3 +194,78 @@ def test_a_parent_that_gets_another_name_in_the_log(source: End, target: End) ->
         assert stream.wait(timeout=SECONDS) is State.FAILED
         assert stream.error is not None and "grp, which is not followed" in str(stream.error)
         assert (11, 1) in target.rows("SELECT id, grp_id FROM usr")
+
+
+def equal(source: End, target: End, *tables: str) -> bool:
+    queries = [f"SELECT * FROM {table} ORDER BY id" for table in tables]
+    return [target.rows(query) for query in queries] == [source.rows(query) for query in queries]
+
+
+ADDED = (
+    "ALTER TABLE c ADD CONSTRAINT k FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE",
+    "ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES p (id) ON DELETE SET NULL ON UPDATE CASCADE",
+    "ALTER TABLE c ADD COLUMN w INT REFERENCES p (id) ON DELETE CASCADE, ADD KEY (w)",
+)
+
+
+@pytest.mark.parametrize("added", ADDED)
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+def test_a_foreign_key_that_is_added_in_the_log(
+    mariadb: Server, database: Any, target: End, added: str, backlog: bool
+) -> None:
+    source = End(mariadb, database(mariadb))
+    source.run("CREATE TABLE p (id INT PRIMARY KEY)", "CREATE TABLE c (id INT PRIMARY KEY, p INT)")
+    source.run("INSERT INTO p VALUES (1), (2), (3)", "INSERT INTO c VALUES (1, 1), (2, 2), (3, 3)")
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        if backlog:
+            stream.pause()
+            stream.wait(State.PAUSED, timeout=SECONDS)
+        source.run(added)
+        if "w INT" in added:
+            source.run("UPDATE c SET w = p")
+        source.run("DELETE FROM p WHERE id = 1", "UPDATE c SET p = 3 WHERE id = 2")
+        if "UPDATE CASCADE" in added:
+            source.run("UPDATE p SET id = 30 WHERE id = 3")
+        if backlog:
+            stream.resume()
+        caught_up(stream)
+        assert equal(source, target, "p", "c")
+
+
+def test_a_child_that_is_made_in_the_log(mariadb: Server, database: Any, target: End) -> None:
+    source = End(mariadb, database(mariadb))
+    source.run("CREATE TABLE p (id INT PRIMARY KEY)", "INSERT INTO p VALUES (1), (2), (3), (4)")
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        source.run(
+            "CREATE TABLE c (id INT PRIMARY KEY, p INT, INDEX (p), FOREIGN KEY (p)"
+            " REFERENCES p (id) ON DELETE CASCADE)",
+            "INSERT INTO c VALUES (1, 1), (2, 2), (3, 3), (4, 4)",
+            "DELETE FROM p WHERE id = 1",
+        )
+        caught_up(stream)
+        assert equal(source, target, "p", "c")
+        source.run("ALTER TABLE c DROP FOREIGN KEY c_ibfk_1", "DELETE FROM p WHERE id = 2")
+        caught_up(stream)
+        assert equal(source, target, "p", "c")
+        assert (2, 2) in target.rows("SELECT * FROM c")
+
+
+def test_changes_with_foreign_keys_switched_off(source: End, target: End) -> None:
+    """What they did not do on the source is not done on the target."""
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        source.run(
+            "SET foreign_key_checks = 0",
+            "DELETE FROM grp WHERE id = 1",
+            "UPDATE grp SET id = 20 WHERE id = 2",
+            "SET foreign_key_checks = 1",
+            "DELETE FROM grp WHERE id = 3",
+        )
+        caught_up(stream)
+        assert equal(source, target, "grp", "usr", "opt")
+        assert (10, 1) in target.rows("SELECT id, grp_id FROM usr")

@@ -107,7 +107,9 @@ class MysqlChangeSource(MysqlSource):
             demand_coverage(connection, (one.schema.id.schema for one in tracked))
             fold = _folds(connection)
         gtids = gtid_set(after.get("gtid"), mariadb=maria)
-        statements = Statements(self._described, mariadb=maria, fold=fold)
+        statements = Statements(
+            self._described, mariadb=maria, fold=fold, foreign_keys=not self.logs_cascades
+        )
         with contextlib.closing(
             Dump(self._connect, after, self._options.server_id, by_gtid=by_gtid)
         ) as dump:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from streams_engine.adapters.mysql.column_words import column_of, default_of
+from streams_engine.adapters.mysql.foreign_key_words import add_foreign_keys, drop_foreign_key
 from streams_engine.adapters.mysql.sqlwords import (
     NotUnderstoodError,
     Word,
@@ -52,9 +53,16 @@ class Outcome:
 
 
 def schema_of_statement(
-    statement: str, schema: str, known: Known, *, ansi_quotes: bool = False, backslash: bool = True
+    statement: str,
+    schema: str,
+    known: Known,
+    *,
+    ansi_quotes: bool = False,
+    backslash: bool = True,
+    foreign_keys: bool = False,
 ) -> Outcome:
-    """What a statement does. ``schema``: the session's database.
+    """What a statement does. ``schema``: the session's database. ``foreign_keys``: tell also those
+    that change rows.
 
     Raises `NotUnderstoodError` for DDL of tables in a form that is not known.
     """
@@ -62,7 +70,9 @@ def schema_of_statement(
     first = words.any("ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE")
     if not first:
         return Outcome()
-    return _STATEMENTS[first](words, schema, known)
+    if first in ("ALTER", "CREATE"):
+        return _STATEMENTS[first](words, schema, known, foreign_keys)
+    return _OTHERS[first](words, schema, known)
 
 
 def _truncate(words: Words, schema: str, known: Known) -> Outcome:
@@ -120,7 +130,7 @@ def _renamed(pairs: Sequence[tuple[TableId, TableId]], known: Known) -> Outcome:
 # CREATE TABLE
 
 
-def _create(words: Words, schema: str, known: Known) -> Outcome:
+def _create(words: Words, schema: str, known: Known, foreign_keys: bool) -> Outcome:
     replacing = words.accept("OR", "REPLACE")
     if not words.accept("TABLE"):
         return Outcome()  # TEMPORARY, VIEW, INDEX, USER, ...
@@ -140,6 +150,8 @@ def _create(words: Words, schema: str, known: Known) -> Outcome:
         options = words.rest()
         versioned = any(map(_versions, (options, *items)))
         after = replace(_table(table, items, _collation(options)), versioned=versioned)
+        if foreign_keys:
+            after = add_foreign_keys(after, items, schema, known)
     except NotUnderstoodError:
         return Outcome(changes=(Change(table, before, None, unknown=table),))
     return Outcome(changes=(Change(table, before, after),))
@@ -248,7 +260,7 @@ def _index(words: Words) -> Index | None:
 # ALTER TABLE
 
 
-def _alter(words: Words, schema: str, known: Known) -> Outcome:
+def _alter(words: Words, schema: str, known: Known, foreign_keys: bool) -> Outcome:
     while words.any("ONLINE", "OFFLINE", "IGNORE"):
         pass
     if not words.accept("TABLE"):
@@ -257,15 +269,29 @@ def _alter(words: Words, schema: str, known: Known) -> Outcome:
     table = words.table(schema)
     before = known(table)
     altering = _Altering(before, schema)
+    added: list[Sequence[Word]] = []
     for item in split(words.rest()):
         altering.apply(Words(item), item)
+        added += _added(item)
     new = altering.name
     if before is None:
         return Outcome(changes=(Change(table, None, None, unknown=new),)) if new else Outcome()
+    if foreign_keys:
+        altering.add_foreign_keys(added, known)
     after = replace(altering.table(), id=new or table)
     if after == before:
         return Outcome()
     return Outcome(changes=(Change(table, before, after, altering.renamed),))
+
+
+def _added(item: Sequence[Word]) -> list[list[Word]]:
+    """What ADD adds: several columns may stand in brackets."""
+    words = Words(item)
+    if not words.accept("ADD"):
+        return []
+    words.accept("COLUMN")
+    words.accept("IF", "NOT", "EXISTS")
+    return split(words.brackets()) if words.peek() == "(" else [words.rest()]
 
 
 class _Altering:
@@ -296,6 +322,11 @@ class _Altering:
         action = words.any("ADD", "DROP", "MODIFY", "CHANGE", "RENAME", "ALTER", "CONVERT")
         if action:
             getattr(self, f"_{action.lower()}")(words)
+
+    def add_foreign_keys(self, items: Sequence[Sequence[Word]], known: Known) -> None:
+        """Those that are added and change rows."""
+        if self._table is not None:
+            self._table = add_foreign_keys(self._table, items, self._schema, known)
 
     def _find(self, name: str) -> int:
         for i, column in enumerate(self._columns):
@@ -347,6 +378,14 @@ class _Altering:
         if not explicit and words.accept("PRIMARY", "KEY"):
             if self._table is not None:
                 self._table = replace(self._table, primary_key=None)
+            return
+        if not explicit and self._table is not None and words.accept("FOREIGN", "KEY"):
+            words.accept("IF", "EXISTS")
+            self._table = drop_foreign_key(self._table, words.name())
+            return
+        if not explicit and self._table is not None and words.accept("CONSTRAINT"):
+            words.accept("IF", "EXISTS")
+            self._table = drop_foreign_key(self._table, words.name())
             return
         if not explicit and words.any("KEY", "INDEX"):
             words.accept("IF", "EXISTS")
@@ -466,9 +505,12 @@ class _Altering:
             self._table = replace(self._table, options=(f"COLLATE={collation}", *others))
 
 
-_STATEMENTS: Mapping[str, Callable[[Words, str, Known], Outcome]] = {
+_STATEMENTS: Mapping[str, Callable[[Words, str, Known, bool], Outcome]] = {
     "ALTER": _alter,
     "CREATE": _create,
+}
+
+_OTHERS: Mapping[str, Callable[[Words, str, Known], Outcome]] = {
     "DROP": _drop,
     "RENAME": _rename,
     "TRUNCATE": _truncate,

@@ -41,6 +41,8 @@ class Shape:
     after: tuple[int, ...] | None
     aside: bool
     """The images are not in the reader's buffer but in what was decompressed beside it."""
+    unchecked: bool
+    """The session had switched foreign keys off."""
     starts: array[int] = field(default_factory=lambda: array("q"))
     counts: list[int] = field(default_factory=list)
     seqs: list[int] = field(default_factory=list)
@@ -100,21 +102,22 @@ class Followed:
         self.skipped = skipped
         """What comes belongs to transactions that the table's rows were read after."""
         self.layout = Layout(table, tracked, translate)
-        self.shapes: dict[tuple[Op, bytes, bool], Shape] = {}
+        self.shapes: dict[tuple[Op, bytes, bool, bool], Shape] = {}
 
     @property
     def id(self) -> TableId:
         """Which table it is."""
         return self.tracked.schema.id
 
-    def shape(self, op: Op, bitmaps: bytes, aside: bool) -> Shape:
+    def shape(self, op: Op, bitmaps: bytes, aside: bool, unchecked: bool = False) -> Shape:
         """Where events of this kind go."""
-        found = self.shapes.get((op, bitmaps, aside))
+        key = (op, bitmaps, aside, unchecked)
+        found = self.shapes.get(key)
         if found is None:
-            found = self.shapes[op, bitmaps, aside] = self._shape(op, bitmaps, aside)
+            found = self.shapes[key] = self._shape(*key)
         return found
 
-    def _shape(self, op: Op, bitmaps: bytes, aside: bool) -> Shape:
+    def _shape(self, op: Op, bitmaps: bytes, aside: bool, unchecked: bool) -> Shape:
         fields = self.layout.fields
         size = (len(fields) + 7) // 8
         first = present(bitmaps[:size], fields)
@@ -123,10 +126,10 @@ class Followed:
             [[fields[i] for i in there] for there in (first, second) if there is not None]
         )
         if op == Op.UPDATE:
-            return Shape(op, walk, first, second, aside)
+            return Shape(op, walk, first, second, aside, unchecked)
         if op == Op.INSERT:
-            return Shape(op, walk, None, first, aside)
-        return Shape(op, walk, first, None, aside)
+            return Shape(op, walk, None, first, aside, unchecked)
+        return Shape(op, walk, first, None, aside, unchecked)
 
     def forget(self, seq: int) -> None:
         """Drop what came from this number on."""
@@ -156,7 +159,15 @@ class _Batch:
         # One kind of event comes in order; several are merged.
         self.order = None if len(shapes) == 1 else np.argsort(seq, kind="stable")
         self.seq = seq if self.order is None else seq[self.order]
+        self.unchecked = self._unchecked()
         self.op = op if self.order is None else op[self.order]
+
+    def _unchecked(self) -> np.ndarray | None:
+        flags = [shape.unchecked for shape in self.shapes]
+        if not any(flags):
+            return None
+        found = np.repeat(np.array(flags), self.sizes)
+        return found if self.order is None else found[self.order]
 
     def build(self) -> ChangeBatch | None:
         """The batch; None where it has changes of a table's history alone."""
@@ -190,6 +201,7 @@ class _Batch:
             after=_record(after, names, self.layout.schema, len(self.op)),
             before=None if before is None else self._old(before, identity),
             missing={name: mask for name, mask in absent.items() if mask.any()},
+            unchecked=self.unchecked,
         )
 
     def _leave_history(
@@ -202,6 +214,7 @@ class _Batch:
         done, keep = current_operations(self.op, had, np.where(unchanged, had, has))
         places = pa.array(np.flatnonzero(keep))
         self.op, self.seq = done[keep], self.seq[keep]
+        self.unchecked = None if self.unchecked is None else self.unchecked[keep]
         gone, new = pa.array(self.op == Op.DELETE), pa.array(self.op == Op.INSERT)
         for name, values in after.items():
             after[name] = _nulled(values.take(places), gone)

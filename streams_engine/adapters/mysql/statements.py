@@ -39,10 +39,13 @@ class Effect:
 class Statements:
     """Judges statements for one reader. Keeps the tables' structures as the log changes them."""
 
-    def __init__(self, lookup: Lookup, *, mariadb: bool, fold: bool) -> None:
+    def __init__(
+        self, lookup: Lookup, *, mariadb: bool, fold: bool, foreign_keys: bool = False
+    ) -> None:
         self._lookup = lookup
         self._mariadb = mariadb
         self._fold = fold
+        self._foreign_keys = foreign_keys
         self._tracked: dict[TableId, Tracked] = {}
         self._known: dict[TableId, TableSchema] = {}
         self._unsure: dict[TableId, str] = {}
@@ -84,6 +87,7 @@ class Statements:
                 lambda table: self._known.get(self._id(table)),
                 ansi_quotes=ansi,
                 backslash=not query.sql_mode & NO_BACKSLASH_ESCAPES,
+                foreign_keys=self._foreign_keys,
             )
         except NotUnderstoodError:
             found = self._mentioned(query, ansi)

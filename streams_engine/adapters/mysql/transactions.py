@@ -35,6 +35,8 @@ MOST = 0xFFFFFF
 MASK = 0xFFFFFFFF
 ROWS_BUDGET = 50_000
 ARTIFICIAL = 0x20
+NO_FOREIGN_KEY_CHECKS = 0x02
+"""Of a ROWS event's flags: the session had foreign_key_checks = 0."""
 LINGER_SECONDS = 0.001
 """How long more is waited for in the middle of bulk: a server that sends as fast as we read is
 not done just because nothing lies there at this very moment."""
@@ -455,6 +457,8 @@ class MysqlChangeReader:
         if followed is None:
             return False
         op, extra, compressed = e.ROWS[buffer[event + 4]]
+        # An insert is one whatever the session switched off.
+        unchecked = op != 0 and bool(buffer[event + 25] & NO_FOREIGN_KEY_CHECKS)
         at = event + 27
         if extra:
             at += _u2(buffer, at)[0]
@@ -475,7 +479,7 @@ class MysqlChangeReader:
             aside, at, end = True, len(self._side), len(self._side) + len(data)
             self._side += data
             buffer = self._side
-        shape = followed.shape(op, bitmaps, aside)
+        shape = followed.shape(op, bitmaps, aside, unchecked)
         self._used[id(followed)] = followed
         self._seq += shape.take(buffer, at, end, self._seq)
         return False
