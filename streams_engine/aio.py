@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from streams_engine.config.secret import Resolver
+from streams_engine.config.secret import References, Resolver
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.errors import StreamsError
 from streams_engine.journal import Listener
@@ -15,7 +15,7 @@ from streams_engine.lifecycle import State
 from streams_engine.runtime.planning import Plan
 from streams_engine.runtime.verifying import VerifyReport
 from streams_engine.stats import Stats
-from streams_engine.stream import Stream
+from streams_engine.stream import ALL, Stream
 
 __all__ = ["AsyncStream"]
 
@@ -39,10 +39,12 @@ class AsyncStream:
         config: Mapping[str, Any] | str | Path,
         connections: Mapping[str, Any] | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
+        *,
+        references: References = ALL,
     ) -> AsyncStream:
         """As `Stream.from_config`."""
         found = cls.__new__(cls)
-        found._stream = Stream.from_config(config, connections, resolvers)
+        found._stream = Stream.from_config(config, connections, resolvers, references=references)
         return found
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from streams_engine.composing import Composition, refuse_meaningless
-from streams_engine.config.secret import Resolver
+from streams_engine.config.secret import BUILT_IN, References, Resolver, allowed
 from streams_engine.config.stream import StreamConfig, from_urls, parse_config
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.errors import ConnectionFailed, InternalError, StateConflict, StreamsError
@@ -32,6 +32,8 @@ from streams_engine.stats import Counters, Stats
 __all__ = ["Stream"]
 
 log = logging.getLogger("streams_engine.stream")
+
+ALL = frozenset(BUILT_IN)
 
 Progress = Callable[[Stats], None]
 Moved = Callable[[State, State], None]
@@ -55,6 +57,7 @@ class Stream:
         mode: str = "convert",
         tables: Sequence[str] | str | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
+        references: References = ALL,
         **options: Any,
     ) -> None:
         """Raises `ConfigError` naming what is wrong. Connects to nothing yet.
@@ -64,7 +67,7 @@ class Stream:
         ``schema_policy``, ``data_bundle_size``, ``limits``, ``type_overrides``, ...
         """
         config = from_urls(source, target, mode=mode, tables=tables, options=options)
-        self._set_up(config, resolvers)
+        self._set_up(config, allowed(resolvers, references))
 
     @classmethod
     @without_locals
@@ -74,16 +77,19 @@ class Stream:
         connections: Mapping[str, Any] | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         *,
+        references: References = ALL,
         ids: tuple[str, str] | None = None,
     ) -> Stream:
         """A stream from a document (of either generation), a JSON text or a JSON file.
 
-        ``connections`` maps ids or names to connection documents or URLs; ``ids`` are the
+        ``connections`` maps ids or names to connection documents or URLs. ``references``: which of
+        the schemes ``env`` and ``file`` are resolved; ``"none"`` for a document that somebody else
+        wrote, for it would read any variable and file of this machine. ``ids`` are the
         config's and the stream's own in the stats document, else they are made up. Raises
         `ConfigError` with the JSON path of each fault.
         """
         stream = cls.__new__(cls)
-        stream._set_up(parse_config(config, connections), resolvers, ids)
+        stream._set_up(parse_config(config, connections), allowed(resolvers, references), ids)
         return stream
 
     def _set_up(

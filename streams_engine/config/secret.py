@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from streams_engine.errors import ConfigError
 
-__all__ = ["Resolver", "Secret"]
+__all__ = ["BUILT_IN", "References", "Resolver", "Secret", "allowed"]
 
 Resolver = Callable[[str], str]
 """Turns what follows ``scheme:`` of a reference into the secret; raises `KeyError` if unknown."""
@@ -23,6 +25,43 @@ def _from_file(path: str) -> str:
 
 
 BUILT_IN: Mapping[str, Resolver] = {"env": _from_environment, "file": _from_file}
+
+
+References = Literal["none"] | Collection[str]
+"""Which built-in schemes are resolved: ``"none"``, or some of ``env`` and ``file``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """In place of a resolver: references of this scheme lead nowhere."""
+
+    scheme: str
+
+    def __call__(self, rest: str) -> str:
+        raise ConfigError(
+            f"The secret's reference {self.scheme}:{rest} is not resolved here.",
+            remedy=f"Give the secret itself, allow them with references={{'{self.scheme}'}} where "
+            "nobody else writes the documents, or register a resolver of your own.",
+        )
+
+
+def allowed(
+    resolvers: Mapping[str, Resolver] | None, references: References
+) -> dict[str, Resolver]:
+    """Return the resolvers, and a `Refusal` for each built-in scheme that is not allowed.
+
+    Raises `ConfigError` for a name that is no built-in scheme.
+    """
+    chosen = {references} - {"none"} if isinstance(references, str) else set(references)
+    unknown = sorted(chosen - set(BUILT_IN))
+    if unknown:
+        raise ConfigError(
+            f"references: '{unknown[0]}' is none of {', '.join(sorted(BUILT_IN))}.",
+            path="references",
+            remedy="Say 'none', or a set of those; schemes of your own go to resolvers.",
+        )
+    refused = {scheme: Refusal(scheme) for scheme in BUILT_IN if scheme not in chosen}
+    return {**refused, **(resolvers or {})}
 
 
 class Secret:

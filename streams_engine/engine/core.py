@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.config.secret import Resolver
+from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.dialling import Dialler
@@ -29,7 +29,8 @@ class Engine:
     ``connections``, `configs` and `streams` hold the operations, ``sql`` helps editors.
     Thread-safe. Several processes of one machine may have the same file open: each sees what the
     others store and run. Secrets are stored as they are given, in a file of mode 0600: prefer
-    references (``env:NAME``).
+    references, that a resolver of yours resolves, or ``env:NAME`` and ``file:PATH`` where
+    ``references`` allows them.
     """
 
     connections: Connections
@@ -42,17 +43,20 @@ class Engine:
         path: str | Path | None = None,
         *,
         resolvers: Mapping[str, Resolver] | None = None,
+        references: References = "none",
         allow_concurrent: bool = False,
         telemetry: bool = False,
     ) -> None:
         """Open the file, which is made where it is not there; None: in memory.
 
-        ``resolvers`` turn further schemes of references into secrets. ``allow_concurrent``: a
+        ``resolvers`` turn schemes of references into secrets. ``references``: which of the schemes
+        ``env`` and ``file`` are resolved too; by default none, for a document that somebody else
+        wrote would read any variable and file of this machine. ``allow_concurrent``: a
         stream may start while another one is paused. ``telemetry``: its streams are counted and
         traced by OpenTelemetry, see `streams_engine.telemetry`. Runs whose process is gone are
         marked. Raises `ConfigError` where the file is none of an Engine's.
         """
-        found = dict(resolvers or {})
+        found = allowed(resolvers, references)
         self._store = Store(None if path is None else Path(path))
         dialler = Dialler(self._store, found)
         self.connections = Connections(self._store, dialler)

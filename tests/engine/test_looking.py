@@ -245,7 +245,7 @@ def test_secrets_are_resolved_at_use(
         asked.append(path)
         return os.environ["SE_TEST_PASSWORD"]
 
-    with Engine(resolvers={"vault": vault}) as engine:
+    with Engine(resolvers={"vault": vault}, references={"env"}) as engine:
         for password in ("env:SE_TEST_PASSWORD", "vault:db/shop"):
             made = engine.connections.create(document(end, name=password, password=password))
             assert made["password"] == password
