@@ -63,7 +63,7 @@ def strict_date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray 
 
 def _lowest(values: pa.Array) -> tuple[pa.Array, pa.Scalar]:
     storage = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
-    lowest = pa.scalar(int(np.iinfo(storage.to_pandas_dtype()).min), storage)
+    lowest = pa.scalar(-(1 << (storage.bit_width - 1)), storage)
     return values.view(storage), lowest
 
 
