@@ -418,6 +418,7 @@ POSTGRES_SETTINGS: Mapping[str, str] = {
     "wal_level": "logical",
     "max_replication_slots": "50",
     "max_wal_senders": "50",
+    "max_prepared_transactions": "20",
     "max_connections": "200",
     "fsync": "off",
     "full_page_writes": "off",

@@ -162,6 +162,22 @@ def _server(
                 f"ALTER SYSTEM SET {setting} = {used + needed + 2}; and restart the server.",
             )
     yield from _retention(settings)
+    yield from _origins(connection)
+
+
+def _origins(connection: psycopg.Connection) -> Iterator[Finding]:
+    """What another replication writes is followed like everything else."""
+    rows = connection.execute(b"SELECT roname FROM pg_catalog.pg_replication_origin ORDER BY 1")
+    names = [row[0] for row in rows.fetchall()]
+    if names:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        yield Finding(
+            Severity.INFO,
+            "replication-origins",
+            "source",
+            f"Another replication writes to this server ({shown}): what it writes is followed too.",
+            "Do not close a ring: a stream back to where those rows come from would go round.",
+        )
 
 
 def _retention(settings: dict[str, str]) -> Iterator[Finding]:
