@@ -151,7 +151,7 @@ def test_csv_on_disk(store: Store) -> None:
     )
     FilesSink(store, file_format="csv").write_rows("s", Load(T, columns), iter([batch]), mark())
     text = (Path(store.root) / "t/part-0-0.csv").read_bytes()
-    assert text == b'a,"b""c"\nx,1\n"",\n,2\n"q""",3\nd;,4\n'
+    assert text == b'a,"b""c"\nx,1\n"",\n,2\n"q""",3\n"d;",4\n'
     options = CsvOptions(delimiter=";", quote="'", header=False)
     other = FilesSink(store, file_format="csv", csv=options)
     other.write_rows("s", Load(TableId("", "u"), columns), iter([batch]), mark(key="chunk:u:0"))
