@@ -383,6 +383,47 @@ def interval_text(values: pa.Array, _: NativeType) -> Fitted:
     return values, _unlike(values, r"[A-Za-z:]")
 
 
+def array(values: pa.Array, _: NativeType) -> Fitted:
+    """A JSON list, or PostgreSQL's own text of an array."""
+    shown: list[str | None] = []
+    mask = np.zeros(len(values), bool)
+    for place, document in enumerate(values.to_pylist()):
+        try:
+            shown.append(document if not document or document[0] == "{" else _array(document))
+        except (ValueError, RecursionError):
+            mask[place] = True
+            shown.append(None)
+    return pa.array(shown, pa.string()), _bad(mask)
+
+
+def _array(document: str) -> str:
+    """The text of an array for a JSON list, whose numbers keep their digits."""
+    found = json.loads(document, parse_int=_Digits, parse_float=_Digits)
+    if not isinstance(found, list):
+        raise ValueError("no list")
+    return _array_text(found)
+
+
+class _Digits(str):
+    """A number as the document has it."""
+
+    __slots__ = ()
+
+
+def _array_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "{" + ",".join(map(_array_text, value)) + "}"
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, _Digits):
+        return str(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    raise ValueError("an object")
+
+
 def as_it_is(values: pa.Array, _: NativeType) -> Fitted:
     """The server's own reading of it decides, and refuses what is none."""
     return values, None
@@ -410,6 +451,7 @@ FITS: Mapping[str, Callable[[pa.Array, NativeType], Fitted]] = {
     "label": label,
     "label_set": label_set,
     "interval_text": interval_text,
+    "array": array,
     "as_it_is": as_it_is,
 }
 
@@ -435,4 +477,5 @@ REASONS: Mapping[str, str] = {
     "label": "it is none of the column's labels",
     "label_set": "it is no list of the column's labels",
     "interval_text": "it has no unit",
+    "array": "it is no list",
 }

@@ -257,7 +257,9 @@ def _check(source: Column, arrives: pa.DataType, there: NativeType) -> str | Non
     if family == "list":
         return table["list"].get(base.name)
     if base.kind is not TypeKind.BASE:
-        return "as_it_is" if family == "string" and _reads(base) else None
+        if family != "string" or not _reads(base):
+            return None
+        return "array" if base.kind is TypeKind.ARRAY else "as_it_is"
     name = table.get(family, {}).get(base.name)
     if family == "string" and source.type.name in _MYSQL_DATES:
         same = _MYSQL_DATES.get(base.name) == name and name is not None

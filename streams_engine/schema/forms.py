@@ -169,6 +169,10 @@ MEETINGS: Mapping[frozenset[Form], Form] = {
 """Where two sorts of values meet; any other two meet as text."""
 
 
+SHOWN_BY_ARGUMENTS = {Form.DECIMAL, Form.MOMENT}
+"""Sorts whose texts have as many digits as the type was declared with."""
+
+
 def form_of(native: NativeType) -> Form:
     """What sort of values a type holds; a domain those of its base."""
     while native.kind is TypeKind.DOMAIN and native.element is not None:
@@ -187,6 +191,8 @@ def form_of(native: NativeType) -> Form:
 def form_for(source: NativeType, target: NativeType) -> Form:
     """The form for a source and a target column."""
     alike = source.dialect is target.dialect and source.name == target.name
+    if source.args != target.args and form_of(source) in SHOWN_BY_ARGUMENTS:
+        alike = False  # 10:00:00.500 is 10:00:00.5
     # MySQL and MariaDB are one dialect that prints JSON in two ways.
     if alike and source.dialect is not Dialect.FILES and form_of(source) is not Form.JSON:
         return Form.NATIVE
