@@ -36,10 +36,10 @@ class Builder:
         catalog: Catalog,
         lost: set[TableId],
         executor: Executor,
-        waiting: AbstractSet[TableId] = frozenset(),
+        waiting: AbstractSet[tuple[TableId, str]] = frozenset(),
     ) -> list[Finding]:
-        """All of it but for the tables that were lost, and the foreign keys of those that are
-        ``waiting`` for a consistent point; ends early where the run must end."""
+        """All of it but for the tables that were lost, and the foreign keys (table, name) that
+        are ``waiting`` for a consistent point; ends early where the run must end."""
         ddl = ddl_of(catalog.dialect)
         present = self.sink.inspect([table.id for table in catalog.tables])
         whole = [table for table in catalog.tables if table.id not in lost]
@@ -64,15 +64,16 @@ class Builder:
         catalog: Catalog,
         present: Catalog,
         lost: AbstractSet[TableId],
-        waiting: AbstractSet[TableId],
+        waiting: AbstractSet[tuple[TableId, str]],
     ) -> list[Finding]:
         ddl = ddl_of(catalog.dialect)
         findings: list[Finding] = []
+        kinds = ("constraint", "comment on")
+        later = {f"{kind} {name} of {table}" for table, name in waiting for kind in kinds}
         for table in catalog.tables if self.structure.foreign_keys else ():
-            ends = {table.id, *(key.referenced for key in table.every_foreign_key)}
-            if ends & lost or table.id in waiting:
+            if {table.id, *(key.referenced for key in table.every_foreign_key)} & lost:
                 continue
-            done = self.going_on.made(present.table(table.id))
+            done = self.going_on.made(present.table(table.id)) | later
             findings += self._execute([s for s in ddl.foreign_keys(table) if s.object not in done])
         return findings
 

@@ -288,13 +288,20 @@ class Capture:
         views = {
             table: record["since"] for table, record in _followed({**records, **_kept(opening)})
         }
-        waiting = crossing(mapped.tables, views) if self.job.structure.foreign_keys else set()
+        wanted = mapped.tables if self.job.structure.foreign_keys else ()
+        waiting = crossing(wanted, views)
         convert.finish(prepared, copier, going_on, waiting)
         reach("handover: keys built")
         if copier is not None and copier.failed:
             raise next(iter(copier.failed.values()))
         if self.control.hold():
-            self._finish_load({m.source.id.alias for m in mapped.tables if m.target.id in waiting})
+            self._finish_load(
+                {
+                    origin.alias
+                    for origin in self.origins
+                    if crossing([m for m in wanted if m.source.id.alias == origin.alias], views)
+                }
+            )
             reach("handover: load recorded")
 
     def _demand_tables(self) -> None:

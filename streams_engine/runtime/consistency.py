@@ -7,15 +7,17 @@ on. The first position at or after the views of all tables is the consistent poi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from streams_engine.model import Catalog, ForeignKey, Position, TableId
+from streams_engine.model import Catalog, ForeignKey, Position, TableId, TableSchema
 from streams_engine.schema.mapping import TableMapping
 
 __all__ = ["acting", "crossing", "in_one_view"]
 
 Edge = tuple[TableId, TableId]
+Key = tuple[TableId, str]
+"""A foreign key: its table, and its name."""
 
 ACTIONS = {"CASCADE", "SET NULL", "SET DEFAULT"}
 
@@ -25,20 +27,27 @@ def acting(key: ForeignKey) -> tuple[bool, bool]:
     return key.on_delete in ACTIONS, key.on_update in ACTIONS
 
 
-def crossing(
-    tables: Sequence[TableMapping], views: Mapping[TableId, Position]
-) -> frozenset[TableId]:
-    """Return the target tables that refer to a table of another view.
+def crossing(tables: Sequence[TableMapping], views: Mapping[TableId, Position]) -> frozenset[Key]:
+    """Return the target's foreign keys that refer to a table of another view.
 
     ``views``: by source table.
     """
     by_target = {m.target.id: views.get(m.source.id) for m in tables}
     return frozenset(
-        m.target.id
+        (owner, key.name)
         for m in tables
-        for key in m.target.foreign_keys
+        for owner, key in _foreign_keys(m.target)
         if by_target[m.target.id] != by_target.get(key.referenced, by_target[m.target.id])
     )
+
+
+def _foreign_keys(table: TableSchema) -> Iterator[tuple[TableId, ForeignKey]]:
+    """(the table or the partition, its own foreign key)."""
+    for key in table.foreign_keys:
+        yield table.id, key
+    for part in table.partitioning.every() if table.partitioning else ():
+        for key in part.foreign_keys:
+            yield part.id, key
 
 
 def _connected(edges: Iterable[Edge], tables: AbstractSet[TableId]) -> frozenset[TableId]:
@@ -72,7 +81,7 @@ def in_one_view(
         (m.source.id, key.referenced)
         for m in tables
         if m.source.id.alias in unlogged
-        for key in m.source.foreign_keys
+        for key in m.source.every_foreign_key
         if any(acting(key))
     ]
     if there is not None:
@@ -80,7 +89,7 @@ def in_one_view(
         edges += [
             (sources[table.id], sources[key.referenced])
             for table in there.tables
-            for key in table.foreign_keys
+            for key in table.every_foreign_key
             if key.referenced in sources
         ]
     return _connected(edges, loading) & {m.source.id for m in tables}

@@ -169,7 +169,7 @@ class Evolution:
                 statements = without_new_keys(old, new, statements)
             self.counters.found(evolution.findings)
         elif new is not None:
-            statements, losses, alone = create(new, self._structure), (), 0
+            statements, losses, alone = create(new, self._structure(writer)), (), 0
         else:
             gone = required(old, "the table that a schema change is about")
             losses = (f"The table {gone.target.id} is dropped with its rows.",)
@@ -194,7 +194,7 @@ class Evolution:
     ) -> None:
         """DDL that commits by itself: the intent first, and after a kill what is still to do."""
         if old is not None and new is not None:
-            statements = self._pending(old, new, change)
+            statements = self._pending(old, new, change, writer)
         if not statements:
             return
         if applied:
@@ -214,23 +214,22 @@ class Evolution:
             raise Restart
 
     def _pending(
-        self, old: TableMapping, new: TableMapping, change: SchemaChange
+        self, old: TableMapping, new: TableMapping, change: SchemaChange, writer: ChangeWriter
     ) -> Sequence[Statement]:
         sink: Any = self.sink
         there = sink.inspect([old.target.id, new.target.id])
         found = there.table(new.target.id) or there.table(old.target.id)
         if found is None:
-            return create(new, self._structure)
+            return create(new, self._structure(writer))
         statements = pending(old, new, found, change.renamed, self.job.structure)
         if self.follower.pending.waiting:
             statements = without_new_keys(old, new, statements)
         return statements
 
-    @property
-    def _structure(self) -> Structure:
-        """What a new table gets: its foreign keys wait for the consistent point like others'."""
-        wanted = self.job.structure
-        return replace(wanted, foreign_keys=False) if self.follower.pending.waiting else wanted
+    def _structure(self, writer: ChangeWriter) -> Structure:
+        """What a new table gets: where foreign keys act, its own wait for the consistent point."""
+        wanted, wait = self.job.structure, self.follower.pending.waiting
+        return replace(wanted, foreign_keys=False) if wait and writer.foreign_keys_act else wanted
 
     @property
     def _transactional(self) -> bool:

@@ -440,10 +440,10 @@ class Convert:
         prepared: Preparation,
         copier: Copier | None,
         going_on: Continuation,
-        waiting: AbstractSet[TableId] = frozenset(),
+        waiting: AbstractSet[tuple[TableId, str]] = frozenset(),
     ) -> None:
         """Make what is better made after the rows, for the tables that arrived; but not the
-        foreign keys of target tables that are ``waiting`` for a consistent point."""
+        foreign keys (target table, name) that are ``waiting`` for a consistent point."""
         self.counters.phase = "indexing"
         failed = set(copier.failed) if copier else set()
         whole = [m for m in prepared.tables if m.source.id not in failed]

@@ -235,3 +235,33 @@ def test_structure_that_changed_before_a_table_was_loaded(ends: tuple[End, End],
         source.run("UPDATE child SET p = 7001 WHERE id = 1")
         assert stream.catch_up(SECONDS), stream.error
         assert unlike(source, target) == []
+
+
+@pytest.mark.parametrize("ends", [ROUTES[0], ROUTES[2]], ids=["mysql9", "mariadb"], indirect=True)
+def test_a32_a_cascade_goes_on_while_another_foreign_key_of_its_table_waits(
+    ends: tuple[End, End],
+) -> None:
+    source, target = ends
+    source.run(
+        "CREATE TABLE lookup (id int PRIMARY KEY, t varchar(200))",
+        "CREATE TABLE parent (id int PRIMARY KEY)",
+        "CREATE TABLE child (id int PRIMARY KEY, p int, l int, CONSTRAINT acts FOREIGN KEY (p)"
+        " REFERENCES parent (id) ON DELETE CASCADE, CONSTRAINT rests FOREIGN KEY (l) REFERENCES"
+        " lookup (id))",
+        "INSERT INTO lookup VALUES " + ", ".join(f"({i}, '{'x' * 100}')" for i in range(2000)),
+        "ANALYZE TABLE lookup",
+        "INSERT INTO parent VALUES (1), (2), (3)",
+        "INSERT INTO child VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3)",
+    )
+    first = Stream(source.url, target.url, mode="cdc", name="two keys", parallelism=1)
+    interrupt("handover: chunk copied", 1, first)
+    source.run(
+        "INSERT INTO lookup VALUES (9000, 'new')",
+        "INSERT INTO child VALUES (4, 3, 9000)",
+        "DELETE FROM parent WHERE id = 1",
+    )
+    with following(source, target, "two keys") as stream:
+        source.run("DELETE FROM parent WHERE id = 3")
+        assert stream.catch_up(SECONDS), stream.error
+        assert unlike(source, target, "lookup", "parent", "child") == []
+        assert keys(target) == ["acts", "rests"]
