@@ -102,6 +102,16 @@ def test_a_parent_alone_is_not_its_children(source: End, target: End) -> None:
     assert own(target) == {**own(source), "child": child}
 
 
+def test_a_child_alone_is_a_table_of_its_own(source: End, target: End) -> None:
+    """Its parent is not moved, and cannot be inherited from."""
+    with Stream(source.url, target.url, tables=["child"]) as stream:
+        stream.run()
+        assert stream.verify().ok
+    query = "SELECT * FROM child ORDER BY id"
+    assert target.rows(query) == source.rows(query)
+    assert "inherits from public.parent" in " ".join(f.message for f in stream.stats().findings)
+
+
 def test_a_target_whose_child_alone_has_rows_is_empty(source: End, target: End) -> None:
     target.run(*FAMILY, "TRUNCATE ONLY parent")
     Stream(source.url, target.url, tables=["parent"]).run()

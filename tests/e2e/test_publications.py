@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -298,3 +298,61 @@ def test_a_target_conflict_leaves_nothing_on_the_source(source: End, target: End
         assert failure(stream).code == "TARGET_CONFLICT"
     assert source.rows(f"SELECT slot_name {OWN_SLOTS}") == []
     assert source.rows("SELECT pubname FROM pg_publication") == []
+
+
+# Tables that no publication takes
+
+
+def test_an_unlogged_table_is_left_out_where_all_are_followed(source: End, target: End) -> None:
+    source.run(
+        "CREATE UNLOGGED TABLE cache (id int PRIMARY KEY)",
+        "CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (cache)",
+        "INSERT INTO heir VALUES (1)",
+    )
+    for number in (3, 4):
+        with cdc(source, target, publication_name=None) as stream:
+            stream.start()
+            source.run(f"INSERT INTO t VALUES ({number}, 1)", "INSERT INTO cache VALUES (1)"
+                       " ON CONFLICT DO NOTHING")  # fmt: skip
+            caught_up(stream)
+            found = [f for f in stream.stats().findings if f.code == "unlogged"]
+        assert [(f.object, str(f.severity)) for f in found] == [("public.cache", "warning")]
+        assert "SET LOGGED" in str(found[0].remedy)
+    assert target.rows(ROWS) == source.rows(ROWS)
+    assert target.rows("SELECT id FROM heir") == [(1,)]
+    assert target.rows("SELECT to_regclass('cache')") == [(None,)]
+
+
+def test_an_unlogged_table_that_is_named_is_refused(source: End, target: End) -> None:
+    source.run("CREATE UNLOGGED TABLE cache (id int PRIMARY KEY)")
+    codes, said = refusal(source, target, tables=["t", "cache"], publication_name=None)
+    assert codes == ["unlogged"] and "SET LOGGED" in said
+
+
+def test_an_unlogged_partition_is_refused(source: End, target: End) -> None:
+    """A part of its table's changes would be missing."""
+    source.run(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY LIST (id)",
+        "CREATE UNLOGGED TABLE p_1 PARTITION OF p FOR VALUES IN (1)",
+    )
+    codes, said = refusal(source, target, publication_name=None)
+    assert codes == ["unlogged"] and "public.p_1" in said
+
+
+def test_children_of_other_kinds_are_no_matter_of_their_parent(source: End, target: End) -> None:
+    source.run(
+        "CREATE FOREIGN DATA WRAPPER dummy",
+        "CREATE SERVER far FOREIGN DATA WRAPPER dummy",
+        "CREATE FOREIGN TABLE t_far () INHERITS (t) SERVER far",
+    )
+    with (
+        closing(source.server.connect(source.database)) as session,
+        cdc(source, target, publication_name=None) as stream,
+    ):
+        session.execute("CREATE TEMPORARY TABLE t_temp () INHERITS (t)")
+        session.execute("INSERT INTO t_temp VALUES (77, 7)")
+        stream.start()
+        caught_up(stream)
+        source.run("INSERT INTO t VALUES (3, 3)")
+        caught_up(stream)
+    assert target.rows(ROWS) == [(1, 1), (2, 20), (3, 3)]

@@ -35,7 +35,7 @@ from streams_engine.model import Sequence as SequenceSchema
 from streams_engine.protocols import Scope
 from streams_engine.schema.postgres import arrow_type
 
-__all__ = ["read_catalog", "tables_in_scope"]
+__all__ = ["read_catalog", "tables_in_scope", "unlogged_tables"]
 
 ACTIONS = {
     "a": "NO ACTION",
@@ -54,6 +54,12 @@ def tables_in_scope(connection: psycopg.Connection, scope: Scope) -> list[TableI
     if not chosen:
         _demand_schema(connection, scope)
     return [TableId(row[1], row[2]) for row in chosen]
+
+
+def unlogged_tables(connection: psycopg.Connection) -> set[TableId]:
+    """The tables whose changes are in no log."""
+    rows = connection.execute(queries.TABLES).fetchall()
+    return {TableId(row[1], row[2]) for row in rows if row[4] == "u"}
 
 
 def read_catalog(
@@ -136,6 +142,7 @@ class _Reader:
         tables: Sequence[TableId] | None,
         within: Collection[TableId] | None,
     ) -> Catalog:
+        self._by_name = tables is not None
         everything = self._all(queries.TABLES)
         by_oid = {row[0]: row for row in everything}
         self.ids = {row[0]: TableId(row[1], row[2]) for row in everything}
@@ -248,7 +255,7 @@ class _Reader:
             notes.append("Row-level security hides rows of it from this role: a run is refused.")
         keys = [self._index(oid, index, notes) for index in self.indexes[oid] if index[17] != "x"]
         found = [key for key in keys if key is not None]
-        plain_parents = [] if row[7] else [self.ids[p] for p in self.parents[oid] if p in self.ids]
+        plain_parents = [] if row[7] else self._plain_parents(oid, notes)
         return TableSchema(
             id=self.ids[oid],
             dialect=Dialect.POSTGRES,
@@ -274,6 +281,19 @@ class _Reader:
             source_notes=tuple(notes),
             oid=oid,
         )
+
+    def _plain_parents(self, oid: int, notes: list[str]) -> list[TableId]:
+        """What a table inherits from; nothing where a parent is not moved, for it cannot be a
+        child of one that is not there."""
+        parents = [p for p in self.parents[oid] if p in self.ids]
+        missing = [self.ids[p] for p in parents if not self._by_name and p not in self.oids]
+        if missing:
+            notes.append(
+                f"It inherits from {', '.join(map(str, missing))}, which is not moved: on the "
+                "target it is a table of its own."
+            )
+            return []
+        return [self.ids[p] for p in parents]
 
     def _leaves(self, oid: int) -> list[int]:
         return [oid, *(leaf for child in self.children[oid] for leaf in self._leaves(child))]

@@ -6,15 +6,16 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
-from streams_engine.adapters.postgres.catalog import read_catalog
+from streams_engine.adapters.postgres.catalog import read_catalog, unlogged_tables
 from streams_engine.adapters.postgres.connect import PostgresConnect, translating
 from streams_engine.adapters.postgres.pgoutput import lsn_value
 from streams_engine.adapters.postgres.publication import AGAIN, Publication, PublicationWatch
-from streams_engine.adapters.postgres.readiness import findings_for
+from streams_engine.adapters.postgres.readiness import findings_for, left_out
 from streams_engine.adapters.postgres.reading import PostgresChangeReader
 from streams_engine.adapters.postgres.relations import Describer, is_key
 from streams_engine.adapters.postgres.replication import Stream
@@ -127,14 +128,36 @@ class PostgresChangeSource(PostgresSource):
     def catalog(self, scope: Scope) -> Catalog:
         """Describe the tables in scope; names of types are rendered as then from here on."""
         self._path = path(scope)
-        return super().catalog(scope)
+        found = super().catalog(scope)
+        if scope.tables is not None:
+            return found
+        left = {table.id for table in found.tables if table.unlogged}
+        return replace(
+            found,
+            tables=tuple(
+                table if left.isdisjoint(table.inherits) else replace(table, inherits=())
+                for table in found.tables
+                if table.id not in left
+            ),
+        )
 
     def readiness(self, scope: Scope) -> Sequence[Finding]:
         """What hinders following these tables, each with the statement that repairs it."""
         self._path = path(scope)
         tables = self._wanted(scope)
         with self._slots.asking() as connection, translating("checking the source"):
-            return findings_for(connection, self._slots, self._publication, tables)
+            left = set(super()._wanted(scope)) - set(tables)
+            found = findings_for(connection, self._slots, self._publication, tables)
+            return [*found, *map(left_out, sorted(left, key=str))]
+
+    def _wanted(self, scope: Scope) -> Sequence[TableId]:
+        """The tables in scope; where all are followed, without those that no log holds."""
+        tables = super()._wanted(scope)
+        if scope.tables is not None:
+            return tables
+        with self._slots.asking() as connection, translating("listing the tables"):
+            unlogged = unlogged_tables(connection)
+        return [table for table in tables if table not in unlogged]
 
     def identities(self, tables: Sequence[TableSchema]) -> Mapping[TableId, tuple[str, ...]]:
         """The columns of the replica identity; with FULL the primary key where there is one that

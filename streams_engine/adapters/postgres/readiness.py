@@ -14,7 +14,7 @@ from streams_engine.adapters.postgres.slots import Slots
 from streams_engine.model import Finding, Severity, TableId
 from streams_engine.required import required
 
-__all__ = ["findings_for"]
+__all__ = ["findings_for", "left_out"]
 
 SETTINGS = """
 SELECT name, setting, unit FROM pg_catalog.pg_settings WHERE name IN ('wal_level',
@@ -231,6 +231,18 @@ def _unlogged(connection: psycopg.Connection, table: _Table) -> Iterator[Finding
             "The table is unlogged: its changes are in no log.",
             f"ALTER TABLE {full} SET LOGGED; or leave {whole} out.",
         )
+
+
+def left_out(table: TableId) -> Finding:
+    """The finding about an unlogged table where all tables are followed."""
+    full = name(table).as_string(None)
+    return Finding(
+        Severity.WARNING,
+        "unlogged",
+        str(table),
+        "The table is left out: it is unlogged, and its changes are in no log.",
+        f"ALTER TABLE {full} SET LOGGED; for it to be followed.",
+    )
 
 
 def _foreign(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:

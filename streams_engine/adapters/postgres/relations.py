@@ -257,7 +257,8 @@ def _now(
             if known is not None and same(known.type, column.type):
                 column = replace(column, type=known.type, arrow=known.arrow)
             columns.append(column)
-        return replace(today, columns=tuple(columns))
+        # The log says nothing of parents; one that is not moved is none to the table here.
+        return replace(today, columns=tuple(columns), inherits=schema.inherits)
     now = {} if today is None else {column.name: column for column in today.columns}
     columns = []
     for name in names:
