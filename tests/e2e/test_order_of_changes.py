@@ -20,6 +20,7 @@ from .halting import SECONDS
 from .logged import caught_up
 from .moving import End
 from .replaying import folder_files, replayed
+from .workload import Workload, differences, make_tables
 
 TABLES = (
     "CREATE TABLE parent (id int PRIMARY KEY)",
@@ -189,6 +190,25 @@ def test_a_transaction_that_is_open_while_the_stream_takes_its_read_lock(
         caught_up(stream)
         changes = stream.stats().changes
     assert rows(target) == rows(source)
+    assert changes is not None and changes.unmet == 0
+
+
+@pytest.mark.parametrize("seed", [3])
+def test_random_transactions_of_several_sessions(
+    mysql_server: Server, target: End, seed: int, database: Any
+) -> None:
+    """Tables with foreign keys, and another session that closes tables and locks them."""
+    source = End(mysql_server, database(mysql_server))
+    make_tables(source, 100)
+    with stream_of(source, target.url) as stream:
+        stream.start()
+        with Workload(source, seed, writers=3, pause=0.001).running() as workload:
+            for wanted in (50, 150, 250):
+                workload.committed_reach(wanted, SECONDS)
+                caught_up(stream)
+        caught_up(stream)
+        changes = stream.stats().changes
+    assert differences(source, target) == []
     assert changes is not None and changes.unmet == 0
 
 

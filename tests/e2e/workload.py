@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+from pymysql.err import OperationalError
+
 from .moving import End
 
 __all__ = ["TABLES", "Workload", "differences", "make_tables"]
@@ -18,6 +20,7 @@ TABLES = {
     "bag": ("x", "y"),
     "parent": ("id", "name"),
     "child": ("id", "parent_id", "maybe_id", "n"),
+    "tag": ("parent_id", "word"),
 }
 
 NOTE = "x" * 2100
@@ -39,10 +42,13 @@ def make_tables(end: End, rows: int) -> None:
         "CREATE TABLE child (id int PRIMARY KEY, parent_id int, maybe_id int, n int,"
         " FOREIGN KEY (parent_id) REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE,"
         " FOREIGN KEY (maybe_id) REFERENCES parent (id) ON DELETE SET NULL)",
+        f"CREATE TABLE tag (parent_id int NOT NULL, word {text},"
+        " FOREIGN KEY (parent_id) REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE)",
     )
     if postgres:
         end.run(
             "ALTER TABLE bag REPLICA IDENTITY FULL",
+            "ALTER TABLE tag REPLICA IDENTITY FULL",
             "ALTER TABLE keyed ALTER note SET STORAGE EXTERNAL",
         )
     numbers = range(rows)
@@ -57,6 +63,7 @@ def make_tables(end: End, rows: int) -> None:
         "INSERT INTO parent VALUES " + ", ".join(f"({i}, 'p{i}')" for i in range(40)),
         "INSERT INTO child VALUES "
         + ", ".join(f"({i}, {i % 40}, {(i * 3) % 40}, {i})" for i in range(200)),
+        "INSERT INTO tag VALUES " + ", ".join(f"({i % 40}, 'w{i % 3}')" for i in range(100)),
     )
 
 
@@ -79,6 +86,15 @@ def _shown(row: tuple[Any, ...]) -> str:
     )
 
 
+FLUSHES = (
+    ("FLUSH TABLES",),
+    ("FLUSH TABLES child, tag",),
+    ("FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES"),
+    ("FLUSH TABLES keyed WITH READ LOCK", "UNLOCK TABLES"),
+)
+"""What another session does meanwhile on MySQL and MariaDB: tables get other ids in the log."""
+
+
 class Workload:
     """Transactions of several writers until it is told to stop."""
 
@@ -89,6 +105,7 @@ class Workload:
         self._pause = pause
         self._stop = threading.Event()
         self.committed = 0
+        self._counted = threading.Condition()
         self._errors: list[BaseException] = []
 
     @contextmanager
@@ -98,6 +115,8 @@ class Workload:
             threading.Thread(target=self._write, args=(random.Random(self._seed * 31 + n),))
             for n in range(self._writers)
         ]
+        if self._source.server.kind != "postgresql":
+            threads.append(threading.Thread(target=self._flush, args=(random.Random(self._seed),)))
         for thread in threads:
             thread.start()
         try:
@@ -108,6 +127,13 @@ class Workload:
                 thread.join()
         assert not self._errors, self._errors
 
+    def committed_reach(self, count: int, seconds: float) -> None:
+        """Wait until so many transactions were committed."""
+        with self._counted:
+            assert self._counted.wait_for(
+                lambda: self.committed >= count or self._errors, seconds
+            ), f"{self.committed} transactions in {seconds} seconds"
+
     def _write(self, chosen: random.Random) -> None:
         try:
             with closing(self._source.server.connect(self._source.database)) as connection:
@@ -117,6 +143,19 @@ class Workload:
                     connection.autocommit(False)
                 while not self._stop.wait(self._pause):
                     self._transact(connection, chosen)
+        except BaseException as error:
+            self._errors.append(error)
+
+    def _flush(self, chosen: random.Random) -> None:
+        """Close tables under the writers' hands, and keep them out for a moment."""
+        try:
+            with closing(self._source.server.connect(self._source.database)) as connection:
+                cursor = connection.cursor()
+                cursor.execute("SET SESSION lock_wait_timeout = 1")
+                while not self._stop.wait(chosen.uniform(0.02, 0.3)):
+                    for statement in chosen.choice(FLUSHES):
+                        with suppress(OperationalError):  # the writers kept it waiting
+                            cursor.execute(statement)
         except BaseException as error:
             self._errors.append(error)
 
@@ -131,7 +170,9 @@ class Workload:
                     connection.rollback()
                     return
                 connection.commit()
-                self.committed += 1
+                with self._counted:
+                    self.committed += 1
+                    self._counted.notify_all()
             except Exception as error:
                 if not refused(error):
                     raise
@@ -233,6 +274,32 @@ def _update_child(r: random.Random) -> list[str]:
             f" WHERE id < {r.randint(0, 200)} AND n % 5 = {r.randint(0, 4)}"]  # fmt: skip
 
 
+def _child_again(r: random.Random) -> list[str]:
+    """A row is changed, goes and comes again: a DELETE has another table map on MySQL 9."""
+    one, other = r.randint(0, 200), r.randint(0, 200)
+    steps = [
+        f"UPDATE child SET n = n + 100 WHERE id = {one}",
+        f"DELETE FROM child WHERE id = {one}",
+        f"INSERT INTO child VALUES ({one}, NULL, NULL, {r.randint(0, 9)})",
+        f"DELETE FROM child WHERE id = {other}",
+        f"UPDATE child SET id = {other} WHERE id = {one}",
+    ]
+    return steps[r.randint(0, 2) : r.randint(3, 5)]
+
+
+def _tag(r: random.Random) -> list[str]:
+    parent, word = r.randint(0, 40), f"w{r.randint(0, 2)}"
+    return r.sample(
+        [
+            f"INSERT INTO tag SELECT id, '{word}' FROM parent WHERE id = {parent}",
+            f"DELETE FROM tag WHERE parent_id = {parent} AND word = '{word}'",
+            f"UPDATE tag SET word = '{word}' WHERE parent_id = {parent}",
+            f"INSERT INTO tag SELECT id, 'w9' FROM parent WHERE id BETWEEN {parent} AND 40",
+        ],
+        r.randint(1, 4),
+    )
+
+
 def _truncate(r: random.Random) -> list[str]:
     return ["DELETE FROM bag WHERE x = 3"]
 
@@ -240,5 +307,5 @@ def _truncate(r: random.Random) -> list[str]:
 STATEMENTS: list[Callable[[random.Random], list[str]]] = [
     _insert_keyed, _note, _update_keyed, _update_keyed, _move_keyed, _delete_keyed, _put_pair,
     _put_pair, _swap_pair, _drop_pair, _put_bag, _put_bag, _drop_bag, _update_bag, _put_family,
-    _drop_parent, _update_child, _truncate,
+    _drop_parent, _update_child, _child_again, _child_again, _tag, _tag, _truncate,
 ]  # fmt: skip

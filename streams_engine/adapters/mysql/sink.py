@@ -37,6 +37,7 @@ from streams_engine.errors import (
 )
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
 from streams_engine.protocols import Load, Mark, StateChange, Statement, Written, left_out, orphaned
+from streams_engine.required import required
 from streams_engine.schema.mysql_ddl import name_of
 from streams_engine.sharing import Fence, Staged
 
@@ -366,8 +367,8 @@ class MysqlSink:
     def _refusal(self, connection: Any, attempt: Sequence[Statement]) -> StreamsError | None:
         trial = self._state.named("streams_engine_trial")
         for statement in attempt:
-            assert statement.table is not None
-            head = f"CREATE TABLE {name_of(statement.table)} "
+            table = required(statement.table, f"the table of '{statement.object}'")
+            head = f"CREATE TABLE {name_of(table)} "
             made = f"CREATE TEMPORARY TABLE {trial} " + statement.sql.removeprefix(head)
             with connection.cursor() as cursor:
                 cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {trial}")
