@@ -203,7 +203,7 @@ def test_random_transactions_of_several_sessions(
     with stream_of(source, target.url) as stream:
         stream.start()
         with Workload(source, seed, writers=3, pause=0.001).running() as workload:
-            for wanted in (50, 150, 250):
+            for wanted in (20, 60, 120):
                 workload.committed_reach(wanted, SECONDS)
                 caught_up(stream)
         caught_up(stream)

@@ -141,6 +141,9 @@ class Workload:
                     connection.autocommit = False
                 else:
                     connection.autocommit(False)
+                    # Who waits for a row keeps its table from being closed, and so whoever has
+                    # the row from going on: no server sees that circle.
+                    connection.cursor().execute("SET SESSION innodb_lock_wait_timeout = 1")
                 while not self._stop.wait(self._pause):
                     self._transact(connection, chosen)
         except BaseException as error:
@@ -152,7 +155,7 @@ class Workload:
             with closing(self._source.server.connect(self._source.database)) as connection:
                 cursor = connection.cursor()
                 cursor.execute("SET SESSION lock_wait_timeout = 1")
-                while not self._stop.wait(chosen.uniform(0.02, 0.3)):
+                while not self._stop.wait(chosen.uniform(0.2, 1.5)):
                     for statement in chosen.choice(FLUSHES):
                         with suppress(OperationalError):  # the writers kept it waiting
                             cursor.execute(statement)
