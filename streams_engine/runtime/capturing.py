@@ -63,7 +63,7 @@ from streams_engine.runtime.joining import (
     told_apart,
 )
 from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables, is_chunk_of
-from streams_engine.runtime.runner import Convert, Job
+from streams_engine.runtime.runner import Convert, Job, RowScan
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
 from streams_engine.runtime.start_waits import Interrupted, StartWaits
 from streams_engine.schema.mapping import MappedCatalog, TableMapping, warning
@@ -523,11 +523,20 @@ class Capture:
         convert = self._convert("upsert")
         schemas = tuple(table.tracked.schema for table in follower.tables.values())
         catalog = Catalog(origin.source.dialect, schemas)
-        mapped = convert.map(origin, catalog, None, convert.flavour())
+        mapped = convert.map(self._looked_at(origin, schemas), catalog, None, convert.flavour())
         if isinstance(self.sink, StructureSink):
             builder = Builder(self.sink, self.job.structure, self.control, Continuation())
             self.counters.found(builder.foreign_keys(mapped.target))
         return self.control.hold()
+
+    def _looked_at(self, origin: Origin, schemas: Sequence[TableSchema]) -> Origin:
+        """The origin with what its rows show of foreign keys, which decides whether they hold."""
+        source = origin.source
+        if self.sink.dialect is not Dialect.POSTGRES or not isinstance(source, RowScan):
+            return origin
+        observed = source.observe(schemas, booleans=False, zero_dates=False, foreign_keys=True)
+        options = replace(origin.mapping, observed=observed.stamped(origin.alias))
+        return replace(origin, mapping=options)
 
     def _recorded(self, origin: Origin, evolution: Evolution) -> dict[TableId, Followed]:
         """The tables of a source as the records say that the log has them."""

@@ -60,7 +60,7 @@ from streams_engine.schema.structure import Structure
 from streams_engine.sharing import SharedSink, SharedSource
 from streams_engine.stats import Counters
 
-__all__ = ["Convert", "Job"]
+__all__ = ["Convert", "Job", "RowScan"]
 
 log = logging.getLogger("streams_engine.runner")
 
@@ -81,9 +81,14 @@ class RowScan(Protocol):
     """A source or view whose rows tell of a mapping to PostgreSQL what the catalog does not."""
 
     def observe(
-        self, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+        self,
+        tables: Sequence[TableSchema],
+        *,
+        booleans: bool,
+        zero_dates: bool,
+        foreign_keys: bool,
     ) -> Observed:
-        """Scan the tables, for zero dates and foreign keys where these are asked for."""
+        """Scan the tables for what is asked of them."""
         ...
 
 
@@ -285,6 +290,7 @@ class Convert:
         if self.sink.dialect is Dialect.POSTGRES and isinstance(scanner, RowScan):
             observed = scanner.observe(
                 tables,
+                booleans=True,
                 zero_dates=options.zero_dates == "null",
                 foreign_keys=self.job.structure.foreign_keys,
             )

@@ -220,3 +220,24 @@ def test_a_key_beyond_bigint_is_a_bad_row(
     stats = move(source, target, unsigned_keys="bigint", on_error="quarantine")
     assert stats.target.failed_counter == 1
     assert target.rows("SELECT id FROM users ORDER BY 1") == [(1,), (9223372036854775807,)]
+
+
+def test_a_cdc_leaves_out_a_key_that_holds_by_collation_too(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    _countries(source)
+    name = f"collated {mysql_server.kind}"
+    with Stream(source.url, target.url, mode="cdc", name=name) as stream:
+        stream.start()
+        assert stream.catch_up(30), stream.error
+        source.run("INSERT INTO city VALUES (4, 'fR', 'de')")
+        assert stream.catch_up(30), stream.error
+        told = {finding.code for finding in stream.stats().findings}
+        assert "foreign-key-by-collation" in told
+        assert "orphans" not in told
+        made = target.rows("SELECT conname FROM pg_constraint WHERE contype = 'f'")
+        assert made == [("exact",)]
+        stream.stop()
+        stream.wait(timeout=30)
+        stream.release()

@@ -15,25 +15,30 @@ DATES = {"date", "datetime", "timestamp"}
 
 
 def observe(
-    connection: Any, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+    connection: Any,
+    tables: Sequence[TableSchema],
+    *,
+    booleans: bool,
+    zero_dates: bool,
+    foreign_keys: bool,
 ) -> Observed:
     """Scan the tables: each at most once, and once more for each foreign key over texts."""
-    booleans: set[tuple[TableId, str]] = set()
+    found_booleans: set[tuple[TableId, str]] = set()
     zeros: dict[tuple[TableId, str], int] = {}
     loose: dict[tuple[TableId, str], LooseKey] = {}
     by_id = {table.id: table for table in tables}
     for table in tables:
-        flags = [c.name for c in table.columns if _is_flag(c)]
+        flags = [c.name for c in table.columns if booleans and _is_flag(c)]
         dates = [c.name for c in table.columns if zero_dates and _is_solid_date(c)]
         odd, counts = _scan(connection, table.id, flags, dates)
-        booleans |= {(table.id, flag) for flag, other in odd.items() if not other}
+        found_booleans |= {(table.id, flag) for flag, other in odd.items() if not other}
         zeros |= {(table.id, date): count for date, count in counts.items() if count}
         for key in table.foreign_keys if foreign_keys else ():
             referenced = by_id.get(key.referenced)
             found = referenced and _loose(connection, table, key)
             if found:
                 loose[table.id, key.name] = found
-    return Observed(frozenset(booleans), zeros, loose)
+    return Observed(frozenset(found_booleans), zeros, loose)
 
 
 def _is_flag(column: Column) -> bool:

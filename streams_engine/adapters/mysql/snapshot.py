@@ -79,11 +79,22 @@ class MysqlSnapshot:
         ]
 
     def observe(
-        self, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+        self,
+        tables: Sequence[TableSchema],
+        *,
+        booleans: bool,
+        zero_dates: bool,
+        foreign_keys: bool,
     ) -> Observed:
         """What a scan of the rows in this view shows."""
         with self._borrowed("scanning the rows") as connection:
-            return observe(connection, tables, zero_dates=zero_dates, foreign_keys=foreign_keys)
+            return observe(
+                connection,
+                tables,
+                booleans=booleans,
+                zero_dates=zero_dates,
+                foreign_keys=foreign_keys,
+            )
 
     # Reading
 

@@ -181,11 +181,22 @@ class MysqlSource:
         )
 
     def observe(
-        self, tables: Sequence[TableSchema], *, zero_dates: bool, foreign_keys: bool
+        self,
+        tables: Sequence[TableSchema],
+        *,
+        booleans: bool,
+        zero_dates: bool,
+        foreign_keys: bool,
     ) -> Observed:
         """What a scan of the rows shows, as they are now."""
         with contextlib.closing(self._connect.open()) as connection:
-            return observe(connection, tables, zero_dates=zero_dates, foreign_keys=foreign_keys)
+            return observe(
+                connection,
+                tables,
+                booleans=booleans,
+                zero_dates=zero_dates,
+                foreign_keys=foreign_keys,
+            )
 
     @contextlib.contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[MysqlSnapshot]:
