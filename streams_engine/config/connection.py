@@ -43,7 +43,8 @@ class Ssl(Document):
 
     mode: SslMode = "prefer"
     """`prefer`: TLS where the server offers it, but none for MySQL on this machine. `verify-ca`:
-    with a certificate of a known authority; `verify-full`: and of this very host."""
+    with a certificate of a known authority; `verify-full`: and of this very host. `require` with a
+    `ca` is `verify-ca`."""
     ca: str | None = None
     """The certificate of the authority, as PEM text or as a path."""
     client_cert: str | None = Field(None, alias="client_cert")

@@ -114,3 +114,16 @@ def test_who_cannot_prove_it_does_not_get_in(ends: tuple[End, End]) -> None:
             seen = ping(refused)
             assert seen["ping"] == "failed", refused["ssl"]["mode"]
             assert PASSWORD not in str(seen) and "PRIVATE" not in str(seen)
+
+
+def test_require_with_an_authority_verifies_on_both(ends: tuple[End, End]) -> None:
+    """As libpq has it: `require` and a `ca` are `verify-ca`. Without one nobody is verified."""
+    source, _ = ends
+    with Engine() as engine:
+        ping = engine.connections.ping
+        assert ping(document(source, mode="require")) == {"ping": "ok"}
+        assert ping(document(source, mode="require", ca=None)) == {"ping": "ok"}
+        seen = ping(document(source, mode="require", ca=OTHER))
+        assert seen["code"] == "CONNECTION_FAILED" and "TLS handshake failed" in seen["error"]
+        seen = ping(document(source, ca="no PEM at all"))
+        assert seen["ping"] == "failed" and "INTERNAL" not in seen["code"]
