@@ -231,11 +231,11 @@ class _Feed(Iterator[pa.RecordBatch]):
         return converted
 
     def _remember(self, batch: pa.RecordBatch) -> None:
-        last = batch.num_rows - 1
-        names = batch.schema.names
-        if all(name in names for name in self._task.chunk.key):
-            values = [batch.column(n)[last].as_py() for n in self._task.chunk.key]
-            self._last = tuple(v if isinstance(v, int) else str(v) for v in values)
+        """Note the key to go on from. A zero or partial date has no text that the server would
+        find again; in a key it is a bad row of any target, and is read once more after a crash."""
+        if all(name in batch.schema.names for name in self._task.chunk.key):
+            keys = (_key(batch, self._task.chunk.key, row) for row in _backwards(batch))
+            self._last = next((key for key in keys if key is not None), self._last)
 
     def _set_aside(
         self, batch: pa.RecordBatch, converted: pa.RecordBatch, bad: Sequence[BadRows]
@@ -281,3 +281,16 @@ class _Feed(Iterator[pa.RecordBatch]):
 
     def _document(self) -> dict[str, Any]:
         return {"done": self.ended, "rows": self._rows, "last": self._last}
+
+
+def _backwards(batch: pa.RecordBatch) -> range:
+    return range(batch.num_rows - 1, -1, -1)
+
+
+def _key(batch: pa.RecordBatch, names: Sequence[str], row: int) -> tuple[Any, ...] | None:
+    """The key of a row; None where a part of it is a date that Python does not have."""
+    try:
+        values = [batch.column(name)[row].as_py() for name in names]
+    except (OverflowError, ValueError):
+        return None
+    return tuple(v if isinstance(v, int) else str(v) for v in values)

@@ -109,3 +109,18 @@ def test_a_key_that_is_a_zero_date(mysql_server: Server, database: Any) -> None:
     )
     move(source, target)
     assert target.rows("SELECT CAST(d AS CHAR), v FROM era") == [("0000-00-00", 1)]
+
+
+@pytest.mark.parametrize("kind", ["DATE", "DATETIME(6)"])
+def test_a_key_that_is_a_zero_date_is_set_aside(
+    mysql_server: Server, pg18: Server, database: Any, kind: str
+) -> None:
+    source, target = End(mysql_server, database(mysql_server)), End(pg18, database(pg18))
+    source.run(
+        "SET sql_mode = ''",
+        f"CREATE TABLE era (d {kind} PRIMARY KEY, v INT)",
+        "INSERT INTO era VALUES ('0000-00-00', 1)",
+    )
+    stats = move(source, target, on_error="quarantine")
+    assert stats.target.failed_counter == 1
+    assert target.rows("SELECT count(*) FROM era") == [(0,)]
