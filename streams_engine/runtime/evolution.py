@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from streams_engine.changes import SchemaChange
-from streams_engine.errors import RowRejected, SchemaChangeRefused
+from streams_engine.errors import RowRejected, SchemaChangeRefused, StreamsError, TargetConflict
 from streams_engine.faults import reach
 from streams_engine.model import (
     Catalog,
@@ -247,7 +247,18 @@ class Evolution:
         statements, findings = relax(followed.mapping, columns)
         writer.abandon()
         reach("ddl: begun")
-        self._found([writer.execute(statements)])
+        try:
+            self._found([writer.execute(statements)])
+        except StreamsError as error:
+            if error.retryable:
+                raise
+            raise TargetConflict(
+                f"{findings[0].object}: the log holds a value that the column does not, and it "
+                f"cannot be made to: {error.message}",
+                remedy=f"Drop what depends on the column (a view, a check), or run it by hand, and "
+                f"start again: {'; '.join(statement.sql for statement in statements)};",
+                table=str(followed.mapping.target.id),
+            ) from None
         reach("ddl: executed")
         writer.commit(writer.document or {"position": dict(self.follower.position)})
         reach("ddl: recorded")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
-from streams_engine.errors import RowRejected
+from streams_engine.errors import RowRejected, TargetConflict
 from streams_engine.testing.servers import Server
 
 from .dying import child
@@ -245,4 +245,23 @@ def test_where_the_structure_must_stay_the_row_is_refused_by_name(
         assert isinstance(stream.error, RowRejected)
         assert "column live" in str(stream.error)
     assert _types(target) == NARROW
+    _release(source, target)
+
+
+def test_a_view_over_the_column_is_named_with_the_statement(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _made(mysql_server, pg18, database)
+    with _following(source, target) as stream:
+        assert stream.catch_up(SECONDS), stream.error
+        target.run("CREATE VIEW looking AS SELECT live FROM item")
+        _sql(source, "UPDATE item SET live = 2 WHERE id = 1")
+        assert stream.wait(timeout=SECONDS) is State.FAILED
+        assert isinstance(stream.error, TargetConflict)
+        assert "item.live" in str(stream.error)
+        assert "TYPE smallint USING" in str(stream.error.remedy)
+    target.run("DROP VIEW looking")
+    with _following(source, target) as stream:
+        assert stream.catch_up(SECONDS), stream.error
+    assert target.rows("SELECT live FROM item ORDER BY id") == [(2,), (0,)]
     _release(source, target)
