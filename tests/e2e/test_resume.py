@@ -263,7 +263,7 @@ def test_killed_sessions_of_the_source_fail_the_stream_or_lose_nothing(
     equal(source, target)
 
 
-def test_a_killed_session_of_the_target_fails_the_stream(
+def test_a_load_goes_on_after_a_killed_session_of_the_target(
     source: End, target: End, monkeypatch: Any
 ) -> None:
     s = stream(source, target)
@@ -272,10 +272,7 @@ def test_a_killed_session_of_the_target_fails_the_stream(
         gate.wait()
         assert kill_first(target, KILLS["pg15"].format(db=target.database))
         gate.open()
-        assert s.wait(timeout=SECONDS) is State.FAILED
-    assert s.error is not None and s.error.category == "connection"
-    assert sums(target)[0] == 0
-    finish(stream(source, target))
+        assert s.wait(timeout=SECONDS) is State.FINISHED, s.error
     equal(source, target)
 
 
