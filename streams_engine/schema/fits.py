@@ -383,25 +383,28 @@ def interval_text(values: pa.Array, _: NativeType) -> Fitted:
     return values, _unlike(values, r"[A-Za-z:]")
 
 
-def array(values: pa.Array, _: NativeType) -> Fitted:
-    """A JSON list, or PostgreSQL's own text of an array."""
+def array(values: pa.Array, native: NativeType) -> Fitted:
+    """A JSON list, or PostgreSQL's own text of an array. A number is no text of a list."""
+    element = base_of(native).element
+    texts = element is not None and base_of(element).name in ("text", "varchar", "bpchar", "citext")
     shown: list[str | None] = []
     mask = np.zeros(len(values), bool)
     for place, document in enumerate(values.to_pylist()):
         try:
-            shown.append(document if not document or document[0] == "{" else _array(document))
+            own = not document or document[0] == "{"
+            shown.append(document if own else _array(document, texts=texts))
         except (ValueError, RecursionError):
             mask[place] = True
             shown.append(None)
     return pa.array(shown, pa.string()), _bad(mask)
 
 
-def _array(document: str) -> str:
+def _array(document: str, *, texts: bool) -> str:
     """The text of an array for a JSON list, whose numbers keep their digits."""
     found = json.loads(document, parse_int=_Digits, parse_float=_Digits)
     if not isinstance(found, list):
         raise ValueError("no list")
-    return _array_text(found)
+    return _array_text(found, texts=texts)
 
 
 class _Digits(str):
@@ -410,18 +413,16 @@ class _Digits(str):
     __slots__ = ()
 
 
-def _array_text(value: Any) -> str:
+def _array_text(value: Any, *, texts: bool) -> str:
     if isinstance(value, list):
-        return "{" + ",".join(map(_array_text, value)) + "}"
+        return "{" + ",".join(_array_text(item, texts=texts) for item in value) + "}"
     if value is None:
         return "NULL"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, _Digits):
-        return str(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, _Digits):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    raise ValueError("an object")
+    if texts or isinstance(value, dict):
+        raise ValueError("no such element")
+    return str(value) if isinstance(value, _Digits) else str(value).lower()
 
 
 def as_it_is(values: pa.Array, _: NativeType) -> Fitted:
