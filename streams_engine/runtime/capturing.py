@@ -62,7 +62,14 @@ from streams_engine.runtime.joining import (
     stamped,
     told_apart,
 )
-from streams_engine.runtime.resuming import RUN, Continuation, Memory, finished_tables, is_chunk_of
+from streams_engine.runtime.resuming import (
+    RUN,
+    Continuation,
+    Memory,
+    finished_tables,
+    is_chunk_of,
+    may_remain,
+)
 from streams_engine.runtime.runner import Convert, Job, RowScan
 from streams_engine.runtime.sequences import FollowedOrigin, TargetSequences
 from streams_engine.runtime.start_waits import Interrupted, StartWaits
@@ -264,6 +271,9 @@ class Capture:
             if begun:
                 done = self._in_older_views(mapped, done, records)
             convert = self._convert(self._write_mode(records, mapped, begun))
+            if begun and convert.job.write_mode == "upsert":
+                cut = {table for table, _ in _followed(records)} - done
+                self.counters.found(may_remain(table) for table in sorted(cut, key=str))
             memory = Memory(self.sink, self.job.name)
             memory.known()
             memory.claim()

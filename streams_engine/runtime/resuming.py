@@ -18,7 +18,7 @@ from streams_engine.errors import CheckpointMismatch, TargetConflict
 from streams_engine.model import Chunk, Finding, Position, Severity, TableId, TableSchema
 from streams_engine.protocols import Sink
 
-__all__ = ["RUN", "Continuation", "Memory", "finished_tables"]
+__all__ = ["RUN", "Continuation", "Memory", "finished_tables", "may_remain"]
 
 RUN = "run"
 _CHUNK = "chunk:"
@@ -297,6 +297,20 @@ MIXED = (
     "The source changed since the earlier run's view: finished chunks are of that view, the "
     "others of a newer one (onResume: mixed).",
 )
+
+
+def may_remain(table: TableId) -> Finding:
+    """Return what is to be said of a table that is merged again, in another view, into rows that
+    are not the stream's own: it cannot be emptied."""
+    return Finding(
+        Severity.WARNING,
+        "rows-may-remain",
+        str(table),
+        "Its load was cut and begins again in a newer view, into a table that had rows of its own: "
+        "rows that were loaded before and that the source has deleted since stay on the target.",
+        "Run verify(); where rows are left over, delete them, or empty the table and start with "
+        "fresh=True.",
+    )
 
 
 def _note(text: tuple[str, str]) -> Finding:

@@ -50,7 +50,7 @@ from streams_engine.runtime.planning import Plan, describe
 from streams_engine.runtime.portions import ChunkCopy, ChunkTask
 from streams_engine.runtime.preflight import Preparation, prepare
 from streams_engine.runtime.refusals import without_refused
-from streams_engine.runtime.resuming import RUN, Continuation, Memory
+from streams_engine.runtime.resuming import RUN, Continuation, Memory, may_remain
 from streams_engine.runtime.retrying import again
 from streams_engine.runtime.start_waits import Interrupted, StartWaits
 from streams_engine.schema.mapping import Findings, MappedCatalog, TableMapping, warning
@@ -190,6 +190,8 @@ class Convert:
                 self.found(going_on.findings)
                 if not going_on.kept:
                     self.counters.begin_again()
+                if going_on.ours and not going_on.kept and self.job.write_mode == "upsert":
+                    self.found([may_remain(m.target.id) for m in mapped.tables])
                 records = memory.opening(self.job.fingerprint, view.position, going_on)
                 prepared = self.structure(mapped, going_on, records)
                 self.resumable = True
