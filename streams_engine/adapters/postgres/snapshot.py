@@ -6,6 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -35,6 +36,9 @@ from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, Tab
 from streams_engine.sharing import Ticket
 
 __all__ = ["PostgresSnapshot"]
+
+CANCEL_SECONDS = 2.0
+"""How long the server may take to hear of a cancel."""
 
 BLOCK_BYTES = 2 << 20
 """What ADBC gathers before it hands a block over."""
@@ -265,19 +269,22 @@ class PostgresSnapshot:
         with self._opening:  # one that is on its way is waited for
             spare = self._spare.pop() if self._spare else None
         reader = spare or self._seated(what)
+        running = True
         try:
             with _translating(what, self):
                 if extract.query is not None:
                     reader.execute(f"SET LOCAL search_path TO {self._query_path}".encode())
                 yield from copy_tuples.read(reader, query, BLOCK_BYTES)
+            running = False
         finally:
-            self._leave(reader)
+            self._leave(reader, running=running)
 
     def _seated(self, what: str) -> psycopg.Connection:
         """A connection of psycopg's inside the view."""
         reader = self._connect.open(gss=False)
         with self._lock:
-            self._readers[reader] = reader.cancel
+            # The other way to cancel holds the interpreter's lock until the server answers.
+            self._readers[reader] = partial(reader.cancel_safe, timeout=CANCEL_SECONDS)
         try:
             with _translating(what, self):
                 reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -333,11 +340,13 @@ class PostgresSnapshot:
             self._template = adbc.connect(uri, autocommit=False)
             self._template.adbc_connection.close()
 
-    def _leave(self, reader: Any) -> None:
+    def _leave(self, reader: Any, *, running: bool = True) -> None:
+        """End a reader; ``running`` False where it has nothing in hand."""
         with self._lock:
             cancel = self._readers.pop(reader)
-        with contextlib.suppress(Exception):
-            cancel()
+        if running:
+            with contextlib.suppress(Exception):
+                cancel()
         # ADBC's driver counts its connections without a lock (PostgresDatabase::Connect), and a
         # database that is closed with a wrong count is an error: it would fail a whole copy.
         with self._opening, contextlib.suppress(Exception):
@@ -365,7 +374,7 @@ class PostgresSnapshot:
                 cancel()
         with self._opening:
             for reader in self._spare:
-                self._leave(reader)
+                self._leave(reader, running=False)
             self._spare = []
             if self._template is not None:
                 self._template.close()
