@@ -442,7 +442,8 @@ def test_a_change_under_the_view_is_noticed(put: Put, store: Store, tmp_path: Pa
 def test_no_access_is_said(store: Store, put: Put) -> None:
     with pytest.raises(StreamsError):
         FilesSource(Store(protocol="ftp")).check()
-    assert FilesSource(Store(root="/nowhere/at/all")).catalog(Scope()).tables == ()
+    with pytest.raises(NotFound, match="There is no folder /nowhere/at/all"):
+        FilesSource(Store(root="/nowhere/at/all")).catalog(Scope())
     with pytest.raises(ConfigError):
         FilesSource(store).catalog(Scope(tables=(), queries=(("q", "SELECT 1"),)))
 

@@ -81,13 +81,13 @@ def target(request: pytest.FixtureRequest, database: Any) -> End:
     return End(server, database(server))
 
 
-def stream_of(source: End, target: str) -> Stream:
-    return Stream(source.url, target, mode="cdc", name=f"order {source.database}")
+def stream_of(source: End, target: str, **options: Any) -> Stream:
+    return Stream(source.url, target, mode="cdc", name=f"order {source.database}", **options)
 
 
 @contextmanager
-def started(source: End, target: str) -> Iterator[Stream]:
-    with stream_of(source, target) as stream:
+def started(source: End, target: str, **options: Any) -> Iterator[Stream]:
+    with stream_of(source, target, **options) as stream:
         stream.start()
         caught_up(stream)
         yield stream
@@ -213,10 +213,12 @@ def test_random_transactions_of_several_sessions(
 
 
 def test_files_keep_the_order_of_the_log(source: End, tmp_path: Path) -> None:
-    with started(source, tmp_path.as_uri()):
+    # The log of MariaDB does not hold what foreign keys do: here they do nothing.
+    unlogged = source.server.kind == "mariadb"
+    with started(source, tmp_path.as_uri(), allow_lossy=unlogged):
         for name, work in WORK.items():
-            if source.server.kind == "mariadb" and "parent" in name:
-                continue  # its log does not hold what foreign keys do
+            if unlogged and "parent" in name:
+                continue
             refill(source)
             transact(source, *work)
         with session(source) as cursor:

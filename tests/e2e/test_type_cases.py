@@ -50,10 +50,11 @@ def column(case: Case) -> str:
 
 @dataclass
 class Held:
-    """What the source holds of a case: type, and how its server prints it."""
+    """What the source holds of a case: type, how its server prints it, and whether NULL may be."""
 
     type: str
     text: str | None
+    nullable: bool
 
 
 PRINTED = {
@@ -201,25 +202,25 @@ def fill(server: Server, database: str, tables: Mapping[str, list[Case]]) -> Non
 
 def held_values(source: End, tables: Mapping[str, list[Case]]) -> dict[str, Held]:
     described = source.rows(
-        "SELECT column_name, data_type FROM information_schema.columns "
+        "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
         f"WHERE table_schema = '{source.database}'"
     )
-    types = dict(described)
+    types = {name: (kind, nullable == "YES") for name, kind, nullable in described}
     found = {}
     with closing(source.server.connect(source.database)) as connection:
         cursor = connection.cursor()
         cursor.execute("SET time_zone = '+00:00'")
         for name, members in tables.items():
             shown = [
-                PRINTED.get(types[column(c)], "CAST(v AS CHAR)").replace("v", column(c), 1)
+                PRINTED.get(types[column(c)][0], "CAST(v AS CHAR)").replace("v", column(c), 1)
                 for c in members
             ]
             cursor.execute(f"SELECT {', '.join(shown)} FROM {name}")
             for case, text in zip(members, cursor.fetchone(), strict=True):
-                kind = types[column(case)]
+                kind, nullable = types[column(case)]
                 # MariaDB's JSON is LONGTEXT with a check
                 kind = "json" if case["type"].startswith("json") else kind
-                found[case["id"]] = Held(kind, text)
+                found[case["id"]] = Held(kind, text, nullable)
     return found
 
 

@@ -208,11 +208,13 @@ def test_rules_of_refusal() -> None:
     zero = Fact("date", "2015-00-21", zero_date=True)
     assert duty_mysql_to_file(zero) is Duty.NULL
     assert duty_mysql_to_file(Fact("date", "0000-00-00", False, zero_date=True)) is Duty.REFUSE
-    assert duty_postgres_to_file(Fact("time", "24:00:00"), "parquet") is Duty.REFUSE
-    assert duty_postgres_to_file(Fact("time", "24:00:00"), "csv") is Duty.HOLD
-    assert duty_postgres_to_file(Fact("instant", "infinity"), "parquet") is Duty.REFUSE
-    assert duty_postgres_to_file(Fact("decimal", "NaN"), "parquet") is Duty.REFUSE
-    assert duty_postgres_to_file(Fact("digits", "NaN"), "parquet") is Duty.HOLD
+    assert duty_postgres_to_file(Fact("time", "24:00:00")) is Duty.REFUSE
+    assert duty_postgres_to_file(Fact("text", "24:00:00")) is Duty.HOLD
+    assert duty_postgres_to_file(Fact("date", "infinity")) is Duty.REFUSE
+    assert duty_postgres_to_file(Fact("instant", "infinity")) is Duty.REFUSE
+    assert duty_postgres_to_file(Fact("decimal", "NaN")) is Duty.REFUSE
+    assert duty_postgres_to_file(Fact("digits", "NaN")) is Duty.HOLD
+    assert duty_postgres_to_file(Fact("float64", "NaN")) is Duty.HOLD
 
 
 OPAQUE = ("BLOB", "BIT", "OPAQUE", "DATE", "TIME", "DATETIME", "DECIMAL")
@@ -410,6 +412,6 @@ def test_postgres_to_files(
         form,
         pg_server.version.partition("(")[0].strip(),
         tmp_path,
-        lambda fact: duty_postgres_to_file(fact, form),
+        duty_postgres_to_file,
     )
     finished(route, 5 if "18" in pg_server.version else 0, counted)

@@ -627,17 +627,19 @@ def past_arrow(text: str | None) -> bool:
     return found is not None and found.civil > civil_of_timestamp(2**63 - 1, "us")
 
 
-def duty_postgres_to_file(fact: Fact, form: str) -> Duty:
-    if fact.family in ("date", "datetime", "instant") and fact.text in ENDLESS:
-        return Duty.REFUSE if form == "parquet" else Duty.EITHER
-    if form == "parquet":
-        if fact.family == "decimal" and fact.text in SPECIAL:
-            return Duty.REFUSE
-        if fact.family == "time" and (fact.text or "").startswith("24:"):
-            return Duty.REFUSE
-    if fact.family in ("datetime", "instant") and past_arrow(fact.text):
-        return Duty.REFUSE
-    return Duty.HOLD
+def duty_postgres_to_file(fact: Fact) -> Duty:
+    """One for all formats: their columns have the types that the manifest names."""
+    impossible = False
+    match fact.family:
+        case "decimal":
+            impossible = fact.text in SPECIAL
+        case "time":
+            impossible = (fact.text or "").startswith("24:")
+        case "date":
+            impossible = fact.text in ENDLESS
+        case "datetime" | "instant":
+            impossible = fact.text in ENDLESS or past_arrow(fact.text)
+    return Duty.REFUSE if impossible else Duty.HOLD
 
 
 # The sources
