@@ -332,7 +332,8 @@ class Stream:
             try:
                 return run.run(fresh=fresh)
             except ConnectionFailed as error:
-                if not run.resumable:
+                # Workers of a cluster that are lost are nothing that comes back by itself.
+                if not run.resumable or run.job.cluster is not None:
                     raise
                 if self._counters.rows != begun:
                     outage.progressed()

@@ -133,12 +133,22 @@ class Describer:
     def close(self) -> None: ...
 
 
+class Unwatched:
+    """A publication that nobody alters."""
+
+    due = False
+
+    def hurry(self) -> None: ...
+    def adopt(self, *_: Any) -> None: ...
+
+
 def log_of_postgres(recording: dict[str, Any], pieces: list[bytes]) -> None:
     reader = PostgresChangeReader(
         Slot(pieces),  # type: ignore[arg-type]
         recording["tracked"],
         recording["after"],
         Describer(recording["natives"]),  # type: ignore[arg-type]
+        Unwatched(),  # type: ignore[arg-type]
     )
     with contextlib.closing(reader):
         checked_sets(reader)

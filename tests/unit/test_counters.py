@@ -33,7 +33,7 @@ def test_no_count_is_lost_where_several_sources_count_at_once() -> None:
         for _ in range(TIMES):
             counters.committed(2, None)
             counters.diverged(3)
-            counters.reconnected(ConnectionFailed("gone"))
+            counters.reconnecting("", ConnectionFailed("gone"), 0.0)
             counters.behind(5, 7)
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]

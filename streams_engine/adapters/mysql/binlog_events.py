@@ -11,7 +11,7 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -101,16 +101,13 @@ MOST_BYTES = 1 << 30
 (https://dev.mysql.com/doc/refman/9.0/en/server-system-variables.html#sysvar_max_allowed_packet)."""
 
 
-def inflate(
-    data: bytes, order: Literal["big", "little"] = "big", wbits: int = zlib.MAX_WBITS
-) -> bytes:
-    """MariaDB's compression: 0x80 and the size of the length, the length, zlib.
+def inflate(data: bytes, wbits: int = zlib.MAX_WBITS) -> bytes:
+    """MariaDB's compression: 0x80 and the size of the length, the length big-endian, zlib.
 
-    The length is big-endian in events and little-endian in compressed columns. Raises
-    `ValueError` where what comes out has another length: no more than that is made.
+    Raises `ValueError` where what comes out has another length: no more than that is made.
     """
     size = data[0] & 7
-    length = int.from_bytes(data[1 : 1 + size], order)
+    length = int.from_bytes(data[1 : 1 + size], "big")
     if length > MOST_BYTES:
         raise ValueError("a length beyond what a server sends")
     found = zlib.decompressobj(wbits).decompress(data[1 + size :], length + 1)

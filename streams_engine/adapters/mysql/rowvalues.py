@@ -181,7 +181,8 @@ def _decimal(image: Image, place: np.ndarray, nulls: Nulls, field: Field, _: Any
             part ^= 1 << (8 * size - 1)
             first = False
         group = np.where(negative, part ^ full, part)
-        if nulls is None and (group >= 10**digits).any():
+        wrong = group >= 10**digits
+        if (wrong if nulls is None else wrong & ~nulls).any():
             raise ValueError("a group of more digits than it has")
         parts.append((group, digits))
         at = at + size
@@ -349,4 +350,4 @@ def expand(data: bytes) -> bytes:
     """A value of a compressed column of MariaDB: 0, or 0x80 and the length's size, then zlib."""
     if not data or data[0] == 0:
         return data[1:]
-    return inflate(data, "little", -zlib.MAX_WBITS if data[0] & 8 else zlib.MAX_WBITS)
+    return inflate(data, -zlib.MAX_WBITS if data[0] & 8 else zlib.MAX_WBITS)
