@@ -247,6 +247,7 @@ class DaskSeats:
             raise LockTimeout(
                 f"{PATH}: not every worker answered within {seconds} seconds.",
                 remedy="Look at the workers, and at their ways to the databases.",
+                retryable=False,  # writers wait while the workers join a view
             ) from None
         except Exception as error:
             raise _lost(error) from None

@@ -67,6 +67,8 @@ def sessions(end: End) -> int:
         f" JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id"
         f" WHERE p.db = '{end.database}'"
     )
+    # InnoDB tells what was seen last to who asks again within a tenth of a second.
+    end.rows("SELECT SLEEP(0.15)")
     return int(end.rows(query)[0][0])
 
 

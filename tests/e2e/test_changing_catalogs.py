@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from streams_engine import Stream
+from streams_engine.adapters.mysql import catalog
+from streams_engine.adapters.mysql import catalog_queries as queries
 from streams_engine.errors import NotFound
+from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server
 
 from .logged import OWN_SLOTS, caught_up, is_postgres
@@ -117,3 +120,30 @@ def test_a_table_that_is_named_and_gone_is_told(source: End, target: End) -> Non
     with pytest.raises(NotFound) as caught:
         Stream(source.url, target.url, tables=["keep1", "gone"]).run()
     assert "gone" in caught.value.message and caught.value.remedy
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["all", "named"])
+@pytest.mark.parametrize("source", ["mysql9", "mariadb"], indirect=True)
+def test_a_table_that_is_made_anew_while_the_catalog_is_read(
+    source: End, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """It was away when the columns were read: it is left out, or told where it was named."""
+    plain = catalog._Reader._ask
+
+    def ask(reader: Any, query: str) -> list[Any]:
+        if query == queries.COLUMNS:
+            source.run("DROP TABLE keep3")
+        found = plain(reader, query)
+        if query == queries.COLUMNS:
+            source.run("CREATE TABLE keep3 (a int PRIMARY KEY)")
+        return found
+
+    monkeypatch.setattr(catalog._Reader, "_ask", ask)
+    with closing(source.server.connect(source.database)) as connection:
+        if named:
+            with pytest.raises(NotFound, match="keep3 were dropped or renamed") as caught:
+                catalog.read_catalog(connection, Scope(source.database, ("keep1", "keep3")))
+            assert caught.value.remedy
+        else:
+            found = catalog.read_catalog(connection, Scope(source.database)).tables
+            assert [table.id.name for table in found] == sorted(set(KEPT) - {"keep3"})

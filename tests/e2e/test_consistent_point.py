@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
+from streams_engine.errors import TargetConflict
 from streams_engine.faults import install
 from streams_engine.testing.servers import Server
 
@@ -220,21 +221,52 @@ def test_a32_a_table_that_joins_while_rows_of_the_other_wait(
         assert unlike(source, target) == []
 
 
+CHANGED = {
+    "emptied": ("TRUNCATE TABLE child", "INSERT INTO child VALUES (1, 1, 'b')"),
+    "indexed": ("CREATE INDEX by_t ON child (t)", "INSERT INTO child VALUES (7002, 1, 'b')"),
+}
+"""What empties a table or changes its structure, and a row after it."""
+UNLIKE = {
+    "widened": ("ALTER TABLE child ADD COLUMN more int", "more"),
+    "renamed": ("ALTER TABLE child RENAME COLUMN t TO other", "other"),
+}
+"""What gives a table another structure than the target's, and the column that is missing there."""
+
+
+@pytest.mark.parametrize("what", CHANGED)
 def test_structure_that_changed_before_a_table_was_loaded(ends: tuple[End, End], what: str) -> None:
     """Its rows and its structure know what the log then tells: nothing is done twice."""
     source, target = ends
     family(source, "parent")
-    first = Stream(source.url, target.url, mode="cdc", name="emptied", parallelism=1)
+    first = Stream(source.url, target.url, mode="cdc", name=what, parallelism=1)
     interrupt("handover: chunk copied", 1, first)
-    source.run("INSERT INTO child VALUES (7001, 1, 'a')", "DELETE FROM child WHERE id = 1")
-    source.run("TRUNCATE TABLE child", "INSERT INTO child VALUES (1, 1, 'b')")
+    source.run("INSERT INTO child VALUES (7001, 1, 'a')", "DELETE FROM child WHERE id = 2")
+    source.run(*CHANGED[what])
     source.run("INSERT INTO parent VALUES (7001, 'b')")
-    with following(source, target, "emptied") as stream:
+    with following(source, target, what) as stream:
         assert unlike(source, target) == []
         assert keys(target) == ["of_p"]
         source.run("UPDATE child SET p = 7001 WHERE id = 1")
         assert stream.catch_up(SECONDS), stream.error
         assert unlike(source, target) == []
+
+
+@pytest.mark.parametrize("what", UNLIKE)
+def test_a_table_whose_columns_changed_before_it_was_loaded_is_refused(
+    ends: tuple[End, End], what: str
+) -> None:
+    """The target's table is of the first start, and nothing was written to it."""
+    source, target = ends
+    family(source, "parent")
+    first = Stream(source.url, target.url, mode="cdc", name=what, parallelism=1)
+    interrupt("handover: chunk copied", 1, first)
+    statement, column = UNLIKE[what]
+    source.run(statement)
+    with Stream(source.url, target.url, mode="cdc", name=what) as stream:
+        with pytest.raises(TargetConflict, match=rf"child: column {column} .* is missing"):
+            stream.run()
+        assert target.rows("SELECT * FROM child") == []
+        stream.release()
 
 
 @pytest.mark.parametrize("ends", [ROUTES[0], ROUTES[2]], ids=["mysql9", "mariadb"], indirect=True)

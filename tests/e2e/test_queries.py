@@ -351,21 +351,37 @@ def test_a_query_that_the_server_refuses_is_named(
     assert target.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("url", "into"), [("mysql://h/d", "postgresql://h/d"), ("postgresql://h/d", "folder")]
+)
+@pytest.mark.parametrize("other", ["table", "query"])
+def test_a_name_that_is_taken_is_refused(tmp_path: Path, url: str, into: str, other: str) -> None:
+    """By a table that is read as well, or by another query: nothing is dialled."""
+    queries = [("t", "SELECT id FROM t"), ("t", "SELECT who FROM t")]
+    target = tmp_path if into == "folder" else into
+    with pytest.raises(StreamsError) as caught:
+        stream(url, target, *queries[: 1 + (other == "query")],
+               tables=["t"] if other == "table" else [])  # fmt: skip
+    number = 0 if other == "table" else 1
+    path = f"$.source.connections[0].queries[{number}].name"
+    assert (caught.value.code, caught.value.details["path"]) == ("INVALID_CONFIG", path)
+    assert "the query 't' has the name of a table, or of another query" in caught.value.message
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("kind", ["mysql9", "pg15"])
 @pytest.mark.parametrize("into", ["pg18", "files"])
-@pytest.mark.parametrize("other", ["table", "query"])
-def test_a_name_that_is_taken_is_refused(
-    request: pytest.FixtureRequest, database: Any, tmp_path: Path, kind: str, into: str, other: str
+def test_a_name_that_is_taken_under_its_place_is_refused(
+    request: pytest.FixtureRequest, database: Any, tmp_path: Path, kind: str, into: str
 ) -> None:
-    """By a table that is read as well, or by another query."""
+    """Only the server tells that it is the same table."""
     source = filled(request, database, kind)
     target: Any = tmp_path if into == "files" else empty(request, database, into)
-    queries = [("t", "SELECT id FROM t"), ("t", "SELECT who FROM t")]
-    made = stream(source, target, *queries[: 1 + (other == "query")],
-                  tables=["t"] if other == "table" else [])  # fmt: skip
-    with pytest.raises(StreamsError, match=r"\bt\b") as caught:
+    place = "public" if kind == "pg15" else source.database
+    made = stream(source, target, ("t", "SELECT id FROM t"), tables=[f"{place}.t"])
+    with pytest.raises(StreamsError, match=r"'t' has the name of a table") as caught:
         made.run()
-    assert caught.value.code in {"INVALID_CONFIG", "TARGET_CONFLICT"}, caught.value
+    assert caught.value.code == "TARGET_CONFLICT"
     assert not list(tmp_path.glob("*/part-*"))
 
 

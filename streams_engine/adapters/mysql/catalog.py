@@ -12,8 +12,9 @@ from typing import Any
 from streams_engine.adapters.mysql import catalog_queries as queries
 from streams_engine.adapters.mysql.catalog_types import default_of, native_type, unescape
 from streams_engine.adapters.mysql.connect import is_mariadb, translating
+from streams_engine.adapters.mysql.selecting import name
 from streams_engine.adapters.mysql.state import STATE_TABLES
-from streams_engine.errors import NotFound
+from streams_engine.errors import NotFound, PermissionDenied
 from streams_engine.model import (
     Catalog,
     Check,
@@ -147,6 +148,7 @@ class _Reader:
         """Leave out tables that were dropped while the catalog was read: what was read of them
         is a part. Raises `NotFound` where the scope names one."""
         now = {(row[0], row[1]) for row in self._ask(queries.TABLES)}
+        now -= {row[:2] for row in chosen if row[:2] in now and self._was_away(TableId(*row[:2]))}
         missing = [f"{row[0]}.{row[1]}" for row in chosen if (row[0], row[1]) not in now]
         if missing and self._scope.tables is not None:
             raise NotFound(
@@ -156,6 +158,23 @@ class _Reader:
                 tables=missing,
             )
         return [row for row in chosen if (row[0], row[1]) in now]
+
+    def _was_away(self, table: TableId) -> bool:
+        """True where no column was read of a table, and its rights are not the reason: it was
+        dropped, and may have been made anew since."""
+        if self.columns[table]:
+            return False
+        try:
+            with (
+                translating(f"reading the columns of {table}"),
+                self._connection.cursor() as cursor,
+            ):
+                cursor.execute(f"SHOW COLUMNS FROM {name(table)}")
+        except NotFound:
+            return True
+        except PermissionDenied:
+            return False
+        return True
 
     def _demand_database(self, name: str) -> None:
         with self._connection.cursor() as cursor:

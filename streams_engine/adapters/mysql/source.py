@@ -253,7 +253,8 @@ class MysqlSource:
                 return self._attempt(locker, holder, connections, scope, findings, last=last)
             except LockTimeout as error:
                 _roll_back([holder, *connections])
-                if last and time.monotonic() >= until + LOCK_SECONDS:
+                over = last and time.monotonic() >= until + LOCK_SECONDS
+                if over or not error.retryable:
                     raise
                 self._waits(error.message)
                 time.sleep(PAUSE_SECONDS)
