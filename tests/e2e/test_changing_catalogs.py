@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from streams_engine import Stream
 from streams_engine.adapters.mysql import catalog
 from streams_engine.adapters.mysql import catalog_queries as queries
-from streams_engine.errors import NotFound
+from streams_engine.adapters.postgres import connect, snapshot
+from streams_engine.adapters.postgres.connect import PostgresConnect
+from streams_engine.adapters.postgres.source import PostgresSource
+from streams_engine.errors import LockTimeout, NotFound
+from streams_engine.model import Extract
 from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server
 
@@ -52,6 +59,9 @@ def churning(end: End) -> Iterator[None]:
         try:
             with closing(end.server.connect(end.database)) as connection:
                 cursor = connection.cursor()
+                if is_postgres(end):
+                    # Readers wait behind what waits for the load: it gives up before they do.
+                    cursor.execute("SET lock_timeout = '1s'")
                 begun.wait()
                 for i in range(1_000_000):
                     if done.is_set():
@@ -61,7 +71,7 @@ def churning(end: End) -> Iterator[None]:
                         f"CREATE TABLE {name} (a {number_type} PRIMARY KEY, b int DEFAULT 7,"
                         f" c varchar(9), CONSTRAINT u_{name} UNIQUE (b), CHECK (b > 0))"
                     )
-                    cursor.execute(f"DROP TABLE {name}")
+                    drop(cursor, name)
         except Exception as error:
             faults.append(error)
 
@@ -76,6 +86,16 @@ def churning(end: End) -> Iterator[None]:
         for thread in threads:
             thread.join()
     assert not faults
+
+
+def drop(cursor: Any, name: str) -> None:
+    """Drop a table, and try it again while a load keeps it."""
+    while True:
+        try:
+            cursor.execute(f"DROP TABLE {name}")
+        except psycopg.errors.LockNotAvailable:
+            continue
+        return
 
 
 def kept(names: list[str]) -> list[str]:
@@ -147,3 +167,29 @@ def test_a_table_that_is_made_anew_while_the_catalog_is_read(
         else:
             found = catalog.read_catalog(connection, Scope(source.database)).tables
             assert [table.id.name for table in found] == sorted(set(KEPT) - {"keep3"})
+
+
+@pytest.mark.parametrize("tuples", [False, True], ids=["blocks", "tuples"])
+@pytest.mark.parametrize("source", ["pg15", "pg18"], indirect=True)
+def test_a_statement_that_waits_for_the_load_and_keeps_its_readers_out_is_told(
+    source: End, monkeypatch: pytest.MonkeyPatch, tuples: bool
+) -> None:
+    pinned = snapshot.PINNED.replace(f"'{connect.LOCK_TIMEOUT_MS}'", "'300'")
+    monkeypatch.setattr(snapshot, "PINNED", pinned)
+    monkeypatch.setattr(connect, "LOCK_TIMEOUT_MS", 300)
+    server = source.server
+    reader = PostgresSource(
+        PostgresConnect(server.host, server.port, server.user, server.password, source.database)
+    )
+    with ThreadPoolExecutor(1) as pool, reader.snapshot(Scope("public"), 1) as view:
+        (table,) = (table for table in view.catalog.tables if table.id.name == "keep3")
+        waiting = pool.submit(source.run, "ALTER TABLE keep3 ADD b int")
+        until = time.monotonic() + 30
+        while not source.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert time.monotonic() < until
+        (chunk,) = view.chunks(table, 1000)
+        with pytest.raises(LockTimeout, match=r"reading public\.keep3") as caught:
+            list(view.read(Extract(table.id, table.columns, tuples=tuples), chunk, 1000))
+        assert caught.value.remedy
+        view.close()
+        waiting.result(30)

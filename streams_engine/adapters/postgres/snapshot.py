@@ -17,6 +17,7 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres import copy_columns, copy_tuples
 from streams_engine.adapters.postgres.connect import (
+    LOCK_TIMEOUT_MS,
     SESSION,
     PostgresConnect,
     hidden_rows,
@@ -28,6 +29,7 @@ from streams_engine.bundles import bundles
 from streams_engine.errors import (
     ConnectionFailed,
     InternalError,
+    LockTimeout,
     PermissionDenied,
     ServerError,
     SnapshotLost,
@@ -55,7 +57,12 @@ are tables of their own."""
 
 PINNED = ", ".join(
     f"pg_catalog.set_config('{key}', '{value}', false)"
-    for key, value in {**SESSION, **IN_ORDER, "search_path": ""}.items()
+    for key, value in {
+        **SESSION,
+        **IN_ORDER,
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "search_path": "",
+    }.items()
 )
 """The settings of a reader, in one round trip."""
 
@@ -445,6 +452,13 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
             raise PermissionDenied(
                 f"{what}: the role {view._connect.user} lacks the right.",
                 remedy="Grant it, or use another role.",
+                sqlstate=state,
+            ) from None
+        if state == "55P03":
+            raise LockTimeout(
+                f"{what}: a statement that changes the table waits until the load is over, and its "
+                "readers wait behind it.",
+                remedy="End that statement, or give it a short lock_timeout; then start again.",
                 sqlstate=state,
             ) from None
         if isinstance(error, adbc.OperationalError) or state is None or state[:2] in ("08", "57"):
