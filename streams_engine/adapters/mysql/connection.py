@@ -21,7 +21,7 @@ CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog"})
 """Authentication plugins that send the password as it is."""
 
 
-class GuardedConnection(Connection):  # type: ignore[misc]
+class GuardedConnection(Connection):
     """Refuse downgrades of TLS and requests for files, from the first byte of the session on.
 
     PyMySQL's raw errors over a server's bytes are `ProtocolViolation`. LOAD DATA LOCAL is answered
