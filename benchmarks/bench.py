@@ -12,8 +12,9 @@ from benchmarks.data import SHAPES, fill, fill_small
 from benchmarks.jobs import Contender, Job, Unavailable
 from benchmarks.measuring import Failed, Measured, measure
 from benchmarks.tools import tool
-from streams_engine.testing.provision import PACKAGES, ProvisionError, provision
-from streams_engine.testing.servers import Server, ServerError, available, start
+from streams_engine.testing.packages import PACKAGES
+from streams_engine.testing.provision import ProvisionError, provision
+from streams_engine.testing.servers import Server, ServerStartError, available, start
 
 __all__ = ["Bench"]
 
@@ -50,7 +51,7 @@ class Bench:
                 if flavour in PACKAGES and available(flavour) is not None:
                     provision(flavour)
                 server = self._stack.enter_context(start(flavour))
-            except (ProvisionError, ServerError, OSError) as error:
+            except (ProvisionError, ServerStartError, OSError) as error:
                 self._missing[flavour] = f"the server {flavour} cannot be had: {error}"
                 raise Unavailable(self._missing[flavour]) from None
             self._servers[flavour, side] = server

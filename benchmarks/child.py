@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping
 from benchmarks.jobs import Job
 from benchmarks.ours import convert
 from benchmarks.python_peers import adbc, connectorx, connectorx_parquet, dlt_postgres, sscursor
+from benchmarks.verification import verify, verify_one_wrong
 
 __all__ = ["main"]
 
 WORK: Mapping[str, Callable[[Job], Callable[[], int]]] = {
     "ours": convert,
+    "verify": verify,
+    "verify_one_wrong": verify_one_wrong,
     "sscursor": sscursor,
     "connectorx": connectorx,
     "connectorx_parquet": connectorx_parquet,

@@ -21,7 +21,7 @@ from distributed import Client, LocalCluster
 from benchmarks.data import SHAPES, fill
 from benchmarks.simulating import ChunkCost, Limits, copy_seconds, stops_paying
 from streams_engine import Stream
-from streams_engine.runtime.carrying import Carrier
+from streams_engine.pipeline.remote.copier import RemoteCopier
 from streams_engine.testing.servers import Server, start
 
 __all__ = ["main"]
@@ -65,20 +65,20 @@ def used(server: Server) -> tuple[float, float]:
 def chunk_seconds() -> Iterator[list[float]]:
     """How long each chunk takes, from when it is handed out until it is counted."""
     found: list[float] = []
-    plain: Callable[..., bool] = Carrier.carry
+    plain: Callable[..., bool] = RemoteCopier.copy
 
-    def carry(carrier: Carrier, *arguments: Any) -> bool:
+    def copy(carrier: RemoteCopier, *arguments: Any) -> bool:
         begun = time.perf_counter()
         try:
             return plain(carrier, *arguments)
         finally:
             found.append(time.perf_counter() - begun)
 
-    Carrier.carry = carry  # type: ignore[method-assign]
+    RemoteCopier.copy = copy  # type: ignore[method-assign]
     try:
         yield found
     finally:
-        Carrier.carry = plain  # type: ignore[method-assign]
+        RemoteCopier.copy = plain  # type: ignore[method-assign]
 
 
 def measured(source: str, mysql: Server, postgres: Server, client: Client) -> list[ChunkCost]:

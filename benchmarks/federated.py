@@ -102,8 +102,8 @@ def _warm() -> None:
     import sqlglot.dialects.mysql
     import sqlglot.dialects.postgres
 
-    import streams_engine.adapters.mysql.source
-    import streams_engine.adapters.postgres.source  # noqa: F401
+    import streams_engine.adapters.mysql.snapshot.source
+    import streams_engine.adapters.postgres.snapshot.source  # noqa: F401
 
     duckdb.connect().close()
     del adbc_driver_postgresql, encodings, numpy, sqlglot

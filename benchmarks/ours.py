@@ -11,29 +11,33 @@ from benchmarks.jobs import Job
 __all__ = ["convert"]
 
 ADAPTERS = {
-    "mysql": "mysql.{}",
-    "mariadb": "mysql.{}",
-    "postgresql": "postgres.{}",
-    "csv": "files.{}",
-    "file": "files.{}",
-    "null": "null",
+    "mysql": ("mysql.snapshot.source", "mysql.sink.sink"),
+    "mariadb": ("mysql.snapshot.source", "mysql.sink.sink"),
+    "postgresql": ("postgres.snapshot.source", "postgres.sink.sink"),
+    "csv": ("files.source", "files.sink"),
+    "file": ("files.source", "files.sink"),
+    "null": ("null", "null"),
 }
-"""By the scheme of a place: the module that the library imports once a stream runs."""
+"""By the scheme of a place: the modules that the library imports once a stream runs, as its source
+and as its target."""
 
 
 def convert(job: Job) -> Callable[[], int]:
     """A whole convert: structure, data, key and indexes."""
     from streams_engine import Stream
 
-    for place, side in ((job.source, "source"), (job.target, "sink")):
-        adapter = ADAPTERS[place.partition(":")[0]].format(side)
+    import_module("streams_engine.assembly")
+    for side, place in enumerate((job.source, job.target)):
+        adapter = ADAPTERS[place.partition(":")[0]][side]
         import_module(f"streams_engine.adapters.{adapter}")
 
     def work() -> int:
         if job.source == "csv:":
             stream = Stream.from_config(_csv(job))
         else:
-            options: dict[str, Any] = {"schema_policy": "drop_and_recreate", **job.options}
+            files = job.target.startswith("file")
+            policy = {} if files else {"schema_policy": "drop_and_recreate"}
+            options: dict[str, Any] = {**policy, **job.options}
             stream = Stream(job.source, job.target, **options)
         return int(stream.run(fresh=True).rows)
 

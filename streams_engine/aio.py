@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.errors import StreamsError
-from streams_engine.journal import Listener
+from streams_engine.events import Listener, Unsubscribe
 from streams_engine.lifecycle import State
-from streams_engine.runtime.planning import Plan
-from streams_engine.runtime.verifying import VerifyReport
 from streams_engine.stats import Stats
-from streams_engine.stream import ALL, Stream
+from streams_engine.stream import ALL, Moved, Progress, Stream
+
+if TYPE_CHECKING:
+    from streams_engine.config.connection import Connection
+    from streams_engine.contracts import Sink, Source
+    from streams_engine.pipeline.snapshot.plan import Plan
+    from streams_engine.stream import VerifyMode, VerifyProgress
+    from streams_engine.verify.report import VerifyReport
 
 __all__ = ["AsyncStream"]
 
@@ -28,24 +34,45 @@ class AsyncStream:
     """
 
     @without_locals
-    def __init__(self, source: Any, target: Any, **options: Any) -> None:
-        """As `Stream`. Raises `ConfigError`."""
-        self._stream = Stream(source, target, **options)
+    def __init__(
+        self,
+        source: str | Mapping[str, Any] | Source,
+        target: str | Mapping[str, Any] | Sink,
+        *,
+        mode: Mode = "convert",
+        tables: Sequence[str] | str | None = None,
+        resolvers: Mapping[str, Resolver] | None = None,
+        references: References = ALL,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        """Create a `Stream`. Raises `ConfigError`."""
+        self._stream = Stream(
+            source,
+            target,
+            mode=mode,
+            tables=tables,
+            resolvers=resolvers,
+            references=references,
+            **options,
+        )
 
     @classmethod
     @without_locals
     def from_config(
         cls,
         config: Mapping[str, Any] | str | Path,
-        connections: Mapping[str, Any] | None = None,
+        connections: Mapping[str, str | Mapping[str, Any] | Connection] | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         *,
         references: References = ALL,
+        ids: tuple[str, str] | None = None,
     ) -> AsyncStream:
-        """As `Stream.from_config`."""
-        found = cls.__new__(cls)
-        found._stream = Stream.from_config(config, connections, resolvers, references=references)
-        return found
+        """Create a stream with `Stream.from_config`."""
+        stream = cls.__new__(cls)
+        stream._stream = Stream.from_config(
+            config, connections, resolvers, references=references, ids=ids
+        )
+        return stream
 
     def __repr__(self) -> str:
         stream = getattr(self, "_stream", None)
@@ -58,52 +85,56 @@ class AsyncStream:
 
     @property
     def state(self) -> State:
-        """Where it is in its life."""
+        """Present state of the stream."""
         return self._stream.state
 
     @property
     def error(self) -> StreamsError | None:
-        """What a FAILED stream failed of."""
+        """The error of a FAILED stream."""
         return self._stream.error
 
     def stats(self) -> Stats:
-        """A frozen copy of the counters."""
+        """Return a frozen copy of the counters."""
         return self._stream.stats()
 
-    def on_progress(self, callback: Callable[[Stats], None]) -> None:
-        """As `Stream.on_progress`; called on the stream's thread, not in the event loop."""
-        self._stream.on_progress(callback)
+    def on_progress(self, callback: Progress) -> Unsubscribe:
+        """Register a callback with `Stream.on_progress`; it runs on the stream's thread, not in the
+        event loop."""
+        return self._stream.on_progress(callback)
 
-    def on_state(self, callback: Callable[[State, State], None]) -> None:
-        """As `Stream.on_state`; called on the stream's thread, not in the event loop."""
-        self._stream.on_state(callback)
+    def on_state(self, callback: Moved) -> Unsubscribe:
+        """Register a callback with `Stream.on_state`; it runs on the stream's thread, not in the
+        event loop."""
+        return self._stream.on_state(callback)
 
-    def on_record(self, callback: Listener) -> None:
-        """As `Stream.on_record`; called on the stream's thread, not in the event loop."""
-        self._stream.on_record(callback)
+    def on_record(self, callback: Listener) -> Unsubscribe:
+        """Register a callback with `Stream.on_record`; it runs on the stream's thread, not in the
+        event loop."""
+        return self._stream.on_record(callback)
 
     def start(self, *, fresh: bool = False) -> None:
-        """As `Stream.start`; does not block."""
+        """Call `Stream.start`, which does not block."""
         self._stream.start(fresh=fresh)
 
     def pause(self) -> None:
-        """As `Stream.pause`; does not block."""
+        """Call `Stream.pause`, which does not block."""
         self._stream.pause()
 
     def resume(self) -> None:
-        """As `Stream.resume`; does not block."""
+        """Call `Stream.resume`, which does not block."""
         self._stream.resume()
 
     def stop(self, *, force: bool = False) -> None:
-        """As `Stream.stop`; does not block."""
+        """Call `Stream.stop`, which does not block."""
         self._stream.stop(force=force)
 
     async def plan(self) -> Plan:
-        """As `Stream.plan`."""
+        """Run `Stream.plan` in a thread."""
         return await asyncio.to_thread(self._stream.plan)
 
     async def run(self, *, fresh: bool = False) -> Stats:
-        """As `Stream.run`; a cancelled task stops the stream cleanly first."""
+        """Run the stream to its end, as `Stream.run`; cancelling the task first stops the stream
+        cleanly."""
         self.start(fresh=fresh)
         try:
             await self.wait()
@@ -116,20 +147,31 @@ class AsyncStream:
         return self.stats()
 
     async def wait(self, *states: State, timeout: float | None = None) -> State:
-        """As `Stream.wait`."""
+        """Run `Stream.wait` in a thread."""
         return await asyncio.to_thread(self._stream.wait, *states, timeout=timeout)
 
     async def catch_up(self, timeout: float | None = None) -> bool:
-        """As `Stream.catch_up`."""
+        """Run `Stream.catch_up` in a thread."""
         return await asyncio.to_thread(self._stream.catch_up, timeout)
 
     async def release(self) -> None:
-        """As `Stream.release`."""
+        """Run `Stream.release` in a thread."""
         await asyncio.to_thread(self._stream.release)
 
-    async def verify(self, on_progress: Callable[[Any, int], None] | None = None) -> VerifyReport:
-        """As `Stream.verify`."""
-        return await asyncio.to_thread(self._stream.verify, on_progress)
+    async def verify(
+        self,
+        tables: Sequence[str] | None = None,
+        mode: VerifyMode = "full",
+        sample: float | None = None,
+        live: bool | None = None,
+        repair: bool = False,
+        *,
+        on_progress: VerifyProgress | None = None,
+    ) -> VerifyReport:
+        """Run `Stream.verify` in a thread."""
+        return await asyncio.to_thread(
+            self._stream.verify, tables, mode, sample, live, repair, on_progress=on_progress
+        )
 
     def __aiter__(self) -> AsyncIterator[Stats]:
         return self._progress()
@@ -137,15 +179,18 @@ class AsyncStream:
     async def _progress(self) -> AsyncIterator[Stats]:
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Stats] = asyncio.Queue()
-        self.on_progress(lambda stats: _hand_over(loop, arrived, stats))
-        if self.state.final:
-            yield self.stats()
-            return
-        while True:
-            stats = await arrived.get()
-            yield stats
-            if stats.state.final:
+        unsubscribe = self.on_progress(lambda stats: _hand_over(loop, arrived, stats))
+        try:
+            if self.state.final:
+                yield self.stats()
                 return
+            while True:
+                stats = await arrived.get()
+                yield stats
+                if stats.state.final:
+                    return
+        finally:
+            unsubscribe()
 
     async def __aenter__(self) -> AsyncStream:
         return self

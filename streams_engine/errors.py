@@ -38,7 +38,7 @@ ever holds a secret or a value of a row.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 __all__ = [
     "AuthenticationFailed",
@@ -73,11 +73,10 @@ __all__ = [
 
 
 class StreamsError(Exception):
-    """Base of all errors: a sentence, a stable ``code``, and what to do about it.
+    """Base of all errors: a message, a stable ``code``, and a remedy.
 
-    ``details`` holds JSON-able facts (names, paths, codes of the server), never a
-    row's values or a secret. ``retryable`` says that the same call may succeed later
-    without anybody changing anything.
+    ``details`` contains JSON-able facts (names, paths, the server's codes), never a row's values or
+    a secret. ``retryable`` means that the same call may succeed later without any change.
     """
 
     code: ClassVar[str] = "STREAMS_ERROR"
@@ -103,7 +102,7 @@ class StreamsError(Exception):
         return f"{self.message} {self.remedy}" if self.remedy else self.message
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as a JSON-able document."""
+        """Return the error as a JSON-able document."""
         return {
             "code": self.code,
             "category": self.category,
@@ -169,7 +168,7 @@ class PermissionDenied(StreamsError):
 
 
 class LockTimeout(StreamsError):
-    """A lock was not had within its timeout."""
+    """A lock could not be acquired within its timeout."""
 
     code = "LOCK_TIMEOUT"
     category = "database"
@@ -177,7 +176,7 @@ class LockTimeout(StreamsError):
 
 
 class TargetConflict(StreamsError):
-    """What is on the target is forbidden by ``schemaPolicy`` or ``writeMode``."""
+    """``schemaPolicy`` or ``writeMode`` does not allow the existing objects on the target."""
 
     code = "TARGET_CONFLICT"
     category = "target"
@@ -226,28 +225,28 @@ class SourceChanged(StreamsError):
 
 
 class ProtocolViolation(StreamsError):
-    """A server sent bytes that its protocol does not allow: nothing of them was used."""
+    """A server sent bytes that its protocol does not allow; none of them were used."""
 
     code = "PROTOCOL_VIOLATION"
     category = "connection"
 
 
 class LogLost(StreamsError):
-    """The source's log cannot be read on from the checkpoint: nothing is skipped in silence."""
+    """The source's log does not continue from the checkpoint; nothing is silently skipped."""
 
     code = "LOG_LOST"
     category = "source"
 
 
 class SchemaChangeRefused(StreamsError):
-    """A change of structure in the log that ``schemaChanges`` or the target does not take."""
+    """A schema change in the log that ``schemaChanges`` or the target does not allow."""
 
     code = "SCHEMA_CHANGE_REFUSED"
     category = "source"
 
 
 class FencedOff(StreamsError):
-    """Another process has taken the stream over; this one changes nothing any more."""
+    """Another process has taken over the stream; this one changes nothing more."""
 
     code = "FENCED_OFF"
     category = "state"
@@ -270,9 +269,9 @@ class ProcessLost(StreamsError):
 
 
 class QueryRefused(StreamsError):
-    """A statement that is no SELECT, cannot be parsed, or names what nothing here is.
+    """A statement is not a SELECT, cannot be parsed, or names something that does not exist.
 
-    ``details`` may hold ``line`` and ``column``, counted from one.
+    ``details`` may contain ``line`` and ``column``, counted from one.
     """
 
     code = "QUERY_REFUSED"
@@ -280,14 +279,14 @@ class QueryRefused(StreamsError):
 
 
 class QueryFailed(StreamsError):
-    """A statement over several sources failed where they are joined."""
+    """A statement over several sources failed in DuckDB, which joins them."""
 
     code = "QUERY_FAILED"
     category = "query"
 
 
 class QueryStopped(StreamsError):
-    """A query was cancelled before its end; nothing of it runs on any server."""
+    """A query was cancelled; it no longer runs on any server."""
 
     code = "QUERY_STOPPED"
     category = "query"
@@ -311,3 +310,16 @@ class InternalError(StreamsError):
 
     code = "INTERNAL_ERROR"
     category = "internal"
+
+
+T = TypeVar("T")
+
+
+def require(value: T | None, what: str) -> T:
+    """Return a value that must exist. Raises `InternalError` naming it if it is None."""
+    if value is None:
+        raise InternalError(
+            f"A fault of streams_engine: {what} is missing.",
+            remedy="Please report it with the log of streams_engine.stream.",
+        )
+    return value

@@ -1,4 +1,4 @@
-"""Named points of a run at which a test may end it: the state there is what a kill leaves.
+"""Named points at which a test may end a run, to see the state that a kill leaves.
 
 Nothing happens at a point unless a test installed a hook; the cost is one comparison.
 """
@@ -10,6 +10,8 @@ from collections.abc import Callable
 __all__ = ["POINTS", "install", "reach"]
 
 POINTS = (
+    "load: structure made",
+    "load: rows read",
     "handover: position taken",
     "handover: view opened",
     "handover: structure made",
@@ -29,6 +31,8 @@ POINTS = (
     "ddl: begun",
     "ddl: intent recorded",
     "ddl: executed",
+    "reload: emptied",
+    "reload: rows applied",
     "ddl: recorded",
 )
 """Every point by name, in the order of a run."""
@@ -37,12 +41,12 @@ _hook: Callable[[str], None] | None = None
 
 
 def install(hook: Callable[[str], None] | None) -> None:
-    """Call ``hook(name)`` at every point from now on; None: no more. For tests."""
+    """Call ``hook(name)`` at every point from now on; None stops that. For tests."""
     global _hook
     _hook = hook
 
 
 def reach(name: str) -> None:
-    """The run is at a point of `POINTS`."""
+    """Call the test hook, if any, at a point of `POINTS`."""
     if _hook is not None:
         _hook(name)

@@ -11,7 +11,7 @@ __all__ = ["FINAL", "TRANSITIONS", "State", "check_move"]
 
 
 class State(StrEnum):
-    """Where a stream is in its life; a member equals its own name as a string."""
+    """State of a stream; as a string, a member equals its own name."""
 
     READY = "READY"
     RUNNING = "RUNNING"
@@ -24,7 +24,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """True where no move leads out of this state."""
+        """True if no transition leaves this state."""
         return not TRANSITIONS[self]
 
 
@@ -51,14 +51,21 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 FINAL: frozenset[State] = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
 
 
+ENDED = (
+    "It has ended, and holds no connection, lock or transaction any more. Build the stream anew "
+    "and start that one: it goes on from the checkpoint."
+)
+"""What to do with a stream in a final state."""
+
+
 def check_move(current: State, wanted: State) -> State:
-    """Return ``wanted`` where the table allows the move, else raise `StateConflict`."""
+    """Return ``wanted`` if the table allows the transition, else raise `StateConflict`."""
     if wanted in TRANSITIONS[current]:
         return wanted
-    allowed = ", ".join(sorted(TRANSITIONS[current])) or "nothing: it is final"
+    allowed = ", ".join(sorted(TRANSITIONS[current]))
     raise StateConflict(
         f"A stream cannot go from {current} to {wanted}.",
-        remedy=f"From {current} it can go to: {allowed}.",
+        remedy=f"From {current} it can go to: {allowed}." if allowed else ENDED,
         current=str(current),
         wanted=str(wanted),
     )

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streams_engine.errors import StreamsError
-from streams_engine.journal import Journal
+from streams_engine.errors import ConnectionFailed, StreamsError
+from streams_engine.events import EventLog
 from streams_engine.lifecycle import State
-from streams_engine.model import Finding, LeftBehind, Severity, TableId
+from streams_engine.model import Finding, Severity, SkippedObject, TableId
 
 __all__ = ["ChangeStats", "ConnectionStats", "Counters", "NodeStats", "Stats", "TableStats"]
 
@@ -28,7 +28,7 @@ LEVELS = {
 
 @dataclass(frozen=True, slots=True)
 class TableStats:
-    """How far one table is. ``phase``: waiting, copying, copied, indexing, done."""
+    """Progress of one table. ``phase``: waiting, copying, copied, indexing, done."""
 
     table: str
     rows: int = 0
@@ -52,24 +52,24 @@ class NodeStats:
 
 @dataclass(frozen=True, slots=True)
 class ChangeStats:
-    """How the following of a log goes."""
+    """Progress of applying a change log."""
 
     transactions: int = 0
     """Transactions of the source that are durable on the target."""
     unmet: int = 0
     """Updates and deletes whose row was not on the target."""
     reconnects: int = 0
-    """How often a connection was lost and opened again."""
+    """How often a session was opened again: its connection was lost, or it could not go on."""
     lag_bytes: int | None = None
     """Bytes of log after the durable position; None before the first look."""
     lag_seconds: float | None = None
     """How long after its commit on the source the last transaction was durable here; 0 where
     nothing is left to read."""
     retained_bytes: int | None = None
-    """Bytes of log that the source keeps for this stream; None where it keeps none for it."""
+    """Bytes of log that the source keeps for this stream; None if it keeps none for it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As part of the stats document."""
+        """Return this part of the stats document."""
         return {
             "transactions": self.transactions,
             "unmet": self.unmet,
@@ -82,20 +82,27 @@ class ChangeStats:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStats:
-    """Whether the servers are there, or since when and why one is waited for."""
+    """Whether the stream has what it needs of its servers, or since when and why it waits."""
 
     state: str = "connected"
     """connected, or waiting."""
     since: datetime | None = None
-    """When the connection was lost."""
+    """When the connection was lost, or the lock first not had."""
     reason: str | None = None
     """What was said at the last try."""
     code: str | None = None
     """The code of the error at the last try."""
     attempts: int = 0
 
+    def describe(self) -> str:
+        """Return since when and why it waits, in a few words; empty if it does not."""
+        if self.state != "waiting" or self.since is None:
+            return ""
+        seconds = (datetime.now(UTC) - self.since).total_seconds()
+        return f"waiting for {seconds:.0f} s: {self.code}: {self.reason}"
+
     def to_dict(self) -> dict[str, Any]:
-        """As part of the stats document."""
+        """Return this part of the stats document."""
         return {
             "state": self.state,
             "since": rfc3339(self.since),
@@ -123,7 +130,7 @@ class Stats:
     """Nanoseconds of running; paused time does not count."""
     reporting_interval: int = 3
     findings: tuple[Finding, ...] = ()
-    left_behind: tuple[LeftBehind, ...] = ()
+    left_behind: tuple[SkippedObject, ...] = ()
     error: dict[str, Any] | None = None
     changes: ChangeStats | None = None
     """Of a cdc; None for a convert."""
@@ -140,7 +147,8 @@ class Stats:
         return self.duration_ns / 1e9
 
     def to_dict(self) -> dict[str, Any]:
-        """The stats document (sizes in bytes, duration in nanoseconds, rate in bytes a second)."""
+        """Return the stats document (sizes in bytes, duration in nanoseconds, rate in bytes per
+        second)."""
         return {
             "configID": self.config_id,
             "streamID": self.stream_id,
@@ -195,12 +203,17 @@ class Stats:
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC with nine fractional digits, as the stats document writes times."""
+    """Format a time as in the stats document: RFC 3339 in UTC with nine fractional digits."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
+WAITS: Mapping[str, str] = {"LOCK_TIMEOUT": "A lock of another session"}
+"""By the code of the error: what is waited for, where it is no server."""
+
+
 def _worth_saying(before: int, more: int) -> bool:
-    """At the first, and whenever the count has doubled: a log is no counter."""
+    """Return True at the first occurrence, and whenever the count has doubled, to keep the log
+    short."""
     return (before + more).bit_length() > before.bit_length()
 
 
@@ -208,7 +221,7 @@ def _worth_saying(before: int, more: int) -> bool:
 class Counters:
     """The live counters of one run. Every method takes the one lock; cheap at bundle rate."""
 
-    journal: Journal = field(default_factory=Journal)
+    journal: EventLog = field(default_factory=EventLog)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _tables: dict[TableId, TableStats] = field(default_factory=dict)
     _begun: dict[TableId, float] = field(default_factory=dict)
@@ -219,14 +232,29 @@ class Counters:
     _outages: dict[str, ConnectionStats] = field(default_factory=dict)
     """By the alias of a source, while it or the target is waited for."""
     _replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
-    phase: str = "checking"
-    left_behind: tuple[LeftBehind, ...] = ()
+    _phase: str = "checking"
+    _left_behind: tuple[SkippedObject, ...] = ()
     started: datetime | None = None
     _ran: int = 0
     _since: int | None = None
 
+    @property
+    def phase(self) -> str:
+        """Phase of the run."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        with self._lock:
+            self._phase = phase
+
+    def leave_behind(self, objects: tuple[SkippedObject, ...]) -> None:
+        """Record the objects of the source that are not moved."""
+        with self._lock:
+            self._left_behind = objects
+
     def clock_on(self) -> None:
-        """The stream runs from now on."""
+        """Start the clock: the stream runs."""
         with self._lock:
             if self.started is None:
                 self.started = datetime.now(UTC)
@@ -234,30 +262,30 @@ class Counters:
                 self._since = time.monotonic_ns()
 
     def clock_off(self) -> None:
-        """The stream does not run any more (paused or ended)."""
+        """Stop the clock: the stream is paused or has ended."""
         with self._lock:
             if self._since is not None:
                 self._ran += time.monotonic_ns() - self._since
                 self._since = None
 
-    @property
-    def duration_ns(self) -> int:
-        """Nanoseconds of running so far."""
+    def _duration(self) -> int:
+        """Return the nanoseconds of running so far. Call it under the lock."""
         since = self._since
         return self._ran + (0 if since is None else time.monotonic_ns() - since)
 
     def expect(self, table: TableId, estimated_rows: int | None) -> None:
-        """A table will be copied, or followed."""
+        """Register a table that will be copied or followed."""
         with self._lock:
             self._tables.setdefault(table, TableStats(str(table), estimated_rows=estimated_rows))
 
     @property
     def rows(self) -> int:
         """Rows that are durable on the target."""
-        return self._target.counter
+        with self._lock:
+            return self._target.counter
 
     def begin_again(self) -> None:
-        """Every table is loaded anew: what was counted of them is not there any more."""
+        """Reset the counters of every table, because all are loaded again."""
         with self._lock:
             self._source = NodeStats("source")
             self._target = NodeStats("target")
@@ -267,7 +295,7 @@ class Counters:
             }
 
     def enter(self, table: TableId, phase: str) -> None:
-        """A table moved on to ``phase``."""
+        """Record that a table has entered ``phase``."""
         with self._lock:
             now = time.monotonic()
             begun = self._begun.setdefault(table, now)
@@ -277,7 +305,7 @@ class Counters:
             self.journal.note(logging.INFO, "table", phase, table=table, rows=seen.rows)
 
     def read(self, rows: int, size: int) -> None:
-        """A bundle left the source."""
+        """Count a bundle that was read from the source."""
         with self._lock:
             s = self._source
             self._source = replace(
@@ -288,7 +316,8 @@ class Counters:
             )
 
     def wrote(self, table: TableId, rows: int, rejected: int, size: int) -> None:
-        """Rows became durable on the target, and ``rejected`` ones were set aside."""
+        """Count rows that became durable on the target, and ``rejected`` ones that were
+        quarantined."""
         with self._lock:
             t = self._target
             self._target = replace(
@@ -310,26 +339,26 @@ class Counters:
             self.journal.note(
                 logging.WARNING,
                 "quarantined",
-                "Rows were set aside.",
+                "Rows were quarantined.",
                 table=table,
                 rows=seen.rejected + rejected,
             )
 
     def replaced(self, table: TableId, column: str, count: int) -> None:
-        """So many zero dates of a column became NULL."""
+        """Count zero dates of a column that became NULL."""
         with self._lock:
             self._replaced[table, column] = self._replaced.get((table, column), 0) + count
 
     def take_replaced(self) -> dict[tuple[TableId, str], int]:
-        """How many zero dates of which column became NULL since the last call."""
+        """Return, by table and column, how many zero dates became NULL since the last call."""
         with self._lock:
-            found, self._replaced = self._replaced, {}
-        return found
+            taken, self._replaced = self._replaced, {}
+        return taken
 
     # A log that is followed
 
     def follow(self) -> None:
-        """From now on there is a log."""
+        """Add the counters of a change log."""
         with self._lock:
             self._changes = self._changes or ChangeStats()
 
@@ -341,18 +370,27 @@ class Counters:
             self._changes = replace(seen, **values, **sums)
 
     def committed(self, transactions: int, committed_at: float | None) -> None:
-        """Transactions became durable; the last one was committed then on the source."""
+        """Count transactions that became durable; the last was committed on the source at
+        ``committed_at``."""
         lag = {}
         if committed_at is not None:
             lag["lag_seconds"] = max(0.0, time.time() - committed_at)
         self._add(lag, transactions=transactions)
 
     def diverged(self, rows: int) -> None:
-        """Updates and deletes met no row."""
+        """Count updates and deletes that matched no row."""
         self._add({}, unmet=rows)
 
+    @property
+    def waits_for_a_server(self) -> bool:
+        """True while a connection was lost and is not there again."""
+        with self._lock:
+            codes = {outage.code for outage in self._outages.values() if outage.state == "waiting"}
+        return ConnectionFailed.code in codes
+
     def reconnecting(self, alias: str, error: StreamsError, seconds: float) -> None:
-        """A connection was lost ``seconds`` ago, and is to be opened again."""
+        """Record that a server or lock has been unavailable for ``seconds``, and that the stream
+        tries again."""
         since = datetime.now(UTC) - timedelta(seconds=seconds)
         with self._lock:
             known = self._outages.get(alias)
@@ -365,28 +403,33 @@ class Counters:
         self.journal.note(
             logging.WARNING,
             "reconnecting",
-            f"A server is waited for: {error.message}",
+            f"{WAITS.get(error.code, 'A server')} delays the stream: {error.message}",
             code=error.code,
             attempts=attempts,
         )
 
+    @property
+    def connection(self) -> ConnectionStats:
+        """Whether something is waited for."""
+        with self._lock:
+            return next(iter(self._outages.values()), ConnectionStats())
+
     def connected(self, alias: str = "") -> None:
-        """A session stands; one that was waited for is told of."""
+        """Record that a session is connected, and report the end of a wait."""
         with self._lock:
             known = self._outages.pop(alias, None)
         if known is not None and known.since is not None:
             seconds = (datetime.now(UTC) - known.since).total_seconds()
-            self.journal.note(
-                logging.INFO, "reconnected", f"Connected again after {seconds:.1f} s."
-            )
+            what = f"The wait is over after {seconds:.1f} s."
+            self.journal.note(logging.INFO, "reconnected", what, code=known.code)
 
     def behind(self, lag: int, retained: int | None) -> None:
-        """Bytes of log that are not read yet, and that the source keeps."""
+        """Record the bytes of log that are unread, and those that the source keeps."""
         none = {} if lag else {"lag_seconds": 0.0}
         self._add({"lag_bytes": lag, "retained_bytes": retained, **none})
 
     def sent(self, size: int) -> None:
-        """Bytes went to the target."""
+        """Count bytes that were sent to the target."""
         with self._lock:
             t = self._target
             self._target = replace(t, prev_data_size=size, sum_data_size=t.sum_data_size + size)
@@ -416,22 +459,22 @@ class Counters:
         reporting_interval: int,
         error: dict[str, Any] | None,
     ) -> Stats:
-        """A frozen copy."""
+        """Return a frozen copy of all counters."""
         with self._lock:
             return Stats(
                 name=name,
                 config_id=config_id,
                 stream_id=stream_id,
                 state=state,
-                phase=self.phase,
+                phase=self._phase,
                 source=self._source,
                 target=self._target,
                 tables=tuple(self._tables.values()),
                 started=self.started,
-                duration_ns=self.duration_ns,
+                duration_ns=self._duration(),
                 reporting_interval=reporting_interval,
                 findings=tuple(self._findings),
-                left_behind=self.left_behind,
+                left_behind=self._left_behind,
                 error=error,
                 changes=self._changes,
                 connection=next(iter(self._outages.values()), ConnectionStats()),

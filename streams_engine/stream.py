@@ -8,35 +8,54 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 from uuid import uuid4
 
-from streams_engine.composing import Composition, refuse_meaningless
-from streams_engine.config.secret import BUILT_IN, References, Resolver, allowed
-from streams_engine.config.stream import StreamConfig, from_urls, parse_config
+from streams_engine.config.options import Mode, StreamOptions
+from streams_engine.config.secret import References, Resolver, allowed
+from streams_engine.config.stream import (
+    StreamConfig,
+    from_urls,
+    parse_config,
+    refuse_meaningless,
+    shown,
+)
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.errors import ConnectionFailed, InternalError, StateConflict, StreamsError
-from streams_engine.journal import Journal, Listener
+from streams_engine.errors import ConfigError, InternalError, StateConflict, StreamsError
+from streams_engine.events import EventLog, Listener, Unsubscribe, notify, subscribe
 from streams_engine.lifecycle import State
-from streams_engine.placing import shown
-from streams_engine.protocols import Sink, Source
-from streams_engine.runtime.capturing import Capture
-from streams_engine.runtime.control import Control
-from streams_engine.runtime.outage import Outage
-from streams_engine.runtime.planning import Plan
-from streams_engine.runtime.runner import Convert
-from streams_engine.runtime.verifying import VerifyReport
+from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters, Stats
+
+if TYPE_CHECKING:
+    from streams_engine.assembly import Assembly
+    from streams_engine.config.connection import Connection
+    from streams_engine.contracts import Sink, Source
+    from streams_engine.model import TableId
+    from streams_engine.pipeline.changes.cdc import CdcPipeline
+    from streams_engine.pipeline.snapshot.convert import ConvertPipeline
+    from streams_engine.pipeline.snapshot.plan import Plan
+    from streams_engine.verify.report import VerifyReport
 
 __all__ = ["Stream"]
 
 log = logging.getLogger("streams_engine.stream")
 
-ALL = frozenset(BUILT_IN)
+ALL: References = frozenset({"env", "file"})
+
+CALLBACK_SECONDS = 30.0
+"""How long a callback that does not return holds up the end of `run` and of a ``with`` block."""
 
 Progress = Callable[[Stats], None]
 Moved = Callable[[State, State], None]
+VerifyMode: TypeAlias = Literal["full", "sample"]
+SAMPLE = 0.01
+"""The share of rows that a sample is made of, unless another is said."""
+SETTLE_SECONDS = 60.0
+"""How long a verification of a running stream waits for the target, at each look."""
+VerifyProgress: TypeAlias = "Callable[[TableId, int], None]"
 
 
 class Stream:
@@ -51,20 +70,20 @@ class Stream:
     @without_locals
     def __init__(
         self,
-        source: Any,
-        target: Any,
+        source: str | Mapping[str, Any] | Source,
+        target: str | Mapping[str, Any] | Sink,
         *,
-        mode: str = "convert",
+        mode: Mode = "convert",
         tables: Sequence[str] | str | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         references: References = ALL,
-        **options: Any,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        """Raises `ConfigError` naming what is wrong. Connects to nothing yet.
+        """Create a stream; connects to nothing yet. Raises `ConfigError` that names the fault.
 
-        ``tables``: their names, or the one name; None: all of them. ``options`` are the keys of
-        the stream document in snake_case: ``write_mode``,
-        ``schema_policy``, ``data_bundle_size``, ``limits``, ``type_overrides``, ...
+        ``tables`` is a list of names, or one name; None for all. ``options`` are the keys of the
+        stream document in snake_case, see `StreamOptions`: ``write_mode``, ``schema_policy``,
+        ``data_bundle_size``, ``limits``, ``type_overrides``, ...
         """
         config = from_urls(source, target, mode=mode, tables=tables, options=options)
         self._set_up(config, allowed(resolvers, references))
@@ -74,19 +93,19 @@ class Stream:
     def from_config(
         cls,
         config: Mapping[str, Any] | str | Path,
-        connections: Mapping[str, Any] | None = None,
+        connections: Mapping[str, str | Mapping[str, Any] | Connection] | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         *,
         references: References = ALL,
         ids: tuple[str, str] | None = None,
     ) -> Stream:
-        """A stream from a document (of either generation), a JSON text or a JSON file.
+        """Create a stream from a document (of either generation), a JSON text or a JSON file.
 
-        ``connections`` maps ids or names to connection documents or URLs. ``references``: which of
-        the schemes ``env`` and ``file`` are resolved; ``"none"`` for a document that somebody else
-        wrote, for it would read any variable and file of this machine. ``ids`` are the
-        config's and the stream's own in the stats document, else they are made up. Raises
-        `ConfigError` with the JSON path of each fault.
+        ``connections`` maps ids or names to connection documents or URLs. ``references`` says which
+        of the schemes ``env`` and ``file`` are resolved; use ``"none"`` for a document that
+        somebody else wrote, because it could read any variable and file of this machine. ``ids``
+        are the ids of config and stream in the stats document; they are generated if missing.
+        Raises `ConfigError` with the JSON path of each fault.
         """
         stream = cls.__new__(cls)
         stream._set_up(parse_config(config, connections), allowed(resolvers, references), ids)
@@ -100,19 +119,21 @@ class Stream:
     ) -> None:
         refuse_meaningless(config)
         self._config = config
+        self._resolvers = resolvers or {}
+        if config.document.source.queries:
+            self._parts.refuse_unfit_queries()
         # A digest of the document, which does not change: asked for with every look at the stats.
         self._name = config.name
         self._config_id, self._stream_id = ids or (
             f"config_{config.identity()[:27]}",
             f"stream_{uuid4().hex}",
         )
-        self._parts = Composition(config, resolvers or {})
         limits = config.document.limits
-        rows = 0 if self._parts.follows else limits.number_of_events
+        rows = 0 if config.follows else limits.number_of_events
         self._control = Control(max_rows=rows, max_seconds=limits.elapsed_time)
-        self._journal = Journal(self._name)
+        self._journal = EventLog(self._name)
         self._counters = Counters(journal=self._journal)
-        self._capture: Capture | None = None
+        self._cdc: CdcPipeline | None = None
         self._error: StreamsError | None = None
         self._thread: threading.Thread | None = None
         self._reporter: threading.Thread | None = None
@@ -124,6 +145,13 @@ class Stream:
         self._moves: queue.SimpleQueue[tuple[State, State] | None] = queue.SimpleQueue()
         self._control.listen(self._moved)
 
+    @cached_property
+    def _parts(self) -> Assembly:
+        """The pipeline and the adapters, which load when a stream first needs them."""
+        from streams_engine.assembly import Assembly
+
+        return Assembly(self._config, self._resolvers)
+
     # What it is
 
     @property
@@ -133,16 +161,16 @@ class Stream:
 
     @property
     def state(self) -> State:
-        """Where it is in its life."""
+        """Present state of the stream."""
         return self._control.state
 
     @property
     def error(self) -> StreamsError | None:
-        """What a FAILED stream failed of."""
+        """The error of a FAILED stream."""
         return self._error
 
     def stats(self) -> Stats:
-        """A frozen copy of the counters."""
+        """Return a frozen copy of the counters."""
         return self._counters.freeze(
             name=self.name,
             config_id=self._config_id,
@@ -152,26 +180,29 @@ class Stream:
             error=None if self._error is None else self._error.to_dict(),
         )
 
-    def on_progress(self, callback: Progress) -> None:
-        """Call with a `Stats` at every reporting interval and at the end."""
-        self._on_progress.append(callback)
+    def on_progress(self, callback: Progress) -> Unsubscribe:
+        """Call with a `Stats` at every reporting interval and at the end.
 
-    def on_state(self, callback: Moved) -> None:
+        Returns a function that ends this, as those of `on_state` and `on_record` do.
+        """
+        return subscribe(self._on_progress, callback)
+
+    def on_state(self, callback: Moved) -> Unsubscribe:
         """Call with (old, new) at every move between states."""
-        self._on_state.append(callback)
+        return subscribe(self._on_state, callback)
 
-    def on_record(self, callback: Listener) -> None:
-        """Call with a `Record` of each thing that happens, on the thread that it happens on."""
-        self._journal.listen(callback)
+    def on_record(self, callback: Listener) -> Unsubscribe:
+        """Call with an `Event` for each thing that happens, on the thread that it happens on."""
+        return self._journal.listen(callback)
 
     # What it does
 
     def plan(self) -> Plan:
-        """What a run would do: tables, types, DDL, warnings, what is left behind.
+        """Plan a run: tables, types, DDL, warnings, skipped objects.
 
         Asks the source only; the target is not touched.
         """
-        with self._parts.convert(Control(), Counters()) as convert:
+        with self._parts.dry_run() as convert:
             return convert.plan()
 
     def run(self, *, fresh: bool = False) -> Stats:
@@ -200,17 +231,25 @@ class Stream:
         Raises `StateConflict` unless the stream is READY: a stream runs once.
         """
         with self._starting:
-            self._control.move(State.RUNNING)
+            self._control.start()
             for text in self._config.warnings:
                 self._journal.note(logging.WARNING, "document", text)
-            self._thread = threading.Thread(
-                target=self._main, args=(fresh,), name="streams-engine-run", daemon=True
+            self._thread, self._reporter = (
+                threading.Thread(target=work, name=f"streams-engine-{name}", daemon=True)
+                for name, work in (("run", partial(self._main, fresh)), ("report", self._report))
             )
-            self._reporter = threading.Thread(
-                target=self._report, name="streams-engine-report", daemon=True
-            )
-            self._reporter.start()
-            self._thread.start()
+            try:
+                self._reporter.start()
+                self._thread.start()
+            except RuntimeError:  # who waits for a thread that never began waits for ever
+                self._thread = None
+                self._reporter = self._reporter if self._reporter.ident else None
+                self._fail(
+                    InternalError(
+                        "No thread could be started.",
+                        remedy="Raise the limit of threads (ulimit -u), or run fewer streams.",
+                    )
+                )
 
     def pause(self) -> None:
         """Hold after the bundle in hand is committed; `wait(State.PAUSED)` sees it come to hold."""
@@ -228,50 +267,93 @@ class Stream:
         self._control.request_stop(force=force)
         if force:
             for end in list(self._ends):
-                end.close()
+                notify(self.name, end.close)
 
     def wait(self, *states: State, timeout: float | None = None) -> State:
-        """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`."""
+        """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`, and
+        `StateConflict` on the thread that would have to reach it."""
+        self._demand_another_thread()
         reached = self._control.wait(frozenset(states), timeout)
         if reached.final:
             self._join()
         return reached
 
     def catch_up(self, timeout: float | None = None) -> bool:
-        """Of a cdc: wait until all that was committed on the source before the call is durable
-        on the target.
+        """Wait until everything committed on the source before the call is durable on the target;
+        only for cdc.
 
-        False where that was not reached within ``timeout`` seconds, or the stream ended. Raises
+        Return False if that takes longer than ``timeout`` seconds, or the stream ends. Raises
         `StateConflict` for a convert.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._parts.follows:
-            raise StateConflict("Only a cdc has something to catch up with.")
+        self._demand_another_thread()
+        if not self._config.follows:
+            raise StateConflict("Only a cdc can catch up.")
         if self.state is State.READY:
             raise StateConflict("The stream was not started.", remedy="start() it first.")
-        while (capture := self._capture) is None:
+        while (cdc := self._cdc) is None:
             if self.state.final or (deadline is not None and time.monotonic() > deadline):
                 return False
             self._opening.wait(0.1)
-        return capture.catch_up(deadline)
+        return cdc.catch_up(deadline)
 
     def release(self) -> None:
-        """Of a cdc: drop the slot and publication that it made, and forget its checkpoint.
+        """Drop the slot and publication that a cdc created, and its checkpoint.
 
-        Raises `StateConflict` while it runs.
+        Raises `StateConflict` while it runs, and for a convert.
         """
-        if not self._parts.follows:
-            raise StateConflict("Only a cdc holds something on its source.")
+        if not self._config.follows:
+            raise StateConflict("Only a cdc keeps something on its source.")
         if self.state in (State.RUNNING, State.PAUSED):
             raise StateConflict(
                 "The stream is running.", remedy="stop() it first.", current=str(self.state)
             )
-        with self._parts.opened() as (origins, sink):
-            self._parts.capture(origins, sink, self._control, self._counters).release()
+        with self._parts.opened() as (sources, sink):
+            context = self._parts.context(sources, sink, self._control, self._counters)
+            self._parts.cdc(context).release()
 
-    def verify(self, on_progress: Callable[[Any, int], None] | None = None) -> VerifyReport:
-        """Compare source and target row by row, by text that the servers render themselves."""
-        return self._parts.verify(on_progress)
+    def verify(
+        self,
+        tables: Sequence[str] | None = None,
+        mode: VerifyMode = "full",
+        sample: float | None = None,
+        live: bool | None = None,
+        repair: bool = False,
+        *,
+        on_progress: VerifyProgress | None = None,
+    ) -> VerifyReport:
+        """Compare source and target, by texts that the servers render and sum up themselves.
+
+        ``tables``: names with or without their schema; None: all. ``mode`` "sample" compares a
+        share of the rows, ``sample`` of them (0.01 unless said). ``live``: rows are written
+        meanwhile, and one counts as different once it has stood still and differs after the target
+        caught up; None: if a cdc runs. ``repair`` writes the differing rows of the target again, as
+        the source has them; of a cdc only while it runs, in its own transactions. ``on_progress``
+        is called with a table's `TableId` and the rows compared so far.
+
+        Raises `ConfigError` for a sample that is no share, `NotFound` for other tables than the
+        stream's, and `StateConflict` for a repair that cannot be done now.
+        """
+        from streams_engine.verify.verification import VerifySettings
+
+        share = _share(mode, sample)
+        follows = self._config.follows and self.state is State.RUNNING
+        if repair and self._config.follows and not follows:
+            raise StateConflict(
+                "The target of a cdc is repaired while the stream runs.",
+                remedy="start() it, wait for catch_up(), and verify(repair=True) then.",
+                current=str(self.state),
+            )
+        if live and not follows:
+            raise StateConflict("Only a running cdc is compared live.", current=str(self.state))
+        moves = follows if live is None else live
+        settings = VerifySettings(
+            tables=None if tables is None else frozenset(tables),
+            sample=share,
+            settle=partial(self.catch_up, SETTLE_SECONDS) if moves else None,
+        )
+        write = self._cdc.write if follows and self._cdc is not None else None
+        return self._parts.verify(settings, on_progress, write, repair=repair)
 
     def __enter__(self) -> Stream:
         return self
@@ -291,28 +373,28 @@ class Stream:
         sources = config.document.source.connections
         ends = [shown(end, own) for end, own in zip(config.sources, sources, strict=True)]
         way = f"{', '.join(ends)} -> {config.target.show()}"
-        return f"<Stream {self.name}: {config.document.mode}, {way}, {self.state}>"
+        waits = self._counters.connection.describe()
+        told = ", ".join(filter(None, (config.document.mode, way, str(self.state), waits)))
+        return f"<Stream {self.name}: {told}>"
 
     # The run's own thread
 
     def _main(self, fresh: bool) -> None:
         try:
-            with self._parts.opened() as (origins, sink):
-                self._ends += [*(origin.source for origin in origins), sink]
-                if self._parts.follows:
-                    self._capture = self._parts.capture(
-                        origins, sink, self._control, self._counters
-                    )
+            with self._parts.opened() as (sources, sink):
+                self._ends += [*(source.source for source in sources), sink]
+                context = self._parts.context(sources, sink, self._control, self._counters)
+                if self._config.follows:
+                    self._cdc = self._parts.cdc(context)
                     self._opening.set()
-                    self._outlive(self._capture, fresh)
+                    self._outlive(self._cdc, fresh)
                 else:
-                    load = self._parts.load(origins, sink, self._control, self._counters)
-                    self._outlive(load, fresh)
+                    self._outlive(self._parts.convert(context), fresh)
             self._end(self._control.end_state())
         except StreamsError as error:
             self._fail(error)
-        except Exception as error:
-            log.exception("internal error", extra={"stream": self.name})
+        except BaseException as error:  # a thread that ends in silence leaves all who wait for it
+            notify(self.name, log.exception, "internal error", extra={"stream": self.name})
             self._fail(
                 InternalError(
                     f"A fault of streams_engine: {type(error).__name__}.",
@@ -322,18 +404,17 @@ class Stream:
         finally:
             self._ends.clear()
 
-    def _outlive(self, run: Capture | Convert, fresh: bool) -> None:
-        """Run to the end. A load that a server's absence ended goes on from its checkpoint once
-        the server is back, as a new process would. Raises what is final."""
-        timeout = self._config.options.reconnect_timeout
-        outage = Outage(self._control, self._counters, timeout=timeout, stood=True)
+    def _outlive(self, run: CdcPipeline | ConvertPipeline, fresh: bool) -> None:
+        """Run to the end. A load that a server's absence, or a lock of others, ended goes on from
+        its checkpoint once that is over, as a new process would. Raises what is final."""
+        outage = self._parts.outage(self._control, self._counters)
         while True:
             begun = self._counters.rows
             try:
                 return run.run(fresh=fresh)
-            except ConnectionFailed as error:
+            except StreamsError as error:
                 # Workers of a cluster that are lost are nothing that comes back by itself.
-                if not run.resumable or run.job.cluster is not None:
+                if not run.resumable or run.context.job.cluster is not None:
                     raise
                 if self._counters.rows != begun:
                     outage.progressed()
@@ -356,19 +437,38 @@ class Stream:
         self._control.move(state)
         self._moves.put(None)
 
+    def _demand_another_thread(self) -> None:
+        if self._thread is threading.current_thread():
+            raise StateConflict(
+                "A callback called a method that waits for the callback's own thread.",
+                remedy="Call stop() or pause() without waiting there, and wait in another thread.",
+            )
+
     def _join(self) -> None:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def _join_reporter(self) -> None:
-        """Until the last callback returned."""
+        """Wait for the last callback to return, for at most CALLBACK_SECONDS."""
         reporter = self._reporter
-        if reporter is not None and reporter is not threading.current_thread():
-            reporter.join()
+        if reporter is None or self.is_reporting:
+            return
+        reporter.join(CALLBACK_SECONDS)
+        if reporter.is_alive():
+            log.warning(
+                "A callback has not returned for %.0f s: not waiting for it any longer.",
+                CALLBACK_SECONDS,
+                extra={"stream": self.name},
+            )
+
+    @property
+    def is_reporting(self) -> bool:
+        """True on the thread that calls the callbacks of `on_state` and `on_progress`."""
+        return self._reporter is threading.current_thread()
 
     def _moved(self, old: State, new: State) -> None:
-        """At the move itself, so that a paused stream's clock stands still at once."""
+        """Start or stop the clock at the transition itself, so that a pause does not count."""
         if new is State.RUNNING:
             self._counters.clock_on()
         else:
@@ -376,26 +476,36 @@ class Stream:
         self._moves.put((old, new))
 
     def _report(self) -> None:
-        """Deliver moves as they come, and progress at every interval."""
+        """Deliver moves as they come, and progress at every interval; whatever is raised."""
         interval = self._config.document.reporting_interval
         while True:
             try:
                 move = self._moves.get(timeout=interval)
             except queue.Empty:
-                if self._capture is not None:
-                    self._capture.measure()
-                self._deliver(self._on_progress, self.stats())
+                notify(self.name, self._tell_progress)
                 continue
             if move is None:
                 break
-            old, new = move
-            self._journal.note(logging.INFO, "state", f"{old} -> {new}", state=str(new))
-            self._deliver(self._on_state, old, new)
-        self._deliver(self._on_progress, self.stats())
+            notify(self.name, self._tell_move, *move)
+        notify(self.name, self._tell_progress)
 
-    def _deliver(self, callbacks: list[Any], *arguments: Any) -> None:
-        for callback in list(callbacks):
-            try:
-                callback(*arguments)
-            except Exception:
-                log.exception("a callback raised", extra={"stream": self.name})
+    def _tell_move(self, old: State, new: State) -> None:
+        self._journal.note(logging.INFO, "state", f"{old} -> {new}", state=str(new))
+        for callback in list(self._on_state):
+            notify(self.name, callback, old, new)
+
+    def _tell_progress(self) -> None:
+        stats = self.stats()
+        for callback in list(self._on_progress):
+            notify(self.name, callback, stats)
+
+
+def _share(mode: str, sample: float | None) -> float | None:
+    """Return the share of rows to compare; None: all. Raises `ConfigError`."""
+    if mode not in ("full", "sample"):
+        raise ConfigError(f"mode: {mode!r} is none of full, sample.", path="mode")
+    if sample is None:
+        return SAMPLE if mode == "sample" else None
+    if isinstance(sample, bool) or not isinstance(sample, int | float) or not 0 < sample <= 1:
+        raise ConfigError("sample: a share of the rows is above 0 and at most 1.", path="sample")
+    return float(sample)

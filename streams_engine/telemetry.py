@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams_engine.errors import ConfigError
-from streams_engine.journal import Record
+from streams_engine.events import Event
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
 from streams_engine.stream import Stream
@@ -41,7 +41,7 @@ LAGS: Mapping[str, str] = {
 def instrument(stream: Stream, *, meter_provider: Any = None, tracer_provider: Any = None) -> None:
     """Count and trace a stream that is READY; None: the application's global providers.
 
-    Raises `ConfigError` where opentelemetry-api is not installed. What it does runs on the
+    Raises `ConfigError` if opentelemetry-api is not installed. What it does runs on the
     stream's own callbacks: at each reporting interval, and at the end.
     """
     try:
@@ -80,12 +80,12 @@ class _Observer:
         }
 
     def moved(self, _: State, new: State) -> None:
-        """The span is the time between RUNNING and the end."""
+        """Begin the span when the stream runs, and end it with the stream."""
         if new is State.RUNNING and self._span is None:
             self._span = self._tracer.start_span(f"{SCOPE}.run", attributes=self._stream)
 
-    def noted(self, record: Record) -> None:
-        """An event of the span."""
+    def noted(self, record: Event) -> None:
+        """Add an event to the span."""
         if self._span is not None:
             table = {} if record.table is None else {f"{SCOPE}.table": record.table}
             self._span.add_event(record.event, {"message": record.message, **table})

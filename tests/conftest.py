@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,34 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from streams_engine.testing.servers import FLAVOURS, Server, ServerError, available, start
+from streams_engine.testing.servers import FLAVOURS, Server, ServerStartError, available, start
+from tests.support.memory_files import keep_in_memory
 
 USED: dict[str, str] = {}
 MISSING: dict[str, str] = {}
 COUNTED: list[str] = []
-MEMORY = Path("/dev/shm")
-ROOM = 14 * 2**30
-"""Bytes of memory that must be free where the servers' files lie in it.
-
-At the end of a run of three workers these are five, and the processes themselves take seven.
-"""
 LONG = (
-    "e2e/test_cdc_kills.py",
+    "dask/test_copy.py",
+    "adapters/test_conformance.py",
     "e2e/test_resume.py",
-    "e2e/test_round_trips.py",
+    "e2e/test_expressions.py",
     "e2e/test_cdc_files.py",
+    "e2e/test_existing_columns.py",
+    "e2e/test_lock_waits.py",
+    "e2e/test_outages.py",
+    "manuals/test_routes.py",
+    "e2e/test_large_values.py",
+    "e2e/test_cdc_kills.py",
+    "e2e/test_round_trips.py",
     "cli/test_demo.py",
+    "e2e/test_changing_catalogs.py",
     "e2e/test_sample_databases.py",
     "e2e/test_cdc_states.py",
     "e2e/test_type_routes.py",
+    "e2e/test_half_open.py",
+    "e2e/test_killed_loads.py",
+    "pipeline/test_memory.py",
+    "typing/test_faces.py",
 )
 """Files that take longest, though some have few tests."""
 
@@ -40,13 +47,8 @@ settings.load_profile("shared")
 
 
 def pytest_configure() -> None:
-    """Servers keep their files in memory where there is much of it.
-
-    The tests make and drop thousands of databases. On ext4 the search for an inode that was not
-    deleted a moment ago takes a third of the processors' time then.
-    """
-    if "STREAMS_ENGINE_SERVERS" not in os.environ and _room() > ROOM:
-        os.environ["STREAMS_ENGINE_SERVERS"] = str(MEMORY)
+    """Servers keep their files in memory where there is much of it."""
+    keep_in_memory()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,22 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
-def _room() -> int:
-    """Bytes that may lie in memory; 0 where that is not known."""
-    try:
-        found = Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]
-        return min(shutil.disk_usage(MEMORY).free, int(found) * 1024)
-    except (OSError, IndexError):
-        return 0
-
-
 def _server(name: str) -> Iterator[Server]:
     reason = available(name)
     server = None
     if reason is None:
         try:
             server = start(name)
-        except ServerError as error:
+        except ServerStartError as error:
             reason = str(error)
     if server is None:
         MISSING[name] = str(reason)

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from streams_engine.testing import provision, servers
-from streams_engine.testing.servers import Server, ServerError, start
+from streams_engine.testing.servers import Server, ServerStartError, start
+from tests.support.polling import until
 
 SETTINGS = {
     "mysql9": "SELECT @@log_bin, @@binlog_format, @@binlog_row_metadata, @@gtid_mode",
@@ -67,9 +67,7 @@ def test_another_port_is_taken_where_somebody_was_faster(
         assert server.port != pg15.port
 
 
-def test_a_server_that_was_not_started_here_is_refused(
-    pg15: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_server_that_was_not_started_here_is_refused(pg15: Server, tmp_path: Path) -> None:
     impostor = Server(
         "pg15",
         "postgresql",
@@ -80,7 +78,7 @@ def test_a_server_that_was_not_started_here_is_refused(
         pg15.process,
         pg15.watch,
     )
-    with pytest.raises(ServerError, match="not the one started"):
+    with pytest.raises(ServerStartError, match="not the one started"):
         servers._await(impostor)
 
 
@@ -98,10 +96,7 @@ def test_nothing_outlives_a_process_that_was_killed(
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     pid, directory = done.stdout.split()
-    deadline = time.monotonic() + 30
-    while Path(directory).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(directory).exists()
+    until(lambda: not Path(directory).exists())
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
 

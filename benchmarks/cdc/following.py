@@ -31,8 +31,8 @@ def _stream(job: Job) -> Any:
 
 def _clocked(begun: list[float]) -> None:
     """Note the time right before the connection is opened on which the log is read."""
-    from streams_engine.adapters.mysql.changes import MysqlChangeSource
-    from streams_engine.adapters.postgres.changes import PostgresChangeSource
+    from streams_engine.adapters.mysql.binlog.source import MysqlChangeSource
+    from streams_engine.adapters.postgres.replication.source import PostgresChangeSource
 
     for kind in (MysqlChangeSource, PostgresChangeSource):
         original: Any = kind.changes

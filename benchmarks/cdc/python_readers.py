@@ -45,8 +45,8 @@ def drain_binlog(job: Job) -> dict[str, object]:
     """The bytes of the log as they come, events told apart by their length and not looked at."""
     from pymysql.connections import Connection
 
-    from streams_engine.adapters.mysql.binlog import Dump
-    from streams_engine.adapters.mysql.connect import MysqlConnect
+    from streams_engine.adapters.mysql.binlog.dump import BinlogDump
+    from streams_engine.adapters.mysql.connection import MysqlConnect
 
     del Connection  # imported before the clock starts
     at = place(job.source)
@@ -61,13 +61,13 @@ def drain_binlog(job: Job) -> dict[str, object]:
         database="",
     )
     begun = time.perf_counter()
-    dump = Dump(connect, {"file": file, "pos": int(position)}, None, by_gtid=False)
+    dump = BinlogDump(connect, {"file": file, "pos": int(position)}, None, by_gtid=False)
     left = wanted - int(position)
     while left > 0:
         received = dump.receive(1.0)
         left -= received
-        if dump.room < 1 << 20:
-            dump.drop(dump.fill)
+        if dump.packets.room < 1 << 20:
+            dump.packets.drop(dump.packets.fill)
     seconds = time.perf_counter() - begun
     dump.close()
     return {"seconds": seconds, "rows": job.rows}

@@ -9,12 +9,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.changes import Emptied, NetChanges
-from streams_engine.model import Finding, TableId
-from streams_engine.protocols import Applied, Load, Mark, Rejected, Statement, Written
-from streams_engine.sharing import Fence, Staged
+from streams_engine.config.connection import null_connection
+from streams_engine.contracts import (
+    Adapter,
+    ApplyResult,
+    CheckpointCallback,
+    Fence,
+    PreparedWrite,
+    QuarantinedRow,
+    Statement,
+    WritePlan,
+    WriteResult,
+)
+from streams_engine.model import Finding, NetChanges, TableId, Truncation
 
-__all__ = ["NullSink"]
+__all__ = ["ADAPTER", "NullSink"]
 
 
 class NullSink:
@@ -28,11 +37,11 @@ class NullSink:
         self._lock = threading.Lock()
 
     def check(self) -> Sequence[Finding]:
-        """Nothing can hinder it."""
+        """Return no findings: there is nothing to check."""
         return ()
 
     def load_state(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
-        """The records put so far."""
+        """Return the records stored so far."""
         with self._lock:
             return dict(self._records.get(stream, {}))
 
@@ -52,40 +61,51 @@ class NullSink:
             self._records.pop(stream, None)
 
     def write_rows(
-        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark
-    ) -> Written:
+        self,
+        stream: str,
+        plan: WritePlan,
+        rows: Iterator[pa.RecordBatch],
+        make_checkpoint: CheckpointCallback,
+    ) -> WriteResult:
         """Count the rows and their bytes."""
         count = size = 0
         for batch in rows:
             count += batch.num_rows
             size += batch.nbytes
-        checkpoint = mark()
+        checkpoint = make_checkpoint()
         self.save_state(stream, {checkpoint.key: checkpoint.document})
-        return Written(count, len(checkpoint.rejected), size)
+        return WriteResult(count, len(checkpoint.quarantined), size)
 
-    def stage(
-        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark, fence: Fence
-    ) -> Staged:
+    def prepare_write(
+        self,
+        stream: str,
+        plan: WritePlan,
+        rows: Iterator[pa.RecordBatch],
+        make_checkpoint: CheckpointCallback,
+        fence: Fence,
+    ) -> PreparedWrite:
         """Count the rows and their bytes. Its records are its own process's: no fence holds it."""
-        return Staged(self.write_rows(stream, load, rows, mark))
+        return PreparedWrite(self.write_rows(stream, plan, rows, make_checkpoint))
 
-    def settle(self, stream: str, load: Load, staged: Staged, fence: Fence) -> None:
-        """Nothing is ever durable."""
+    def commit_write(
+        self, stream: str, plan: WritePlan, prepared: PreparedWrite, fence: Fence
+    ) -> None:
+        """Do nothing: this sink stores nothing."""
 
     @contextlib.contextmanager
-    def follow(self, stream: str, key: str) -> Iterator[NullWriter]:
-        """A writer that counts changes."""
+    def change_writer(self, stream: str, key: str) -> Iterator[NullWriter]:
+        """Yield a writer that counts changes."""
         yield NullWriter(self, stream, key)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 class NullWriter:
     """Counts changes, and keeps the position."""
 
     findings: Sequence[Finding] = ()
-    foreign_keys_act = False
+    foreign_keys_enforced = False
 
     def __init__(self, sink: NullSink, stream: str, key: str) -> None:
         self._sink = sink
@@ -93,27 +113,30 @@ class NullWriter:
         self._key = key
         self.document: Mapping[str, Any] | None = sink.load_state(stream).get(key)
 
-    def apply(self, steps: Sequence[NetChanges | Emptied]) -> Applied:
+    def apply(self, steps: Sequence[NetChanges | Truncation]) -> ApplyResult:
         """Count the rows."""
         rows: dict[TableId, int] = {}
         for step in steps:
             if isinstance(step, NetChanges):
                 rows[step.table] = rows.get(step.table, 0) + step.rows
-        return Applied(rows, {})
+        return ApplyResult(rows, {})
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
-        """There is nothing that could have a structure."""
+        """Return no findings: there is no structure."""
         return ()
 
     def commit(
         self,
         document: Mapping[str, Any],
         records: Mapping[str, Mapping[str, Any] | None] | None = None,
-        rejected: Sequence[Rejected] = (),
+        quarantined: Sequence[QuarantinedRow] = (),
     ) -> None:
         """Keep the records."""
         self._sink.save_state(self._stream, {self._key: document, **(records or {})})
         self.document = document
 
-    def abandon(self) -> None:
-        """Nothing was kept."""
+    def rollback(self) -> None:
+        """Do nothing: nothing was stored."""
+
+
+ADAPTER = Adapter(("null",), None, null_connection, sink=lambda _: NullSink())

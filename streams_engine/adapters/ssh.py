@@ -1,7 +1,7 @@
-"""An SSH tunnel to a server behind another one (extra ``ssh``: asyncssh).
+"""SSH tunnel to a server (extra ``ssh``: asyncssh).
 
-A port of the loopback interface is listened on; each connection to it becomes a channel of one
-SSH session, which is opened again where it was lost: a stream that reconnects finds its way.
+A port of the loopback interface accepts connections; each becomes a channel of one SSH session,
+which is opened again if it is lost, so that a stream can reconnect.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from streams_engine.adapters.sql.server_message import Masked, server_text
 from streams_engine.config import Connection, DatabaseConnection, Resolver
 from streams_engine.config.connection import Ssh
 from streams_engine.config.secret import Secret
-from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed
-from streams_engine.required import required
-from streams_engine.server_text import Masked, server_text
+from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed, require
 
 __all__ = ["reachable"]
 
@@ -33,16 +32,19 @@ BLOCK = 1 << 16
 
 @contextlib.contextmanager
 def reachable(connection: Connection, resolvers: Mapping[str, Resolver]) -> Iterator[Connection]:
-    """The connection as it can be dialled: itself, or through a tunnel that lasts as long as
-    the context. Raises `ConnectionFailed`, `AuthenticationFailed`, `ConfigError`."""
+    """Yield the connection in a form that can be opened: itself, or through a tunnel until the
+    block ends.
+
+    Raises `ConnectionFailed`, `AuthenticationFailed`, `ConfigError`.
+    """
     if not isinstance(connection, DatabaseConnection) or connection.ssh is None:
         yield connection
         return
     if connection.ssl.mode == "verify-full":
         raise ConfigError(
-            "$.ssl.mode: through a tunnel the server has no name to verify.",
+            "$.ssl.mode: through an SSH tunnel the server's name cannot be verified.",
             path="$.ssl.mode",
-            remedy="Use verify-ca: SSH itself verifies the way.",
+            remedy="Use verify-ca: SSH itself verifies the host.",
         )
     tunnel = _Tunnel(connection.ssh, connection.host, connection.port, resolvers)
     try:
@@ -73,7 +75,7 @@ class _Tunnel:
         return self._do(self._open)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the tunnel. Idempotent."""
         if self._thread.is_alive():
             self._do(self._close)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -102,8 +104,8 @@ class _Tunnel:
         return 0
 
     async def _logged_in(self) -> Any:
-        """The session, opened where there is none that lives."""
-        async with required(self._login, "the lock of the tunnel, which was not opened"):
+        """Return the SSH session, opening a new one if none lives."""
+        async with require(self._login, "the lock of the tunnel, which was not opened"):
             if self._session is None or self._session.is_closed():
                 self._session = await self._connect()
             return self._session
@@ -121,13 +123,13 @@ class _Tunnel:
             )
         except ssh.PermissionDenied as error:
             raise AuthenticationFailed(
-                f"{self._what}: the account is refused: {self._said(error)}.",
-                remedy="Check ssh.username with its password or privateKey.",
+                f"{self._what}: the SSH server refused the account: {self._said(error)}.",
+                remedy="Check ssh.username and its password or privateKey.",
             ) from None
         except ssh.HostKeyNotVerifiable:
             raise ConnectionFailed(
-                f"{self._what}: its host key is not known.",
-                remedy="Add it to known_hosts, or give ssh.knownHosts.",
+                f"{self._what}: the host key is not in known_hosts.",
+                remedy="Add it to known_hosts, or set ssh.knownHosts.",
                 retryable=False,
             ) from None
         except (OSError, ssh.Error, TimeoutError) as error:
@@ -142,17 +144,17 @@ class _Tunnel:
         return server_text(str(text), secrets)
 
     def _reason(self, error: BaseException) -> str:
-        """Why there is no session."""
+        """Return why the session could not be opened."""
         if isinstance(error, TimeoutError) or "timeout" in str(error).lower():
             return f"no answer within {LOGIN_SECONDS} seconds"
         if isinstance(error, socket.gaierror):
             return "the host name is unknown"
         if isinstance(error, ConnectionRefusedError):
-            return "nothing listens there"
+            return "the connection was refused"
         return f"no session could be opened: {self._said(error)}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: its bytes, both ways, until either end is through."""
+        """Forward the bytes of one connection in both directions until either end closes."""
         try:
             session = await self._logged_in()
             far_reader, far_writer = await session.open_connection(*self._far)
@@ -192,8 +194,8 @@ def _library() -> Any:
 
 
 def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dict[str, Any]:
-    """asyncssh's arguments (https://asyncssh.readthedocs.io/en/stable/api.html)."""
-    found: dict[str, Any] = {
+    """Return asyncssh's arguments (https://asyncssh.readthedocs.io/en/stable/api.html)."""
+    arguments: dict[str, Any] = {
         "host": ssh.host,
         "port": ssh.port,
         "username": ssh.username,
@@ -201,22 +203,22 @@ def _settings(ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> dic
         "client_keys": None,
     }
     if ssh.password is not None:
-        found["password"] = ssh.password.reveal(resolvers)
+        arguments["password"] = ssh.password.reveal(resolvers)
     if ssh.private_key is not None:
-        found["client_keys"] = [_key(ssh.private_key, ssh, resolvers, asyncssh)]
+        arguments["client_keys"] = [_key(ssh.private_key, ssh, resolvers, asyncssh)]
     if ssh.known_hosts is not None:
         path = os.path.expanduser(ssh.known_hosts)
-        found["known_hosts"] = (
+        arguments["known_hosts"] = (
             path if os.path.exists(path) else asyncssh.import_known_hosts(ssh.known_hosts)
         )
-    return found
+    return arguments
 
 
 def _key(secret: Secret, ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
     key = _imported(secret.reveal(resolvers), ssh, resolvers, asyncssh)
     if key is None:
         raise ConfigError(
-            "$.ssh.privateKey: it is no private key that can be read.",
+            "$.ssh.privateKey: not a readable private key.",
             path="$.ssh.privateKey",
             remedy="Give a PEM or OpenSSH key as text or path, and ssh.passphrase if it has one.",
         )
@@ -224,7 +226,10 @@ def _key(secret: Secret, ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: 
 
 
 def _imported(text: str, ssh: Ssh, resolvers: Mapping[str, Resolver], asyncssh: Any) -> Any:
-    """The key, or None: no error is raised where local variables hold its text."""
+    """Import the private key, or return None.
+
+    It raises no error, because a traceback's local variables would contain the key's text.
+    """
     phrase = None if ssh.passphrase is None else ssh.passphrase.reveal(resolvers)
     try:
         if "-----BEGIN" not in text:

@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code (see `streams_engine.cli.exits`)."""
+    """Run the command line and return its exit code (see `streams_engine.cli.exit_codes`)."""
     try:
         from streams_engine.cli.app import run
     except ModuleNotFoundError as missing:

@@ -14,10 +14,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from streams_engine import __version__
-from streams_engine.cli import documents, driving, exits, opening, views
-from streams_engine.cli.exits import Exit
-from streams_engine.cli.failures import complain, listening
+from streams_engine._version import __version__
+from streams_engine.cli import arguments as cli_arguments
+from streams_engine.cli import execution, exit_codes, reports, views
+from streams_engine.cli.error_output import complain, listening
+from streams_engine.cli.exit_codes import Exit
 from streams_engine.errors import InternalError, StreamsError
 from streams_engine.lifecycle import State
 
@@ -29,7 +30,9 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 # what newer versions return for a KeyboardInterrupt; older ones raise Abort
 _INTERRUPTED = 130
 
-_CODES = "\n\n".join(["Exit codes:", *(f"{code.value}  {m}" for code, m in exits.MEANING.items())])
+_CODES = "\n\n".join(
+    ["Exit codes:", *(f"{code.value}  {m}" for code, m in exit_codes.MEANING.items())]
+)
 
 app = typer.Typer(
     name="streams-engine",
@@ -49,10 +52,11 @@ What = Annotated[
     ),
 ]
 Table = Annotated[
-    list[str] | None, typer.Option("--table", "-t", help="Only this table (repeat for more).")
+    list[str] | None, typer.Option("--table", "-t", help="Move only this table (repeatable).")
 ]
 Connections = Annotated[
-    Path | None, typer.Option(help="Connection documents by id, for configs that name ids.")
+    Path | None,
+    typer.Option(help=("File of connection documents by id, for configs that refer to ids.")),
 ]
 WriteMode = Annotated[
     str | None, typer.Option(help="fail_if_not_empty, append, truncate_and_load or upsert.")
@@ -64,18 +68,21 @@ SchemaPolicy = Annotated[
     ),
 ]
 BundleSize = Annotated[int | None, typer.Option(help="Rows in a bundle, 10 to 1000.")]
-LimitRows = Annotated[int | None, typer.Option(help="Stop after exactly so many rows.")]
-LimitSeconds = Annotated[float | None, typer.Option(help="Stop after so many seconds.")]
-Parallelism = Annotated[int | None, typer.Option(help="How many readers and writers.")]
+LimitRows = Annotated[int | None, typer.Option(help="Stop after exactly this many rows.")]
+LimitSeconds = Annotated[float | None, typer.Option(help="Stop after this many seconds.")]
+Parallelism = Annotated[int | None, typer.Option(help="Number of readers and of writers.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the document, by dotted path."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the document, by dotted path."),
 ]
 Cdc = Annotated[
-    bool, typer.Option("--cdc", help="Then keep the target in step, until it is stopped.")
+    bool,
+    typer.Option(
+        "--cdc", help=("Afterwards keep the target in step until the command is stopped.")
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -113,7 +120,7 @@ def _run(
     debug: Debug = False,
 ) -> int:
     """Move the data, and show how it goes."""
-    request = opening.Request(
+    request = cli_arguments.Arguments(
         what,
         connections=connections,
         tables=tuple(table or ()),
@@ -127,8 +134,8 @@ def _run(
         settings=tuple(settings or ()),
     )
     view = views.choose(views.console(), as_json=as_json, quiet=quiet)
-    with opening.open_stream(request) as stream:
-        stats = driving.drive(stream, view, fresh=fresh)
+    with cli_arguments.open_stream(request) as stream:
+        stats = execution.execute(stream, view, fresh=fresh)
         error = stream.error
     if error is not None:
         # the final stats document, already printed, holds it for machines
@@ -136,8 +143,8 @@ def _run(
         if debug:
             traceback.print_exception(error)
     elif stats.state is State.STOPPED:
-        print("stopped; the same command continues from here", file=sys.stderr)
-    return exits.for_state(stats.state, error)
+        print("stopped; run the same command to continue", file=sys.stderr)
+    return exit_codes.for_state(stats.state, error)
 
 
 @app.command("plan", epilog=_CODES)
@@ -152,8 +159,8 @@ def _plan(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show what a run would do; the target is not touched."""
-    request = opening.Request(
+    """Show what a run would do, without touching the target."""
+    request = cli_arguments.Arguments(
         what,
         connections=connections,
         tables=tuple(table or ()),
@@ -162,9 +169,9 @@ def _plan(
         cdc=cdc,
         settings=tuple(settings or ()),
     )
-    with opening.open_stream(request) as stream:
+    with cli_arguments.open_stream(request) as stream:
         plan = stream.plan()
-    _print(documents.plan_view(plan), plan.to_dict(), as_json)
+    _print(reports.plan_view(plan), plan.to_dict(), as_json)
     return Exit.FINISHED
 
 
@@ -175,12 +182,21 @@ def _verify(
     connections: Connections = None,
     cdc: Cdc = False,
     settings: Settings = None,
+    sample: Annotated[
+        float | None, typer.Option(help="Compare this share of the rows, such as 0.01.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write differing rows of the target again.")
+    ] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print SQL that would repair the rows that are named.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Compare source and target, table by table."""
-    request = opening.Request(
+    request = cli_arguments.Arguments(
         what,
         connections=connections,
         tables=tuple(table or ()),
@@ -188,12 +204,14 @@ def _verify(
         settings=tuple(settings or ()),
     )
     with (
-        opening.open_stream(request) as stream,
+        cli_arguments.open_stream(request) as stream,
         views.verifying(views.console(), silent=quiet or as_json) as told,
     ):
-        verdict = stream.verify(on_progress=told)
-    if not quiet:
-        _print(documents.verify_view(verdict), verdict.to_dict(), as_json)
+        verdict = stream.verify(sample=sample, repair=repair, on_progress=told)
+    if sql:
+        print("\n".join(verdict.to_sql()))
+    elif not quiet:
+        _print(reports.verify_view(verdict), verdict.to_dict(), as_json)
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
 
 
@@ -205,25 +223,25 @@ def _release(
     settings: Settings = None,
     debug: Debug = False,
 ) -> int:
-    """Drop what a cdc made on its source (slot, publication), and forget where it stood."""
-    request = opening.Request(
+    """Drop what a cdc created on its source (slot, publication), and its checkpoint."""
+    request = cli_arguments.Arguments(
         what,
         connections=connections,
         tables=tuple(table or ()),
         cdc=True,
         settings=tuple(settings or ()),
     )
-    with opening.open_stream(request) as stream:
+    with cli_arguments.open_stream(request) as stream:
         stream.release()
     return Exit.FINISHED
 
 
 @app.command("trigger")
 def _trigger(
-    remove: Annotated[bool, typer.Option("--remove", help="What takes it away again.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="How to remove it again.")] = False,
 ) -> int:
     """Print the event trigger by which PostgreSQL tells a cdc of renames, drops and NOT NULL."""
-    from streams_engine.adapters.postgres.ddl_events import REMOVAL, TRIGGERS
+    from streams_engine.adapters.postgres.replication.ddl_events import REMOVAL, TRIGGERS
 
     print((REMOVAL if remove else TRIGGERS).strip())
     return Exit.FINISHED
@@ -232,20 +250,20 @@ def _trigger(
 @app.command("demo", epilog=_CODES)
 def _demo(
     mysql: Annotated[
-        bool, typer.Option("--mysql", help="The source is a private MySQL or MariaDB.")
+        bool, typer.Option("--mysql", help="Use a private MySQL or MariaDB as source.")
     ] = False,
     postgres: Annotated[
-        bool, typer.Option("--postgres", help="The source is a second PostgreSQL database.")
+        bool, typer.Option("--postgres", help="Use a second PostgreSQL database as source.")
     ] = False,
     rows: Annotated[
-        int, typer.Option(min=1000, max=10_000_000, help="About how many rows to make.")
+        int, typer.Option(min=1000, max=10_000_000, help="Approximate number of rows to generate.")
     ] = 300_000,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Move and verify a generated shop between private servers; leaves nothing behind."""
     if mysql and postgres:
-        raise typer.BadParameter("Choose one of --mysql and --postgres.")
+        raise typer.BadParameter("Choose either --mysql or --postgres.")
     from streams_engine.demo.run import Choice, demonstrate
 
     choice = Choice.MYSQL if mysql else Choice.POSTGRES if postgres else Choice.BEST
@@ -284,7 +302,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain(error, as_json=as_json)
         if debug:
             traceback.print_exc()
-        return exits.for_error(error)
+        return exit_codes.for_error(error)
     except (KeyboardInterrupt, typer.Abort):
         print("stopped", file=sys.stderr)
         return Exit.STOPPED

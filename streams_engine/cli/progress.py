@@ -1,4 +1,4 @@
-"""What a run looks like while it runs: a pure function from `Stats` to something to print."""
+"""Render the progress of a run: a pure function from `Stats` to something to print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streams_engine.cli import human
+from streams_engine.cli import formatting
 from streams_engine.stats import ChangeStats, Stats, TableStats
 
 __all__ = ["behind", "progress", "seconds_left", "totals"]
@@ -40,7 +40,7 @@ class _Column:
 
 
 def seconds_left(table: TableStats) -> float | None:
-    """How long the rest takes at the average rate so far; None where nobody knows."""
+    """Return the seconds that the missing rows take at the average rate so far; None if unknown."""
     if table.phase != "copying" or not table.estimated_rows or not table.rows:
         return None
     missing = table.estimated_rows - table.rows
@@ -48,7 +48,7 @@ def seconds_left(table: TableStats) -> float | None:
 
 
 def totals(stats: Stats) -> TableStats:
-    """All tables as if they were one; its phase is the run's."""
+    """Sum up all tables as one; its phase is the run's."""
     expected = [_expected(table) for table in stats.tables]
     known = [rows for rows in expected if rows is not None]
     return TableStats(
@@ -63,7 +63,8 @@ def totals(stats: Stats) -> TableStats:
 
 
 def _expected(table: TableStats) -> int | None:
-    """How many rows a table will have had: counted where it is copied, else estimated."""
+    """Return the number of rows that a table will have copied: counted when it is done, else
+    estimated."""
     if table.phase in _COPIED:
         return table.rows
     if table.estimated_rows is None:
@@ -83,28 +84,29 @@ def _bar(table: TableStats) -> RenderableType:
 
 def _left(table: TableStats) -> str:
     left = seconds_left(table)
-    return "" if left is None else human.duration(left)
+    return "" if left is None else formatting.duration(left)
 
 
 def _rows(table: TableStats) -> str:
-    return human.count(table.rows) if table.rows or table.phase != "waiting" else ""
+    return formatting.count(table.rows) if table.rows or table.phase != "waiting" else ""
 
 
 _COLUMNS: Sequence[_Column] = (
     _Column("table", lambda t: Text(t.table), right=False),
     _Column("", _bar, width=72, right=False),
     _Column("rows", _rows),
-    _Column("rows/s", lambda t: human.rate(t.rows, t.seconds) if t.rows else "", width=50),
-    _Column("size", lambda t: human.size(t.bytes) if t.bytes else "", width=62),
+    _Column("rows/s", lambda t: formatting.rate(t.rows, t.seconds) if t.rows else "", width=50),
+    _Column("size", lambda t: formatting.size(t.bytes) if t.bytes else "", width=62),
     _Column("left", _left, width=44),
     _Column("", lambda t: Text(t.phase, _STYLES.get(t.phase, "")), width=84, right=False),
 )
 
 
 def progress(stats: Stats, *, width: int = 100, height: int = 24) -> RenderableType:
-    """The display of a running stream, at most ``height`` lines high."""
-    room = max(1, height - _FIXED_LINES)
-    shown = _chosen(stats.tables, room)
+    """Render a running stream, at most ``height`` lines high."""
+    waits = _waits(stats)
+    lines_left = max(1, height - _FIXED_LINES - len(waits))
+    shown = _chosen(stats.tables, lines_left)
     columns = [column for column in _COLUMNS if width >= column.width]
     grid = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
     for position, column in enumerate(columns):
@@ -121,52 +123,62 @@ def progress(stats: Stats, *, width: int = 100, height: int = 24) -> RenderableT
             style="dim" if table.phase == "waiting" else "",
         )
     grid.add_row(*(column.cell(totals(stats)) for column in columns), style="bold")
-    return Group(_title(stats), grid, *_hidden(stats.tables, shown))
+    return Group(_title(stats), *waits, grid, *_hidden(stats.tables, shown))
 
 
 def _title(stats: Stats) -> Text:
     title = Text(no_wrap=True, overflow="ellipsis")
     title.append(str(stats.state), "bold yellow" if stats.state != "RUNNING" else "bold")
-    title.append(f"  {stats.phase}  {human.duration(stats.seconds)}  ", "dim")
+    title.append(f"  {stats.phase}  {formatting.duration(stats.seconds)}  ", "dim")
     title.append(stats.name, "dim")
     if stats.changes is not None:
         title.append(f"  {behind(stats.changes)}")
     return title
 
 
+def _waits(stats: Stats) -> list[Text]:
+    """Return a line that says what the stream waits for, if it waits."""
+    waits = stats.connection.describe()
+    return [Text(waits, "bold yellow", no_wrap=True, overflow="ellipsis")] if waits else []
+
+
 def behind(changes: ChangeStats) -> str:
-    """How far a log is followed, in a few words."""
-    words = [f"{human.count(changes.transactions)} transactions"]
+    """Describe in a few words how far the stream has followed the log."""
+    words = [f"{formatting.count(changes.transactions)} transactions"]
     if changes.lag_seconds is not None:
-        words.append(f"lag {human.duration(changes.lag_seconds)}")
+        words.append(f"lag {formatting.duration(changes.lag_seconds)}")
     if changes.lag_bytes:
-        words.append(f"{human.size(changes.lag_bytes)} of log unread")
+        words.append(f"{formatting.size(changes.lag_bytes)} of log unread")
     if changes.unmet:
-        words.append(f"{human.count(changes.unmet)} changes met no row")
+        words.append(f"{formatting.count(changes.unmet)} changes matched no row")
     return ", ".join(words)
 
 
-def _chosen(tables: Sequence[TableStats], room: int) -> list[TableStats]:
-    """All tables where they fit, else those at work and then those next in line."""
-    if len(tables) <= room:
+def _chosen(tables: Sequence[TableStats], lines_left: int) -> list[TableStats]:
+    """Return all tables if they fit, else those in work and then those that come next."""
+    if len(tables) <= lines_left:
         return list(tables)
     working = [table for table in tables if table.phase not in {"waiting", "done"}]
     waiting = [table for table in tables if table.phase == "waiting"]
-    return (working + waiting)[:room]
+    return (working + waiting)[:lines_left]
 
 
 def _hidden(tables: Iterable[TableStats], shown: Sequence[TableStats]) -> list[Text]:
-    """One line for each phase that has tables which are not shown."""
+    """Return one line for each phase that has tables that are not shown."""
     seen = {table.table for table in shown}
     away = [table for table in tables if table.table not in seen]
     words = {"done": "finished", "waiting": "more waiting"}
     counts: dict[str, list[TableStats]] = {}
     for table in away:
-        counts.setdefault(words.get(table.phase, "more at work"), []).append(table)
+        counts.setdefault(words.get(table.phase, "more in work"), []).append(table)
     return [
         Text(
             f" {len(group)} {word}"
-            + (f" ({human.count(sum(t.rows for t in group))} rows)" if word == "finished" else ""),
+            + (
+                f" ({formatting.count(sum(t.rows for t in group))} rows)"
+                if word == "finished"
+                else ""
+            ),
             "green" if word == "finished" else "dim",
         )
         for word, group in counts.items()

@@ -13,25 +13,25 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from streams_engine.cli import human
+from streams_engine.cli import formatting
 from streams_engine.cli.progress import behind, progress, totals
-from streams_engine.cli.summary import report, summary
+from streams_engine.cli.reports import report, summary
 from streams_engine.stats import Stats, TableStats
 
 __all__ = [
     "JsonView",
     "LineView",
     "LiveView",
+    "ProgressView",
     "QuietView",
-    "View",
     "choose",
     "console",
     "verifying",
 ]
 
 
-class View(Protocol):
-    """What watches a run. All calls come from one thread, `finish` once and last."""
+class ProgressView(Protocol):
+    """A view of a run. All calls come from one thread, `finish` once and last."""
 
     def __enter__(self) -> Self:
         """Take the screen."""
@@ -47,24 +47,24 @@ class View(Protocol):
         ...
 
     def tick(self, stats: Stats) -> None:
-        """Called about four times a second."""
+        """Show the present stats. Called about four times a second."""
         ...
 
     def reported(self, stats: Stats) -> None:
-        """The stream reported progress (each ``reportingInterval``)."""
+        """Show a progress report of the stream (one each ``reportingInterval``)."""
         ...
 
     def note(self, sentence: str) -> None:
-        """Something that the user should know now."""
+        """Show a sentence that the user should see now."""
         ...
 
     def finish(self, stats: Stats) -> None:
-        """The run is over."""
+        """Show the end of the run."""
         ...
 
 
 def console() -> Console:
-    """Standard output: as wide as the terminal, 100 columns where it is none."""
+    """Create a console on standard output, as wide as the terminal, or 100 columns without one."""
     if sys.stdout.encoding.lower().replace("-", "") != "utf8" and hasattr(
         sys.stdout, "reconfigure"
     ):
@@ -91,16 +91,16 @@ class QuietView:
         pass
 
     def tick(self, stats: Stats) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def reported(self, stats: Stats) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def note(self, sentence: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def finish(self, stats: Stats) -> None:
-        """Nothing."""
+        """Show nothing."""
 
 
 class LiveView(QuietView):
@@ -157,8 +157,11 @@ class LineView(QuietView):
                 self._line(f"finished {table.table}: {_amounts(table)}")
 
     def reported(self, stats: Stats) -> None:
-        """The whole in one line."""
+        """Print the totals in one line."""
         self.tick(stats)
+        waits = stats.connection.describe()
+        if waits:
+            self._line(f"{stats.state} {waits}")
         if stats.changes is not None and stats.phase == "following":
             self._line(f"{stats.state} following: {behind(stats.changes)}")
             return
@@ -170,41 +173,40 @@ class LineView(QuietView):
         self._line(sentence)
 
     def finish(self, stats: Stats) -> None:
-        """The tables that ended last, the summary and the report."""
+        """Print the tables that ended last, the summary and the report."""
         self.tick(stats)
         self._out.print(summary(stats))
         self._out.print(report(stats.findings, stats.left_behind), soft_wrap=True)
 
 
 class JsonView(QuietView):
-    """For machines: the stats document in one line, for each report and at the end.
+    """View for machines: the stats document on one line, for each report and at the end.
 
-    The last line is the final one: its ``status`` is a final state, and ``error``
-    is set where the run failed.
+    The last line has a final ``status``, and ``error`` if the run failed.
     """
 
     def reported(self, stats: Stats) -> None:
-        """One line."""
+        """Print the stats as one line of JSON."""
         print(json.dumps(stats.to_dict(), default=str), flush=True)
 
     def note(self, sentence: str) -> None:
-        """For the human who pressed the key; standard output belongs to the machine."""
+        """Print to standard error: standard output is for the machine."""
         print(sentence, file=sys.stderr)
 
     def finish(self, stats: Stats) -> None:
-        """The last line."""
+        """Print the last line of JSON."""
         self.reported(stats)
 
 
 def _amounts(table: TableStats) -> str:
     return (
-        f"{human.count(table.rows)} rows, {human.size(table.bytes)} "
-        f"in {human.duration(table.seconds)} ({human.rate(table.rows, table.seconds)})"
+        f"{formatting.count(table.rows)} rows, {formatting.size(table.bytes)} "
+        f"in {formatting.duration(table.seconds)} ({formatting.rate(table.rows, table.seconds)})"
     )
 
 
-def choose(out: Console, *, as_json: bool, quiet: bool) -> View:
-    """The view for this standard output and these options."""
+def choose(out: Console, *, as_json: bool, quiet: bool) -> ProgressView:
+    """Choose the view for this standard output and these options."""
     if as_json:
         return JsonView()
     if quiet:
@@ -214,9 +216,9 @@ def choose(out: Console, *, as_json: bool, quiet: bool) -> View:
 
 @contextmanager
 def verifying(out: Console, *, silent: bool) -> Iterator[Callable[[Any, int], None] | None]:
-    """A line that says how far `Stream.verify` is, where there is a terminal."""
+    """Show how far `Stream.verify` has come, if there is a terminal."""
     if silent or not out.is_terminal:
         yield None
         return
     with out.status("Comparing", refresh_per_second=4) as status:
-        yield lambda table, rows: status.update(f"Comparing {table}, {human.count(rows)} rows")
+        yield lambda table, rows: status.update(f"Comparing {table}, {formatting.count(rows)} rows")

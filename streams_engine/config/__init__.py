@@ -1,6 +1,7 @@
 """The documents that a stream is made of: connections, and stream configs of both generations."""
 
 from streams_engine.config.connection import (
+    AdapterConnection,
     Connection,
     DatabaseConnection,
     FilesConnection,
@@ -13,6 +14,7 @@ from streams_engine.config.secret import Resolver, Secret
 from streams_engine.config.stream import Options, StreamConfig, parse_config
 
 __all__ = [
+    "AdapterConnection",
     "Connection",
     "DatabaseConnection",
     "FilesConnection",

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field, model_validator
 
+from streams_engine.config.adapters import adapter_of, known_kinds
 from streams_engine.config.secret import Secret
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.config.validation import IGNORED, Document, validate
 from streams_engine.errors import ConfigError
 
 __all__ = [
+    "AdapterConnection",
     "Connection",
     "DatabaseConnection",
     "FilesConnection",
     "NullConnection",
+    "ObjectConnection",
     "S3Connection",
     "Ssh",
     "Ssl",
+    "files_connection",
+    "null_connection",
     "parse_connection",
+    "server_connection",
 ]
 
 Kind = Literal["mysql", "mariadb", "postgresql"]
@@ -57,7 +63,7 @@ class Ssl(Document):
     @model_validator(mode="after")
     def _fits(self) -> Ssl:
         if self.mode == "disabled" and (self.ca or self.client_cert or self.client_key):
-            raise ValueError("mode 'disabled' has no use for certificates")
+            raise ValueError("mode 'disabled' does not use certificates")
         if self.client_key and not self.client_cert:
             raise ValueError("'client_key' needs 'client_cert'")
         return self
@@ -95,8 +101,8 @@ class DatabaseConnection:
     name: str | None = None
 
     def show(self, database: str | None = None, schema: str | None = None) -> str:
-        """Return what messages call it, without account and secrets; ``database`` and ``schema``
-        stand in place of its own."""
+        """Return the connection for messages, without account and secrets; ``database`` and
+        ``schema`` replace its own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         where = f"{host}:{self.port}" if self.unix_socket is None else f"({self.unix_socket})"
         schema = schema or self.schema
@@ -104,7 +110,7 @@ class DatabaseConnection:
         return f"{shown}, schema {schema}" if schema else shown
 
     def identity(self) -> dict[str, Any]:
-        """What names this connection, without secrets."""
+        """Identify this connection, without secrets."""
         return {
             "type": self.kind,
             "host": self.unix_socket or self.host,
@@ -118,18 +124,23 @@ class DatabaseConnection:
 
 @dataclass(frozen=True, slots=True)
 class FilesConnection:
-    """A local folder."""
+    """A local folder, or one of an fsspec filesystem."""
 
+    kind: ClassVar[str] = "files"
     base_path: str
+    """A path; or a URL without secrets, where ``protocol`` is not file."""
     file_format: str | None = None
     name: str | None = None
+    protocol: str = "file"
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the filesystem is made with; texts are `Secret`."""
 
     def show(self, path: str | None = None) -> str:
-        """Return what messages call it; ``path`` stands in place of its own."""
+        """Return the place for messages; ``path`` replaces its own."""
         return path or self.base_path
 
     def identity(self) -> dict[str, Any]:
-        """What names this connection."""
+        """Identify this connection, without secrets."""
         return {"type": "files", "basePath": self.base_path, "fileFormat": self.file_format}
 
 
@@ -137,6 +148,7 @@ class FilesConnection:
 class S3Connection:
     """A bucket of an S3-compatible store."""
 
+    kind: ClassVar[str] = "s3"
     bucket: str | None
     prefix: str
     region: str | None = None
@@ -149,12 +161,12 @@ class S3Connection:
     name: str | None = None
 
     def show(self, bucket: str | None = None) -> str:
-        """Return what messages call it, without secrets; ``bucket`` stands in place of its own."""
+        """Return the place for messages, without secrets; ``bucket`` replaces its own."""
         parts = (bucket or self.bucket or "", self.prefix)
         return "s3://" + "/".join(part for part in parts if part)
 
     def identity(self) -> dict[str, Any]:
-        """What names this connection, without secrets."""
+        """Identify this connection, without secrets."""
         return {
             "type": "s3",
             "bucket": self.bucket,
@@ -168,18 +180,66 @@ class S3Connection:
 class NullConnection:
     """A target that counts and drops."""
 
+    kind: ClassVar[str] = "null"
     name: str | None = None
 
     def show(self) -> str:
-        """Return what messages call it."""
+        """Return the name for messages."""
         return "null://"
 
     def identity(self) -> dict[str, Any]:
-        """What names this connection."""
+        """Identify this connection, without secrets."""
         return {"type": "null"}
 
 
-Connection = DatabaseConnection | FilesConnection | S3Connection | NullConnection
+@dataclass(frozen=True, slots=True)
+class AdapterConnection:
+    """Connection that only another package's adapter understands."""
+
+    kind: str
+    """The kind by which the adapter is found again."""
+    location: str
+    """Where it is, without account and secrets: messages show it, checkpoints are kept by it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """All else that the adapter needs; hold secrets as `Secret`."""
+    name: str | None = None
+
+    def show(self) -> str:
+        """Return the name for messages."""
+        return self.location
+
+    def identity(self) -> dict[str, Any]:
+        """Identify this connection, without secrets."""
+        return {"type": self.kind, "location": self.location}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectConnection:
+    """A source or sink that the caller made. The caller closes it."""
+
+    end: Any
+    kind: ClassVar[str] = "object"
+    name: ClassVar[None] = None
+
+    def show(self) -> str:
+        """Return the name for messages: the object's ``location``, or its class."""
+        return str(getattr(self.end, "location", type(self.end).__name__))
+
+    def identity(self) -> dict[str, Any]:
+        """Identify it by its attribute ``location``, else by its class."""
+        kind = type(self.end)
+        named = f"{kind.__module__}.{kind.__qualname__}"
+        return {"type": "object", "location": getattr(self.end, "location", named)}
+
+
+Connection = (
+    DatabaseConnection
+    | FilesConnection
+    | S3Connection
+    | NullConnection
+    | AdapterConnection
+    | ObjectConnection
+)
 
 
 class _Ssh(Document):
@@ -207,7 +267,7 @@ class _Ssh(Document):
         return self
 
     def settings(self) -> Ssh:
-        """With its secrets held as such."""
+        """Return the settings with password, key and passphrase wrapped in `Secret`."""
         secrets = {
             name: None if value is None else Secret(value)
             for name in ("password", "private_key", "passphrase")
@@ -274,11 +334,21 @@ class _Files(Document):
     """The folder, or one file."""
 
 
+class _Store(Document):
+    url: str
+    """The URL of a folder or of one file, as `sftp://user@host/path` or `gs://bucket/path`."""
+    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """What the fsspec filesystem is made with, in the words of its package; texts may be
+    references."""
+
+
 class _FilesSpec(Document):
     files: _Files | None = None
     """A folder of this machine."""
     s3: _S3 | None = None
     """A bucket."""
+    store: _Store | None = None
+    """A place of another fsspec filesystem."""
 
 
 class _Storage(Document):
@@ -310,26 +380,64 @@ class _FilesDocument(Document):
 
 
 @without_locals
-def parse_connection(document: Mapping[str, Any] | str, root: str = "$") -> Connection:
-    """A connection from its document or URL. Raises `ConfigError` with the JSON path."""
+def parse_connection(document: Any, root: str = "$") -> Connection:
+    """Return the connection of a document or URL, or wrap a source or sink object of the caller.
+
+    The adapter of its kind parses it. Raises `ConfigError` with the JSON path.
+    """
     if isinstance(document, str):
-        return _from_url(document, root)
-    if not isinstance(document, Mapping):
-        raise ConfigError(f"{root}: a connection is a document or a URL.", path=root)
-    kept = {key: value for key, value in document.items() if key not in IGNORED}
-    kind = kept.get("type")
-    if not isinstance(kind, str):
+        scheme = _SCHEME.match(document)
+        kind = scheme["kind"].lower() if scheme else "file"
+        return _parsed(document, kind, root, root)
+    if isinstance(document, Mapping):
+        kept = {key: value for key, value in document.items() if key not in IGNORED}
+        if not isinstance(kept.get("type"), str):
+            raise ConfigError(
+                f"{root}.type: expected one of {', '.join(known_kinds())}.", path=f"{root}.type"
+            )
+        return _parsed(kept, kept["type"].lower(), root, f"{root}.type")
+    if callable(getattr(document, "check", None)) and callable(getattr(document, "close", None)):
+        return ObjectConnection(document)
+    raise ConfigError(f"{root}: expected a document, a URL, or a source or sink object.", path=root)
+
+
+_SCHEME = re.compile(r"(?P<kind>[^:/@]*)://")
+
+
+def _parsed(document: Any, kind: str, root: str, path: str) -> Connection:
+    parsed: Connection = adapter_of(kind, path).connection(document, root)
+    return parsed
+
+
+def server_connection(document: Mapping[str, Any] | str, root: str) -> DatabaseConnection:
+    """Parse the document or URL of a database server."""
+    if isinstance(document, str):
+        return _server_url(document, SCHEMES[document.partition("://")[0].lower()], root)
+    return _server(dict(document), SCHEMES[document["type"].lower()], root)
+
+
+def files_connection(document: Mapping[str, Any] | str, root: str) -> Connection:
+    """Parse the document, URL or path of a folder or bucket."""
+    if isinstance(document, str):
+        scheme = document.partition("://")[0].lower() if "://" in document else ""
+        if scheme not in ("", "file", "files", "s3"):
+            return _remote_url(document, scheme, {}, None, root)
+        if scheme == "files":
+            raise ConfigError(f"{root}: a URL of files begins with file:// or s3://.", path=root)
+        return _store_url(document, scheme, root)
+    if document["type"].lower() != "files":
         raise ConfigError(
-            f"{root}.type: expected mysql, mariadb, postgresql or files.", path=f"{root}.type"
+            f"{root}.type: a folder has type files and spec.files, a bucket has spec.s3.",
+            path=f"{root}.type",
         )
-    if kind.lower() in SCHEMES:
-        return _server(kept, SCHEMES[kind.lower()], root)
-    if kind.lower() == "files":
-        return _files(validate(_FilesDocument, kept, root), root)
-    raise ConfigError(
-        f"{root}.type: '{kind}' is none of mysql, mariadb, postgresql, postgres, files.",
-        path=f"{root}.type",
-    )
+    return _files(validate(_FilesDocument, document, root), root)
+
+
+def null_connection(document: Mapping[str, Any] | str, root: str) -> NullConnection:
+    """Parse the URL of the null target, which discards all rows."""
+    if not isinstance(document, str):
+        raise ConfigError(f"{root}.type: write the URL null://.", path=f"{root}.type")
+    return NullConnection()
 
 
 def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnection:
@@ -339,50 +447,51 @@ def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnectio
         root += ".spec.database"
         for key, value in spec["database"].items():
             if document.setdefault(key, value) != value:
-                raise _twice(f"{root}.{key}", "it is given above 'spec' too, otherwise")
+                raise _twice(f"{root}.{key}", "or it contradicts the key given above 'spec'")
     elif spec is not None:
         raise ConfigError(f"{root}.spec: expected {{'database': ...}}.", path=f"{root}.spec")
-    found = validate(_Server, document, root)
-    if found.database and found.default_database and found.database != found.default_database:
-        raise _twice(f"{root}.defaultDatabase", "'database' names another one")
-    if found.schema_ and kind != "postgresql":
+    server = validate(_Server, document, root)
+    if server.database and server.default_database and server.database != server.default_database:
+        raise _twice(f"{root}.defaultDatabase", "'database' names another database")
+    if server.schema_ and kind != "postgresql":
         raise ConfigError(
-            f"{root}.schema: {kind} has databases and no schemas.",
+            f"{root}.schema: {kind} has databases, but no schemas.",
             path=f"{root}.schema",
-            remedy="Leave it out, or say database.",
+            remedy="Leave it out, or use database.",
         )
     return DatabaseConnection(
         kind=kind,  # type: ignore[arg-type]
-        host=found.host,
-        port=found.port or PORTS[kind],
-        username=found.username,
-        password=None if found.password is None else Secret(found.password),
-        database=found.database or found.default_database,
-        schema=found.schema_,
-        ssl=found.ssl or Ssl(),
-        ssh=None if found.ssh is None else found.ssh.settings(),
-        name=found.name,
+        host=server.host,
+        port=server.port or PORTS[kind],
+        username=server.username,
+        password=None if server.password is None else Secret(server.password),
+        database=server.database or server.default_database,
+        schema=server.schema_,
+        ssl=server.ssl or Ssl(),
+        ssh=None if server.ssh is None else server.ssh.settings(),
+        name=server.name,
     )
 
 
 def _twice(path: str, message: str) -> ConfigError:
-    """What two keys say otherwise; values stay out, for they may be secrets."""
+    """Return the error for two keys that contradict each other; values stay out, for they may be
+    secrets."""
     return ConfigError(f"{path}: {message}.", path=path, remedy="Give it once.")
 
 
 def _demand_one_kind(spec: Mapping[str, Any], kinds: set[str], path: str) -> None:
-    """Raise `ConfigError` where a spec describes another kind of place too."""
+    """Raise `ConfigError` if a spec describes another kind of place too."""
     others = sorted(key for key, value in spec.items() if value is not None and key not in kinds)
     if others:
         raise ConfigError(
-            f"{path}.{others[0]}: a connection leads to one kind of place.",
+            f"{path}.{others[0]}: a connection has one kind of place.",
             path=f"{path}.{others[0]}",
-            remedy="Leave it out, or make a connection of its own.",
+            remedy="Leave it out, or define another connection.",
         )
 
 
 def _storage(storage: _Storage, root: str) -> None:
-    """Raise `ConfigError` where the keys of a `storage_config` contradict its provider."""
+    """Raise `ConfigError` if the keys of a `storage_config` contradict its provider."""
     url = storage.uri.startswith("s3://")
     if (storage.provider == "s3") != url:
         expected = "s3://bucket/prefix" if storage.provider == "s3" else "a path"
@@ -391,34 +500,36 @@ def _storage(storage: _Storage, root: str) -> None:
         )
     if (storage.credentials_ref or "").lstrip().startswith("{"):
         raise ConfigError(
-            f"{root}.credentials_ref: it is a reference, not the credentials themselves.",
+            f"{root}.credentials_ref: expected a reference, not the credentials themselves.",
             path=f"{root}.credentials_ref",
-            remedy="Write env:NAME or file:PATH, or register a resolver for a scheme of your own.",
+            remedy="Write env:NAME or file:PATH, or register a resolver for your own scheme.",
         )
     if storage.provider == "local":
         for key in ("region", "endpoint", "credentials_ref"):
             if getattr(storage, key) is not None:
                 raise ConfigError(
-                    f"{root}.{key}: it is of a bucket, and provider is 'local'.",
+                    f"{root}.{key}: this key is for buckets, and provider is 'local'.",
                     path=f"{root}.{key}",
                     remedy="Leave it out.",
                 )
 
 
-def _files(found: _FilesDocument, root: str) -> Connection:
-    if found.spec is not None and found.storage_config is not None:
+def _files(files: _FilesDocument, root: str) -> Connection:
+    if files.spec is not None and files.storage_config is not None:
         raise ConfigError(
-            f"{root}.storage_config: 'spec' says where the files are already.",
+            f"{root}.storage_config: 'spec' already says where the files are.",
             path=f"{root}.storage_config",
-            remedy="Give one of them.",
+            remedy="Give only one of them.",
         )
-    if found.spec is not None and found.spec.files is not None:
-        _demand_one_kind({"s3": found.spec.s3}, set(), f"{root}.spec")
-    if found.storage_config is not None:
-        storage = found.storage_config
+    if files.spec is not None and files.spec.files is not None:
+        _demand_one_kind({"s3": files.spec.s3, "store": files.spec.store}, set(), f"{root}.spec")
+    if files.spec is not None and files.spec.s3 is not None:
+        _demand_one_kind({"store": files.spec.store}, set(), f"{root}.spec")
+    if files.storage_config is not None:
+        storage = files.storage_config
         _storage(storage, f"{root}.storage_config")
         if storage.provider == "local":
-            return FilesConnection(storage.uri, found.file_format, found.name)
+            return FilesConnection(storage.uri, files.file_format, files.name)
         parts = urlsplit(storage.uri)
         return S3Connection(
             parts.netloc,
@@ -426,13 +537,13 @@ def _files(found: _FilesDocument, root: str) -> Connection:
             region=storage.region,
             endpoint=storage.endpoint,
             credentials_ref=storage.credentials_ref,
-            file_format=found.file_format,
-            name=found.name,
+            file_format=files.file_format,
+            name=files.name,
         )
-    if found.spec is not None and found.spec.files is not None:
-        return FilesConnection(found.spec.files.base_path, found.file_format, found.name)
-    if found.spec is not None and found.spec.s3 is not None:
-        s3 = found.spec.s3
+    if files.spec is not None and files.spec.files is not None:
+        return FilesConnection(files.spec.files.base_path, files.file_format, files.name)
+    if files.spec is not None and files.spec.s3 is not None:
+        s3 = files.spec.s3
         scope = s3.scope or _Scope()
         keys = s3.credentials
         return S3Connection(
@@ -443,11 +554,22 @@ def _files(found: _FilesDocument, root: str) -> Connection:
             access_key=Secret(keys.access_key) if keys else None,
             secret_key=Secret(keys.secret_key) if keys else None,
             session_token=Secret(keys.session_token) if keys and keys.session_token else None,
-            file_format=found.file_format,
-            name=found.name,
+            file_format=files.file_format,
+            name=files.name,
         )
+    if files.spec is not None and files.spec.store is not None:
+        store, path = files.spec.store, f"{root}.spec.store.url"
+        scheme = store.url.partition("://")[0].lower() if "://" in store.url else ""
+        if scheme in ("", "file", "s3"):
+            raise ConfigError(
+                f"{path}: a folder needs spec.files, a bucket needs spec.s3.", path=path
+            )
+        adapter_of(scheme, path)
+        made = _remote_url(store.url, scheme, store.storage_options, files.file_format, path)
+        return replace(made, name=files.name)
     raise ConfigError(
-        f"{root}.spec: expected spec.files, spec.s3 or storage_config.", path=f"{root}.spec"
+        f"{root}.spec: expected spec.files, spec.s3, spec.store or storage_config.",
+        path=f"{root}.spec",
     )
 
 
@@ -481,21 +603,6 @@ _SERVER_QUERY = {
 }
 
 
-def _from_url(url: str, root: str) -> Connection:
-    scheme = url.partition("://")[0].lower() if "://" in url else ""
-    if scheme in SCHEMES:
-        return _server_url(url, SCHEMES[scheme], root)
-    if scheme == "null":
-        return NullConnection()
-    if scheme in {"s3", "file", ""}:
-        return _store_url(url, scheme, root)
-    raise ConfigError(
-        f"{root}: '{scheme}://' is no known kind of URL.",
-        path=root,
-        remedy="Use mysql://, mariadb://, postgresql://, file://, s3://, null:// or a path.",
-    )
-
-
 def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
     try:
         parts = urlsplit(url)
@@ -505,8 +612,10 @@ def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
         raise ConfigError(
             f"{root}: the {kind} URL is malformed.",
             path=root,
-            remedy="It reads kind://user:password@host:port/database, special characters "
-            "percent-encoded.",
+            remedy=(
+                "Expected kind://user:password@host:port/database, with special characters "
+                "percent-encoded."
+            ),
         ) from None
     query = _parameters(parts.query, root)
     _known(query, _SERVER_QUERY, root)
@@ -515,14 +624,16 @@ def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
             raise _twice(root, f"the URL parameters {' and '.join(keys)} mean the same, and differ")
     if query.get("schema") and kind != "postgresql":
         raise ConfigError(
-            f"{root}: {kind} has databases and no schemas.",
+            f"{root}: {kind} has databases, but no schemas.",
             path=root,
             remedy="Leave the URL parameter schema out.",
         )
     mode = query.get("sslmode") or query.get("ssl-mode") or "prefer"
     if mode.lower() not in _SSL_MODES:
         raise ConfigError(
-            f"{root}: sslmode '{mode}' is none of {', '.join(sorted(set(_SSL_MODES)))}.", path=root
+            f"{root}: unknown sslmode '{mode}'; expected one of "
+            f"{', '.join(sorted(set(_SSL_MODES)))}.",
+            path=root,
         )
     socket = query.get("unix_socket") or query.get("host")
     return DatabaseConnection(
@@ -549,12 +660,13 @@ def _url_tls(query: Mapping[str, str], mode: str, root: str) -> Ssl:
 
 
 def _parameters(text: str, root: str) -> dict[str, str]:
-    """A URL's parameters. Raises `ConfigError` where one is given twice, otherwise."""
-    found: dict[str, str] = {}
+    """Return the parameters of a URL's query. Raises `ConfigError` if one is given twice with
+    different values."""
+    parameters: dict[str, str] = {}
     for key, value in parse_qsl(text, keep_blank_values=True):
-        if found.setdefault(key, value) != value:
+        if parameters.setdefault(key, value) != value:
             raise _twice(root, f"the URL parameter {key} is given twice")
-    return found
+    return parameters
 
 
 def _demand_path(text: str, root: str) -> None:
@@ -565,10 +677,12 @@ def _demand_path(text: str, root: str) -> None:
     first = text.partition("/")[0]
     if re.search(r":\d+$", first) or re.search(r"[^/]:[^/]*@", first):
         raise ConfigError(
-            f"{root}: it looks like the address of a server, without the kind of server.",
+            f"{root}: this looks like the address of a server, but names no type of server.",
             path=root,
-            remedy="Write mysql://, mariadb:// or postgresql:// before it; for a folder of that "
-            "name write ./ before it.",
+            remedy=(
+                "Write mysql://, mariadb:// or postgresql:// in front. If it is a folder of "
+                "that name, write ./ in front."
+            ),
         )
 
 
@@ -588,6 +702,34 @@ def _store_url(url: str, scheme: str, root: str) -> Connection:
         )
     path = unquote(parts.path) if parts else str(Path(url))
     return FilesConnection(path, query.get("format"))
+
+
+def _remote_url(
+    url: str, protocol: str, options: Mapping[str, Any], file_format: str | None, root: str
+) -> FilesConnection:
+    """Parse the URL of an fsspec filesystem; a password in the URL becomes a storage option."""
+    parts = urlsplit(url)
+    query = _parameters(parts.query, root)
+    _known(query, {"format"}, root)
+    given = dict(options)
+    if parts.password is not None:
+        if protocol in ("http", "https"):
+            raise ConfigError(
+                f"{root}: an http URL must not contain a password.",
+                path=root,
+                remedy="Give a document with spec.store.storageOptions and client_kwargs.",
+            )
+        given.setdefault("password", unquote(parts.password))
+    account = f"{parts.username}@" if parts.username else ""
+    netloc = account + parts.netloc.rpartition("@")[2]
+    return FilesConnection(
+        f"{protocol}://{netloc}{unquote(parts.path)}",
+        query.get("format") or file_format,
+        protocol=protocol,
+        storage_options={
+            key: Secret(value) if isinstance(value, str) else value for key, value in given.items()
+        },
+    )
 
 
 def _known(query: Mapping[str, str], known: set[str], root: str) -> None:

@@ -24,7 +24,7 @@ __all__ = ["ignored_in_convert", "refuse_contradictions"]
 
 
 class Fault(NamedTuple):
-    """One contradiction: where it stands, why it is one, and what to do."""
+    """Contradiction in a document: its path, the reason, and the remedy."""
 
     path: str
     message: str
@@ -40,7 +40,7 @@ FOR_FILES = {"writeMode", "skipData"}
 
 
 def refuse_contradictions(document: StreamDocument, sources: Ends, target: Connection) -> None:
-    """Raise `ConfigError` with the path of the first contradiction, and all of them told.
+    """Raise `ConfigError` with the path of the first contradiction, and a message that lists all.
 
     ``sources`` are parallel to the document's source connections.
     """
@@ -62,7 +62,7 @@ def refuse_contradictions(document: StreamDocument, sources: Ends, target: Conne
 
 
 def given(model: BaseModel) -> set[str]:
-    """The keys that the document has, by their names in it; one that is null is none."""
+    """Return the keys that the document sets to something other than null, by their JSON names."""
     fields = type(model).model_fields
     return {
         fields[name].alias or name
@@ -84,8 +84,8 @@ def _aliases(document: StreamDocument) -> Faults:
         if connection.alias is None or connection.alias in seen:
             yield Fault(
                 path,
-                "several source connections each need an alias of their own",
-                "Give each one: a letter, then letters, digits and _.",
+                "with several source connections each one needs an alias",
+                "Give each connection an alias: a letter, then letters, digits and _.",
             )
         else:
             seen.add(connection.alias)
@@ -97,21 +97,22 @@ def _modes(document: StreamDocument) -> Faults:
         if write_mode not in (None, "upsert"):
             yield Fault(
                 "$.target.spec.db.writeMode",
-                f"cdc is always upsert: writeMode '{write_mode}' is for convert",
+                f"cdc always uses upsert: writeMode '{write_mode}' is for convert",
                 "Leave it out.",
             )
         for number, connection in enumerate(document.source.connections):
             if connection.queries:
                 yield Fault(
                     f"$.source.connections[{number}].queries",
-                    "queries are for convert only: a cdc follows whole tables",
+                    "queries are for convert only: a cdc reads whole tables",
                     "Leave them out, or use mode convert.",
                 )
         if document.source.options.binlog_position and document.source.options.initial_load:
             yield Fault(
                 "$.source.options.binlogPosition",
-                "a load goes on from its own position: binlogPosition needs initialLoad: false",
-                "Say initialLoad: false, or leave the position out.",
+                "binlogPosition needs initialLoad: false, because an initial load determines "
+                "its own position",
+                "Set initialLoad: false, or leave the position out.",
             )
         return
     chosen = [("$.source.options.operations", document.source.options.operations)]
@@ -125,7 +126,7 @@ def _modes(document: StreamDocument) -> Faults:
         if operations and "insert" not in operations:
             yield Fault(
                 path,
-                "a convert inserts rows, and 'insert' is not among the operations",
+                "a convert inserts rows, but operations lacks 'insert'",
                 "Leave them out, or use mode cdc.",
             )
 
@@ -138,13 +139,13 @@ def _structure(document: StreamDocument) -> Faults:
     ):
         yield Fault(
             "$.target.spec.db.schemaPolicy",
-            f"{db.schema_policy} makes tables, and structureOptions.tables is false",
-            "Choose validate_existing, or let the tables be made.",
+            f"{db.schema_policy} creates tables, but structureOptions.tables is false",
+            "Choose validate_existing, or set structureOptions.tables to true.",
         )
     if db.schema_policy == "drop_and_recreate" and db.write_mode == "append":
         yield Fault(
             "$.target.spec.db.writeMode",
-            "append keeps the rows that are there, and schemaPolicy drop_and_recreate drops them",
+            "append keeps the existing rows, but schemaPolicy drop_and_recreate drops them",
             "Choose one of the two.",
         )
 
@@ -157,7 +158,7 @@ def _overrides(document: StreamDocument) -> Faults:
         if seen.setdefault(what, chosen) != chosen:
             yield Fault(
                 f"$.options.typeOverrides[{number}]",
-                f"{what[0]} '{what[1]}' has another type above",
+                f"{what[0]} '{what[1]}' already has another type",
                 "Give it one type.",
             )
 
@@ -171,13 +172,15 @@ def _tables(connection: SourceConnection, path: str) -> Faults:
         where = f"{path}.tables[{number}]"
         own = {table.name, *_qualified(connection, table.name)}
         if any(names[name] for name in own):
-            yield Fault(f"{where}.name", f"the table '{table.name}' stands twice", "Name it once.")
+            yield Fault(
+                f"{where}.name", f"the table '{table.name}' is listed twice", "List it once."
+            )
         names.update(own)
         if table.query is not None and table.selection != Selection():
             yield Fault(
                 f"{where}.selection",
-                "a query selects by itself",
-                "Leave the selection out, or the query.",
+                "a query cannot have a selection: it selects by itself",
+                "Leave out the selection or the query.",
             )
         for place, condition in enumerate(table.selection.filters):
             if condition.operator in ("IS NULL", "IS NOT NULL") and condition.value is not None:
@@ -191,14 +194,16 @@ def _tables(connection: SourceConnection, path: str) -> Faults:
         if queries[query.name]:
             yield Fault(
                 f"{path}.queries[{number}].name",
-                f"the query '{query.name}' has the name of a table, or of another query",
-                "Give it a name of its own.",
+                f"the name of the query '{query.name}' is already that of a table or of another "
+                "query",
+                "Give it another name.",
             )
         queries[query.name] += 1
 
 
 def _qualified(connection: SourceConnection, name: str) -> Iterator[str]:
-    """The other form of a name: with, or without, the place that the document gives."""
+    """Yield the other form of a table name: with, or without, the schema or database of the
+    document."""
     place = connection.schema_ or connection.database
     if place is None:
         return
@@ -218,17 +223,17 @@ KINDS: tuple[tuple[type[Any], str], ...] = (
 def _kind(connection: Connection) -> str:
     if isinstance(connection, DatabaseConnection):
         return {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}[connection.kind]
-    return next(name for kind, name in KINDS if isinstance(connection, kind))
+    return next((name for kind, name in KINDS if isinstance(connection, kind)), connection.kind)
 
 
 def _source_kind(document: SourceConnection, connection: Connection, path: str) -> Faults:
-    """Keys for another kind of connection than it is."""
+    """Yield a fault for each key that the kind of connection does not have."""
     keys = given(document)
     if {"connection", "connectionId"} <= keys:
         yield Fault(
             f"{path}.connectionId",
-            "'connection' and 'connectionId' are both given",
-            "Give one of them.",
+            "give 'connection' or 'connectionId', not both",
+            "Leave one of them out.",
         )
     database = isinstance(connection, DatabaseConnection)
     meant: dict[str, bool] = {
@@ -247,7 +252,7 @@ def _source_kind(document: SourceConnection, connection: Connection, path: str) 
 
 
 def _log_options(document: StreamDocument, sources: Ends) -> Faults:
-    """Settings of one server's log where no source has such a log."""
+    """Yield a fault for each option of a MySQL or PostgreSQL log if no source is of that kind."""
     if document.mode != "cdc":
         return
     options = document.source.options
@@ -257,6 +262,7 @@ def _log_options(document: StreamDocument, sources: Ends) -> Faults:
     wanted: tuple[tuple[str, Any, list[Any], str], ...] = (
         ("replicationSlot", options.replication_slot, for_postgres, "PostgreSQL"),
         ("publicationName", options.publication_name, for_postgres, "PostgreSQL"),
+        ("partialPublication", options.partial_publication, for_postgres, "PostgreSQL"),
         ("binlogPosition", options.binlog_position, for_mysql, "MySQL or MariaDB"),
         ("serverId", options.server_id, for_mysql, "MySQL or MariaDB"),
     )
@@ -264,14 +270,14 @@ def _log_options(document: StreamDocument, sources: Ends) -> Faults:
         if value and not servers:
             yield Fault(
                 f"$.source.options.{key}",
-                f"it is of {name}, and no source is",
+                f"this option is for {name}, and no source is of that type",
                 "Leave it out.",
             )
     if options.binlog_position and len(for_mysql) > 1:
         yield Fault(
             "$.source.options.binlogPosition",
-            "it is a position of one server, and there are several",
-            "Use a stream of its own for each, or start at the end of each log.",
+            "it is a position of one server, but the stream has several sources",
+            "Use one stream for each source, or start at the end of each log.",
         )
 
 
@@ -281,14 +287,14 @@ def _log_options(document: StreamDocument, sources: Ends) -> Faults:
 def _target_kind(document: StreamDocument, connection: Connection) -> Faults:
     target = document.target
     if {"id", "connection"} <= given(target):
-        yield Fault("$.target.id", "'id' and 'connection' are both given", "Give one of them.")
+        yield Fault("$.target.id", "give 'id' or 'connection', not both", "Leave one of them out.")
     spec, keys = target.spec, given(target.spec)
     kinds = keys - (set() if given(spec.db) - FOR_FILES else {"db"})
     if len(kinds) > 1:
         yield Fault(
             "$.target.spec",
-            f"{' and '.join(sorted(kinds))} are kinds of target, and there is one target",
-            "Give one of them; of db, writeMode and skipData are for files and s3 too.",
+            f"{' and '.join(sorted(kinds))} are different kinds of target; a stream has one target",
+            "Give only one of them. Of db, only writeMode and skipData apply to files and s3.",
         )
         return
     fits = {"files": FilesConnection, "s3": S3Connection}
@@ -303,7 +309,7 @@ def _target_kind(document: StreamDocument, connection: Connection) -> Faults:
         for key in sorted(given(spec.db) - FOR_FILES):
             yield Fault(
                 f"$.target.spec.db.{key}",
-                f"it is for a database, and the target is {_kind(connection)}",
+                f"this option is for a database, and the target is {_kind(connection)}",
                 "Leave it out.",
             )
     database, schema = spec.db.database or getattr(connection, "database", None), spec.db.schema_
@@ -311,19 +317,21 @@ def _target_kind(document: StreamDocument, connection: Connection) -> Faults:
     if mysql and database and schema and schema != database:
         yield Fault(
             "$.target.spec.db.schema",
-            f"{_kind(connection)} has databases and no schemas, and 'database' names another",
+            f"{_kind(connection)} has databases, but no schemas, and 'database' names another "
+            "database",
             "Leave it out.",
         )
 
 
-CDC_ALONE = ("replicationSlot", "publicationName", "binlogPosition", "serverId", "initialLoad")
+CDC_ALONE = ("replicationSlot", "publicationName", "binlogPosition", "serverId", "initialLoad",
+             "partialPublication")  # fmt: skip
 
 
 def ignored_in_convert(document: StreamDocument) -> Iterator[str]:
-    """The paths of settings that a log alone has, in a convert."""
+    """Yield the paths of the options that only a cdc uses, if the document is a convert."""
     if document.mode == "convert":
         keys = given(document.source.options)
         yield from (f"$.source.options.{key}" for key in CDC_ALONE if key in keys)
-        for key in ("schemaChanges", "maxRetainedBytes"):
+        for key in ("schemaChanges", "onRewrite", "maxRetainedBytes"):
             if key in given(document.options):
                 yield f"$.options.{key}"

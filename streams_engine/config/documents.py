@@ -1,4 +1,4 @@
-"""The nested stream document, key by key: what may stand where, and the defaults."""
+"""Nested stream document: its keys, types and defaults."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from streams_engine.config.options import Mode, Operation, SchemaPolicy, WriteMode
 from streams_engine.config.validation import Document
 
 __all__ = ["DatabaseSpec", "Options", "SourceConnection", "StreamDocument", "TypeOverride"]
 
-Mode = Literal["convert", "cdc"]
-SchemaPolicy = Literal[
-    "fail_if_exists", "validate_existing", "create_missing_only", "drop_and_recreate"
-]
-WriteMode = Literal["fail_if_not_empty", "append", "truncate_and_load", "upsert"]
 OPERATORS = (
     "=", "!=", "<", "<=", ">", ">=", "IN", "NOT IN", "LIKE", "NOT LIKE", "BETWEEN", "CONTAINS",
     "NOT_CONTAINS", "STARTS_WITH", "ENDS_WITH", "IS NULL", "IS NOT NULL",
@@ -34,12 +30,12 @@ POSITIONS = (
 
 
 def bytes_of(value: Any) -> Any:
-    """A number of bytes that may be a text as ``256MB``."""
+    """Parse a number of bytes: an integer, or a text such as ``256MB``."""
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"(\d+)\s*([KMG]?)B?", value.strip(), re.I)
     if not match:
-        raise ValueError("expected a number of bytes, or a text as 256MB")
+        raise ValueError("expected a number of bytes, or a text such as 256MB")
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
 
 
@@ -72,7 +68,7 @@ class SortDocument(Document):
 
 
 class Selection(Document):
-    """Which columns and rows of a table."""
+    """Columns and rows to select from a table."""
 
     selected_columns: list[str] = Field(default_factory=list)
     """Only these columns, in this order; empty: all of them."""
@@ -93,7 +89,7 @@ class TableDocument(Document):
     """Which of its columns and rows. A cdc takes `selectedColumns` alone."""
     query: str | None = None
     """A query in place of the table; its result goes into a table of this name. Convert only."""
-    operations: list[Literal["insert", "update", "delete"]] | None = Field(None, min_length=1)
+    operations: list[Operation] | None = Field(None, min_length=1)
     """Of a cdc: the kinds of change that are applied to this table; null: those of
     `source.options.operations`."""
 
@@ -119,10 +115,10 @@ class CsvFormat(Document):
     """The first line names the columns. A source without it calls them c1, c2, ..."""
 
 
-class FilesSource(Document):
-    """Files of a source. ``csv`` and ``columns`` are this library's own.
+class FilesSourceDocument(Document):
+    """Files of a source. ``csv`` and ``columns`` are this library's own keys.
 
-    ``columns``: by table, by column, the Arrow type to read it as instead of what was found.
+    ``columns`` gives, by table and column, the Arrow type to read instead of the inferred one.
     """
 
     base_path: str | None = None
@@ -142,7 +138,7 @@ class FilesSource(Document):
     _record_bytes = field_validator("max_record_bytes", mode="before")(bytes_of)
 
 
-class S3Source(Document):
+class S3SourceDocument(Document):
     """Objects of a source."""
 
     bucket: str | None = None
@@ -180,19 +176,19 @@ class SourceConnection(Document):
     """The tables to move. Without tables and queries: all user tables."""
     queries: list[QueryDocument] = Field(default_factory=list)
     """Queries whose results become tables. Convert only."""
-    files: FilesSource | None = None
+    files: FilesSourceDocument | None = None
     """What to read of a connection to a folder."""
-    s3: S3Source | None = None
+    s3: S3SourceDocument | None = None
     """What to read of a connection to a bucket."""
 
 
 class SourceOptions(Document):
-    """How the source is read."""
+    """Options for reading the source."""
 
     data_bundle_size: int = Field(500, ge=10, le=1000)
     """Rows in a bundle, in which rows pass from the source to the target. It does not set the
     speed."""
-    operations: tuple[Literal["insert", "update", "delete"], ...] = Field(
+    operations: tuple[Operation, ...] = Field(
         default=("insert", "update", "delete"), strict=False, min_length=1
     )
     """Of a cdc: the kinds of change that are applied."""
@@ -209,7 +205,7 @@ class SourceOptions(Document):
     @classmethod
     def _is_slot(cls, value: str | None) -> str | None:
         if value and not re.fullmatch(r"[a-z0-9_]{1,63}", value):
-            raise ValueError("a slot's name has 1 to 63 of the characters a-z, 0-9 and _")
+            raise ValueError("a slot name has 1 to 63 characters of a-z, 0-9 and _")
         return value
 
     @field_validator("publication_name")
@@ -217,7 +213,7 @@ class SourceOptions(Document):
     def _is_publication(cls, value: str | None) -> str | None:
         # The server would cut a longer one, and find another publication.
         if value and (len(value.encode()) > 63 or "\0" in value):
-            raise ValueError("a publication's name has at most 63 bytes")
+            raise ValueError("a publication name has at most 63 bytes")
         return value
 
     binlog_position: str | None = None
@@ -249,7 +245,7 @@ class SourceDocument(Document):
 
 
 class StructureOptions(Document):
-    """What of the structure is made on the target."""
+    """The parts of the structure to create on the target."""
 
     tables: bool = True
     """Make tables that are missing, with their types and primary keys. Where false they have to
@@ -263,7 +259,7 @@ class StructureOptions(Document):
 
 
 class DatabaseSpec(Document):
-    """Where in the target server, and how."""
+    """Place in the target server, and options for writing to it."""
 
     database: str | None = None
     """The database, in place of the connection's. It is made where it is missing."""
@@ -283,7 +279,7 @@ class DatabaseSpec(Document):
 
 
 class FileFormat(Document):
-    """How files are written."""
+    """Format and compression of the files to write."""
 
     compression: Literal["none", "snappy", "gzip", "zstd"] | None = None
     """Parquet: any of them; CSV and JSONL: none, gzip or zstd. null: zstd for Parquet, none for
@@ -302,7 +298,7 @@ class FilesSpec(Document):
 
 
 class Upload(Document):
-    """How objects are stored."""
+    """Options for storing objects in a bucket."""
 
     bucket: str | None = None
     """The bucket, in place of the connection's."""
@@ -361,7 +357,7 @@ class TargetDocument(Document):
 
 
 class Limits(Document):
-    """When a run ends by itself; 0: never."""
+    """Limits at which a run ends by itself; 0 means no limit."""
 
     number_of_events: int = Field(0, ge=0)
     """End after so many rows: exactly in a convert, in a cdc at the first commit at or after
@@ -429,8 +425,14 @@ class Options(Document):
     finished parts and say so."""
     schema_changes: Literal["apply", "ignore", "fail"] = "apply"
     """Of a cdc: carry changes of structure over, leave the target as it is, or fail."""
+    on_rewrite: Literal["reload", "fail"] = "reload"
+    """Of a cdc: a change of structure that gives rows values which the log does not hold reads the
+    table again, or ends the stream."""
     parallelism: int = Field(4, ge=1, le=64)
     """Readers and writers that work at once."""
+    chunk_rows: int = Field(250_000, ge=1)
+    """Rows of a chunk: what one reader copies at a time. Smaller ones share a table among more
+    readers, or workers of a cluster, and leave less of a table without a key to read again."""
     memory_budget: int = Field(256 << 20, ge=16 << 20)
     """Bytes, or a text as `256MB`. It bounds the readers and writers: about 48 MB each."""
     reconnect_timeout: float = Field(0, ge=0)
@@ -439,6 +441,9 @@ class Options(Document):
     no server fails at once."""
     heartbeat_timeout: float = Field(30, ge=1)
     """Seconds without any sign of life after which a connection is taken for dead."""
+    lock_timeout: float = Field(10, ge=1)
+    """Seconds that a statement waits for a lock that another session holds. A cdc that follows its
+    log, and a load, then tell of it and try again, for as long as `reconnectTimeout` says."""
     max_retained_bytes: int = Field(default=0, ge=0)
     """Of a cdc from PostgreSQL: fail once the server keeps more log than this for the stream.
     0: no limit."""
@@ -455,7 +460,7 @@ class Options(Document):
     def _cluster(cls, value: Any) -> Any:
         return Dask.model_validate(value) if isinstance(value, dict) else value
 
-    @field_validator("reconnect_timeout", "heartbeat_timeout", mode="before")
+    @field_validator("reconnect_timeout", "heartbeat_timeout", "lock_timeout", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,4 +1,4 @@
-"""What is not the nested document, brought to it: the flat document, and keywords."""
+"""Bring the flat document and keyword arguments to the nested document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FLAT_KEYS = frozenset(
 
 
 def is_flat(raw: Mapping[str, Any]) -> bool:
-    """True where source or target is an id alone, as in the first generation."""
+    """Return True if source or target is only an id: the document form of the first generation."""
     return isinstance(raw.get("source"), str) or isinstance(raw.get("target"), str)
 
 
 def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat document of the first generation as a nested one."""
+    """Convert a flat document of the first generation to the nested form."""
     unknown = sorted(set(raw) - FLAT_KEYS - IGNORED)
     if unknown:
         raise ConfigError(
@@ -60,7 +60,7 @@ def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _structure(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What the document says of the structure, where it is not the default."""
+    """Return the document's structure options that differ from the defaults."""
     options: dict[str, Any] = {}
     create = raw.get("createStructure", True)
     if create is not True:
@@ -101,11 +101,14 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "allow_lossy": ("options", "allowLossy"),
     "on_error": ("options", "onError"),
     "on_resume": ("options", "onResume"),
+    "on_rewrite": ("options", "onRewrite"),
     "parallelism": ("options", "parallelism"),
+    "chunk_rows": ("options", "chunkRows"),
     "memory_budget": ("options", "memoryBudget"),
     "state_schema": ("options", "stateSchema"),
     "reconnect_timeout": ("options", "reconnectTimeout"),
     "heartbeat_timeout": ("options", "heartbeatTimeout"),
+    "lock_timeout": ("options", "lockTimeout"),
     "executor": ("options", "executor"),
 }
 
@@ -122,7 +125,8 @@ def from_keywords(
     tables: Sequence[str] | str | None,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The document of ``Stream(source, target, ...)``; an unknown keyword is a `ConfigError`."""
+    """Build the document of ``Stream(source, target, ...)``. Raises `ConfigError` for an unknown
+    keyword."""
     document: dict[str, Any] = {
         "mode": mode,
         "source": {
@@ -136,7 +140,7 @@ def from_keywords(
         path = KEYWORDS.get(keyword)
         if path is None:
             raise ConfigError(
-                f"'{keyword}' is no option of a stream.",
+                f"'{keyword}' is not an option of a stream.",
                 path=f"$.{keyword}",
                 remedy=f"Known are: {', '.join(sorted(KEYWORDS))}.",
             )

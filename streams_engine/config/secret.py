@@ -27,7 +27,8 @@ def _from_file(path: str) -> str:
 BUILT_IN: Mapping[str, Resolver] = {"env": _from_environment, "file": _from_file}
 
 
-References = Literal["none"] | Collection[str]
+Scheme = Literal["env", "file"]
+References = Literal["none"] | Scheme | Collection[Scheme]
 """Which built-in schemes are resolved: ``"none"``, or some of ``env`` and ``file``."""
 
 
@@ -40,8 +41,8 @@ class Refusal:
     def __call__(self, rest: str) -> str:
         raise ConfigError(
             f"The secret's reference {self.scheme}:{rest} is not resolved here.",
-            remedy=f"Give the secret itself, allow them with references={{'{self.scheme}'}} where "
-            "nobody else writes the documents, or register a resolver of your own.",
+            remedy="Give the secret itself, or register your own resolver. If nobody else writes "
+            f"the documents, such references may be allowed with references={{'{self.scheme}'}}.",
         )
 
 
@@ -56,9 +57,9 @@ def allowed(
     unknown = sorted(chosen - set(BUILT_IN))
     if unknown:
         raise ConfigError(
-            f"references: '{unknown[0]}' is none of {', '.join(sorted(BUILT_IN))}.",
+            f"references: unknown scheme '{unknown[0]}'; expected {', '.join(sorted(BUILT_IN))}.",
             path="references",
-            remedy="Say 'none', or a set of those; schemes of your own go to resolvers.",
+            remedy="Use 'none', or a set of these; register your own schemes with resolvers.",
         )
     refused = {scheme: Refusal(scheme) for scheme in BUILT_IN if scheme not in chosen}
     return {**refused, **(resolvers or {})}
@@ -75,13 +76,14 @@ class Secret:
 
     @classmethod
     def literal(cls, value: str) -> Secret:
-        """The secret itself, also where it looks like a reference."""
+        """Create a secret whose value is never read as a reference."""
         secret = cls(value)
         secret._literal = True
         return secret
 
     def reveal(self, resolvers: Mapping[str, Resolver] | None = None) -> str:
-        """The secret itself, references resolved. Raises `ConfigError` naming the reference."""
+        """Return the secret, resolving a reference. Raises `ConfigError` that names the
+        reference."""
         if self._literal:
             return self._value
         scheme, colon, rest = self._value.partition(":")
@@ -92,8 +94,8 @@ class Secret:
             return resolver(rest)
         except (KeyError, OSError) as error:
             raise ConfigError(
-                f"The secret's reference {scheme}:{rest} leads nowhere.",
-                remedy="Set the variable, or write the file.",
+                f"The secret's reference {scheme}:{rest} could not be resolved.",
+                remedy="Set the environment variable, or write the file.",
             ) from error
 
     def __eq__(self, other: object) -> bool:

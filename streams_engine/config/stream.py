@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams_engine.config.connection import Connection, parse_connection
+from streams_engine.config.connection import (
+    Connection,
+    DatabaseConnection,
+    FilesConnection,
+    S3Connection,
+    parse_connection,
+)
 from streams_engine.config.contradictions import ignored_in_convert, refuse_contradictions
 from streams_engine.config.documents import (
     DatabaseSpec,
@@ -23,7 +29,15 @@ from streams_engine.config.tracebacks import without_locals
 from streams_engine.config.validation import IGNORED, validate
 from streams_engine.errors import ConfigError
 
-__all__ = ["Options", "StreamConfig", "TypeOverride", "from_urls", "parse_config"]
+__all__ = [
+    "Options",
+    "StreamConfig",
+    "TypeOverride",
+    "from_urls",
+    "parse_config",
+    "refuse_meaningless",
+    "shown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +62,13 @@ class StreamConfig:
 
     @property
     def db(self) -> DatabaseSpec:
-        """Where in the target server, and how."""
+        """Place in the target server, and options for writing to it."""
         return self.document.target.spec.db
+
+    @property
+    def follows(self) -> bool:
+        """True for a cdc, which follows the log of its sources."""
+        return self.document.mode == "cdc"
 
     @property
     def write_mode(self) -> str:
@@ -58,7 +77,7 @@ class StreamConfig:
         return chosen or ("upsert" if self.document.mode == "cdc" else "fail_if_not_empty")
 
     def identity(self) -> str:
-        """A digest of source, target, mode and tables; no secret goes into it."""
+        """Return a digest of source, target, mode and tables. It does not depend on secrets."""
         connections = self.document.source.connections
         return _digest(
             {
@@ -80,8 +99,8 @@ class StreamConfig:
         }
 
     def _joined(self, *keys: str) -> dict[str, Any]:
-        """The statements over several sources, with the aliases that they name; nothing where
-        there are none."""
+        """Return the statements over several sources and the aliases they name; empty if there are
+        none."""
         source = self.document.source
         if not source.queries:
             return {}
@@ -91,7 +110,7 @@ class StreamConfig:
         }
 
     def fingerprint(self) -> str:
-        """A digest of what must be the same for a checkpoint to fit.
+        """Return a digest of all settings that a checkpoint depends on.
 
         Tables may join a cdc, and leave it.
         """
@@ -127,26 +146,26 @@ def parse_config(
     document: Mapping[str, Any] | str | Path,
     connections: Mapping[str, Any] | None = None,
 ) -> StreamConfig:
-    """A stream config from a document, a JSON text, or the path of a JSON file.
+    """Parse a stream config from a document, a JSON text, or the path of a JSON file.
 
-    ``connections`` maps ids or names to connection documents or URLs. Raises
-    `ConfigError` with the JSON path of each fault.
+    ``connections`` maps ids or names to connection documents or URLs. Raises `ConfigError` with the
+    JSON path of each fault.
     """
     raw = _read(document)
     warnings: list[str] = []
     cleaned = _without_ignored(nested(raw) if is_flat(raw) else raw, "$", warnings)
-    found = validate(StreamDocument, cleaned)
+    validated = validate(StreamDocument, cleaned)
     known = connections or {}
     sources = tuple(
         _connection(c.connection, c.connection_id, known, f"$.source.connections[{i}]", c)
-        for i, c in enumerate(found.source.connections)
+        for i, c in enumerate(validated.source.connections)
     )
-    target = _connection(found.target.connection, found.target.id, known, "$.target", None)
-    refuse_contradictions(found, sources, target)
+    target = _connection(validated.target.connection, validated.target.id, known, "$.target", None)
+    refuse_contradictions(validated, sources, target)
     warnings += [
-        f"{path} is of a cdc and means nothing in a convert." for path in ignored_in_convert(found)
+        f"{path} is for cdc; a convert ignores it." for path in ignored_in_convert(validated)
     ]
-    return StreamConfig(found, sources, target, tuple(warnings))
+    return StreamConfig(validated, sources, target, tuple(warnings))
 
 
 def _read(document: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
@@ -166,7 +185,7 @@ def _read(document: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
         loaded = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f"{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            f"{where}: invalid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"{where}: expected a JSON object.")
@@ -181,7 +200,8 @@ VERBATIM = (".connection", ".files.columns", ".s3.columns")
 
 
 def _without_ignored(value: Any, path: str, warnings: list[str]) -> Any:
-    """The document without the product's own keys that mean nothing here."""
+    """Return the document without the keys that this library ignores, and append a warning for
+    each."""
     if isinstance(value, list):
         return [_without_ignored(v, f"{path}[{i}]", warnings) for i, v in enumerate(value)]
     if not isinstance(value, Mapping) or path.endswith(VERBATIM):
@@ -189,7 +209,7 @@ def _without_ignored(value: Any, path: str, warnings: list[str]) -> Any:
     kept = {}
     for key, inner in value.items():
         if key in IGNORED and f"{path}.{key}" not in MEANT:
-            warnings.append(f"{path}.{key} means nothing here and is ignored.")
+            warnings.append(f"{path}.{key} is not used here and is ignored.")
         else:
             kept[key] = _without_ignored(inner, f"{path}.{key}", warnings)
     return kept
@@ -209,21 +229,21 @@ def _connection(
         raise ConfigError(
             f"{path}: expected '{key}', or 'connection' with a document or URL.", path=path
         )
-    found = known.get(reference)
-    if found is None:
+    connection = known.get(reference)
+    if connection is None:
         for candidate in known.values():
             if isinstance(candidate, Mapping) and reference in (
                 candidate.get("id"),
                 candidate.get("name"),
             ):
-                found = candidate
-    if found is None:
+                connection = candidate
+    if connection is None:
         raise ConfigError(
             f"{path}.{key}: there is no connection '{reference}'.",
             path=f"{path}.{key}",
             remedy=f"Known are: {', '.join(sorted(known)) or 'none'}.",
         )
-    return found if not isinstance(found, Mapping | str) else parse_connection(found, path)
+    return connection if isinstance(connection, Connection) else parse_connection(connection, path)
 
 
 @without_locals
@@ -235,5 +255,49 @@ def from_urls(
     tables: Sequence[str] | str | None,
     options: Mapping[str, Any],
 ) -> StreamConfig:
-    """The config of ``Stream(source, target, ...)``. Raises `ConfigError`."""
+    """Build the config of ``Stream(source, target, ...)``. Raises `ConfigError`."""
     return parse_config(from_keywords(source, target, mode=mode, tables=tables, options=options))
+
+
+def shown(connection: Connection, document: SourceConnection) -> str:
+    """Return the name of a source for messages, without secrets."""
+    if isinstance(connection, DatabaseConnection):
+        return connection.show(document.database, document.schema_)
+    if isinstance(connection, FilesConnection):
+        return connection.show(document.files.base_path if document.files else None)
+    if isinstance(connection, S3Connection):
+        return connection.show(document.s3.bucket if document.s3 else None)
+    return connection.show()
+
+
+def refuse_meaningless(config: StreamConfig) -> None:
+    """Raise `ConfigError`, by path, for options that have no meaning for these connections or this
+    mode; never ignore one."""
+    kinds = {getattr(end, "kind", None) for end in config.sources}
+    same = getattr(config.target, "kind", None) == "postgresql" and "postgresql" in kinds
+    if config.options.identifier_case == "lower" and same:
+        raise ConfigError(
+            "$.options.identifierCase: between PostgreSQL servers names stay unchanged, because "
+            "the application's defaults, checks and views refer to them.",
+            path="$.options.identifierCase",
+            remedy="Leave it out.",
+        )
+    if not config.follows:
+        return
+    for i, connection in enumerate(config.document.source.connections):
+        for j, table in enumerate(connection.tables):
+            path = f"$.source.connections[{i}].tables[{j}]"
+            chosen = table.selection
+            unfit = {
+                f"{path}.query": table.query is not None,
+                f"{path}.selection.filters": bool(chosen.filters),
+                f"{path}.selection.sorts": bool(chosen.sorts),
+                f"{path}.selection.limit": chosen.limit is not None,
+            }
+            for where, present in unfit.items():
+                if present:
+                    raise ConfigError(
+                        f"{where}: a cdc reads whole tables.",
+                        path=where,
+                        remedy="Leave it out, or use mode convert.",
+                    )

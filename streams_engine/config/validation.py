@@ -25,6 +25,8 @@ SECRET_KEYS = frozenset(
         "privateKey",
         "private_key",
         "passphrase",
+        "storageOptions",
+        "storage_options",
     }
 )
 
@@ -47,11 +49,14 @@ class Document(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         arbitrary_types_allowed=True,
+        # A document's validator is built when one is first validated, with those inside it.
+        defer_build=True,
     )
 
 
 def json_path(root: str, location: Sequence[Any]) -> str:
-    """``$.a.b[0]`` for pydantic's location; tags of unions are left out."""
+    """Convert a location of pydantic to a JSON path such as ``$.a.b[0]``, leaving out tags of
+    unions."""
     path = root
     for step in location:
         if isinstance(step, int):
@@ -62,7 +67,8 @@ def json_path(root: str, location: Sequence[Any]) -> str:
 
 
 def validate(model: type[M], document: Mapping[str, Any], root: str = "$") -> M:
-    """The document as a model. Raises `ConfigError` that lists every fault with its path."""
+    """Validate the document as a model. Raises `ConfigError` that lists every fault with its
+    path."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -98,17 +104,17 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 
 def _model_at(model: type[BaseModel], location: Sequence[Any]) -> type[BaseModel] | None:
-    """The model that a location inside a document leads to."""
-    found: type[BaseModel] | None = model
+    """Return the model at a location inside a document, or None."""
+    inner: type[BaseModel] | None = model
     for step in location:
-        if found is None or isinstance(step, int):
+        if inner is None or isinstance(step, int):
             continue
         field = next(
-            (f for n, f in found.model_fields.items() if step in (n, f.alias)),
+            (f for n, f in inner.model_fields.items() if step in (n, f.alias)),
             None,
         )
-        found = _inner_model(field.annotation) if field else None
-    return found
+        inner = _inner_model(field.annotation) if field else None
+    return inner
 
 
 def _inner_model(annotation: Any) -> type[BaseModel] | None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from streams_engine.cli import documents, driving, exits, human, views
-from streams_engine.cli.exits import Exit
-from streams_engine.cli.failures import complain
+from streams_engine.cli import execution, exit_codes, formatting, reports, views
+from streams_engine.cli.error_output import complain
+from streams_engine.cli.exit_codes import Exit
 from streams_engine.demo import shop
-from streams_engine.demo.in_step import Trade, seconds
+from streams_engine.demo.replication import Trade, seconds
 from streams_engine.errors import NotFound
 from streams_engine.model import Dialect
 from streams_engine.stats import Stats
@@ -24,7 +24,7 @@ from streams_engine.stream import Stream
 from streams_engine.testing import servers
 
 if TYPE_CHECKING:
-    from streams_engine.runtime.planning import Plan
+    from streams_engine.pipeline.snapshot.plan import Plan
     from streams_engine.testing.servers import Server
 
 __all__ = ["Choice", "demonstrate"]
@@ -42,7 +42,7 @@ _PATIENCE = 120.0
 
 
 class Choice(StrEnum):
-    """Which server the shop is built on."""
+    """Server on which the shop is built."""
 
     BEST = "best"
     """MySQL or MariaDB where one is installed, else PostgreSQL."""
@@ -75,10 +75,10 @@ def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
     """Run the demo and return the exit code; whatever happens, nothing is left behind."""
     out = Console(quiet=True) if quiet else views.console()
     with _stage(choice, out) as stage:
-        _say(out, f"Building a shop of about {human.count(rows)} rows in {stage.origin}.")
+        _say(out, f"Building a shop of about {formatting.count(rows)} rows in {stage.origin}.")
         began = time.monotonic()
         _fill(stage, rows)
-        _say(out, f"Built in {human.duration(time.monotonic() - began)}.")
+        _say(out, f"Built in {formatting.duration(time.monotonic() - began)}.")
         code = _move(stage, out, quiet=quiet)
         return _follow(stage, rows, out, quiet=quiet) if code is Exit.FINISHED else code
 
@@ -90,24 +90,24 @@ def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
         plan = stream.plan()
         _say(out, f"Planned {len(plan.tables)} tables, {len(plan.statements)} statements of DDL.")
         _say(out, f"Moving it from {stage.origin} to {stage.destination}.")
-        stats = driving.drive(stream, view)
+        stats = execution.execute(stream, view)
         if stream.error is not None:
             complain(stream.error)
-        if (code := exits.for_state(stats.state, stream.error)) is not Exit.FINISHED:
+        if (code := exit_codes.for_state(stats.state, stream.error)) is not Exit.FINISHED:
             return code
-        _say(out, "Verifying: every row of both sides is read and compared.")
+        _say(out, "Verifying: reading and comparing every row of both sides.")
         began = time.monotonic()
         with views.verifying(out, silent=quiet) as told:
             verdict = stream.verify(on_progress=told)
-        out.print(documents.verify_view(verdict))
-        _say(out, f"Verified in {human.duration(time.monotonic() - began)}.")
+        out.print(reports.verify_view(verdict))
+        _say(out, f"Verified in {formatting.duration(time.monotonic() - began)}.")
     _show_ddl(plan, out)
     _say_moved(stats, out)
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
 
 
 def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
-    """The second act: another copy, kept in step while the shop is open, and compared."""
+    """Play the second act: keep another copy in step while the shop is open, and compare it."""
     again = stage.target.create_database()
     source, target = stage.source.url(stage.database), stage.target.url(again)
     _say(out, f"Second act: {stage.target.kind} {again} is loaded, and then follows every change.")
@@ -121,10 +121,10 @@ def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
                 _say_lag(stream.stats(), out)
         if not stream.catch_up(_PATIENCE):
             return _late(stream)
-        _say(out, f"In step after {human.count(trade.transactions)} transactions. Verifying.")
+        _say(out, f"In step after {formatting.count(trade.transactions)} transactions. Verifying.")
         with views.verifying(out, silent=quiet) as told:
             verdict = stream.verify(on_progress=told)
-        out.print(documents.verify_view(verdict))
+        out.print(reports.verify_view(verdict))
     stream.release()
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
 
@@ -132,7 +132,7 @@ def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
 def _late(stream: Stream) -> Exit:
     if stream.error is not None:
         complain(stream.error)
-    return exits.for_error(stream.error) if stream.error else Exit.FAILED
+    return exit_codes.for_error(stream.error) if stream.error else Exit.FAILED
 
 
 def _say_lag(stats: Stats, out: Console) -> None:
@@ -141,8 +141,8 @@ def _say_lag(stats: Stats, out: Console) -> None:
         behind = "?" if changes.lag_seconds is None else f"{changes.lag_seconds * 1000:.0f} ms"
         _say(
             out,
-            f"{human.count(stats.rows)} rows and changes are on the target, "
-            f"{human.count(changes.transactions)} transactions; lag {behind}.",
+            f"{formatting.count(stats.rows)} rows and changes are on the target, "
+            f"{formatting.count(changes.transactions)} transactions; lag {behind}.",
         )
 
 
@@ -156,15 +156,15 @@ def _show_ddl(plan: Plan, out: Console) -> None:
     )
     if made is not None:
         _say(out, f"An example of the DDL that was made, {_SHOWN}:")
-        out.print(documents.ddl(made))
+        out.print(reports.ddl(made))
 
 
 def _say_moved(stats: Stats, out: Console) -> None:
-    tables = f"{len(stats.tables)} tables with {human.count(stats.rows)} rows"
+    tables = f"{len(stats.tables)} tables with {formatting.count(stats.rows)} rows"
     _say(
         out,
-        f"Moved {tables} in {human.duration(stats.seconds)}, "
-        f"{human.rate(stats.rows, stats.seconds)}.",
+        f"Moved {tables} in {formatting.duration(stats.seconds)}, "
+        f"{formatting.rate(stats.rows, stats.seconds)}.",
     )
 
 
@@ -181,7 +181,7 @@ def _stage(choice: Choice, out: Console) -> Iterator[_Stage]:
 
 
 def _mysql(choice: Choice, running: ExitStack, out: Console) -> Server | None:
-    """The source's own server; None: it is a database of the PostgreSQL."""
+    """Start the source's own server; return None if it is a database of the PostgreSQL server."""
     here = [name for name in _MYSQLS if servers.available(name) is None]
     if choice is Choice.POSTGRES or (choice is Choice.BEST and not here):
         return None
@@ -191,7 +191,7 @@ def _mysql(choice: Choice, running: ExitStack, out: Console) -> Server | None:
         # an installed server may refuse to run privately (a confined mysqld, say)
         if choice is Choice.MYSQL:
             raise
-        _say(out, "It did not start, so the source is a database of the PostgreSQL.")
+        _say(out, "It did not start, so the source is a database of the PostgreSQL server.")
         return None
 
 
@@ -199,15 +199,15 @@ def _mysql(choice: Choice, running: ExitStack, out: Console) -> Server | None:
 def _running(name: str, out: Console) -> Iterator[Server]:
     try:
         server = servers.start(name)
-    except servers.ServerError as fault:
-        raise NotFound(f"The demo needs a server of its own. {fault}") from fault
+    except servers.ServerStartError as fault:
+        raise NotFound(f"The demo needs its own server. {fault}") from fault
     label = f"the private {server.kind} {server.version.removeprefix('PostgreSQL ')}"
     try:
         _say(out, f"Started {label} on port {server.port}, in {server.directory}.")
         yield server
     finally:
         # an impatient second Ctrl-C must not leave a server behind
-        with driving.presses():
+        with execution.interrupts():
             server.stop()
         _say(out, f"Stopped {label} and removed {server.directory}.")
 

@@ -24,7 +24,7 @@ _LINES_PER_ORDER = 2
 
 
 def sizes(rows: int) -> dict[str, int]:
-    """How many rows each table gets so that together they are about ``rows``."""
+    """Return how many rows each table gets, together about ``rows``."""
     made = {table: max(1, int(rows * share)) for table, share in _SHARES.items()}
     # every customer has an address to be shipped to
     made["addresses"] = max(made["addresses"], made["customers"])
@@ -34,7 +34,7 @@ def sizes(rows: int) -> dict[str, int]:
 
 
 def statements(dialect: Dialect, rows: int) -> Iterator[str]:
-    """The SQL statements that build and fill the shop, in order (up to ten million rows)."""
+    """Yield the SQL statements that build and fill the shop, in order (up to ten million rows)."""
     script = files(__package__).joinpath(f"shop_{dialect}.sql").read_text(encoding="utf-8")
     made = sizes(rows)
     text = Template(script).substitute(made, most=max(made.values()))

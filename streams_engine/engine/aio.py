@@ -1,38 +1,248 @@
-"""`AsyncEngine`: the same engine for asyncio. A thin face: the work runs on threads."""
+"""`AsyncEngine`: the same engine for asyncio. A thin face: the work runs on threads.
+
+Every operation is written out, for type checkers and editors; a test compares the signatures with
+those of `Engine`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from streams_engine.config.secret import References, Resolver
+from streams_engine.engine.configs import Configs
+from streams_engine.engine.connections import Connections
 from streams_engine.engine.core import Engine
+from streams_engine.engine.streams import Streams
+from streams_engine.lifecycle import State
+from streams_engine.pipeline.snapshot.plan import Plan
+from streams_engine.query.editor import SqlHelp
+from streams_engine.query.result import QueryResult
+from streams_engine.stream import Stream
+from streams_engine.verify.report import VerifyReport
 
-__all__ = ["AsyncEngine"]
+__all__ = ["AsyncConfigs", "AsyncConnections", "AsyncEngine", "AsyncSqlHelp", "AsyncStreams"]
+
+Document = dict[str, Any]
+Documents = list[Document]
+Names = list[str]
 
 
-class Awaited:
-    """An object whose methods are awaited; those that give iterators are iterated with
-    ``async for``."""
+class AsyncConnections:
+    """The operations of `Connections`, each awaited."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._inner, name)
-        if not callable(method) or name.startswith("_"):
-            raise AttributeError(name)
-        if name.startswith("follow_"):
-            return lambda *args, **kwargs: _iterated(method(*args, **kwargs))
+    async def create(self, document: Mapping[str, Any]) -> Document:
+        """Run `Connections.create` in a thread."""
+        return await asyncio.to_thread(self._connections.create, document)
 
-        def called(*args: Any, **kwargs: Any) -> Awaitable[Any]:
-            return asyncio.to_thread(method, *args, **kwargs)
+    async def list(self) -> Documents:
+        """Run `Connections.list` in a thread."""
+        return await asyncio.to_thread(self._connections.list)
 
-        called.__doc__ = method.__doc__
-        return called
+    async def get(self, connection: str) -> Document:
+        """Run `Connections.get` in a thread."""
+        return await asyncio.to_thread(self._connections.get, connection)
 
-    def __dir__(self) -> list[str]:
-        return [name for name in dir(self._inner) if not name.startswith("_")]
+    async def update(self, connection: str, document: Mapping[str, Any]) -> Document:
+        """Run `Connections.update` in a thread."""
+        return await asyncio.to_thread(self._connections.update, connection, document)
+
+    async def delete(self, connection: str) -> None:
+        """Run `Connections.delete` in a thread."""
+        await asyncio.to_thread(self._connections.delete, connection)
+
+    async def clone(self, connection: str) -> Document:
+        """Run `Connections.clone` in a thread."""
+        return await asyncio.to_thread(self._connections.clone, connection)
+
+    async def ping(self, connection: str | Mapping[str, Any]) -> Document:
+        """Run `Connections.ping` in a thread."""
+        return await asyncio.to_thread(self._connections.ping, connection)
+
+    async def databases(self, connection: str) -> Documents:
+        """Run `Connections.databases` in a thread."""
+        return await asyncio.to_thread(self._connections.databases, connection)
+
+    async def create_database(self, connection: str, name: str) -> Document:
+        """Run `Connections.create_database` in a thread."""
+        return await asyncio.to_thread(self._connections.create_database, connection, name)
+
+    async def create_schema(
+        self, connection: str, name: str, database: str | None = None
+    ) -> Document:
+        """Run `Connections.create_schema` in a thread."""
+        return await asyncio.to_thread(self._connections.create_schema, connection, name, database)
+
+    async def tables(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Names:
+        """Run `Connections.tables` in a thread."""
+        return await asyncio.to_thread(self._connections.tables, connection, database, schema)
+
+    async def views(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Names:
+        """Run `Connections.views` in a thread."""
+        return await asyncio.to_thread(self._connections.views, connection, database, schema)
+
+    async def describe(self, connection: str, table: str, database: str | None = None) -> Document:
+        """Run `Connections.describe` in a thread."""
+        return await asyncio.to_thread(self._connections.describe, connection, table, database)
+
+    async def readiness(
+        self, connection: str, tables: Names | None = None, database: str | None = None
+    ) -> Documents:
+        """Run `Connections.readiness` in a thread."""
+        return await asyncio.to_thread(self._connections.readiness, connection, tables, database)
+
+
+class AsyncConfigs:
+    """The operations of `Configs`, each awaited."""
+
+    def __init__(self, configs: Configs) -> None:
+        self._configs = configs
+
+    async def create(self, document: Mapping[str, Any]) -> Document:
+        """Run `Configs.create` in a thread."""
+        return await asyncio.to_thread(self._configs.create, document)
+
+    async def list(
+        self, search: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> Document:
+        """Run `Configs.list` in a thread."""
+        return await asyncio.to_thread(self._configs.list, search, limit, offset)
+
+    async def get(self, config: str) -> Document:
+        """Run `Configs.get` in a thread."""
+        return await asyncio.to_thread(self._configs.get, config)
+
+    async def update(self, config: str, document: Mapping[str, Any]) -> Document:
+        """Run `Configs.update` in a thread."""
+        return await asyncio.to_thread(self._configs.update, config, document)
+
+    async def clone(self, config: str) -> Document:
+        """Run `Configs.clone` in a thread."""
+        return await asyncio.to_thread(self._configs.clone, config)
+
+    async def delete(self, config: str) -> None:
+        """Run `Configs.delete` in a thread."""
+        await asyncio.to_thread(self._configs.delete, config)
+
+    async def delete_all(self, *, confirm: bool = False) -> int:
+        """Run `Configs.delete_all` in a thread."""
+        return await asyncio.to_thread(self._configs.delete_all, confirm=confirm)
+
+
+class AsyncStreams:
+    """The operations of `Streams`, each awaited."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def start(self, config: str, *, fresh: bool = False) -> str:
+        """Run `Streams.start` in a thread."""
+        return await asyncio.to_thread(self._streams.start, config, fresh=fresh)
+
+    async def plan(self, config: str) -> Plan:
+        """Run `Streams.plan` in a thread."""
+        return await asyncio.to_thread(self._streams.plan, config)
+
+    async def verify(self, config: str) -> VerifyReport:
+        """Run `Streams.verify` in a thread."""
+        return await asyncio.to_thread(self._streams.verify, config)
+
+    async def release(self, config: str) -> None:
+        """Run `Streams.release` in a thread."""
+        await asyncio.to_thread(self._streams.release, config)
+
+    async def pause(self, stream: str) -> None:
+        """Run `Streams.pause` in a thread."""
+        await asyncio.to_thread(self._streams.pause, stream)
+
+    async def resume(self, stream: str) -> None:
+        """Run `Streams.resume` in a thread."""
+        await asyncio.to_thread(self._streams.resume, stream)
+
+    async def stop(self, stream: str, *, force: bool = False) -> None:
+        """Run `Streams.stop` in a thread."""
+        await asyncio.to_thread(self._streams.stop, stream, force=force)
+
+    async def wait(self, stream: str, *states: State, timeout: float | None = None) -> State:
+        """Run `Streams.wait` in a thread."""
+        return await asyncio.to_thread(self._streams.wait, stream, *states, timeout=timeout)
+
+    async def open(self, stream: str) -> Stream:
+        """Run `Streams.open` in a thread."""
+        return await asyncio.to_thread(self._streams.open, stream)
+
+    async def stats(self, stream: str) -> Document:
+        """Run `Streams.stats` in a thread."""
+        return await asyncio.to_thread(self._streams.stats, stream)
+
+    async def get(self, stream: str) -> Document:
+        """Run `Streams.get` in a thread."""
+        return await asyncio.to_thread(self._streams.get, stream)
+
+    async def list(self) -> Documents:
+        """Run `Streams.list` in a thread."""
+        return await asyncio.to_thread(self._streams.list)
+
+    async def history(self, config: str) -> Documents:
+        """Run `Streams.history` in a thread."""
+        return await asyncio.to_thread(self._streams.history, config)
+
+    async def logs(
+        self,
+        stream: str,
+        *,
+        level: str | None = None,
+        table: str | None = None,
+        limit: int | None = None,
+    ) -> Documents:
+        """Run `Streams.logs` in a thread."""
+        return await asyncio.to_thread(
+            self._streams.logs, stream, level=level, table=table, limit=limit
+        )
+
+    def follow_logs(
+        self, stream: str, *, level: str | None = None, table: str | None = None
+    ) -> AsyncIterator[Document]:
+        """Iterate over `Streams.follow_logs` with ``async for``."""
+        return _iterated(self._streams.follow_logs(stream, level=level, table=table))
+
+
+class AsyncSqlHelp:
+    """The operations of `SqlHelp`, each awaited."""
+
+    def __init__(self, sql: SqlHelp) -> None:
+        self._sql = sql
+
+    async def diagnose(self, sql: str, connection: str | None = None) -> list[dict[str, Any]]:
+        """Run `SqlHelp.diagnose` in a thread."""
+        return await asyncio.to_thread(self._sql.diagnose, sql, connection)
+
+    async def complete(self, sql: str, offset: int, connection: str) -> list[dict[str, str | None]]:
+        """Run `SqlHelp.complete` in a thread."""
+        return await asyncio.to_thread(self._sql.complete, sql, offset, connection)
+
+    async def refresh(self, connection: str | None = None) -> None:
+        """Run `SqlHelp.refresh` in a thread."""
+        await asyncio.to_thread(self._sql.refresh, connection)
+
+    async def format(self, sql: str, dialect: str = "postgresql") -> str:
+        """Run `SqlHelp.format` in a thread."""
+        return await asyncio.to_thread(self._sql.format, sql, dialect)
+
+    async def transpile(self, sql: str, source: str, target: str) -> str:
+        """Run `SqlHelp.transpile` in a thread."""
+        return await asyncio.to_thread(self._sql.transpile, sql, source, target)
 
 
 class AsyncEngine:
@@ -42,32 +252,89 @@ class AsyncEngine:
     awaited; ``async for record in engine.streams.follow_logs(id)`` follows a log.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As `Engine`; does not wait for any server."""
-        self._engine = Engine(*args, **kwargs)
-        self.connections = Awaited(self._engine.connections)
-        self.configs = Awaited(self._engine.configs)
-        self.streams = Awaited(self._engine.streams)
-        self.sql = Awaited(self._engine.sql)
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        resolvers: Mapping[str, Resolver] | None = None,
+        references: References = "none",
+        allow_concurrent: bool = False,
+        telemetry: bool = False,
+    ) -> None:
+        """Create an `Engine`; does not connect to any server."""
+        self._engine = Engine(
+            path,
+            resolvers=resolvers,
+            references=references,
+            allow_concurrent=allow_concurrent,
+            telemetry=telemetry,
+        )
+        self.connections = AsyncConnections(self._engine.connections)
+        self.configs = AsyncConfigs(self._engine.configs)
+        self.streams = AsyncStreams(self._engine.streams)
+        self.sql = AsyncSqlHelp(self._engine.sql)
 
-    async def data(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Engine.data`."""
-        return await asyncio.to_thread(self._engine.data, *args, **kwargs)
+    async def data(
+        self,
+        connection: str,
+        table: str,
+        *,
+        columns: Sequence[str] = (),
+        filters: Sequence[Mapping[str, Any]] = (),
+        sort: Sequence[Mapping[str, Any]] = (),
+        limit: int | None = 100,
+        offset: int = 0,
+        texts: Sequence[str] = (),
+        database: str | None = None,
+    ) -> pa.Table:
+        """Run `Engine.data` in a thread."""
+        return await asyncio.to_thread(
+            self._engine.data,
+            connection,
+            table,
+            columns=columns,
+            filters=filters,
+            sort=sort,
+            limit=limit,
+            offset=offset,
+            texts=texts,
+            database=database,
+        )
 
-    async def count(self, *args: Any, **kwargs: Any) -> int:
-        """As `Engine.count`."""
-        return await asyncio.to_thread(self._engine.count, *args, **kwargs)
+    async def count(
+        self,
+        connection: str,
+        table: str,
+        *,
+        filters: Sequence[Mapping[str, Any]] = (),
+        database: str | None = None,
+    ) -> int:
+        """Run `Engine.count` in a thread."""
+        return await asyncio.to_thread(
+            self._engine.count, connection, table, filters=filters, database=database
+        )
 
-    async def query(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Engine.query`."""
-        return await asyncio.to_thread(self._engine.query, *args, **kwargs)
+    async def query(
+        self,
+        sql: str,
+        connections: Mapping[str, str] | None = None,
+        *,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> QueryResult:
+        """Run `Engine.query` in a thread."""
+        return await asyncio.to_thread(
+            self._engine.query, sql, connections, limit=limit, timeout=timeout
+        )
 
-    async def explain(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Engine.explain`."""
-        return await asyncio.to_thread(self._engine.explain, *args, **kwargs)
+    async def explain(
+        self, sql: str, connections: Mapping[str, str] | None = None, *, limit: int | None = None
+    ) -> dict[str, Any]:
+        """Run `Engine.explain` in a thread."""
+        return await asyncio.to_thread(self._engine.explain, sql, connections, limit=limit)
 
     async def close(self) -> None:
-        """As `Engine.close`."""
+        """Run `Engine.close` in a thread."""
         await asyncio.to_thread(self._engine.close)
 
     async def __aenter__(self) -> AsyncEngine:
@@ -77,7 +344,7 @@ class AsyncEngine:
         await self.close()
 
 
-async def _iterated(items: Iterator[Any]) -> AsyncIterator[Any]:
-    done = object()
-    while (item := await asyncio.to_thread(next, items, done)) is not done:
+async def _iterated(items: Iterator[Document]) -> AsyncIterator[Document]:
+    """Iterate in a thread, and close the iterator at the end."""
+    while (item := await asyncio.to_thread(next, items, None)) is not None:
         yield item

@@ -11,9 +11,9 @@ from streams_engine.config.flat import is_flat, nested
 from streams_engine.config.stream import parse_config
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.engine.connections import free_name
-from streams_engine.engine.dialling import Dialler, entry, named, plain
 from streams_engine.engine.ids import new_id
-from streams_engine.engine.store import Store
+from streams_engine.engine.resolver import ConnectionResolver, entry, named, plain
+from streams_engine.engine.store import EngineStore
 from streams_engine.errors import ConfigError, StateConflict
 
 __all__ = ["Configs", "references"]
@@ -27,9 +27,9 @@ SUFFIX = 5
 class Configs:
     """Stream configs by id (or name). Thread-safe."""
 
-    def __init__(self, store: Store, dialler: Dialler) -> None:
+    def __init__(self, store: EngineStore, resolver: ConnectionResolver) -> None:
         self._store = store
-        self._dialler = dialler
+        self._dialler = resolver
 
     @without_locals
     def create(self, document: Mapping[str, Any]) -> Document:
@@ -53,29 +53,30 @@ class Configs:
     def list(
         self, search: str | None = None, limit: int | None = None, offset: int = 0
     ) -> Document:
-        """``{"configs": [...], "total": n}`` in the order of their making.
+        """Return ``{"configs": [...], "total": n}`` in the order of creation.
 
-        ``search``: only those whose name has it, in any letter case; ``total`` counts them all.
+        ``search`` selects configs whose name contains it, ignoring case; ``total`` counts all of
+        these.
         """
         for key, value in (("limit", limit), ("offset", offset)):
             if value is not None and value < 0:
-                raise ConfigError(f"{key}: expected no less than 0.", path=key)
+                raise ConfigError(f"{key}: expected 0 or more.", path=key)
         rows = self._store.rows("SELECT * FROM configs ORDER BY rowid")
         wanted = (search or "").casefold()
-        found = [row for row in rows if wanted in row["name"].casefold()]
+        matching = [row for row in rows if wanted in row["name"].casefold()]
         end = None if limit is None else offset + limit
-        return {"configs": [entry(row) for row in found[offset:end]], "total": len(found)}
+        return {"configs": [entry(row) for row in matching[offset:end]], "total": len(matching)}
 
     def get(self, config: str) -> Document:
-        """One by its id or name. Raises `NotFound`."""
+        """Return a config by its id or name. Raises `NotFound`."""
         return named(self._store, "configs", "stream config", config)
 
     @without_locals
     def update(self, config: str, document: Mapping[str, Any]) -> Document:
         """Replace a whole document; id, created, connections and target connection stay.
 
-        A run that is under way goes on as it began. Raises `ConfigError` by path where one of
-        those would change.
+        A run in progress continues with the old document. Raises `ConfigError`, by path, if one of
+        those keys would change.
         """
         kept = _nested(document)
         with self._store.writing():
@@ -96,7 +97,7 @@ class Configs:
         return {"id": old["id"], "created": old["created"]} | kept
 
     def clone(self, config: str) -> Document:
-        """Store a copy under a new id; its name is told apart by its suffix."""
+        """Store a copy under a new id and a name with a suffix."""
         with self._store.writing():
             source = self.get(config)
             base = source["name"].removesuffix(f"_{source['id'][-SUFFIX:]}")
@@ -108,9 +109,9 @@ class Configs:
         What a cdc retains on its source is not released by this: `Stream.release` is.
         """
         with self._store.writing():
-            found = self.get(config)
-            self._demand_idle("config_id = ?", (found["id"],), found["name"])
-            self._store.write("DELETE FROM configs WHERE id = ?", (found["id"],))
+            stored = self.get(config)
+            self._demand_idle("config_id = ?", (stored["id"],), stored["name"])
+            self._store.write("DELETE FROM configs WHERE id = ?", (stored["id"],))
 
     def delete_all(self, *, confirm: bool = False) -> int:
         """Forget all of them; how many. Raises `ConfigError` without ``confirm=True``."""
@@ -129,20 +130,21 @@ class Configs:
         running = self._store.value(query, parameters)
         if running is not None:
             raise StateConflict(
-                f"A run of {name} is under way: {running}.",
+                f"A run of {name} has not ended: {running}.",
                 remedy="Stop it first.",
                 stream=running,
             )
 
     def _resolve(self, document: Document) -> None:
-        """Names of connections become their ids.
+        """Replace names of connections by their ids.
 
-        Raises what `Stream.from_config` would, and `ConfigError` for what is not stored.
+        Raises what `Stream.from_config` would, and `ConfigError` for a connection that is not
+        stored.
         """
         for path, place in _places(document):
             if place.get("connection") is not None:
                 raise ConfigError(
-                    f"{path}.connection: an Engine's configs name stored connections.",
+                    f"{path}.connection: the stream configs of an Engine name stored connections.",
                     path=f"{path}.connection",
                     remedy="Store it with connections.create, and give its id.",
                 )
@@ -154,26 +156,26 @@ class Configs:
 
 
 def references(document: Document) -> list[str]:
-    """What a document calls the connections that it names."""
-    found = (place.get(_key(path)) for path, place in _places(document))
-    return [reference for reference in found if isinstance(reference, str)]
+    """Return the names by which a document refers to connections."""
+    names = (place.get(_key(path)) for path, place in _places(document))
+    return [reference for reference in names if isinstance(reference, str)]
 
 
 def _nested(document: Mapping[str, Any]) -> Document:
-    """The document's nested form, as plain JSON."""
+    """Return the nested form of the document, as plain JSON."""
     if not isinstance(document, Mapping):
-        raise ConfigError("$: a stream config is a document.", path="$")
+        raise ConfigError("$: expected a stream config document (an object).", path="$")
     try:
-        found: Document = json.loads(
+        as_json: Document = json.loads(
             json.dumps(nested(document) if is_flat(document) else dict(document))
         )
     except (TypeError, ValueError):
         raise ConfigError(
-            "$: a stored stream config is JSON.",
+            "$: a stored stream config must be JSON.",
             path="$",
-            remedy="Give an executor to a Stream of its own.",
+            remedy="Give an executor to a Stream instead.",
         ) from None
-    return plain(found)
+    return plain(as_json)
 
 
 def _name(document: Document) -> str:
@@ -184,12 +186,13 @@ def _name(document: Document) -> str:
 
 
 def _target(document: Document) -> Document:
-    found = document.get("target")
-    return found if isinstance(found, dict) else {}
+    target = document.get("target")
+    return target if isinstance(target, dict) else {}
 
 
 def _places(document: Document) -> list[tuple[str, Document]]:
-    """Where a document names connections, as far as it is one: its check comes after."""
+    """Return the JSON path and object of each place that names a connection; the document may be
+    invalid."""
     source = document.get("source")
     connections = source.get("connections") if isinstance(source, dict) else None
     places = [
@@ -201,7 +204,7 @@ def _places(document: Document) -> list[tuple[str, Document]]:
 
 
 def _key(path: str) -> str:
-    """Under what a place names its connection."""
+    """Return the key under which a place names its connection."""
     return "id" if path == "$.target" else "connectionId"
 
 
@@ -212,7 +215,7 @@ def _sources(document: Document) -> list[Any]:
 def _demand_same(path: str, old: Any, new: Any) -> None:
     if old != new:
         raise ConfigError(
-            f"{path}: it cannot change in an update.",
+            f"{path}: an update cannot change this key.",
             path=path,
-            remedy="Make another stream config, or give it as it is.",
+            remedy="Create another stream config, or leave the value as it is.",
         )

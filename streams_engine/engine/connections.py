@@ -1,4 +1,4 @@
-"""`engine.connections`: what is stored of servers, folders and buckets, and a look at each."""
+"""`engine.connections`: stored servers, folders and buckets, and what they contain."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from typing import Any
 
 from streams_engine.adapters.registry import open_source
 from streams_engine.adapters.ssh import reachable
-from streams_engine.changes import LogOptions
 from streams_engine.config.connection import DatabaseConnection, parse_connection
 from streams_engine.config.documents import SourceConnection
-from streams_engine.config.redacting import secret_paths, without_secrets
+from streams_engine.config.redaction import secret_paths, without_secrets
 from streams_engine.config.secret import BUILT_IN
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.engine.describing import described, finding_document
-from streams_engine.engine.dialling import Dialler, entry, plain, scope_of
+from streams_engine.contracts import (
+    ReadinessSource,
+    RelationKind,
+    Scope,
+)
 from streams_engine.engine.ids import new_id
-from streams_engine.engine.store import Store
+from streams_engine.engine.resolver import ConnectionResolver, entry, plain, scope_of
+from streams_engine.engine.serialize import described, finding_document
+from streams_engine.engine.store import EngineStore
 from streams_engine.errors import ConfigError, StateConflict, StreamsError
-from streams_engine.exploring import Relation
-from streams_engine.protocols import Scope
+from streams_engine.model import LogOptions
 
 __all__ = ["Connections"]
 
@@ -32,16 +35,16 @@ Names = list[str]
 
 
 class Connections:
-    """Connections by id (or name), in the words of their documents. Thread-safe.
+    """Stored connections by id (or name), as documents. Thread-safe.
 
-    Documents come out without secrets; references to secrets (``env:NAME``) are none. All that
-    asks a server raises `ConnectionFailed` and its kin, but `ping`.
+    Returned documents contain no secrets, but references to secrets (``env:NAME``). All methods
+    that ask a server raise `ConnectionFailed` or a subclass, except `ping`.
     """
 
-    def __init__(self, store: Store, dialler: Dialler) -> None:
+    def __init__(self, store: EngineStore, resolver: ConnectionResolver) -> None:
         self._store = store
-        self._dialler = dialler
-        self._references = frozenset({*BUILT_IN, *dialler.resolvers})
+        self._dialler = resolver
+        self._references = frozenset({*BUILT_IN, *resolver.resolvers})
 
     # What is stored
 
@@ -62,12 +65,12 @@ class Connections:
         return self._shown(given | kept)
 
     def list(self) -> Documents:
-        """All of them, in the order of their making."""
+        """Return all connections, in the order of creation."""
         rows = self._store.rows("SELECT * FROM connections ORDER BY rowid")
         return [self._shown(entry(row)) for row in rows]
 
     def get(self, connection: str) -> Document:
-        """One by its id or name. Raises `NotFound`."""
+        """Return a connection by its id or name. Raises `NotFound`."""
         return self._shown(self._dialler.stored(connection))
 
     @without_locals
@@ -92,19 +95,19 @@ class Connections:
     def delete(self, connection: str) -> None:
         """Forget it. Raises `StateConflict` naming the stream configs that use it."""
         with self._store.writing():
-            found = self._dialler.stored(connection)["id"]
+            stored = self._dialler.stored(connection)["id"]
             users = [
                 row["name"]
                 for row in self._store.rows("SELECT name, document FROM configs ORDER BY name")
-                if found in _used_by(json.loads(row["document"]))
+                if stored in _used_by(json.loads(row["document"]))
             ]
             if users:
                 raise StateConflict(
-                    f"The connection {connection} is used by: {', '.join(users)}.",
+                    f"These stream configs use the connection {connection}: {', '.join(users)}.",
                     remedy="Delete those stream configs first.",
                     configs=users,
                 )
-            self._store.write("DELETE FROM connections WHERE id = ?", (found,))
+            self._store.write("DELETE FROM connections WHERE id = ?", (stored,))
 
     def clone(self, connection: str) -> Document:
         """Store a copy, secrets too, under a new id and a name that is free."""
@@ -116,9 +119,9 @@ class Connections:
     def _demand_free(self, name: str) -> None:
         if self._store.row("SELECT id FROM connections WHERE name = ?", (name,)) is not None:
             raise ConfigError(
-                f"$.name: a connection '{name}' is there already.",
+                f"$.name: a connection '{name}' exists already.",
                 path="$.name",
-                remedy="Give it another name, or update that one.",
+                remedy="Use another name, or update that connection.",
             )
 
     def _shown(self, document: Document) -> Document:
@@ -128,7 +131,7 @@ class Connections:
     # What is there
 
     def ping(self, connection: str | Mapping[str, Any]) -> Document:
-        """``{"ping": "ok"}``, or ``{"ping": "failed", "error": ...}`` with code and remedy.
+        """Return ``{"ping": "ok"}``, or ``{"ping": "failed", "error": ...}`` with code and remedy.
 
         Takes an id, a name, or a document or URL that is not stored.
         """
@@ -145,7 +148,7 @@ class Connections:
         return {"ping": "ok"}
 
     def databases(self, connection: str) -> Documents:
-        """``[{"name"}]``, on PostgreSQL with ``"schemas"``."""
+        """Return ``[{"name"}]``; on PostgreSQL each entry has ``"schemas"``."""
         with self._dialler.explorer(connection) as explorer:
             return list(explorer.databases())
 
@@ -164,59 +167,64 @@ class Connections:
     def tables(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Names:
-        """Names of the tables, bare in the connection's own database or schema ``public``,
-        else ``schema.table`` (MySQL: ``database.table``)."""
+        """Return the names of the tables.
+
+        Names in the connection's own database, or in the schema ``public``, are bare; others are
+        ``schema.table`` (MySQL: ``database.table``).
+        """
         return self._names("table", connection, database, schema)
 
     def views(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Names:
-        """Names of the views, as `tables`."""
+        """Return the names of the views, in the form of `tables`."""
         return self._names("view", connection, database, schema)
 
     def describe(self, connection: str, table: str, database: str | None = None) -> Document:
-        """A table: columns, keys, indexes, foreign keys, and the DDL that makes it.
+        """Return a table's columns, keys, indexes, foreign keys, and the DDL that creates it.
 
-        Raises `NotFound` naming near ones.
+        Raises `NotFound` that lists similar names.
         """
         with self._dialler.source(connection, database) as (source, scope):
             catalog = source.catalog(Scope(scope.schema, (table,)))
-        found = catalog.tables[0]
+        schema = catalog.tables[0]
         with self._dialler.explorer(connection, database) as explorer:
-            return described(found, explorer.ddl(found))
+            return described(schema, explorer.ddl(schema))
 
     def readiness(
         self, connection: str, tables: Names | None = None, database: str | None = None
     ) -> Documents:
-        """What hinders following the log of these tables (all of them), each with the statement
-        that repairs it; empty where nothing does.
+        """Return what prevents following the log of these tables (or all), each with the statement
+        that repairs it.
 
         Raises `ConfigError` for files, which have no log.
         """
         parsed = self._dialler.parsed(connection)
         if not isinstance(parsed, DatabaseConnection):
-            raise ConfigError("Files have no log to follow.", remedy="Use mode convert.")
+            raise ConfigError("Files have no log to read changes from.", remedy="Use mode convert.")
         document, log = SourceConnection(database=database), LogOptions("readiness")
         scope = scope_of(parsed, database)
-        with reachable(parsed, self._dialler.resolvers) as found:
-            source: Any = open_source(found, document, self._dialler.resolvers, "$", log)
+        with reachable(parsed, self._dialler.resolvers) as reached:
+            source: Any = open_source(reached, document, self._dialler.resolvers, "$", log)
             with closing(source):
+                if not isinstance(source, ReadinessSource):
+                    return []
                 findings = source.readiness(Scope(scope.schema, tuple(tables) if tables else None))
         return [finding_document(finding) for finding in findings]
 
     def _names(
-        self, kind: Relation, connection: str, database: str | None, schema: str | None
+        self, kind: RelationKind, connection: str, database: str | None, schema: str | None
     ) -> Names:
         parsed = self._dialler.parsed(connection)
         own = scope_of(parsed, database).schema or "public"
         with self._dialler.explorer(connection, database) as explorer:
             wanted = schema if schema is not None else scope_of(parsed, database).schema
-            found = explorer.relations(kind, wanted)
-        return [str(one) if one.schema not in ("", wanted, own) else one.name for one in found]
+            relations = explorer.relations(kind, wanted)
+        return [str(one) if one.schema not in ("", wanted, own) else one.name for one in relations]
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """``name-copy``, or the first of ``name-copy-2``, ``-3``, ... that is not taken."""
+    """Return ``name-copy``, or the first of ``name-copy-2``, ``-3``, ... that is free."""
     numbers = iter(range(2, len(taken) + 3))
     wanted = f"{name}-copy"
     while wanted in taken:
@@ -225,9 +233,9 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def _checked(document: Mapping[str, Any]) -> Document:
-    """The document, valid and JSON-able, without what the engine itself gives."""
+    """Validate the document and return it without the keys that the engine adds."""
     if not isinstance(document, Mapping):
-        raise ConfigError("$: a connection is a document.", path="$")
+        raise ConfigError("$: expected a connection document (an object).", path="$")
     kept = {key: value for key, value in document.items() if key not in ("id", "created")}
     parse_connection(kept)
     if not isinstance(kept.get("name"), str) or not kept["name"].strip():
@@ -236,18 +244,18 @@ def _checked(document: Mapping[str, Any]) -> Document:
 
 
 def _demand_secrets(old: Document, new: Document) -> None:
-    """Every secret that is stored is given again, wherever the new document has its place."""
+    """Demand that an update gives every stored secret again. Raises `ConfigError`."""
     given = {path.rpartition(".")[2] for path in secret_paths(new)}
     for path in secret_paths(old):
         if path.rpartition(".")[2] not in given:
             raise ConfigError(
-                f"{path}: an update needs the whole document, its secrets too.",
+                f"{path}: an update needs the whole document, including its secrets.",
                 path=path,
-                remedy="Give it again, or null for none.",
+                remedy="Give the secret again, or null for none.",
             )
 
 
 def _used_by(config: Document) -> set[str]:
-    """The connections of a stored stream config."""
+    """Return the ids of the connections that a stored stream config uses."""
     sources = [one.get("connectionId") for one in config["source"]["connections"]]
     return {*sources, config["target"].get("id")}

@@ -1,4 +1,4 @@
-"""`Engine`: connections, stream configs and runs in one SQLite file, and a look at the data."""
+"""`Engine`: connections, stream configs and runs in one SQLite file, and previews of data."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ import pyarrow as pa
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
-from streams_engine.engine.dialling import Dialler
-from streams_engine.engine.looking import Looking
-from streams_engine.engine.store import Store
+from streams_engine.engine.preview import TablePreview
+from streams_engine.engine.resolver import ConnectionResolver
+from streams_engine.engine.store import EngineStore
 from streams_engine.engine.streams import Streams
-from streams_engine.queries.helping import SqlHelp
-from streams_engine.queries.places import Places
-from streams_engine.queries.result import QueryResult
-from streams_engine.queries.running import Queries
+from streams_engine.query.connections import QueryConnections
+from streams_engine.query.editor import SqlHelp
+from streams_engine.query.queries import Queries
+from streams_engine.query.result import QueryResult
 
 __all__ = ["Engine"]
 
 
 class Engine:
-    """All that the REST API did with connections, stream configs and streams, as plain Python.
+    """Control plane with the operations of the REST API, in plain Python.
 
-    ``connections``, `configs` and `streams` hold the operations, ``sql`` helps editors.
-    Thread-safe. Several processes of one machine may have the same file open: each sees what the
-    others store and run. Secrets are stored as they are given, in a file of mode 0600: prefer
-    references, that a resolver of yours resolves, or ``env:NAME`` and ``file:PATH`` where
-    ``references`` allows them.
+    ``connections``, ``configs`` and ``streams`` have the operations, ``sql`` helps editors.
+    Thread-safe. Several processes of one machine may open the same file: each sees what the others
+    store and run. Secrets are stored as given, in a file of mode 0600: prefer references that your
+    own resolver resolves, or ``env:NAME`` and ``file:PATH`` if ``references`` allows them.
     """
 
     connections: Connections
@@ -47,30 +46,30 @@ class Engine:
         allow_concurrent: bool = False,
         telemetry: bool = False,
     ) -> None:
-        """Open the file, which is made where it is not there; None: in memory.
+        """Open the file, creating it if it does not exist; None keeps everything in memory.
 
-        ``resolvers`` turn schemes of references into secrets. ``references``: which of the schemes
-        ``env`` and ``file`` are resolved too; by default none, for a document that somebody else
-        wrote would read any variable and file of this machine. ``allow_concurrent``: a
-        stream may start while another one is paused. ``telemetry``: its streams are counted and
-        traced by OpenTelemetry, see `streams_engine.telemetry`. Runs whose process is gone are
-        marked. Raises `ConfigError` where the file is none of an Engine's.
+        ``resolvers`` turn schemes of references into secrets. ``references`` says which of the
+        schemes ``env`` and ``file`` are resolved too; by default none, because a document that
+        somebody else wrote could read any variable and file of this machine. ``allow_concurrent``:
+        a stream may start while another one is paused. ``telemetry``: streams are counted and
+        traced by OpenTelemetry, see `streams_engine.telemetry`. Runs whose process has ended are
+        marked as failed. Raises `ConfigError` if the file is not an Engine's.
         """
-        found = allowed(resolvers, references)
-        self._store = Store(None if path is None else Path(path))
-        dialler = Dialler(self._store, found)
-        self.connections = Connections(self._store, dialler)
-        self.configs = Configs(self._store, dialler)
+        resolvers_allowed = allowed(resolvers, references)
+        self._store = EngineStore(None if path is None else Path(path))
+        resolver = ConnectionResolver(self._store, resolvers_allowed)
+        self.connections = Connections(self._store, resolver)
+        self.configs = Configs(self._store, resolver)
         self.streams = Streams(
             self._store,
             self.configs,
-            dialler,
+            resolver,
             allow_concurrent=allow_concurrent,
             telemetry=telemetry,
         )
-        self._looking = Looking(dialler)
-        self._dialler = dialler
-        self.sql = SqlHelp(Places((), dialler.parsed, found))
+        self._preview = TablePreview(resolver)
+        self._dialler = resolver
+        self.sql = SqlHelp(QueryConnections((), resolver.parsed, resolvers_allowed))
 
     def data(
         self,
@@ -85,14 +84,14 @@ class Engine:
         texts: Sequence[str] = (),
         database: str | None = None,
     ) -> pa.Table:
-        """Rows of a table, a view or a file, in the exact Arrow types that Parquet gets.
+        """Return rows of a table, a view or a file, in the same Arrow types as a Parquet target.
 
         ``filters`` and ``sort`` are those of the stream document's selection. ``texts`` names
-        columns that come as their server prints them. Raises `NotFound`, `ConfigError` by path,
-        and `RowRejected` naming a column with a value that its Arrow type cannot hold.
+        columns to return as texts that their server prints. Raises `NotFound`, `ConfigError` by
+        path, and `RowRejected` naming a column with a value that its Arrow type cannot hold.
         """
-        look = self._looking.look(columns, filters, sort, limit, offset, texts)
-        return self._looking.rows(connection, table, look, database)
+        request = self._preview.request(columns, filters, sort, limit, offset, texts)
+        return self._preview.rows(connection, table, request, database)
 
     def count(
         self,
@@ -102,9 +101,10 @@ class Engine:
         filters: Sequence[Mapping[str, Any]] = (),
         database: str | None = None,
     ) -> int:
-        """How many rows of a table, a view or a file pass the filters, counted by its server."""
-        look = self._looking.look((), filters, (), None, 0, ())
-        return self._looking.count(connection, table, look, database)
+        """Return how many rows of a table, a view or a file pass the filters; the server counts
+        them."""
+        request = self._preview.request((), filters, (), None, 0, ())
+        return self._preview.count(connection, table, request, database)
 
     def query(
         self,
@@ -132,19 +132,21 @@ class Engine:
         *,
         limit: int | None = None,
     ) -> dict[str, Any]:
-        """What each source would be asked by `query`: ``{statement, sources, findings}``.
+        """Explain what `query` would ask each source: ``{statement, sources, findings}``.
 
-        The sources are asked for their catalogs alone. Raises as `query` does.
+        Only the sources' catalogs are read. Raises what `query` raises.
         """
         return Queries(self._places(connections)).explain(sql, limit=limit)
 
-    def _places(self, connections: Mapping[str, str] | None) -> Places:
+    def _places(self, connections: Mapping[str, str] | None) -> QueryConnections:
         chosen = connections
         if chosen is None:
             chosen = {one["name"]: one["id"] for one in self.connections.list()}
         named = dict(chosen)
-        dialler = self._dialler
-        return Places(tuple(named), lambda alias: dialler.parsed(named[alias]), dialler.resolvers)
+        resolver = self._dialler
+        return QueryConnections(
+            tuple(named), lambda alias: resolver.parsed(named[alias]), resolver.resolvers
+        )
 
     def close(self) -> None:
         """Stop the runs of this process, wait for them, and let go of the file. Idempotent."""

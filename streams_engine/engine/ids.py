@@ -17,7 +17,7 @@ RANDOM_BITS = 128
 
 
 def new_id(kind: str) -> str:
-    """``kind_`` and 27 characters, as ``conn_2sZyDMeIbdaXnN9OL7vYzzAiZU5``."""
+    """Create an id: ``kind_`` and 27 characters, such as ``conn_2sZyDMeIbdaXnN9OL7vYzzAiZU5``."""
     value = (int(time.time()) - EPOCH) << RANDOM_BITS | secrets.randbits(RANDOM_BITS)
     letters = ""
     for _ in range(LETTERS):

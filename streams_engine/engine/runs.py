@@ -1,4 +1,4 @@
-"""Runs as rows of the Engine's file: what one process writes down, and every process reads."""
+"""Runs as rows of the Engine's file, which one process writes and every process reads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from streams_engine.engine.owning import is_alive
-from streams_engine.engine.store import Store
+from streams_engine.engine.process_lock import is_alive
+from streams_engine.engine.store import EngineStore
 from streams_engine.errors import ConfigError, NotFound, ProcessLost, StateConflict
-from streams_engine.journal import Record
+from streams_engine.events import Event
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats, rfc3339
 
@@ -22,9 +22,9 @@ Document = dict[str, Any]
 
 
 class Runs:
-    """The table of runs. Thread-safe; every look first settles runs whose process is gone."""
+    """Table of runs. Thread-safe; every query first marks runs whose process has ended."""
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(self, store: EngineStore, owner: str) -> None:
         self._store = store
         self._owner = owner
 
@@ -32,7 +32,7 @@ class Runs:
 
     def begin(self, stats: Stats, *, allow_concurrent: bool) -> None:
         """Write down a new run, unless the conflict rule forbids it. Raises `StateConflict`."""
-        self.settle()
+        self.end_dead_runs()
         with self._store.writing():
             self.demand_idle(stats.config_id)
             if not allow_concurrent:
@@ -45,26 +45,26 @@ class Runs:
             )  # fmt: skip
 
     def demand_idle(self, config: str) -> None:
-        """Raises `StateConflict` where a run of the config is under way."""
-        self.settle()
-        self._demand_none("config_id = ?", config, "A run of this config is under way")
+        """Raise `StateConflict` if a run of the config has not ended."""
+        self.end_dead_runs()
+        self._demand_none("config_id = ?", config, "A run of this config has not ended")
 
     def _demand_none(self, condition: str, parameter: str, sentence: str) -> None:
         query = f"SELECT id FROM runs WHERE ended IS NULL AND {condition}"
-        found = self._store.value(query, (parameter,))
-        if found is not None:
+        other = self._store.value(query, (parameter,))
+        if other is not None:
             raise StateConflict(
-                f"{sentence}: {found}.", remedy="Resume or stop that one first.", stream=found
+                f"{sentence}: {other}.", remedy="Resume or stop that run first.", stream=other
             )
 
     def moved(self, run: str, state: State) -> None:
-        """The stream is in another state, which is not yet the end of its run."""
+        """Record a new state of a stream whose run has not ended."""
         self._store.write(
             "UPDATE runs SET status = ? WHERE id = ? AND ended IS NULL", (str(state), run)
         )
 
     def progressed(self, stats: Stats) -> None:
-        """How far a run is; with a final state it has ended."""
+        """Record the stats of a run; a final state ends it."""
         document = stats.to_dict()
         self._put(stats.stream_id, stats.state, document, document["error"])
 
@@ -76,8 +76,8 @@ class Runs:
              time.time() if state.final else None, run),
         )  # fmt: skip
 
-    def noted(self, run: str, record: Record) -> None:
-        """Something happened in a run."""
+    def noted(self, run: str, record: Event) -> None:
+        """Record an event of a run."""
         self._store.write(
             "INSERT INTO logs (run_id, at, level, event, message, table_name, details)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -86,19 +86,22 @@ class Runs:
         )  # fmt: skip
 
     def commands(self) -> list[tuple[str, str]]:
-        """(run, command) of what other processes asked of this one's runs; each is given once."""
+        """Take the commands (run, command) that other processes sent to this process's runs; each
+        is returned once."""
         query = "SELECT id, wanted FROM runs WHERE owner = ? AND wanted IS NOT NULL"
         if not self._store.rows(query, (self._owner,)):
             return []
         with self._store.writing():
-            found = [(row["id"], row["wanted"]) for row in self._store.rows(query, (self._owner,))]
+            commands = [
+                (row["id"], row["wanted"]) for row in self._store.rows(query, (self._owner,))
+            ]
             self._store.write("UPDATE runs SET wanted = NULL WHERE owner = ?", (self._owner,))
-        return found
+        return commands
 
     # Read and asked for by any process
 
-    def settle(self) -> None:
-        """Mark the runs that their process left behind: FAILED, with the code PROCESS_LOST."""
+    def end_dead_runs(self) -> None:
+        """Mark runs as failed whose process has ended without ending them."""
         query = "SELECT DISTINCT owner FROM runs WHERE ended IS NULL AND owner <> ?"
         for row in self._store.rows(query, (self._owner,)):
             if not is_alive(self._store.path, row["owner"]):
@@ -106,8 +109,8 @@ class Runs:
 
     def _lose(self, owner: str) -> None:
         error = ProcessLost(
-            "The process that ran the stream ended without ending it.",
-            remedy="Start the config again: it goes on from its checkpoint.",
+            "The process that ran the stream ended before the stream did.",
+            remedy="Start the config again: it resumes from its checkpoint.",
         ).to_dict()
         with self._store.writing():
             query = "SELECT * FROM runs WHERE ended IS NULL AND owner = ?"
@@ -117,35 +120,35 @@ class Runs:
                 for node in stats["nodes"]:
                     node["stat"]["status"] = str(State.FAILED)
                 self._put(row["id"], State.FAILED, stats, error)
-                record = Record(time.time(), logging.ERROR, "process-lost", error["message"])
+                record = Event(time.time(), logging.ERROR, "process-lost", error["message"])
                 self.noted(row["id"], record)
 
     def ask(self, run: str, command: str) -> None:
-        """Leave a command for the process whose run it is."""
+        """Leave a command for the process that runs the stream."""
         self._store.write("UPDATE runs SET wanted = ? WHERE id = ?", (command, run))
 
     def row(self, run: str) -> Any:
-        """One run's row. Raises `NotFound`."""
-        self.settle()
-        found = self._store.row("SELECT * FROM runs WHERE id = ?", (run,))
-        if found is None:
+        """Return the row of one run. Raises `NotFound`."""
+        self.end_dead_runs()
+        stored = self._store.row("SELECT * FROM runs WHERE id = ?", (run,))
+        if stored is None:
             raise NotFound(
-                f"There is no stream '{run}'.", remedy="streams.list() has them all.", stream=run
+                f"There is no stream '{run}'.", remedy="streams.list() lists them all.", stream=run
             )
-        return found
+        return stored
 
     def stats(self, run: str) -> Document:
-        """The stats document of a run's last report."""
-        found: Document = json.loads(self.row(run)["stats"])
-        return found
+        """Return the stats document of a run's last report."""
+        stats: Document = json.loads(self.row(run)["stats"])
+        return stats
 
     def document(self, run: str) -> Document:
-        """One run."""
+        """Return the document of one run."""
         return shown(self.row(run))
 
     def documents(self, config: str | None = None) -> list[Document]:
-        """All runs, or those of a config, the newest first."""
-        self.settle()
+        """Return all runs, or those of a config, newest first."""
+        self.end_dead_runs()
         where = "" if config is None else "WHERE config_id = ?"
         query = f"SELECT * FROM runs {where} ORDER BY started DESC, id DESC"
         return [shown(row) for row in self._store.rows(query, () if config is None else (config,))]
@@ -153,7 +156,8 @@ class Runs:
     def records(
         self, run: str, after: int, level: str | None, table: str | None, limit: int | None
     ) -> Iterator[tuple[int, Document]]:
-        """(number, record) of a run's log after a number, in order; the last ``limit`` of them."""
+        """Yield (number, record) of a run's log after a number, in order; only the last ``limit``
+        of them."""
         lowest = logging.NOTSET if level is None else _level(level)
         query = (
             "SELECT * FROM logs WHERE run_id = ? AND number > ? AND level >= ?"
@@ -161,7 +165,7 @@ class Runs:
         )
         count = -1 if limit is None else limit
         for row in reversed(self._store.rows(query, (run, after, lowest, table, table, count))):
-            record = Record(
+            record = Event(
                 row["at"], row["level"], row["event"], row["message"], row["table_name"],
                 json.loads(row["details"]),
             )  # fmt: skip
@@ -169,7 +173,7 @@ class Runs:
 
 
 def shown(row: Any) -> Document:
-    """A run as it is listed: rows and bytes are those that are durable on the target."""
+    """Return the document that lists a run: its rows and bytes are durable on the target."""
     stats = json.loads(row["stats"])
     target = next(node["stat"] for node in stats["nodes"] if node["type"] == "target")
     return {
@@ -193,5 +197,7 @@ def _moment(seconds: float | None) -> str | None:
 def _level(name: str) -> int:
     known = logging.getLevelNamesMapping()
     if name.upper() not in known:
-        raise ConfigError(f"level: '{name}' is none of {', '.join(known)}.", path="level")
+        raise ConfigError(
+            f"level: unknown level '{name}'; expected one of {', '.join(known)}.", path="level"
+        )
     return known[name.upper()]

@@ -1,7 +1,7 @@
-"""The one SQLite file of an `Engine`: its tables, its migrations, its transactions.
+"""The SQLite file of an `Engine`: its tables, migrations and transactions.
 
-Several processes may have it open: the journal is WAL, a writer waits for another one, and
-what is read is read anew each time.
+Several processes may open it: the journal is WAL, a writer waits for another writer, and nothing
+that was read is cached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from streams_engine.errors import ConfigError, StateConflict, StoreFailed
 
-__all__ = ["Store"]
+__all__ = ["EngineStore"]
 
 APPLICATION = 0x53454E47
 """SQLite's application_id of our files: SENG (https://www.sqlite.org/pragma.html)."""
@@ -53,13 +53,13 @@ MIGRATIONS = (
 """Each brings the schema one version on; PRAGMA user_version counts them."""
 
 
-class Store:
+class EngineStore:
     """Rows in one SQLite file, or in memory. Thread-safe: one connection under one lock."""
 
     def __init__(self, path: Path | None) -> None:
-        """Opens the file, which is made with mode 0600 where it is not there.
+        """Open the file, creating it with mode 0600 if it does not exist.
 
-        Raises `ConfigError` where it is no file of ours, or of a newer version.
+        Raises `ConfigError` if it is not an Engine's file, or was written by a newer version.
         """
         self.path = path
         self._lock = threading.RLock()
@@ -75,8 +75,8 @@ class Store:
         except (StoreFailed, sqlite3.DatabaseError) as error:
             self.close()
             raise ConfigError(
-                f"{path}: SQLite cannot use it as an Engine's file: {error}.",
-                remedy="Name another file, or one that an Engine made.",
+                f"{path}: SQLite cannot use this file for an Engine: {error}.",
+                remedy="Name another file, or one that an Engine created.",
             ) from None
         except BaseException:
             self.close()
@@ -91,13 +91,13 @@ class Store:
             empty = not self.value("SELECT count(*) FROM sqlite_schema")
             if mark != APPLICATION and not (mark == 0 and empty):
                 raise ConfigError(
-                    f"{self.path}: it is a SQLite file of another application.",
-                    remedy="Name another file, or one that an Engine made.",
+                    f"{self.path}: this SQLite file belongs to another application.",
+                    remedy="Name another file, or one that an Engine created.",
                 )
             version = self.value("PRAGMA user_version")
             if version > len(MIGRATIONS):
                 raise ConfigError(
-                    f"{self.path}: it was written by a newer version of streams_engine.",
+                    f"{self.path}: a newer version of streams_engine wrote this file.",
                     remedy="Use that version, or name another file.",
                 )
             for script in MIGRATIONS[version:]:
@@ -111,7 +111,7 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """One transaction, which no other process writes beside. Raises `StoreFailed`."""
+        """Run the block in one transaction, with no other process writing. Raises `StoreFailed`."""
         self._demand_open()
         with self._lock, _translating(self.path):
             if self._connection.in_transaction:
@@ -127,22 +127,22 @@ class Store:
 
     def _demand_open(self) -> None:
         if self._closed:
-            raise StateConflict("The Engine is closed.", remedy="Open another one.")
+            raise StateConflict("The Engine is closed.", remedy="Create a new Engine.")
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """All rows of a query. Raises `StoreFailed`."""
+        """Return all rows of a query. Raises `StoreFailed`."""
         self._demand_open()
         with self._lock, _translating(self.path):
             return self._connection.execute(query, parameters).fetchall()
 
     def row(self, query: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
-        """The first row of a query."""
+        """Return the first row of a query, or None."""
         return next(iter(self.rows(query, parameters)), None)
 
     def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
-        """The first column of the first row."""
-        found = self.row(query, parameters)
-        return None if found is None else found[0]
+        """Return the first column of the first row, or None."""
+        first = self.row(query, parameters)
+        return None if first is None else first[0]
 
     def write(self, statement: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement; how many rows it touched."""
@@ -150,7 +150,7 @@ class Store:
             return self._connection.execute(statement, parameters).rowcount
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the file. Idempotent."""
         self._closed = True
         with self._lock, contextlib.suppress(AttributeError):
             self._connection.close()
@@ -163,18 +163,18 @@ def _translating(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         raise StoreFailed(
             f"{path or 'The Engine in memory'}: {error}.",
-            remedy="Check that the disk has room and that no process holds the file for long.",
+            remedy="Check that the disk has space and that no process locks the file for long.",
         ) from None
 
 
 def _private(path: Path) -> None:
-    """The file is there, and its owner's alone. Raises `ConfigError`."""
+    """Create the file if needed, and make it readable by its owner only. Raises `ConfigError`."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o600)
     except OSError as error:
         raise ConfigError(
-            f"{path}: it cannot be opened for writing: {error.strerror}.",
+            f"{path}: cannot open the file for writing: {error.strerror}.",
             remedy="Name a file in a folder that this account may write to.",
         ) from None

@@ -1,13 +1,12 @@
-"""`engine.streams`: runs of stream configs, started, steered and looked at.
+"""`engine.streams`: starting, controlling and inspecting runs of stream configs.
 
-A stream runs in the process that started it. Every process that has the file open sees it, and
-may pause, resume and stop it: its own process hears of that within a quarter of a second.
+A stream runs in the process that started it. Every process that has the file open sees it, and may
+pause, resume and stop it; the stream's process receives that within a quarter of a second.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,28 +14,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams_engine.engine.configs import Configs, references
-from streams_engine.engine.dialling import Dialler, plain
 from streams_engine.engine.ids import new_id
-from streams_engine.engine.owning import Owner
+from streams_engine.engine.process_lock import ProcessLock
+from streams_engine.engine.resolver import ConnectionResolver, plain
 from streams_engine.engine.runs import Runs
-from streams_engine.engine.store import Store
-from streams_engine.errors import StateConflict, StreamsError
+from streams_engine.engine.store import EngineStore
+from streams_engine.errors import StateConflict
+from streams_engine.events import notify
 from streams_engine.lifecycle import State, check_move
-from streams_engine.runtime.planning import Plan
-from streams_engine.runtime.verifying import VerifyReport
+from streams_engine.pipeline.snapshot.plan import Plan
 from streams_engine.stats import Stats
 from streams_engine.stream import Stream
 from streams_engine.telemetry import instrument
+from streams_engine.verify.report import VerifyReport
 
 __all__ = ["Streams"]
 
 Document = dict[str, Any]
 Documents = list[Document]
 
-log = logging.getLogger("streams_engine.engine")
-
 HEARD_SECONDS = 0.25
 """How often a process looks for what others ask of its runs, and others for what became of them."""
+
+RECORD_SECONDS = 10.0
+"""How long the end of a run may take to be written down by the thread that tells of it."""
 
 KEPT = 100
 """Of this process's runs that have ended, so many may still be opened."""
@@ -67,34 +68,34 @@ class Streams:
 
     def __init__(
         self,
-        store: Store,
+        store: EngineStore,
         configs: Configs,
-        dialler: Dialler,
+        resolver: ConnectionResolver,
         *,
         allow_concurrent: bool,
         telemetry: bool,
     ) -> None:
         self._shared = store.path is not None
         self._configs = configs
-        self._dialler = dialler
+        self._dialler = resolver
         self._allow_concurrent = allow_concurrent
         self._telemetry = telemetry
-        self._owner = Owner(store.path)
+        self._owner = ProcessLock(store.path)
         self._runs = Runs(store, self._owner.token)
         self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._listener: threading.Thread | None = None
-        self._runs.settle()
+        self._runs.end_dead_runs()
 
     # What it does
 
     def start(self, config: str, *, fresh: bool = False) -> str:
-        """Begin a run of a stream config in this process; the stream's id.
+        """Begin a run of a stream config in this process, and return the stream's id.
 
-        It goes on from the checkpoint of an earlier run that was stopped, failed or was killed;
-        ``fresh`` forgets it. Raises `StateConflict` where a run of the config is under way, or
-        another stream is paused, and `ConfigError` as `Stream.from_config`.
+        The run resumes from the checkpoint of an earlier run that was stopped, failed or was
+        killed; ``fresh`` discards that. Raises `StateConflict` if a run of the config has not ended
+        or another stream is paused, and `ConfigError` like `Stream.from_config`.
         """
         stream = self._built(config)
         run, live = stream.stats().stream_id, _Live(stream)
@@ -121,7 +122,7 @@ class Streams:
         return Stream.from_config(document, known, self._dialler.resolvers, ids=ids)
 
     def plan(self, config: str) -> Plan:
-        """What a run of a config would do; the target is not touched. As `Stream.plan`."""
+        """Plan a run of a config; the target is not touched. As `Stream.plan`."""
         return self._built(config).plan()
 
     def verify(self, config: str) -> VerifyReport:
@@ -129,9 +130,9 @@ class Streams:
         return self._built(config).verify()
 
     def release(self, config: str) -> None:
-        """Of a cdc: drop what it keeps on its source, and forget its checkpoint.
+        """Drop what a cdc keeps on its source, and its checkpoint.
 
-        Raises `StateConflict` while a run of it is under way, and for a convert.
+        Raises `StateConflict` while a run of it has not ended, and for a convert.
         """
         self._runs.demand_idle(self._configs.get(config)["id"])
         self._built(config).release()
@@ -145,8 +146,11 @@ class Streams:
         self._command(stream, "resume")
 
     def stop(self, stream: str, *, force: bool = False) -> None:
-        """End after the bundle in hand is committed; ``force`` abandons it. It cannot be
-        resumed; the next start of its config goes on where it stood. Raises `StateConflict`."""
+        """Stop after the current bundle is committed; ``force`` abandons it.
+
+        The run cannot be resumed, but the next start of its config continues from its checkpoint.
+        Raises `StateConflict`.
+        """
         self._command(stream, "force" if force else "stop")
 
     def _command(self, stream: str, command: str) -> None:
@@ -164,14 +168,14 @@ class Streams:
         Raises `TimeoutError`.
         """
         live = self._live.get(stream)
+        deadline = None if timeout is None else time.monotonic() + timeout
         if live is not None:
             reached = live.stream.wait(*states, timeout=timeout)
             if reached.final:
-                live.recorded.wait()
+                self._recorded(live, deadline)
             else:
                 self._written(live, reached)
             return reached
-        deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             seen = State(self._runs.row(stream)["status"])
             if seen.final or seen in states:
@@ -181,44 +185,45 @@ class Streams:
             self._closing.wait(HEARD_SECONDS)
 
     def open(self, stream: str) -> Stream:
-        """The `Stream` itself, of a run that this process began: for `catch_up`, `verify` and
-        callbacks. Raises `StateConflict` for another process's, `NotFound`."""
+        """Return the `Stream` of a run that this process began, for `catch_up`, `verify` and
+        callbacks.
+
+        Raises `StateConflict` for a run of another process, and `NotFound`.
+        """
         live = self._live.get(stream)
         if live is None:
             self._runs.row(stream)
             raise StateConflict(
-                f"The stream {stream} is not of this process.",
-                remedy="Ask the process that started it, or start its config here.",
+                f"The stream {stream} runs in another process.",
+                remedy="Call the process that started it, or start its config here.",
             )
         return live.stream
 
     # What is seen
 
     def stats(self, stream: str) -> Document:
-        """The stats document; of another process's run as it was at its last report."""
+        """Return the stats document; for a run of another process, that of its last report."""
         live = self._live.get(stream)
         if live is not None:
             return live.stream.stats().to_dict()
         return self._runs.stats(stream)
 
     def get(self, stream: str) -> Document:
-        """One run: id, configID, name, status, times (RFC 3339), rows, quarantined, bytes, error.
-
-        Raises `NotFound`.
-        """
+        """Return one run: id, configID, name, status, times (RFC 3339), rows, quarantined, bytes,
+        error."""
         return self._fresh(self._runs.document(stream))
 
     def list(self) -> Documents:
-        """All runs of all configs, the newest first."""
+        """Return all runs of all configs, newest first."""
         return [self._fresh(document) for document in self._runs.documents()]
 
     def history(self, config: str) -> Documents:
-        """The runs of a config, the newest first. Raises `NotFound`."""
-        found = self._configs.get(config)["id"]
-        return [self._fresh(document) for document in self._runs.documents(found)]
+        """Return the runs of a config, newest first. Raises `NotFound`."""
+        config_id = self._configs.get(config)["id"]
+        return [self._fresh(document) for document in self._runs.documents(config_id)]
 
     def _fresh(self, document: Document) -> Document:
-        """With what this process knows better than the file."""
+        """Update a stored document with the present stats if the run is in this process."""
         live = self._live.get(document["id"])
         if live is None or live.recorded.is_set():
             return document
@@ -238,7 +243,7 @@ class Streams:
         table: str | None = None,
         limit: int | None = None,
     ) -> Documents:
-        """What happened in a run, in order: time, level, event, message, table, details.
+        """Return the events of a run in order: time, level, event, message, table, details.
 
         ``level``: this one and those above it (INFO, WARNING, ERROR); ``limit``: only the last
         ones.
@@ -249,7 +254,7 @@ class Streams:
     def follow_logs(
         self, stream: str, *, level: str | None = None, table: str | None = None
     ) -> Iterator[Document]:
-        """The same as it happens, until the run has ended and all is given."""
+        """Yield log records as they are written, until the run has ended."""
         seen = 0
         while True:
             ended = self._runs.row(stream)["ended"] is not None
@@ -277,6 +282,15 @@ class Streams:
                 lambda: live.status is state or live.stream.state is not state, HEARD_SECONDS
             )
 
+    def _recorded(self, live: _Live, deadline: float | None) -> None:
+        """Wait until the end of a run is written down. Where a callback holds that up, or this is
+        called by one, write it down here."""
+        patience = RECORD_SECONDS
+        if deadline is not None:
+            patience = max(0.0, min(patience, deadline - time.monotonic()))
+        if live.stream.is_reporting or not live.recorded.wait(patience):
+            self._progressed(live, live.stream.stats())
+
     def _progressed(self, live: _Live, stats: Stats) -> None:
         try:
             self._runs.progressed(stats)
@@ -285,7 +299,7 @@ class Streams:
                 live.recorded.set()
 
     def _listen(self) -> None:
-        """Hear what other processes ask of this one's runs."""
+        """Start the thread that receives commands of other processes for this process's runs."""
         with self._lock:
             if self._shared and self._listener is None:
                 self._listener = threading.Thread(
@@ -295,14 +309,15 @@ class Streams:
 
     def _hear(self) -> None:
         while not self._closing.wait(HEARD_SECONDS):
-            try:
-                for run, command in self._runs.commands():
-                    live = self._live.get(run)
-                    if live is not None:
-                        with contextlib.suppress(StateConflict):  # it ended meanwhile
-                            COMMANDS[command][1](live.stream)
-            except StreamsError:
-                log.exception("commands of other processes could not be read")
+            notify("", self._obey)
+
+    def _obey(self) -> None:
+        """Execute the commands that other processes sent since the last call."""
+        for run, command in self._runs.commands():
+            live = self._live.get(run)
+            if live is not None:
+                with contextlib.suppress(StateConflict):  # it ended meanwhile
+                    COMMANDS[command][1](live.stream)
 
     def close(self) -> None:
         """Stop this process's runs, and wait for their ends. Idempotent."""
@@ -311,7 +326,7 @@ class Streams:
                 live.stream.stop()
         for live in list(self._live.values()):
             live.stream.wait()
-            live.recorded.wait()
+            self._recorded(live, None)
         self._closing.set()
         if self._listener is not None:
             self._listener.join()

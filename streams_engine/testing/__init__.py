@@ -1,1 +1,1 @@
-"""What tests, demo and benchmarks stand on: private servers, started and stopped here."""
+"""Private servers for tests, demo and benchmarks, and conformance suites for adapters."""

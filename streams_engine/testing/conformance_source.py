@@ -1,4 +1,4 @@
-"""What every source must do, as tests that a third party runs against its own.
+"""The conformance suite of sources, for a third party to run against its own.
 
 Subclass `SourceConformance` in a test file and give it a fixture ``place``, a
 `SourcePlace` whose source holds the tables of `sample_rows.TABLES`. See docs/adapters.md.
@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import pytest
 
+from streams_engine.contracts import Scope, Snapshot
 from streams_engine.errors import NotFound, SnapshotLost
 from streams_engine.model import Catalog, Chunk, Dialect, Finding, Severity, TableId, TableSchema
-from streams_engine.protocols import Scope, Snapshot
 from streams_engine.testing.sample_rows import EVENTS, PEOPLE, TABLES, together
 from streams_engine.testing.source_place import (
     READERS,
@@ -26,8 +26,8 @@ from streams_engine.testing.source_place import (
     scoped,
     whole,
 )
-from streams_engine.testing.source_reading import ReadingConformance
-from streams_engine.testing.source_selecting import SelectingConformance
+from streams_engine.testing.source_reads import ReadingConformance
+from streams_engine.testing.source_selections import SelectingConformance
 
 __all__ = ["SourceConformance", "SourcePlace"]
 
@@ -36,12 +36,13 @@ IDENTITY = ("system", "server")
 
 
 class SourceConformance(ReadingConformance, SelectingConformance):
-    """What every source must do. A subclass gives the fixture ``place``, of the class's scope."""
+    """The conformance suite of sources. A subclass gives the fixture ``place``, of the class's
+    scope."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def view(cls, place: SourcePlace) -> Iterator[Snapshot]:
-        """One snapshot of the sample tables for all tests that only read."""
+        """Open one snapshot of the sample tables for all tests that only read."""
         with place.source.snapshot(scoped(place, *TABLES), READERS) as view:
             yield view
 
@@ -168,5 +169,5 @@ class SourceConformance(ReadingConformance, SelectingConformance):
 
 
 def settled(catalog: Catalog) -> dict[TableId, TableSchema]:
-    """A catalog's tables without what a server merely estimates."""
+    """Return a catalog's tables without what a server only estimates."""
     return {t.id: replace(t, estimated_rows=None, bytes=None) for t in catalog.tables}

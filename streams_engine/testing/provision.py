@@ -18,20 +18,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from streams_engine.testing.packages import (
+    PACKAGES,
+    PEERS,
+    Package,
+    cache_directory,
+    open_directory,
+)
+
 __all__ = [
-    "PACKAGES",
-    "PEERS",
-    "Package",
     "ProvisionError",
     "SuiteBroken",
-    "cache_directory",
     "main",
-    "open_directory",
     "provision",
 ]
 
@@ -47,52 +49,8 @@ class SuiteBroken(ProvisionError):
     """The mirror answers, but the suite has no installable version of the package just now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A Debian package, and the suite it comes from (None: the machine's own)."""
-
-    name: str
-    suite: str | None
-    binary: str
-    """The executable inside the unpacked tree."""
-
-
-PACKAGES: Mapping[str, Package] = {
-    # Debian 12 carries no MySQL; unstable has the current innovation or LTS release.
-    "mysql9": Package("mysql-server-core", "sid", "usr/sbin/mysqld"),
-    "mariadb": Package("mariadb-server", None, "usr/sbin/mariadbd"),
-    "pg15": Package("postgresql-15", None, "usr/lib/postgresql/15/bin/postgres"),
-}
-
-PEERS: Mapping[str, Package] = {
-    "pgloader": Package("pgloader", None, "usr/bin/pgloader"),
-    "pgcopydb": Package("pgcopydb", None, "usr/bin/pgcopydb"),
-    "mydumper": Package("mydumper", None, "usr/bin/mydumper"),
-    "mariadb-client": Package("mariadb-client", None, "usr/bin/mariadb"),
-    "psql": Package("postgresql-client-15", None, "usr/lib/postgresql/15/bin/psql"),
-}
-"""What benchmarks run beside the library: fetched only where it is asked for by name."""
-
-
-def cache_directory() -> Path:
-    """Where unpacked servers lie: readable by the unprivileged user who runs them."""
-    chosen = os.environ.get("STREAMS_ENGINE_CACHE")
-    if chosen:
-        return Path(chosen)
-    home = Path("/var/cache") if os.geteuid() == 0 else Path.home() / ".cache"
-    return home / "streams-engine"
-
-
-def open_directory(path: Path) -> Path:
-    """Make a directory that every account may enter, whatever the umask of this process."""
-    for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):
-        missing.mkdir(exist_ok=True)
-        missing.chmod(0o755)
-    return path
-
-
 def provision(name: str) -> Path:
-    """The directory of an unpacked server or peer, fetched where it is missing.
+    """Return the directory of an unpacked server or peer, fetching it if it is missing.
 
     Raises `ProvisionError`. Safe to call from several processes at once.
     """
@@ -177,14 +135,14 @@ def _download(package: Package, scratch: Path) -> list[Path]:
 
 
 def _network_settings() -> list[str]:
-    """How the machine's apt reaches its mirror (proxies, certificates, checks of dates)."""
+    """Return how the machine's apt reaches its mirror (proxies, certificates, checks of dates)."""
     dump = _run(["apt-config", "dump", "--no-empty"], "reading apt's settings")
     kept = r"^Acquire::(?!IndexTargets|CompressionTypes|Languages|Changelogs|cdrom).*$"
     return re.findall(kept, dump, re.MULTILINE)
 
 
 def _sources(suite: str | None) -> Iterator[str]:
-    """Source lines of the machine's own Debian mirror, with another suite where one is asked."""
+    """Yield source lines of the machine's own Debian mirror, with another suite if requested."""
     seen = list(dict.fromkeys(_mirrors()))
     if not seen:
         raise ProvisionError("No Debian mirror is named in /etc/apt/sources.list*.")
@@ -200,7 +158,7 @@ def _sources(suite: str | None) -> Iterator[str]:
 
 
 def _mirrors() -> Iterator[tuple[str, str, str]]:
-    """(URI, suite, option that names the keyring) of every Debian source of the machine."""
+    """Yield (URI, suite, option that names the keyring) of every Debian source of the machine."""
     root = Path("/etc/apt")
     for path in (root / "sources.list", *sorted((root / "sources.list.d").glob("*.list"))):
         for line in path.read_text().splitlines() if path.exists() else ():
@@ -254,7 +212,9 @@ def _say(text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Fetch the named servers (default: all that are missing); 1 where a required one fails."""
-    from streams_engine.testing.servers import available
+    from streams_engine.testing.servers import (
+        available,
+    )  # needs drivers, which `provision` does not
 
     parser = argparse.ArgumentParser(prog="provision", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=[])

@@ -130,7 +130,7 @@ class SampleTable:
     """The columns that hold no NULL."""
 
     def arrow_schema(self) -> pa.Schema:
-        """The table's natural Arrow schema."""
+        """Return the table's natural Arrow schema."""
         return pa.schema(
             [
                 pa.field(name, FAMILIES[family].arrow, nullable=name not in self.required)
@@ -195,7 +195,7 @@ def _people(count: int) -> SampleTable:
 
 
 def _events(count: int) -> SampleTable:
-    """Rows that repeat each other, and a table that no key tells them apart by."""
+    """Create a table without a key, with rows that repeat."""
     rows = [
         {
             "n": number % (count // 2),
@@ -271,8 +271,8 @@ SHAPES: Mapping[str, Callable[[Any], Any]] = {
 
 
 def canonical(family: str, value: Any) -> Any:
-    """A value in the one form in which readings of its family compare: exact, whatever Python
-    or Arrow type carries it (a decimal may come as text, a boolean as 0 and 1)."""
+    """Return a value in the one form in which values of its family compare exactly, whatever Python
+    or Arrow type carries it (a decimal may be a text, a boolean 0 or 1)."""
     if value is None:
         return None
     return SHAPES.get(family, _as_it_is)(value)
@@ -283,7 +283,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def counted(rows: Iterable[Row], columns: Mapping[str, str]) -> Counter[tuple[Any, ...]]:
-    """How often each row occurs, rows compared by the canonical values of ``columns``."""
+    """Count how often each row occurs, by the canonical values of ``columns``."""
     return Counter(
         tuple(canonical(family, row[name]) for name, family in columns.items()) for row in rows
     )

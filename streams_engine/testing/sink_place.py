@@ -1,4 +1,4 @@
-"""What the suite for sinks knows of one target, and how its tests write to it."""
+"""The target under test of the suite for sinks, and how its tests write to it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
+from streams_engine.contracts import (
+    Checkpoint,
+    CheckpointCallback,
+    CheckpointStorage,
+    Sink,
+    WritePlan,
+    WriteResult,
+)
 from streams_engine.model import Column, NativeType, TableId
-from streams_engine.protocols import Checkpoint, Load, Mark, Sink, Written
 from streams_engine.testing.sample_rows import FAMILIES, counted
 
 __all__ = [
     "STREAM",
     "BadRow",
-    "Broken",
+    "BrokenTarget",
     "Rows",
     "SinkPlace",
     "batch",
@@ -26,6 +34,7 @@ __all__ = [
     "numbers",
     "renumbered",
     "rows_now",
+    "stored",
     "write",
 ]
 
@@ -47,22 +56,22 @@ class BadRow:
     """One row; one of its texts holds `sample_rows.SECRET`. Its first column is a number that
     none of the good rows has."""
     alone: bool = True
-    """False where it is refused only after the good rows, as one that repeats their key."""
+    """False if it is refused only after the good rows, as one that repeats their key."""
 
 
 class SinkPlace:
-    """What the suite has to know of one target: fresh and empty for each test."""
+    """The target under test: fresh and empty for each test."""
 
     types: Mapping[str, NativeType]
     """The families of `sample_rows.FAMILIES` that the target keeps exactly, and the type of a
     column that holds each. ``int64`` and ``text`` have to be among them."""
     keeps_rows: bool = True
-    """False where nothing can be read back (a sink that drops its rows)."""
+    """False if nothing can be read back (a sink that drops its rows)."""
     upserts: bool = False
-    """True where a load may match on a key."""
+    """True if a load may match on a key."""
 
     def open(self) -> Sink:
-        """Another sink on the same target. The place closes what the test leaves open."""
+        """Open another sink on the same target. The place closes what the test leaves open."""
         raise NotImplementedError
 
     def create(self, name: str, columns: Sequence[Column], key: Sequence[str] = ()) -> TableId:
@@ -70,81 +79,92 @@ class SinkPlace:
         raise NotImplementedError
 
     def rows(self, table: TableId, columns: Sequence[Column]) -> Rows:
-        """The rows that anybody sees now, read without the sink. Called from several threads;
-        no rows where there is no table."""
+        """Return the rows that everybody sees now, read without the sink; empty if the table does
+        not exist.
+
+        Called from several threads.
+        """
         raise NotImplementedError
 
     def bad_rows(self) -> Sequence[BadRow]:
-        """Rows that the target refuses, one for each kind of reason."""
+        """Return rows that the target rejects, one for each kind of reason."""
         return ()
 
-    def set_aside(self, stream: str) -> int | None:
-        """How many rejected rows of a stream anybody sees now; None where nobody can tell."""
+    def quarantine_rows(self, stream: str) -> int | None:
+        """Return how many rejected rows of a stream everybody sees now; None if that cannot be
+        known."""
         return None
 
 
-class Broken(Exception):
-    """What the rows fail with in these tests."""
+class BrokenTarget(Exception):
+    """The error that the rows of these tests fail with."""
 
 
 # Writing
 
 
 def column(place: SinkPlace, name: str, family: str) -> Column:
-    """A column of the target that takes a family."""
+    """Return a column of the target that stores a family."""
     return Column(name, place.types[family], FAMILIES[family].arrow)
 
 
 def numbered(place: SinkPlace) -> tuple[Column, ...]:
-    """The columns ``n`` and ``text``."""
+    """Return the columns ``n`` and ``text``."""
     return column(place, "n", "int64"), column(place, "text", "text")
 
 
 def batch(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-    """Rows in the Arrow types of their columns."""
+    """Return rows as a batch in the Arrow types of their columns."""
     arrays = [pa.array([row[c.name] for row in rows], c.arrow) for c in columns]
     return pa.RecordBatch.from_arrays(arrays, [c.name for c in columns])
 
 
-def numbers(load: Load, low: int, high: int) -> pa.RecordBatch:
-    """The rows ``low`` to ``high`` of a table of numbers."""
+def numbers(plan: WritePlan, low: int, high: int) -> pa.RecordBatch:
+    """Return the rows ``low`` to ``high`` of a table of numbers."""
     n = pa.array(range(low, high), pa.int64())
     text = pa.array([f"row {number}" for number in range(low, high)], pa.string())
-    return pa.RecordBatch.from_arrays([n, text], [c.name for c in load.columns])
+    return pa.RecordBatch.from_arrays([n, text], [c.name for c in plan.columns])
 
 
-def renumbered(load: Load, chunk: int) -> Load:
-    """The same load of another chunk."""
-    return Load(load.table, load.columns, chunk=chunk)
+def renumbered(plan: WritePlan, chunk: int) -> WritePlan:
+    """Return the same plan for another chunk."""
+    return WritePlan(plan.table, plan.columns, chunk=chunk)
 
 
-def marking(key: str, **document: Any) -> Mark:
-    """A mark that gives one record."""
+def marking(key: str, **document: Any) -> CheckpointCallback:
+    """Return a checkpoint callback that gives one record."""
     return lambda: Checkpoint(key, document or {"done": True})
+
+
+def stored(sink: Sink) -> CheckpointStorage:
+    """Return the sink's storage of records; skips what is left of the test where it has none."""
+    if not isinstance(sink, CheckpointStorage):
+        pytest.skip("this sink stores no checkpoint")
+    return sink
 
 
 def write(
     sink: Sink,
-    load: Load,
+    plan: WritePlan,
     batches: Sequence[pa.RecordBatch],
     key: str = "chunk",
     **document: Any,
-) -> Written:
+) -> WriteResult:
     """Write some batches with one record."""
-    return sink.write_rows(STREAM, load, iter(batches), marking(key, **document))
+    return sink.write_rows(STREAM, plan, iter(batches), marking(key, **document))
 
 
-def rows_now(place: SinkPlace, load: Load) -> Rows:
-    """The rows that are there; none where nothing is kept."""
-    return place.rows(load.table, load.columns) if place.keeps_rows else []
+def rows_now(place: SinkPlace, plan: WritePlan) -> Rows:
+    """Return the present rows; empty if the target keeps none."""
+    return place.rows(plan.table, plan.columns) if place.keeps_rows else []
 
 
-def expect(place: SinkPlace, load: Load, wanted: range) -> None:
-    """AssertionError where the table does not hold each of these numbers once."""
+def expect(place: SinkPlace, plan: WritePlan, wanted: range) -> None:
+    """Assert that the table contains each of these numbers once."""
     if not place.keeps_rows:
         return
     columns = {"n": "int64", "text": "text"}
-    read = counted(place.rows(load.table, load.columns), columns)
+    read = counted(place.rows(plan.table, plan.columns), columns)
     meant = counted(({"n": n, "text": f"row {n}"} for n in wanted), columns)
     lost, more = meant - read, read - meant
     assert not lost and not more, (

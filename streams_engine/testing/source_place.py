@@ -1,22 +1,20 @@
-"""What the suite for sources knows of one source, and how its tests read it."""
+"""The source under test of the suite for sources, and how its tests read it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
+from streams_engine.contracts import RecordBatches, Scope, Snapshot, Source
 from streams_engine.model import Chunk, Extract, TableId, TableSchema
-from streams_engine.protocols import Scope, Snapshot, Source
 from streams_engine.testing.sample_rows import SampleTable, canonical, counted
 
 __all__ = [
-    "BUNDLE",
     "READERS",
     "Rows",
     "SourcePlace",
@@ -34,31 +32,29 @@ __all__ = [
 Rows = list[Mapping[str, Any]]
 
 READERS = 2
-BUNDLE = 97
-"""Rows of a batch: a number that divides nothing."""
 
 
 class SourcePlace:
-    """What the suite has to know of one source. Subclass it, or set its attributes."""
+    """The source under test. Subclass it, or set its attributes."""
 
     source: Source
     """A source that holds the tables of `sample_rows.TABLES`, and maybe others."""
     scope: Scope = Scope()
     """Where those tables are: ``schema`` is used, ``tables`` is set by the suite."""
     has_keys: bool = True
-    """False where the source knows no primary keys."""
+    """False if the source knows no primary keys."""
     query: str | None = None
     """A SELECT of the source's own with the columns ``id`` and ``kind`` of the people whose
-    ``id`` is below 100; None where it answers no queries."""
+    ``id`` is below 100; None if it answers no queries."""
 
     def open(self) -> Source:
-        """Another source on the same data, which the test closes."""
+        """Open another source on the same data; the test closes it."""
         raise NotImplementedError
 
     def inserted(self, table: SampleTable) -> AbstractContextManager[None]:
-        """The row ``table.more`` is there, committed, within the context and gone after it.
+        """Insert and commit the row ``table.more``, and delete it after the block.
 
-        Skips the test where the source cannot be written to.
+        Skips the test if the source cannot be written to.
         """
         pytest.skip("nothing can be inserted into this source")
 
@@ -67,38 +63,35 @@ class SourcePlace:
 
 
 def scoped(place: SourcePlace, *names: str) -> Scope:
-    """The place's scope with these tables alone."""
+    """Return the place's scope with only these tables."""
     return replace(place.scope, tables=names)
 
 
 def found(view: Snapshot, name: str) -> TableSchema:
-    """The table of that name in a view's catalog."""
+    """Return the table of that name in a snapshot's catalog."""
     (table,) = [table for table in view.catalog.tables if table.id.name == name]
     return table
 
 
 def whole(table: TableSchema) -> Extract:
-    """All columns of a table."""
+    """Return an extract of all columns of a table."""
     return Extract(table.id, table.columns, query=table.query)
 
 
-def rows_of(view: Snapshot, extract: Extract, *chunks: Chunk, rows: int = BUNDLE) -> Rows:
-    """The rows of some chunks, as Python's values."""
+def rows_of(view: Snapshot, extract: Extract, *chunks: Chunk) -> Rows:
+    """Read the rows of some chunks, as Python values."""
     return [
-        row
-        for chunk in chunks
-        for batch in view.read(extract, chunk, rows)
-        for row in batch.to_pylist()
+        row for chunk in chunks for batch in view.read(extract, chunk) for row in batch.to_pylist()
     ]
 
 
-def closed(batches: Iterator[pa.RecordBatch]) -> None:
-    """Close a generator before its end."""
-    batches.close()  # type: ignore[attr-defined]
+def closed(batches: RecordBatches) -> None:
+    """Close a read before its end."""
+    batches.close()
 
 
 def listed(rows: Sequence[Mapping[str, Any]], sample: SampleTable) -> list[tuple[Any, ...]]:
-    """Rows in their order, comparable."""
+    """Return rows in order, in comparable form."""
     return [tuple(canonical(f, row[name]) for name, f in sample.columns.items()) for row in rows]
 
 
@@ -108,7 +101,7 @@ def same(
     sample: SampleTable,
     names: Sequence[str] | None = None,
 ) -> None:
-    """AssertionError where these are not the same rows, each as often."""
+    """Assert that both are the same rows, each as often."""
     columns = {name: sample.columns[name] for name in names or sample.columns}
     got, meant = counted(read, columns), counted(wanted, columns)
     lost, more = meant - got, got - meant
@@ -124,7 +117,7 @@ def _some(rows: Mapping[tuple[Any, ...], int]) -> str:
 
 
 def rest(chunk: Chunk, read: Sequence[Mapping[str, Any]]) -> Chunk | None:
-    """What is left of a chunk, as a run goes on with it; None where nothing can tell."""
+    """Return the rest of a chunk, as a run goes on with it; None if nothing can tell."""
     if chunk.ordered:
         return replace(chunk, skip=len(read))
     if not chunk.key or not read:
@@ -134,7 +127,7 @@ def rest(chunk: Chunk, read: Sequence[Mapping[str, Any]]) -> Chunk | None:
 
 
 def remade(document: Mapping[str, Any]) -> Chunk:
-    """A chunk of its JSON."""
+    """Create a chunk from its JSON."""
 
     def bound(value: Any) -> tuple[Any, ...] | None:
         return None if value is None else tuple(value)

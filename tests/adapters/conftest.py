@@ -6,12 +6,15 @@ pytest.register_assert_rewrite(
     *(
         f"streams_engine.testing.{name}"
         for name in (
+            "change_log_place",
+            "conformance_change_log",
+            "conformance_change_writer",
             "conformance_sink",
             "conformance_source",
             "sink_records",
-            "sink_refusing",
-            "source_reading",
-            "source_selecting",
+            "sink_bad_rows",
+            "source_reads",
+            "source_selections",
         )
     )
 )

@@ -18,28 +18,30 @@ import pymysql
 import pytest
 
 from streams_engine.adapters.mysql.canonical import MysqlCanonical
-from streams_engine.adapters.mysql.catalog_types import native_type
-from streams_engine.adapters.mysql.connect import MysqlConnect
+from streams_engine.adapters.mysql.catalog.types import native_type
+from streams_engine.adapters.mysql.connection import MysqlConnect
 from streams_engine.adapters.postgres.canonical import PostgresCanonical
-from streams_engine.adapters.postgres.connect import PostgresConnect
+from streams_engine.adapters.postgres.connection import PostgresConnect
 from streams_engine.errors import StreamsError
 from streams_engine.model import Column, Dialect, NativeType, TableId
-from streams_engine.runtime.verifying import PairColumn, TableVerdict, VerifyPair, verify_tables
-from streams_engine.schema.forms import Form, form_of
-from streams_engine.schema.mysql import arrow_type
-from streams_engine.schema.mysql_to_postgres import rule_for
-from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.mapping.mysql_to_postgres_types import rule_for
+from streams_engine.schema.types.canonical import CanonicalType, canonical_type_of
+from streams_engine.schema.types.mysql import arrow_type
+from streams_engine.schema.types.postgres import postgres_type
 from streams_engine.testing.servers import Server
+from streams_engine.verify.pairs import PairColumn, VerifyPair
+from streams_engine.verify.report import TableVerdict
+from streams_engine.verify.verification import VerifySettings, verify_tables
 
 Databases = Callable[[Server], str]
 INTEGER = NativeType(Dialect.MYSQL, "int", "int")
 PG_INTEGER = postgres_type("integer")
 
 BY_HAND = {
-    Form.BYTES: ("HEX(v)", "decode(%s, 'hex')"),
-    Form.BITS: ("LPAD(BIN(v + 0), {width}, '0')", "%s"),
-    Form.LABELS: ("v", "string_to_array(%s, ',')"),
-    Form.INTEGER: ("v + 0", "%s"),
+    CanonicalType.BYTES: ("HEX(v)", "decode(%s, 'hex')"),
+    CanonicalType.BITS: ("LPAD(BIN(v + 0), {width}, '0')", "%s"),
+    CanonicalType.LABELS: ("v", "string_to_array(%s, ',')"),
+    CanonicalType.INTEGER: ("v + 0", "%s"),
 }
 """By the MySQL column's form: what is selected, and how PostgreSQL reads that text."""
 
@@ -74,7 +76,7 @@ class Ends:
 
     def verify(self, *pairs: VerifyPair, zero_dates: str = "null") -> list[TableVerdict]:
         with MysqlCanonical(self.my_connect) as one, PostgresCanonical(self.pg_connect) as two:
-            return list(verify_tables(pairs, one, two, zero_dates=zero_dates).tables)
+            return list(verify_tables(pairs, one, two, VerifySettings(zero_dates)).tables)
 
     def run(self, mysql: str, postgres: str | None = None) -> None:
         with self.my.cursor() as cursor:
@@ -148,7 +150,7 @@ def build(ends: Ends, case: dict[str, Any]) -> Case | None:
         assert rule is not None, source
         text = rule.type_text(source)
         target = postgres_type("text" if text == "enum" else text)
-        shown, cast = BY_HAND.get(form_of(source), ("v", "%s"))
+        shown, cast = BY_HAND.get(canonical_type_of(source), ("v", "%s"))
         if source.name == "float":
             shown = "v + 0E0"
         cursor.execute(f"SELECT {shown.format(width=(source.args or (1,))[0])} FROM {table}")

@@ -13,15 +13,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams_engine.adapters.mysql.connect import MysqlConnect
-from streams_engine.adapters.mysql.sink import MysqlSink
-from streams_engine.adapters.postgres.connect import PostgresConnect
-from streams_engine.adapters.postgres.sink import PostgresSink
-from streams_engine.changes import Emptied, NetChanges, Op
+from streams_engine.adapters.mysql.connection import MysqlConnect
+from streams_engine.adapters.mysql.sink.sink import MysqlSink
+from streams_engine.adapters.postgres.connection import PostgresConnect
+from streams_engine.adapters.postgres.sink.sink import PostgresSink
+from streams_engine.contracts import ChangeSink
 from streams_engine.errors import FencedOff, RowRejected
-from streams_engine.model import Column, Dialect, NativeType, TableId
-from streams_engine.protocols import ChangeSink
-from streams_engine.runtime.compaction import Changes, Shape, net
+from streams_engine.model import (
+    Column,
+    Dialect,
+    NativeType,
+    NetChanges,
+    Op,
+    RowChanges,
+    TableId,
+    Truncation,
+)
+from streams_engine.pipeline.changes.netting import net
 from streams_engine.testing.servers import Server
 
 NAMES = ("id", "part", "label", "amount")
@@ -96,10 +104,16 @@ def batch(rows: list[Row | None], names: tuple[str, ...] = NAMES) -> pa.RecordBa
 History = list[tuple[Op, Row | None, Row | None, frozenset[str]]]
 
 
-def as_changes(log: History, old: tuple[str, ...]) -> Changes:
+def as_changes(
+    table: TableId, columns: tuple[Column, ...], log: History, old: tuple[str, ...]
+) -> RowChanges:
     places = [NAMES.index(name) for name in old]
-    return Changes(
+    return RowChanges(
+        table,
+        columns,
+        old,
         np.array([op for op, *_ in log], np.uint8),
+        np.arange(len(log)),
         batch([
             None if new is None
             else tuple(None if n in absent else v for n, v in zip(NAMES, new, strict=True))
@@ -158,8 +172,8 @@ def histories(*, keyed: bool) -> st.SearchStrategy[tuple[list[Row], History, lis
 
 def fill(place: Place, table: TableId, rows: list[Row]) -> None:
     key = KEY if rows else ()
-    with place.sink.follow("fill", "log") as writer:
-        writer.apply([Emptied((table,))])
+    with place.sink.change_writer("fill", "log") as writer:
+        writer.apply([Truncation((table,))])
         if rows:
             writer.apply([NetChanges(table, place.columns(), key, inserts=batch(rows))])
         writer.commit({"n": 0})
@@ -177,11 +191,13 @@ def test_changes_by_key(
         place.table("keyed", "id int, part TEXT, label TEXT, amount int, PRIMARY KEY (id, part)")
     table = TableId(place.database if place.mysql else "public", "keyed")
     fill(place, table, first)
-    shape = Shape(table, place.columns(), KEY)
-    with place.sink.follow("stream", "log") as writer:
+    columns = place.columns()
+    with place.sink.change_writer("stream", "log") as writer:
         for start in range(0, len(log), size):
-            applied = writer.apply(net(shape, [as_changes(log[start : start + size], KEY)]))
-            assert not applied.unmet
+            applied = writer.apply(
+                net([as_changes(table, columns, log[start : start + size], KEY)], KEY)
+            )
+            assert not applied.unmatched
             writer.commit({"at": start})
     assert place.rows("keyed") == sorted(last, key=str)
 
@@ -205,11 +221,13 @@ def test_a102_keyless_exactly_one_of_equal_rows_goes(
         place.table("bag", "id int, part TEXT, label TEXT, amount int")
     table = TableId(place.database if place.mysql else "public", "bag")
     fill(place, table, first)
-    shape = Shape(table, place.columns(), ())
-    with place.sink.follow("stream", "log") as writer:
+    columns = place.columns()
+    with place.sink.change_writer("stream", "log") as writer:
         for start in range(0, len(log), size):
-            applied = writer.apply(net(shape, [as_changes(log[start : start + size], NAMES)]))
-            assert not applied.unmet
+            applied = writer.apply(
+                net([as_changes(table, columns, log[start : start + size], NAMES)], ())
+            )
+            assert not applied.unmatched
             writer.commit({"at": start})
     assert Counter(place.rows("bag")) == Counter(last)
 
@@ -230,9 +248,9 @@ def test_a34_unique_values_swapped_in_one_transaction(place: Place, rows: int) -
     log: History = [
         (Op.UPDATE, old, new, frozenset({"amount"})) for old, new in zip(start, turned, strict=True)
     ]
-    with place.sink.follow("stream", "log") as writer:
-        shape = Shape(table, place.columns(), KEY)
-        assert not writer.apply(net(shape, [as_changes(log, KEY)])).unmet
+    with place.sink.change_writer("stream", "log") as writer:
+        columns = place.columns()
+        assert not writer.apply(net([as_changes(table, columns, log, KEY)], KEY)).unmatched
         writer.commit({"at": 1})
     assert place.rows("swapped") == sorted(turned, key=str)
     assert {row[0] for row in place.run("SELECT own - id FROM swapped")} == {100}
@@ -246,11 +264,11 @@ def test_an_update_or_delete_of_a_row_that_is_not_there_is_counted(place: Place,
     fill(place, table, there)
     log: History = [(Op.UPDATE, row, row, frozenset()) for row in (*there, *absent)]
     log += [(Op.DELETE, (*row[:1], "r", None, None), None, frozenset()) for row in there]
-    with place.sink.follow("stream", "log") as writer:
-        shape = Shape(table, place.columns(), KEY)
-        applied = writer.apply(net(shape, [as_changes(log, KEY)]))
+    with place.sink.change_writer("stream", "log") as writer:
+        columns = place.columns()
+        applied = writer.apply(net([as_changes(table, columns, log, KEY)], KEY))
         writer.commit({"at": 1})
-    assert applied.unmet == {table: 2 * rows}
+    assert applied.unmatched == {table: 2 * rows}
     assert applied.rows == {table: rows}
     assert place.rows("gone") == sorted(there, key=str)
 
@@ -261,7 +279,7 @@ def test_an_insert_of_a_row_that_is_there_takes_its_place(place: Place, rows: in
                         " PRIMARY KEY (id, part), UNIQUE (amount)")  # fmt: skip
     fill(place, table, [(i, "p", "old", i) for i in range(rows)])
     wanted = [(i, "p", "new", i) for i in range(rows)]
-    with place.sink.follow("stream", "log") as writer:
+    with place.sink.change_writer("stream", "log") as writer:
         writer.apply([NetChanges(table, place.columns(), KEY, inserts=batch(wanted))])
         writer.commit({"at": 1})
     assert place.rows("again") == sorted(wanted, key=str)
@@ -271,7 +289,10 @@ def test_a33_another_rows_unique_value_is_refused_and_destroys_nothing(place: Pl
     table = place.table("second", "id int, part TEXT, label TEXT, amount int,"
                         " PRIMARY KEY (id, part), UNIQUE (amount)")  # fmt: skip
     fill(place, table, [(1, "p", "old", 7)])
-    with place.sink.follow("stream", "log") as writer, pytest.raises(RowRejected, match="second"):
+    with (
+        place.sink.change_writer("stream", "log") as writer,
+        pytest.raises(RowRejected, match="second"),
+    ):
         writer.apply([NetChanges(table, place.columns(), KEY, inserts=batch([(2, "p", "n", 7)]))])
     assert place.rows("second") == [(1, "p", "old", 7)]
 
@@ -279,28 +300,28 @@ def test_a33_another_rows_unique_value_is_refused_and_destroys_nothing(place: Pl
 def test_the_position_is_kept_with_the_rows(place: Place) -> None:
     table = place.table("kept", "id int, part TEXT, label TEXT, amount int, PRIMARY KEY (id, part)")
     change = [NetChanges(table, place.columns(), KEY, inserts=batch([(1, "p", None, None)]))]
-    with place.sink.follow("stream", "log") as writer:
+    with place.sink.change_writer("stream", "log") as writer:
         assert writer.document is None
         writer.apply(change)
         writer.commit({"at": 1}, {"more": {"x": [1]}})
-        writer.apply([Emptied((table,))])
+        writer.apply([Truncation((table,))])
     assert place.rows("kept") == [(1, "p", None, None)]
     assert place.sink.load_state("stream")["more"] == {"x": [1]}  # type: ignore[attr-defined]
-    with place.sink.follow("stream", "log") as writer:
+    with place.sink.change_writer("stream", "log") as writer:
         assert writer.document == {"at": 1}
 
 
 def test_a24_a_second_writer_fences_the_first_one_off(place: Place) -> None:
     table = place.table("once", "id int, part TEXT, label TEXT, amount int, PRIMARY KEY (id, part)")
 
-    def change(number: int) -> list[NetChanges | Emptied]:
+    def change(number: int) -> list[NetChanges | Truncation]:
         rows = batch([(number, "p", None, None)])
         return [NetChanges(table, place.columns(), KEY, inserts=rows)]
 
-    with place.sink.follow("stream", "log") as first:
+    with place.sink.change_writer("stream", "log") as first:
         first.apply(change(1))
         first.commit({"at": 1})
-        with place.sink.follow("stream", "log") as second:
+        with place.sink.change_writer("stream", "log") as second:
             assert second.document == {"at": 1}
             first.apply(change(2))
             with pytest.raises(FencedOff, match="stream"):
@@ -320,7 +341,7 @@ def test_foreign_keys_rest_while_changes_are_applied(place: Place) -> None:
     )
     fill(place, parent, [(1, "p", None, None)])
     fill(place, child, [(1, "c", None, 1)])
-    with place.sink.follow("stream", "log") as writer:
+    with place.sink.change_writer("stream", "log") as writer:
         rows = batch([(9, "c", None, 8)])
         writer.apply([NetChanges(child, place.columns(), ("id",), inserts=rows)])
         gone = batch([(1,)], ("id",))
@@ -341,7 +362,7 @@ def test_cascades_that_the_log_does_not_carry_are_done(place: Place) -> None:
     )
     fill(place, parent, [(1, "p", None, None)])
     fill(place, child, [(1, "c", None, 1)])
-    with place.sink.follow("stream", "log") as writer:
+    with place.sink.change_writer("stream", "log") as writer:
         gone = batch([(1,)], ("id",))
         writer.apply([NetChanges(parent, place.columns(), ("id",), deletes=gone, cascades=True)])
         writer.commit({"at": 1})

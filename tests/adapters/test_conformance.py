@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conformance_fakes import BROKEN_SINKS, BROKEN_SOURCES
-from conformance_sinks import FilesSinkPlace, MysqlSinkPlace, NullSinkPlace, PostgresSinkPlace
-from conformance_sources import FilesSourcePlace, MysqlSourcePlace, PostgresSourcePlace
 
-from streams_engine.protocols import Snapshot
+from streams_engine.contracts import Snapshot
 from streams_engine.testing.conformance_sink import SinkConformance, SinkPlace
 from streams_engine.testing.conformance_source import SourceConformance, SourcePlace
 from streams_engine.testing.sample_rows import PEOPLE
 from streams_engine.testing.servers import Server
 from streams_engine.testing.source_place import found
-from streams_engine.testing.source_reading import CHUNK
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
+from streams_engine.testing.source_reads import CHUNK
+from tests.support.conformance_fakes import BROKEN_SOURCES
+from tests.support.conformance_sink_fakes import BROKEN_SINKS
+from tests.support.conformance_sinks import (
+    FilesSinkPlace,
+    MysqlSinkPlace,
+    NullSinkPlace,
+    PostgresSinkPlace,
+)
+from tests.support.conformance_sources import (
+    FilesSourcePlace,
+    MysqlSourcePlace,
+    PostgresSourcePlace,
+)
+from tests.support.suite_outcomes import outcomes, run
 
 # Our sources
 
@@ -91,26 +97,6 @@ class TestNullSink(SinkConformance):
 # The suites can fail
 
 
-def run(*arguments: str | Path) -> str:
-    """What pytest says, one line a test, of tests that are not part of this run."""
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", "no:cacheprovider"]
-    found = subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert found.returncode in (0, 1), found.stdout + found.stderr
-    return found.stdout
-
-
-def outcomes(said: str) -> dict[tuple[str, str], set[str]]:
-    """Of each (class, test without its parameters): how it went."""
-    went: dict[tuple[str, str], set[str]] = {}
-    for how, name, test in re.findall(
-        r"^(PASSED|FAILED|ERROR) \S+?::(\w+)::test_(\w+)", said, re.M
-    ):
-        went.setdefault((name, test), set()).add(how)
-    return went
-
-
 BROKEN: dict[str, set[str]] = {
     **{name: fails for name, (_, fails) in BROKEN_SOURCES.items()},
     **{name: fails for name, (_, fails) in BROKEN_SINKS.items()},
@@ -121,9 +107,15 @@ GOOD: Sequence[str] = ("TestGoodSource", "TestGoodSink")
 @pytest.fixture(scope="module")
 def fakes() -> dict[tuple[str, str], set[str]]:
     """How the suites went on the good fakes, and those tests on the broken ones that must fail."""
-    file = Path(__file__).with_name("conformance_fakes.py")
-    tests = [f"{file}::{name}" for name in GOOD]
-    tests += [f"{file}::Test{name}::test_{t}" for name, fails in BROKEN.items() for t in fails]
+    support = Path(__file__).parents[1] / "support"
+    tests = []
+    for name, good, broken in (
+        ("conformance_fakes", "TestGoodSource", BROKEN_SOURCES),
+        ("conformance_sink_fakes", "TestGoodSink", BROKEN_SINKS),
+    ):
+        file = support / f"{name}.py"
+        tests.append(f"{file}::{good}")
+        tests += [f"{file}::Test{n}::test_{t}" for n, (_, fails) in broken.items() for t in fails]
     return outcomes(run(*tests))
 
 
@@ -140,16 +132,3 @@ def test_the_suites_pass_where_all_is_well(
 def test_the_suites_find_a_fault(fakes: dict[tuple[str, str], set[str]], name: str) -> None:
     unnoticed = [t for t in BROKEN[name] if "FAILED" not in fakes.get((f"Test{name}", t), set())]
     assert not unnoticed
-
-
-# The document
-
-
-def test_the_example_of_the_document_passes_its_suite(tmp_path: Path) -> None:
-    """The example is complete: its blocks, one after the other, are a test file."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
-    file = tmp_path / "test_example.py"
-    file.write_text("\n".join(blocks))
-    went = outcomes(run(file, "-W", "error"))
-    assert len(went) > 20
-    assert not [test for test, how in went.items() if how != {"PASSED"}]

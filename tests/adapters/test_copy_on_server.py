@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streams_engine.adapters.postgres import copy_binary, copy_text
+from streams_engine.adapters.postgres.sink import copy_binary, copy_text
 from streams_engine.model import Column
-from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.types.postgres import postgres_type
 from streams_engine.testing.servers import Server
 
 DAY = 86_400_000_000

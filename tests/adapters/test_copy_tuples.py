@@ -11,7 +11,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from streams_engine.adapters.postgres import copy_tuples
+from streams_engine.adapters.postgres.snapshot import copy_tuples
 from streams_engine.testing.servers import Server
 
 HEADER = 19

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streams_engine.adapters.files import csv
-from streams_engine.adapters.files.native import files_type
-from streams_engine.adapters.files.options import CsvOptions
-from streams_engine.adapters.files.store import Store
+from streams_engine.adapters.files.formats import csv
+from streams_engine.adapters.files.formats.options import CsvOptions
+from streams_engine.adapters.files.stores.store import Store
 from streams_engine.model import Column
+from streams_engine.schema.types.files import files_type
 
 words = st.one_of(
     st.none(),

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streams_engine.adapters.files.options import RecordLimits
+from streams_engine.adapters.files.formats.options import RecordLimits
 from streams_engine.adapters.files.source import FilesSource
-from streams_engine.adapters.files.store import Store
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.contracts import Scope
 from streams_engine.errors import MalformedFile
 from streams_engine.model import Extract
-from streams_engine.protocols import Scope
 
 MEGABYTES = 1 << 20
 LARGE = 300
@@ -37,6 +37,12 @@ def long(begin: bytes, letter: bytes = b"x") -> Iterator[bytes]:
     yield begin
     for _ in range(LARGE):
         yield letter * MEGABYTES
+
+
+def repeated(size: int, rows: int) -> pa.Table:
+    """One large value that every row refers to."""
+    values = pa.array([b"x" * size], pa.binary())
+    return pa.table({"a": pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), values)})
 
 
 def bomb(folder: Path, kind: str) -> tuple[str, str]:
@@ -63,6 +69,9 @@ def bomb(folder: Path, kind: str) -> tuple[str, str]:
         columns = {f"c{i}": pa.array([1]) for i in range(2000)}
         pq.write_table(pa.table(columns), folder / "t.parquet")
         return "t.parquet", "1,600 columns"
+    if kind == "a value of a Parquet dictionary":
+        pq.write_table(repeated(100 * MEGABYTES, 3000), folder / "t.parquet", compression="zstd")
+        return "t.parquet", "row group 0"
     table = pa.table({"a": pa.array([b"x" * (LARGE * MEGABYTES)])})
     pq.write_table(table, folder / "t.parquet", compression="zstd")
     return "t.parquet", "row group 0"
@@ -77,6 +86,7 @@ KINDS = (
     "keys of many objects",
     "columns of Parquet",
     "a value of Parquet",
+    "a value of a Parquet dictionary",
 )
 
 
@@ -87,14 +97,14 @@ def read(folder: Path, limits: RecordLimits | None = None) -> int:
         for table in view.catalog.tables:
             for chunk in view.chunks(table, 10_000):
                 extract = Extract(table.id, table.columns)
-                rows += sum(batch.num_rows for batch in view.read(extract, chunk, 500))
+                rows += sum(batch.num_rows for batch in view.read(extract, chunk))
     return rows
 
 
 READING = """
 import resource, sys
 from pathlib import Path
-from adapters.test_files_bombs import read
+from tests.adapters.test_files_bombs import read
 from streams_engine.errors import MalformedFile
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
@@ -114,10 +124,25 @@ def test_a_bomb_is_refused_by_name_and_not_held(kind: str, tmp_path: Path) -> No
         text=True,
         timeout=120,
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     *message, megabytes = found.stdout.splitlines()
     assert name in message[0] and place in message[0], message
+    assert int(megabytes) < MOST
+
+
+def test_a_large_value_of_a_dictionary_is_read_a_few_rows_at_once(tmp_path: Path) -> None:
+    pq.write_table(repeated(8 * MEGABYTES, 200), tmp_path / "t.parquet", compression="zstd")
+    found = subprocess.run(
+        [sys.executable, "-c", READING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    rows, megabytes = found.stdout.splitlines()
+    assert rows == "200 rows"
     assert int(megabytes) < MOST
 
 

@@ -12,20 +12,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from streams_engine.adapters.files import appending
-from streams_engine.adapters.files.appending import FilesWriter
-from streams_engine.adapters.files.change_layout import file_name, position_text
+from streams_engine.adapters.files import change_writer
+from streams_engine.adapters.files.change_log import file_name, position_text
+from streams_engine.adapters.files.change_writer import FilesChangeWriter
 from streams_engine.adapters.files.discovery import discover
-from streams_engine.adapters.files.native import files_type
 from streams_engine.adapters.files.sink import FilesSink
-from streams_engine.adapters.files.store import Store
-from streams_engine.changes import Emptied, LoggedChanges, Op
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.contracts import ChangeSink, Checkpoint, LogWriter, QuarantinedRow, WritePlan
 from streams_engine.errors import ConfigError, ConnectionFailed, FencedOff, TargetConflict
-from streams_engine.model import Column, Dialect, TableId, TableSchema
-from streams_engine.protocols import ChangeSink, Checkpoint, Load, LogWriter, Rejected
+from streams_engine.model import (
+    Column,
+    Dialect,
+    Op,
+    RowChanges,
+    TableId,
+    TableSchema,
+    Truncation,
+)
+from streams_engine.schema.types.files import files_type
 
 sys.path.append(str(Path(__file__).parents[1]))
-from e2e.replaying import changes, counting, folder_files, rows_in
+from tests.support.replay_files import changes, counting, folder_files, rows_in
 
 TABLE = TableId("", "t")
 PLACE = {"system": "1", "lsn": "0/1A2B3C8"}
@@ -44,11 +51,11 @@ def logged(
     more: tuple[str, ...] = (),
     missing: Mapping[str, Sequence[bool]] | None = None,
     table: TableId = TABLE,
-) -> LoggedChanges:
+) -> RowChanges:
     """Changes of rows (op, old id, *new values)."""
     chosen = columns(*more)
     arrays = [pa.array([row[i + 2] for row in rows], c.arrow) for i, c in enumerate(chosen)]
-    return LoggedChanges(
+    return RowChanges(
         table,
         chosen,
         ("id",),
@@ -77,7 +84,7 @@ def sink(tmp_path: Path) -> FilesSink:
     return sink
 
 
-def commit(writer: FilesWriter, *items: LoggedChanges | Emptied, lsn: str = "0/10") -> None:
+def commit(writer: FilesChangeWriter, *items: RowChanges | Truncation, lsn: str = "0/10") -> None:
     place = {**PLACE, "lsn": lsn}
     writer.append(items, place, 1.5)
     writer.commit({"position": place})
@@ -100,10 +107,10 @@ ROWS = [
 def test_each_change_is_a_row(tmp_path: Path, form: str) -> None:
     sink = opened(tmp_path, form)
     sink.prepare("s", [schema()], write_mode="append", keep=False)
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         assert isinstance(sink, ChangeSink) and isinstance(writer, LogWriter)
         change = logged(ROWS, first=7, missing={"v": [False, True, False, True]})
-        commit(writer, change, Emptied((TABLE,)), logged(ROWS[:1], first=12))
+        commit(writer, change, Truncation((TABLE,)), logged(ROWS[:1], first=12))
     [path] = counting(folder_files(tmp_path), "t")
     assert path == f"t/_changes/0000000001-e1-00000000-00000010.{form}"
     rows = rows_in(path, (tmp_path / path).read_bytes())
@@ -123,15 +130,15 @@ def test_each_change_is_a_row(tmp_path: Path, form: str) -> None:
 def test_an_identity_that_was_kept_is_the_old_one(sink: FilesSink, tmp_path: Path) -> None:
     change = logged([(Op.INSERT, None, 1, "a"), (Op.UPDATE, None, 1, "b")])
     object.__setattr__(change, "before", None)
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         commit(writer, change)
     told = [row["_before_id"] for row, _ in changes(folder_files(tmp_path), "t")]
     assert told == [None, "1"]
 
 
 def test_truncations_have_their_place(sink: FilesSink, tmp_path: Path) -> None:
-    empty, row = Emptied((TABLE,)), [(Op.INSERT, None, 1, "a")]
-    with sink.follow("s", "log") as writer:
+    empty, row = Truncation((TABLE,)), [(Op.INSERT, None, 1, "a")]
+    with sink.change_writer("s", "log") as writer:
         writer.append([empty, empty, logged(row, first=2)], {"lsn": "0/1"}, None)
         writer.append([empty], {"lsn": "0/2"}, None)
         writer.append([logged(row), empty, logged(row, first=2)], None, None)
@@ -142,7 +149,7 @@ def test_truncations_have_their_place(sink: FilesSink, tmp_path: Path) -> None:
 
 
 def test_sets_are_gathered_each_with_its_position(sink: FilesSink, tmp_path: Path) -> None:
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         for n in range(3):
             writer.append([logged([(Op.INSERT, None, n, "x")])], {"lsn": f"0/{n}"}, float(n))
         assert not writer.full and not counting(folder_files(tmp_path), "t")
@@ -158,8 +165,8 @@ def test_sets_are_gathered_each_with_its_position(sink: FilesSink, tmp_path: Pat
 def test_a_large_transaction_waits_on_disk(
     sink: FilesSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(appending, "FULL_BYTES", 2000)
-    with sink.follow("s", "log") as writer:
+    monkeypatch.setattr(change_writer, "FULL_BYTES", 2000)
+    with sink.change_writer("s", "log") as writer:
         writer.append([logged([(Op.INSERT, None, -1, "x")])], {"lsn": "0/1"}, 1.0)
         for n in range(20):
             rows = [(Op.INSERT, None, n * 10 + i, "y" * 20) for i in range(10)]
@@ -172,7 +179,7 @@ def test_a_large_transaction_waits_on_disk(
 
 
 def test_new_columns_begin_a_new_file(sink: FilesSink, tmp_path: Path) -> None:
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         one = logged([(Op.INSERT, None, 1, "a")])
         other = logged([(Op.INSERT, None, 2, "b", 3)], more=("w",), first=1)
         commit(writer, one, other)
@@ -189,9 +196,9 @@ def test_new_columns_begin_a_new_file(sink: FilesSink, tmp_path: Path) -> None:
 
 def test_who_is_fenced_off_writes_nothing_that_counts(sink: FilesSink, tmp_path: Path) -> None:
     row = logged([(Op.INSERT, None, 1, "a")])
-    with sink.follow("s", "log") as first:
+    with sink.change_writer("s", "log") as first:
         commit(first, row)
-        with opened(tmp_path).follow("s", "log") as second:
+        with opened(tmp_path).change_writer("s", "log") as second:
             first.append([logged([(Op.INSERT, None, 66, "no")])], PLACE, None)
             with pytest.raises(FencedOff) as caught:
                 first.commit({"position": PLACE})
@@ -199,7 +206,7 @@ def test_who_is_fenced_off_writes_nothing_that_counts(sink: FilesSink, tmp_path:
             commit(second, logged([(Op.INSERT, None, 2, "b")]), lsn="0/20")
             assert ids(tmp_path) == ["1", "2"]
     assert len(list((tmp_path / "t/_changes").iterdir())) == 3
-    with sink.follow("s", "log"):
+    with sink.change_writer("s", "log"):
         assert len(list((tmp_path / "t/_changes").iterdir())) == 2
         assert ids(tmp_path) == ["1", "2"]
 
@@ -232,13 +239,13 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_killed_before_the_commit_nothing_counts(
     sink: FilesSink, tmp_path: Path, cut: Any, place: str
 ) -> None:
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         cut(place)
         with pytest.raises(Cut):
             commit(writer, logged([(Op.INSERT, None, 1, "a")]))
     assert not ids(tmp_path)
     again = opened(tmp_path)
-    with again.follow("s", "log") as writer:
+    with again.change_writer("s", "log") as writer:
         assert writer.document is None
         assert not list(tmp_path.glob("t/_changes/*"))
         commit(writer, logged([(Op.INSERT, None, 1, "a")]))
@@ -249,7 +256,7 @@ def test_killed_before_the_commit_nothing_counts(
 def test_a_commit_without_an_answer_is_settled_by_looking(
     sink: FilesSink, tmp_path: Path, cut: Any, done: bool
 ) -> None:
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         cut("logs/s/log.json", ConnectionFailed("no answer"), done=done)
         if done:
             commit(writer, logged([(Op.INSERT, None, 1, "a")]))
@@ -261,7 +268,7 @@ def test_a_commit_without_an_answer_is_settled_by_looking(
 
 def test_records_of_a_commit(sink: FilesSink, cut: Any) -> None:
     sink.save_state("s", {"a": {"n": 1}, "b": {"n": 1}, "log": {"position": {"lsn": "0/1"}}})
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         assert writer.document == {"position": {"lsn": "0/1"}}
         writer.commit({"position": PLACE}, {"a": None, "b": {"n": 2}, "c": {"n": 3}})
         wanted = {"b": {"n": 2}, "c": {"n": 3}, "log": {"position": PLACE}}
@@ -280,43 +287,48 @@ def test_the_rows_of_a_whole_table_stay_without_their_records(
     sink: FilesSink, tmp_path: Path
 ) -> None:
     rows = pa.RecordBatch.from_pydict({"id": pa.array([1]), "v": ["a"]})
-    load = Load(TABLE, columns())
+    load = WritePlan(TABLE, columns())
     sink.write_rows("s", load, iter([rows]), lambda: Checkpoint("chunk:t:0", {"done": True}))
     sink.finish("s", [TABLE])
     sink.save_state("s", {"chunk:t:0": None, "followed:t": {"loaded": True}})
     assert sink.load_state("s") == {"followed:t": {"loaded": True}}
     [part] = json.loads((tmp_path / "t/_manifest.json").read_text())["parts"]
     assert part["rows"] == 1 and (tmp_path / "t" / part["path"]).exists()
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         commit(writer, logged([(Op.INSERT, None, 2, "b")]))
     [found] = discover(sink.store, (), None)
     assert [file.info.path for file in found.files] == [f"t/{part['path']}"]
 
 
 def test_rows_that_were_set_aside_lie_in_the_quarantine(sink: FilesSink, tmp_path: Path) -> None:
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         writer.append([], PLACE, None)
-        writer.commit({"position": PLACE}, {}, [Rejected(TABLE, "why", "POLICY", {"id": "1"})])
+        writer.commit(
+            {"position": PLACE}, {}, [QuarantinedRow(TABLE, "why", "POLICY", {"id": "1"})]
+        )
     [path] = tmp_path.glob("_streams_engine/quarantine/s/*.jsonl")
     assert json.loads(path.read_text())["row"] == {"id": "1"}
 
 
 def test_a_column_called_like_one_of_ours(sink: FilesSink) -> None:
     change = logged([(Op.INSERT, None, 1, "a", 1)], more=("_seq",))
-    with sink.follow("s", "log") as writer, pytest.raises(ConfigError, match="_seq") as caught:
+    with (
+        sink.change_writer("s", "log") as writer,
+        pytest.raises(ConfigError, match="_seq") as caught,
+    ):
         writer.append([change], PLACE, None)
     assert caught.value.remedy
 
 
 def test_the_folder_of_another_stream(sink: FilesSink) -> None:
-    with sink.follow("other", "log") as writer, pytest.raises(TargetConflict) as caught:
+    with sink.change_writer("other", "log") as writer, pytest.raises(TargetConflict) as caught:
         commit(writer, logged([(Op.INSERT, None, 1, "a")]))
     assert caught.value.remedy
 
 
 def test_a_table_that_the_log_made_has_a_manifest(sink: FilesSink, tmp_path: Path) -> None:
     new = TableId("", "new")
-    with sink.follow("s", "log") as writer:
+    with sink.change_writer("s", "log") as writer:
         commit(writer, logged([(Op.INSERT, None, 1, "a")], table=new))
     files = folder_files(tmp_path)
     assert [row["id"] for row, _ in changes(files, "new")] == ["1"]

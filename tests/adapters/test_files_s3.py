@@ -11,14 +11,14 @@ from typing import Any
 import boto3
 import pyarrow as pa
 import pytest
-from buckets import bucket_name
 from moto.core import set_initial_no_auth_action_count
 from moto.server import ThreadedMotoServer
 
-from streams_engine.adapters.files import s3
 from streams_engine.adapters.files.sink import FilesSink
 from streams_engine.adapters.files.source import FilesSource
-from streams_engine.adapters.files.store import Store
+from streams_engine.adapters.files.stores import s3
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.contracts import Checkpoint, Scope, WritePlan
 from streams_engine.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -27,7 +27,7 @@ from streams_engine.errors import (
     SnapshotLost,
 )
 from streams_engine.model import Column, Dialect, Extract, NativeType, TableId
-from streams_engine.protocols import Checkpoint, Load, Scope
+from tests.support.buckets import bucket_name
 
 BOX = bucket_name()
 """Of this file alone."""
@@ -89,7 +89,7 @@ def rows_of(store: Store) -> list[Any]:
         return [
             row
             for chunk in view.chunks(found, 100)
-            for batch in view.read(Extract(found.id, found.columns), chunk, 10)
+            for batch in view.read(Extract(found.id, found.columns), chunk)
             for row in batch.column(0).to_pylist()
         ]
 
@@ -99,7 +99,7 @@ def test_there_and_back(store: Store, client: Any, file_format: str) -> None:
     sink = FilesSink(store, file_format=file_format)
     assert sink.check() == ()
     sent = list(batches(5))
-    written = sink.write_rows("s", Load(T, COLUMNS), iter(sent), mark)
+    written = sink.write_rows("s", WritePlan(T, COLUMNS), iter(sent), mark)
     sink.save_state("s", {"run": {"x": 1}})
     assert set(sink.load_state("s")) == {"run", "chunk:t:0"}
     sink.finish("s", [T])
@@ -119,7 +119,7 @@ def test_a_large_part_goes_up_in_parts_with_its_settings(store: Store, client: A
         kms_key_id="arn:aws:kms:us-east-1:123456789012:key/1234",
     )
     sink = FilesSink(fitted, file_format="parquet", compression="none")
-    written = sink.write_rows("s", Load(T, COLUMNS), batches(40, 1 << 20), mark)
+    written = sink.write_rows("s", WritePlan(T, COLUMNS), batches(40, 1 << 20), mark)
     assert written.bytes > 40 << 20
     head = client.head_object(Bucket=BOX, Key="exports/daily/t/part-0-0.parquet")
     assert head["ContentLength"] == written.bytes
@@ -139,7 +139,7 @@ def test_an_error_aborts_the_upload(store: Store, client: Any) -> None:
 
     sink = FilesSink(store, file_format="csv")
     with pytest.raises(InternalError):
-        sink.write_rows("s", Load(T, COLUMNS), breaking(), mark)
+        sink.write_rows("s", WritePlan(T, COLUMNS), breaking(), mark)
     keys = [item["Key"] for item in client.list_objects_v2(Bucket=BOX).get("Contents", ())]
     assert not [key for key in keys if "part-" in key]
     assert not client.list_multipart_uploads(Bucket=BOX).get("Uploads")
@@ -154,7 +154,7 @@ def test_a_changed_object_is_noticed(store: Store, client: Any) -> None:
         before = view.position
         client.put_object(Bucket=BOX, Key="exports/daily/a.csv", Body=b"n\n2\n")
         with pytest.raises(SnapshotLost, match=rf"s3://{BOX}/exports/daily/a\.csv changed"):
-            list(view.read(Extract(table.id, table.columns), view.chunks(table, 1)[0], 10))
+            list(view.read(Extract(table.id, table.columns), view.chunks(table, 1)[0]))
     with source.snapshot(Scope(), 1) as view:
         assert view.position != before
 

@@ -17,10 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streams_engine.adapters.files.options import CsvOptions
+from streams_engine import Stream
+from streams_engine.adapters.files.formats.options import CsvOptions
 from streams_engine.adapters.files.sink import FilesSink
 from streams_engine.adapters.files.source import FilesSource
-from streams_engine.adapters.files.store import Store
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.adapters.memory import MemoryDatabase, MemorySource
+from streams_engine.contracts import Checkpoint, LayoutSink, QuarantinedRow, Scope, WritePlan
 from streams_engine.errors import (
     ConfigError,
     InternalError,
@@ -39,7 +42,6 @@ from streams_engine.model import (
     TableSchema,
     TypeKind,
 )
-from streams_engine.protocols import Checkpoint, LayoutSink, Load, Rejected, Scope
 
 T = TableId("", "t")
 FORMATS = [
@@ -80,8 +82,15 @@ def numbers(*values: int | None) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({"n": pa.array(values, pa.int64())})
 
 
-def mark(rows: int = 0, key: str = "chunk:s.t:0", done: bool = True, rejected: Any = ()) -> Any:
-    return lambda: Checkpoint(key, {"done": done, "rows": rows, "last": None}, rejected)
+def test_a_format_that_is_not_written_is_refused(tmp_path: Path) -> None:
+    source = MemorySource(MemoryDatabase())
+    with pytest.raises(ConfigError, match="unknown format 'xml'") as caught:
+        Stream(source, f"file://{tmp_path}?format=xml").run()
+    assert caught.value.details["path"] == "$.target"
+
+
+def mark(rows: int = 0, key: str = "chunk:s.t:0", done: bool = True, quarantined: Any = ()) -> Any:
+    return lambda: Checkpoint(key, {"done": done, "rows": rows, "last": None}, quarantined)
 
 
 def schema(columns: tuple[Column, ...] = NUMBERS, table: TableId = T) -> TableSchema:
@@ -89,14 +98,14 @@ def schema(columns: tuple[Column, ...] = NUMBERS, table: TableId = T) -> TableSc
     return TableSchema(table, Dialect.FILES, columns, primary_key=key)
 
 
-def rows_of(store: Store, table: str = "t", rows: int = 500) -> list[dict[str, Any]]:
+def rows_of(store: Store, table: str = "t") -> list[dict[str, Any]]:
     source = FilesSource(store)
     with source.snapshot(Scope(tables=(table,)), 1) as view:
         found = view.catalog.tables[0]
         return [
             row
             for chunk in view.chunks(found, 100_000)
-            for batch in view.read(Extract(found.id, found.columns), chunk, rows)
+            for batch in view.read(Extract(found.id, found.columns), chunk)
             for row in batch.to_pylist()
         ]
 
@@ -121,8 +130,8 @@ def test_every_value_comes_back_in_its_type(
 ) -> None:
     sink = FilesSink(store, file_format=file_format, compression=compression)
     sink.check()
-    written = sink.write_rows("s", Load(T, COLUMNS), iter([BATCH, BATCH]), mark(8))
-    assert (written.rows, written.rejected) == (8, 0)
+    written = sink.write_rows("s", WritePlan(T, COLUMNS), iter([BATCH, BATCH]), mark(8))
+    assert (written.rows, written.quarantined) == (8, 0)
     sink.finish("s", [T])
     with FilesSource(store).snapshot(Scope(), 2) as view:
         (found,) = view.catalog.tables
@@ -130,8 +139,8 @@ def test_every_value_comes_back_in_its_type(
             (c.name, c.arrow, c.type) for c in COLUMNS
         ]
         (chunk,) = view.chunks(found, 1000)
-        batches = list(view.read(Extract(found.id, found.columns), chunk, 3))
-        assert [b.num_rows for b in batches] == [3, 3, 2]
+        batches = list(view.read(Extract(found.id, found.columns), chunk))
+        assert sum(b.num_rows for b in batches) == 8
         assert pa.Table.from_batches(batches).to_batches()
         want = pa.Table.from_batches([BATCH, BATCH])
         assert (
@@ -149,12 +158,16 @@ def test_csv_on_disk(store: Store) -> None:
     batch = pa.RecordBatch.from_arrays(
         [pa.array(["x", "", None, 'q"', "d;"]), pa.array([1, None, 2, 3, 4])], ["a", 'b"c']
     )
-    FilesSink(store, file_format="csv").write_rows("s", Load(T, columns), iter([batch]), mark())
+    FilesSink(store, file_format="csv").write_rows(
+        "s", WritePlan(T, columns), iter([batch]), mark()
+    )
     text = (Path(store.root) / "t/part-0-0.csv").read_bytes()
     assert text == b'a,"b""c"\nx,1\n"",\n,2\n"q""",3\n"d;",4\n'
     options = CsvOptions(delimiter=";", quote="'", header=False)
     other = FilesSink(store, file_format="csv", csv=options)
-    other.write_rows("s", Load(TableId("", "u"), columns), iter([batch]), mark(key="chunk:u:0"))
+    other.write_rows(
+        "s", WritePlan(TableId("", "u"), columns), iter([batch]), mark(key="chunk:u:0")
+    )
     assert (Path(store.root) / "u/part-0-0.csv").read_bytes() == b"x;1\n'';\n;2\nq\";3\n'd;';4\n"
     assert rows_of(store, "u") == batch.to_pylist()
 
@@ -162,7 +175,9 @@ def test_csv_on_disk(store: Store) -> None:
 def test_a_single_column_keeps_null_apart_from_the_empty_text(store: Store) -> None:
     columns = (column("a", pa.string()),)
     batch = pa.RecordBatch.from_pydict({"a": [None, "", "x", None]})
-    FilesSink(store, file_format="csv").write_rows("s", Load(T, columns), iter([batch]), mark())
+    FilesSink(store, file_format="csv").write_rows(
+        "s", WritePlan(T, columns), iter([batch]), mark()
+    )
     assert rows_of(store) == batch.to_pylist()
 
 
@@ -181,7 +196,7 @@ def test_jsonl_on_disk(store: Store) -> None:
         ["i", "d", "f"],
     )
     sink = FilesSink(store, file_format="jsonl", compression="gzip")
-    sink.write_rows("s", Load(T, columns), iter([batch]), mark())
+    sink.write_rows("s", WritePlan(T, columns), iter([batch]), mark())
     lines = gzip.decompress((Path(store.root) / "t/part-0-0.jsonl.gz").read_bytes()).splitlines()
     assert lines == [
         b'{"i":9007199254740992,"d":1.50,"f":0.1}',
@@ -200,7 +215,9 @@ def test_native_types_survive(store: Store) -> None:
         table = TableId("", f"t{number}")
         sink = FilesSink(store, file_format=file_format)
         sink.prepare("s", [schema(columns, table)], write_mode="fail_if_not_empty", keep=False)
-        sink.write_rows("s", Load(table, columns), iter([numbers(1)]), mark(key=f"chunk:{number}"))
+        sink.write_rows(
+            "s", WritePlan(table, columns), iter([numbers(1)]), mark(key=f"chunk:{number}")
+        )
     tables = FilesSource(store).catalog(Scope()).tables
     assert [t.column("n") for t in tables] == [columns[0]] * 3
     assert [t.primary_key.columns for t in tables if t.primary_key] == [("n",)] * 3
@@ -214,9 +231,9 @@ def test_the_manifest_and_the_records(store: Store, sink: FilesSink) -> None:
     sink.prepare("s", [schema()], write_mode="fail_if_not_empty", keep=False)
     assert rows_of(store) == []
     sink.save_state("s", {"run": {"a": 1}, "table:t": {"b": 2}})
-    sink.write_rows("s", Load(T, NUMBERS, chunk=4), iter([numbers(1, 2)]), mark(2, done=False))
-    sink.write_rows("s", Load(T, NUMBERS, chunk=4), iter([]), mark(2, done=False))
-    sink.write_rows("s", Load(T, NUMBERS, chunk=4), iter([numbers(3)]), mark(3))
+    sink.write_rows("s", WritePlan(T, NUMBERS, chunk=4), iter([numbers(1, 2)]), mark(2, done=False))
+    sink.write_rows("s", WritePlan(T, NUMBERS, chunk=4), iter([]), mark(2, done=False))
+    sink.write_rows("s", WritePlan(T, NUMBERS, chunk=4), iter([numbers(3)]), mark(3))
     document = json.loads((Path(store.root) / "t/_manifest.json").read_text())
     assert [p["path"] for p in document["parts"]] == ["part-4-0.csv", "part-4-1.csv"]
     assert (document["rows"], document["complete"]) == (3, False)
@@ -238,8 +255,8 @@ def test_the_manifest_and_the_records(store: Store, sink: FilesSink) -> None:
 
 def test_removing_a_chunks_record_removes_its_parts(store: Store, sink: FilesSink) -> None:
     sink.prepare("s", [schema()], write_mode="fail_if_not_empty", keep=False)
-    sink.write_rows("s", Load(T, NUMBERS), iter([numbers(1)]), mark())
-    other = Load(T, NUMBERS, chunk=1)
+    sink.write_rows("s", WritePlan(T, NUMBERS), iter([numbers(1)]), mark())
+    other = WritePlan(T, NUMBERS, chunk=1)
     sink.write_rows("s", other, iter([numbers(2)]), mark(key="chunk:s.t:1"))
     sink.save_state("s", {"chunk:s.t:0": None})
     assert "t/part-0-0.csv" not in files(Path(store.root))
@@ -260,9 +277,9 @@ def test_an_error_in_the_middle_leaves_nothing(store: Store, file_format: str) -
     sink.prepare("s", [schema()], write_mode="fail_if_not_empty", keep=False)
     before = files(Path(store.root))
     with pytest.raises(InternalError):
-        sink.write_rows("s", Load(T, NUMBERS), breaking(), mark())
+        sink.write_rows("s", WritePlan(T, NUMBERS), breaking(), mark())
     with pytest.raises(InternalError):
-        sink.write_rows("s", Load(T, NUMBERS), iter([numbers(1)]), no_mark)
+        sink.write_rows("s", WritePlan(T, NUMBERS), iter([numbers(1)]), no_mark)
     assert files(Path(store.root)) == before
     assert sink.load_state("s") == {}
 
@@ -278,12 +295,12 @@ def test_a_part_without_its_commit_does_not_count_and_is_overwritten(
     with monkeypatch.context() as patch:
         patch.setattr(sink, "_commit", killed)
         with pytest.raises(KeyboardInterrupt):
-            sink.write_rows("s", Load(T, NUMBERS), iter([numbers(1)]), mark())
+            sink.write_rows("s", WritePlan(T, NUMBERS), iter([numbers(1)]), mark())
     assert "t/part-0-0.csv" in files(Path(store.root))
     assert rows_of(store) == []
     again = FilesSink(store, file_format="csv")
     again.prepare("s", [schema()], write_mode="fail_if_not_empty", keep=True)
-    again.write_rows("s", Load(T, NUMBERS), iter([numbers(2, 3)]), mark())
+    again.write_rows("s", WritePlan(T, NUMBERS), iter([numbers(2, 3)]), mark())
     assert [row["n"] for row in rows_of(store)] == [2, 3]
 
 
@@ -291,7 +308,7 @@ def test_a_rerun_replaces_its_own_files_and_nothing_else(store: Store, sink: Fil
     root = Path(store.root)
     for value in (1, 2):
         sink.prepare("s", [schema()], write_mode="fail_if_not_empty", keep=False)
-        sink.write_rows("s", Load(T, NUMBERS, chunk=value), iter([numbers(value)]), mark())
+        sink.write_rows("s", WritePlan(T, NUMBERS, chunk=value), iter([numbers(value)]), mark())
         sink.finish("s", [T])
         sink.forget("s")
     assert files(root) == {"t/_manifest.json", "t/part-2-0.csv"}
@@ -313,13 +330,13 @@ def test_append_lets_the_files_of_others_be(store: Store, sink: FilesSink) -> No
     (root / "t/part-0-0.csv").write_text("n\n7\n")
     for value in (1, 2):
         sink.prepare("s", [schema()], write_mode="append", keep=False)
-        sink.write_rows("s", Load(T, NUMBERS), iter([numbers(value)]), mark())
+        sink.write_rows("s", WritePlan(T, NUMBERS), iter([numbers(value)]), mark())
         sink.finish("s", [T])
         sink.forget("s")
     assert (root / "t/part-0-0.csv").read_text() == "n\n7\n"
     assert sorted(row["n"] for row in rows_of(store)) == [1, 2, 7]
     sink.prepare("s", [schema()], write_mode="append", keep=False)
-    sink.write_rows("s", Load(T, NUMBERS), iter([numbers(9)]), mark(done=False))
+    sink.write_rows("s", WritePlan(T, NUMBERS), iter([numbers(9)]), mark(done=False))
     with pytest.raises(TargetConflict, match="has not finished"):
         sink.prepare("other", [schema()], write_mode="append", keep=False)
     sink.prepare("s", [schema()], write_mode="append", keep=False)  # the unfinished run goes
@@ -337,18 +354,18 @@ def test_bad_rows_are_set_aside(store: Store, file_format: str) -> None:
     )
     sink = FilesSink(store, file_format=file_format)
     with pytest.raises(RowRejected, match="t: Column d") as caught:
-        sink.write_rows("s", Load(T, columns), iter([batch]), mark())
+        sink.write_rows("s", WritePlan(T, columns), iter([batch]), mark())
     assert caught.value.details["column"] == "d"
-    early = Rejected(T, "policy", "POLICY", {"s": "z"})
-    load = Load(T, columns, quarantine=True)
-    written = sink.write_rows("s", load, iter([batch]), mark(rejected=(early,)))
-    assert (written.rows, written.rejected) == (3, 3)
+    early = QuarantinedRow(T, "policy", "POLICY", {"s": "z"})
+    load = WritePlan(T, columns, quarantine=True)
+    written = sink.write_rows("s", load, iter([batch]), mark(quarantined=(early,)))
+    assert (written.rows, written.quarantined) == (3, 3)
     assert [row["s"] for row in rows_of(store)] == ["a", "c", "d"]
     aside = Path(store.root) / "_streams_engine/quarantine/s/t-0-0.jsonl"
     found = [json.loads(line) for line in aside.read_text().splitlines()]
     assert [row["row"]["s"] for row in found] == ["z", "b", "e"]
     only_bad = sink.write_rows("s", load, iter([batch.slice(1, 1)]), mark())
-    assert (only_bad.rows, only_bad.rejected, only_bad.bytes) == (0, 1, 0)
+    assert (only_bad.rows, only_bad.quarantined, only_bad.bytes) == (0, 1, 0)
     assert len(rows_of(store)) == 3
 
 
@@ -357,7 +374,7 @@ def test_many_threads_write_one_table(store: Store) -> None:
     sink.prepare("s", [schema()], write_mode="fail_if_not_empty", keep=False)
 
     def write(chunk: int) -> None:
-        load = Load(T, NUMBERS, chunk=chunk)
+        load = WritePlan(T, NUMBERS, chunk=chunk)
         sink.write_rows("s", load, iter([numbers(chunk)]), mark(1, f"chunk:s.t:{chunk}"))
         sink.save_state("s", {f"x{chunk}": {}})
 
@@ -378,12 +395,12 @@ def test_what_files_cannot_do(store: Store, sink: FilesSink) -> None:
         CsvOptions(delimiter="x")
     with pytest.raises(UnsupportedType):
         bad = (column("w", pa.large_binary()),)
-        sink.write_rows("s", Load(T, bad), iter([]), mark())
+        sink.write_rows("s", WritePlan(T, bad), iter([]), mark())
 
 
 def test_odd_names_stay_below_the_root(store: Store, sink: FilesSink) -> None:
     for number, name in enumerate(("../up", "_hidden", "Ünï/x", ".dot")):
-        load = Load(TableId("", name), NUMBERS)
+        load = WritePlan(TableId("", name), NUMBERS)
         sink.write_rows("../s", load, iter([numbers(number)]), mark(key=f"chunk:{number}"))
     tables = FilesSource(store).catalog(Scope()).tables
     assert {t.id.name for t in tables} == {"../up", "_hidden", "Ünï/x", ".dot"}
@@ -397,7 +414,7 @@ def test_only_columns_that_repeat_have_a_dictionary(store: Store) -> None:
     batch = BATCH.slice(0, 2).append_column("small", pa.array([1, 2], pa.int32()))
     sink = FilesSink(store, file_format="parquet")
     columns = (*COLUMNS, column("small", pa.int32()))
-    sink.write_rows("s", Load(T, columns), iter([batch]), mark())
+    sink.write_rows("s", WritePlan(T, columns), iter([batch]), mark())
     group = pq.read_metadata(Path(store.root) / "t/part-0-0.parquet").row_group(0)
     parts = [group.column(i) for i in range(group.num_columns)]
     with_one = {part.path_in_schema for part in parts if part.has_dictionary_page}
@@ -407,14 +424,12 @@ def test_only_columns_that_repeat_have_a_dictionary(store: Store) -> None:
 def test_row_groups_are_limited(store: Store) -> None:
     sink = FilesSink(store, file_format="parquet")
     batches = (numbers(*range(50_000)) for _ in range(6))
-    sink.write_rows("s", Load(T, NUMBERS), batches, mark())
+    sink.write_rows("s", WritePlan(T, NUMBERS), batches, mark())
     metadata = pq.read_metadata(Path(store.root) / "t/part-0-0.parquet")
     assert metadata.num_rows == 300_000
     assert metadata.num_row_groups == 2 or metadata.num_row_groups == 3
     with FilesSource(store).snapshot(Scope(), 1) as view:
         chunks = view.chunks(view.catalog.tables[0], 100_000)
         assert len(chunks) == metadata.num_row_groups
-        read = [
-            sum(b.num_rows for b in view.read(Extract(T, NUMBERS), chunk, 1000)) for chunk in chunks
-        ]
+        read = [sum(b.num_rows for b in view.read(Extract(T, NUMBERS), chunk)) for chunk in chunks]
         assert sum(read) == 300_000

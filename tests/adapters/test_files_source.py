@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streams_engine.adapters.files import csv_rows
-from streams_engine.adapters.files.options import CsvOptions
+from streams_engine.adapters.files.formats import csv_rows
+from streams_engine.adapters.files.formats.options import CsvOptions
 from streams_engine.adapters.files.source import FilesSource
-from streams_engine.adapters.files.store import Store
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.contracts import Scope
 from streams_engine.errors import ConfigError, MalformedFile, NotFound, SnapshotLost, StreamsError
 from streams_engine.model import Catalog, Chunk, Column, Extract, Filter, Sort, TableSchema
-from streams_engine.protocols import Scope
 
 Put = Callable[[str, bytes | str], None]
 
@@ -56,7 +56,7 @@ def read(store: Store, name: str | None = None, **options: Any) -> list[dict[str
         (found,) = view.catalog.tables
         rows = []
         for chunk in view.chunks(found, 1000):
-            for batch in view.read(Extract(found.id, found.columns), chunk, 7):
+            for batch in view.read(Extract(found.id, found.columns), chunk):
                 assert batch.schema.types == [c.arrow for c in found.columns]
                 rows += batch.to_pylist()
         return rows
@@ -80,7 +80,7 @@ def test_csv_spectrum(shared_data: Path) -> None:
             (found,) = view.catalog.tables
             columns = tuple(Column(c.name, c.type, pa.string()) for c in found.columns)
             (chunk,) = view.chunks(found, 10)
-            batches = list(view.read(Extract(found.id, columns), chunk, 10))
+            batches = list(view.read(Extract(found.id, columns), chunk))
         rows = [{k: v or "" for k, v in r.items()} for b in batches for r in b.to_pylist()]
         if file.stem in SPECTRUM_DIFFERS:
             rows = [{k: v.replace("\n", "\r\n") for k, v in row.items()} for row in rows]
@@ -130,7 +130,7 @@ def test_the_scan_sees_the_last_row(
     put: Put, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_rows, "BLOCK", 1 << 10)
-    monkeypatch.setattr("streams_engine.adapters.files.csv.BLOCK", 1 << 10)
+    monkeypatch.setattr("streams_engine.adapters.files.formats.csv.BLOCK", 1 << 10)
     put("t.csv", "a,b\n" + "1,2\n" * 5000 + 'x,"a\n""b"\n')
     assert types(table_of(store)) == {"a": "string", "b": "string"}
     rows = read(store)
@@ -161,22 +161,26 @@ def test_dialect_by_option_and_odd_headers(put: Put, store: Store) -> None:
 
 
 MALFORMED = {
-    "ragged": ("t.csv", b"a,b\n1,2\n\n3\nSECRET,5\n", "line 4: 1 fields"),
-    "long": ("t.csv", b'a,b\n"1\n",2\n3,4,SECRET\n', "line 4: 3 fields"),
-    "utf8": ("t.csv", b"a,b\r\n1,2\r\nSECRET,\xff\r\n", "line 3: bytes"),
+    "ragged": ("t.csv", b"a,b\n1,2\n\n3\nSECRET,5\n", "line 4: expected 2 fields, found 1"),
+    "long": ("t.csv", b'a,b\n"1\n",2\n3,4,SECRET\n', "line 4: expected 2 fields, found 3"),
+    "utf8": ("t.csv", b"a,b\r\n1,2\r\nSECRET,\xff\r\n", "line 3: the line is not valid UTF-8"),
     "quote": ("t.csv", b'a,b\n1,2\n3,"SECRET\n', "line 3: a quote"),
     "text after": ("t.csv", b'a,b\n1,"SECRET"x\n', "line 2: text"),
     "header": ("t.csv", b"\xff,b\n1,2\n", "line 1: the header"),
     "utf16": ("t.csv", "a,b\n1,2\n".encode("utf-16"), "line 1"),
-    "jsonl": ("t.jsonl", b'{"a":1}\n\n{"a":SECRET}\n', "line 3: no JSON"),
-    "cut": ("t.jsonl", b'{"a":1}\n{"a":"SECR', "line 2: no JSON"),
-    "twice": ("t.jsonl", b'{"a":1,"a":2}\n', "line 1: a key appears twice"),
-    "deep": ("t.jsonl", b'{"a":1}\n{"a":' + b"[" * 99999 + b"]" * 99999 + b"}", "line 2: nested"),
-    "bad utf8": ("t.jsonl", b'{"a":"\xff"}', "line 1: bytes"),
+    "jsonl": ("t.jsonl", b'{"a":1}\n\n{"a":SECRET}\n', "line 3: invalid JSON"),
+    "cut": ("t.jsonl", b'{"a":1}\n{"a":"SECR', "line 2: invalid JSON"),
+    "twice": ("t.jsonl", b'{"a":1,"a":2}\n', "line 1: an object has the same key twice"),
+    "deep": (
+        "t.jsonl",
+        b'{"a":1}\n{"a":' + b"[" * 99999 + b"]" * 99999 + b"}",
+        "line 2: the line is nested too deeply",
+    ),
+    "bad utf8": ("t.jsonl", b'{"a":"\xff"}', "line 1: the line is not valid UTF-8"),
     "surrogate": ("t.jsonl", b'{"a":"\\ud800"}', "line 1"),
     "array": ("t.json", b"[\n{}\n]", "line 1"),
-    "garbage": ("t.parquet", b"PAR1 garbage PAR1", "t.parquet: no Parquet"),
-    "empty": ("t.parquet", b"", "t.parquet: no Parquet"),
+    "garbage": ("t.parquet", b"PAR1 garbage PAR1", "t.parquet: not a Parquet"),
+    "empty": ("t.parquet", b"", "t.parquet: not a Parquet"),
     "no gzip": ("t.csv.gz", b"a,b\n1,2\n", "damaged"),
     "cut gzip": ("t.csv.gz", gzip.compress(os.urandom(9999).hex().encode())[:-50], "damaged"),
     "no zstd": ("t.jsonl.zst", b"{}", "damaged"),
@@ -204,7 +208,7 @@ def test_a_damaged_row_group_is_named(put: Put, store: Store, tmp_path: Path) ->
     with pytest.raises(MalformedFile, match=r"t\.parquet, row group 2"):
         read(store)
     path.write_bytes(data[:-100])
-    with pytest.raises(MalformedFile, match=r"t\.parquet: no Parquet file"):
+    with pytest.raises(MalformedFile, match=r"t\.parquet: not a Parquet file"):
         read(store)
 
 
@@ -351,9 +355,9 @@ def test_row_group_chunks_and_skip(store: Store, tmp_path: Path) -> None:
             assert chunk.key == ("file",) and chunk.ordered
             skipped = Chunk(chunk.table, chunk.number, None, chunk.key, chunk.low, chunk.high,
                             None, True, skip=90)  # fmt: skip
-            batches = list(view.read(Extract(found.id, found.columns), skipped, 100))
-            got.append([batch.num_rows for batch in batches])
-        assert got == [[100, 100, 10], [100, 100, 10], [100, 100, 10], [10]]
+            batches = list(view.read(Extract(found.id, found.columns), skipped))
+            got.append(sum(batch.num_rows for batch in batches))
+        assert got == [210, 210, 210, 10]
 
 
 CONDITIONS: list[tuple[str, str, Any, list[int]]] = [
@@ -393,7 +397,7 @@ def test_filters(
     with FilesSource(store).snapshot(Scope(), 1) as view:
         (found,) = view.catalog.tables
         extract = Extract(found.id, (found.column("i"),), (Filter(column, operator, value),))
-        rows = view.read(extract, view.chunks(found, 1)[0], 10)
+        rows = view.read(extract, view.chunks(found, 1)[0])
         if not wanted and column == "at":
             with pytest.raises(ConfigError, match="at"):
                 list(rows)
@@ -408,13 +412,14 @@ def test_sorts_and_limits_read_the_whole_table(put: Put, store: Store) -> None:
         (found,) = view.catalog.tables
         whole = Chunk(found.id)
         extract = Extract(found.id, (found.column("b"),), sorts=(Sort("a", True),), limit=3)
-        (batch,) = view.read(extract, whole, 10)
+        (batch,) = view.read(extract, whole)
         assert batch.column(0).to_pylist() == ["y", "x", "y"]
         text = Column("a", found.column("a").type, pa.string())
-        (batch,) = view.read(Extract(found.id, (text,), limit=1), whole, 10)
+        (batch,) = view.read(Extract(found.id, (text,), limit=1), whole)
         assert batch.to_pydict() == {"a": ["2"]}
-        (batch,) = view.read(Extract(found.id, ()), whole, 10)
-        assert (batch.num_rows, batch.num_columns) == (4, 0)
+        batches = list(view.read(Extract(found.id, ()), whole))
+        assert sum(batch.num_rows for batch in batches) == 4
+        assert all(batch.num_columns == 0 for batch in batches)
 
 
 def test_a_change_under_the_view_is_noticed(put: Put, store: Store, tmp_path: Path) -> None:
@@ -426,14 +431,14 @@ def test_a_change_under_the_view_is_noticed(put: Put, store: Store, tmp_path: Pa
         with source.snapshot(Scope(), 1) as same:
             assert same.position == view.position
             assert set(view.position) == {"system", "files", "writes", "storage"}
-        rows = view.read(extract, chunk, 1)
+        rows = view.read(extract, chunk)
         next(rows, None)
         put("t.csv", "a\n2\n")
         with pytest.raises(SnapshotLost, match=r"t\.csv changed"):
-            list(view.read(extract, chunk, 1))
+            list(view.read(extract, chunk))
         (tmp_path / "t.csv").unlink()
-        with pytest.raises(SnapshotLost, match=r"t\.csv is gone"):
-            list(view.read(extract, chunk, 1))
+        with pytest.raises(SnapshotLost, match=r"t\.csv was deleted"):
+            list(view.read(extract, chunk))
     put("t.csv", "a\n3\n")
     with source.snapshot(Scope(), 1) as now:
         assert now.position != view.position
@@ -441,8 +446,8 @@ def test_a_change_under_the_view_is_noticed(put: Put, store: Store, tmp_path: Pa
 
 def test_no_access_is_said(store: Store, put: Put) -> None:
     with pytest.raises(StreamsError):
-        FilesSource(Store(protocol="ftp")).check()
-    with pytest.raises(NotFound, match="There is no folder /nowhere/at/all"):
+        FilesSource(Store("nosuch", "nosuch://h/x")).check()
+    with pytest.raises(NotFound, match="The folder /nowhere/at/all does not exist"):
         FilesSource(Store(root="/nowhere/at/all")).catalog(Scope())
     with pytest.raises(ConfigError):
         FilesSource(store).catalog(Scope(tables=(), queries=(("q", "SELECT 1"),)))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams_engine.adapters.files.texts import parse, render
+from streams_engine.adapters.files.formats.text_values import parse, render
 from streams_engine.errors import RowRejected
 
 FORMS = ("csv", "jsonl")

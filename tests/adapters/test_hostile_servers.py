@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import hostile_servers as hostile
 import pytest
 
 from streams_engine import Engine, Stream
 from streams_engine.errors import StreamsError
+from tests.support import hostile_servers as hostile
 
 PASSWORD = "s3cret-of-the-account"
 SECRET_FILE = "what only this machine knows"

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streams_engine.adapters.mysql.catalog import read_catalog
-from streams_engine.adapters.mysql.catalog_types import labels_of, unescape
-from streams_engine.adapters.mysql.connect import MysqlConnect, translate
+from streams_engine.adapters.mysql.catalog.reader import read_catalog
+from streams_engine.adapters.mysql.catalog.types import labels_of, unescape
+from streams_engine.adapters.mysql.connection import MysqlConnect, translate
+from streams_engine.contracts import Scope
 from streams_engine.errors import NotFound
 from streams_engine.model import Catalog, Column, TableSchema
-from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server, running
 
 
@@ -265,12 +265,11 @@ def test_checks(place: Place) -> None:
             assert cursor.fetchall() == ((holds,),), text
 
 
-def test_a_check_that_is_not_enforced_is_noted(mysql9: Server, database: Any) -> None:
+def test_a_check_that_is_not_enforced_says_so(mysql9: Server, database: Any) -> None:
     place = Place(mysql9, database(mysql9))
     with contextlib.closing(place.connection):
         table = place.table("(a INT, CONSTRAINT soft CHECK (a > 0) NOT ENFORCED)")
-        assert not table.checks
-        assert any("soft is not enforced" in note for note in table.source_notes)
+        assert [(check.name, check.enforced) for check in table.checks] == [("soft", False)]
 
 
 # Tables
@@ -296,7 +295,7 @@ def test_system_versioning_and_sequences(mariadb: Server, database: Any) -> None
         place.run("CREATE SEQUENCE s")
         catalog = place.catalog()
         assert [table.id.name for table in catalog.tables] == ["t"]
-        assert ("sequence", f"{place.name}.s") in {(b.kind, b.name) for b in catalog.left_behind}
+        assert ("sequence", f"{place.name}.s") in {(b.kind, b.name) for b in catalog.skipped}
 
 
 def test_what_is_left_behind_is_named(place: Place) -> None:
@@ -308,7 +307,7 @@ def test_what_is_left_behind_is_named(place: Place) -> None:
         "CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1",
         "CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DO SELECT 1",
     )
-    found = {(b.kind, b.name.removeprefix(f"{place.name}.")) for b in place.catalog().left_behind}
+    found = {(b.kind, b.name.removeprefix(f"{place.name}.")) for b in place.catalog().skipped}
     assert found == {
         ("view", "v"),
         ("trigger", "t.g"),

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mysql_following import Place
 
-from streams_engine.adapters.mysql import source as module
-from streams_engine.adapters.mysql.source import MysqlSource
-from streams_engine.protocols import Scope
+from streams_engine.adapters.mysql.snapshot import source as module
+from streams_engine.adapters.mysql.snapshot.source import MysqlSource
+from streams_engine.contracts import Scope
 from streams_engine.testing.servers import Server
+from tests.support.mysql_log import Place
 
 
 @pytest.fixture

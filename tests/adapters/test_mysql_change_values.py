@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pymysql
 import pytest
-from mysql_following import Place, inserted
 
 from streams_engine.model import Column, TableSchema
 from streams_engine.testing.servers import Server
-
-WIDTH = 20
-
-Case = dict[str, Any]
+from tests.support.mysql_log import Place, inserted
+from tests.support.mysql_values import (
+    grouped,
+    natural,
+    possible,
+    session,
+)
 
 
 def same(log: pa.Table, view: pa.Table) -> list[str]:
@@ -41,10 +41,6 @@ def _bits(values: Any) -> Any:
     return values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())
 
 
-def natural(schema: TableSchema) -> Sequence[Column]:
-    return schema.columns
-
-
 BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 GEOMETRIES = {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
               "multipolygon", "geometrycollection"}  # fmt: skip
@@ -54,41 +50,6 @@ def as_text(schema: TableSchema) -> Sequence[Column]:
     """The server's text of everything, as targets ask for that keep zero dates."""
     left = BYTES | GEOMETRIES
     return [c if c.type.name in left else replace(c, arrow=pa.string()) for c in schema.columns]
-
-
-def session(case: Case) -> list[str]:
-    if "sql_mode" not in case:
-        return ["SET time_zone = '+00:00'"]
-    mode = "ALLOW_INVALID_DATES" if "ALLOW_INVALID" in case["sql_mode"] else ""
-    return ["SET time_zone = '+00:00'", f"SET SESSION sql_mode = '{mode}'"]
-
-
-def possible(place: Place, cases: Sequence[Case]) -> list[Case]:
-    """Those that this server has type and value for."""
-    found = []
-    with closing(place.server.connect(place.database)) as connection:
-        cursor = connection.cursor()
-        for case in cases:
-            try:
-                cursor.execute("SET SESSION sql_mode = DEFAULT")
-                for statement in session(case):
-                    cursor.execute(statement)
-                cursor.execute("DROP TEMPORARY TABLE IF EXISTS probe")
-                cursor.execute(f"CREATE TEMPORARY TABLE probe (v {case['type']})")
-                cursor.execute(f"INSERT INTO probe VALUES ({case['literal_sql']})")
-                found.append(case)
-            except pymysql.MySQLError:
-                continue
-    return found
-
-
-def grouped(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    """Tables of a few cases each; those of one sql_mode together."""
-    kinds: dict[str, list[Case]] = {}
-    for case in cases:
-        kinds.setdefault(str(session(case)), []).append(case)
-    parts = [k[i : i + WIDTH] for k in kinds.values() for i in range(0, len(k), WIDTH)]
-    return {f"t{number}": part for number, part in enumerate(parts)}
 
 
 @pytest.mark.parametrize("reading", [natural, as_text])

@@ -8,21 +8,19 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from mysql_following import Place, applied, batches, inserted
 
-from streams_engine.changes import SchemaChange, Truncate
+from streams_engine.contracts import Scope
 from streams_engine.errors import (
     ConfigError,
     ConnectionFailed,
     LogLost,
     PermissionDenied,
     SchemaChangeRefused,
-    ServerError,
     StreamsError,
 )
-from streams_engine.model import Severity, TableId
-from streams_engine.protocols import Scope
+from streams_engine.model import RowChanges, SchemaChange, Severity, TableId, Truncate
 from streams_engine.testing.servers import Server, running
+from tests.support.mysql_log import Place, applied, batches, inserted
 
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(50))"
 
@@ -72,13 +70,13 @@ def test_case_009_handover_has_no_gap_and_nothing_twice(place: Place) -> None:
     try:
         while not place.ask("SELECT 1 FROM t LIMIT 1"):
             pass
-        with place.source.handover(Scope(place.database), 2, again=False) as view:
+        with place.source.snapshot_at_position(Scope(place.database), 2, resume=False) as view:
             (table,) = view.catalog.tables
             tracked, position = place.tracked(table), view.position
             seen = [
                 row
                 for chunk in view.chunks(table, 1000)
-                for batch in view.read(tracked.extract, chunk, 1000)
+                for batch in view.read(tracked.extract, chunk)
                 for row in batch.to_pylist()
             ]
     finally:
@@ -210,6 +208,10 @@ def test_case_083_minimal_row_images_say_what_is_missing(place: Place) -> None:
         "DELETE FROM t WHERE id = 2",
         session=["SET SESSION binlog_row_image = 'MINIMAL'"],
     )
+    if place.server.kind == "mariadb":  # a REPLACE looks like an update there
+        with pytest.raises(LogLost, match="REPLACE"):
+            place.sets(tracked, position)
+        return
     sets = place.sets(tracked, position)
     assert held(sets, start=start) == rows(place)
     (batch,) = batches(sets)
@@ -309,14 +311,15 @@ def test_case_086_a_cut_over_by_rename_goes_on_with_the_new_columns(place: Place
     assert change.after is not None
     assert change.after.id == change.before.id  # type: ignore[union-attr]
     assert [c.name for c in change.after.columns] == ["id", "v", "w"]
-    assert found[-1].after.to_pylist() == [{"id": 2, "v": "new", "w": 2}]
+    rows = [part for part in found if isinstance(part, RowChanges)]
+    assert rows[-1].after.to_pylist() == [{"id": 2, "v": "new", "w": 2}]
 
 
 def test_case_029_a_table_with_a_later_view_skips_what_is_in_it(place: Place) -> None:
     place.run(TABLE, "CREATE TABLE u (id INT PRIMARY KEY)")
     tracked, position = place.begin()
     place.run("INSERT INTO t VALUES (1, 'a')", "INSERT INTO u VALUES (1)")
-    with place.source.handover(Scope(place.database, ("u",)), 1, again=True) as view:
+    with place.source.snapshot_at_position(Scope(place.database, ("u",)), 1, resume=True) as view:
         later = place.tracked(view.catalog.tables[0], since=view.position)
     place.run("INSERT INTO t VALUES (2, 'b')", "INSERT INTO u VALUES (2)")
     both = [t for t in tracked if t.schema.id.name == "t"] + [later]
@@ -333,7 +336,7 @@ def test_case_094_rotation_and_restart_of_the_reader_in_each_file(place: Place) 
     sets = place.sets(tracked, position)
     assert held(sets) == rows(place)
     middle = next(one.position for one in sets if one.position is not None)
-    assert place.source.reached(place.source.end(), middle)
+    assert place.source.at_or_after(place.source.end(), middle)
 
 
 def test_case_096_a_statement_on_a_followed_table_is_refused(place: Place) -> None:
@@ -342,7 +345,7 @@ def test_case_096_a_statement_on_a_followed_table_is_refused(place: Place) -> No
     place.run(
         "INSERT INTO t VALUES (1, 'secret')", session=["SET SESSION binlog_format = 'STATEMENT'"]
     )
-    with pytest.raises(ServerError, match="binlog_format") as caught:
+    with pytest.raises(LogLost, match="binlog_format") as caught:
         place.sets(tracked, position)
     assert "secret" not in str(caught.value)
 
@@ -356,7 +359,7 @@ def test_case_082_partial_json_is_refused_in_the_stream(mysql9: Server, database
         "UPDATE t SET j = JSON_SET(j, '$.b', 2)",
         session=["SET SESSION binlog_row_value_options = 'PARTIAL_JSON'"],
     )
-    with pytest.raises(ServerError, match="PARTIAL_JSON"):
+    with pytest.raises(LogLost, match="PARTIAL_JSON"):
         place.sets(tracked, position)
 
 
@@ -476,7 +479,7 @@ def test_handover_without_the_global_lock_is_refused(place: Place) -> None:
     try:
         with (
             pytest.raises(StreamsError) as caught,
-            weak.source.handover(Scope(place.database), 2, again=False),
+            weak.source.snapshot_at_position(Scope(place.database), 2, resume=False),
         ):
             pass
         assert isinstance(caught.value, PermissionDenied)
@@ -504,7 +507,7 @@ def test_starts_where_the_options_say(place: Place) -> None:
     for text in (f"{position['file']}:{position['pos']}", str(position["gtid"])):
         other = Place(place.server, place.database, position=text)
         assert held(other.sets(tracked, other.source.start([table]))) == [(1, "a")]
-    assert place.source.reached(place.source.start([table]), position)
+    assert place.source.at_or_after(place.source.start([table]), position)
 
 
 def test_an_idle_log_gives_nothing_and_lag_is_zero_at_its_end(place: Place) -> None:
@@ -544,8 +547,35 @@ def test_case_093_tagged_gtids_are_followed_and_resumed(
     sets = place.sets(tracked, position)
     assert sets[-1].position is not None
     assert ":some_tag:" in str(sets[-1].position["gtid"])
-    assert place.source.reached(sets[-1].position, place.source.end())
+    assert place.source.at_or_after(sets[-1].position, place.source.end())
     place.run("INSERT INTO t VALUES (3, 'c')", session=[automatic])
     by_gtid = {**sets[-1].position, "server": "other", "file": None}
     sets += place.sets(tracked, by_gtid)
     assert held(sets) == rows(place)
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+def test_a_table_that_is_created_from_a_query_comes_with_its_rows(
+    place: Place, compressed: bool
+) -> None:
+    if compressed and place.server.kind == "mariadb":
+        pytest.skip("MariaDB compresses statements, not transactions")
+    place.run(TABLE)
+    tracked, position = place.begin()
+    place.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    place.run(
+        "CREATE TABLE u (id INT PRIMARY KEY) SELECT id FROM t",
+        "INSERT INTO u VALUES (3)",
+        session=["SET SESSION binlog_transaction_compression = ON"] if compressed else [],
+    )
+    sets, changes = [], []
+    with place.source.changes(tracked, position) as reader:
+        for one in place.until(reader, place.source.end()):
+            sets.append(one)
+            for part in one.parts:
+                if isinstance(part, SchemaChange) and part.before is None:
+                    assert part.after is not None
+                    changes.append(part.after.id.name)
+                    reader.adopt(part.after.id, place.tracked(part.after))
+    assert changes == ["u"]
+    assert held(sets, "u") == rows(place, "u") == [(1,), (2,), (3,)]

@@ -9,12 +9,12 @@ from unittest.mock import patch
 
 import pymysql
 import pytest
-from mysql_following import Place
 
-from streams_engine.adapters.mysql import source as module
+from streams_engine.adapters.mysql.snapshot import source as module
+from streams_engine.contracts import Scope
 from streams_engine.errors import ConnectionFailed, StreamsError
-from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server
+from tests.support.mysql_log import Place
 
 LOCKERS = "_global_lock", "_table_locks"
 
@@ -77,7 +77,7 @@ def test_a_view_whose_lock_broke_is_none(place: Place, where: str, globally: boo
     with (
         breaking(place, where, globally=globally),
         pytest.raises(ConnectionFailed) as caught,
-        place.source.handover(Scope(place.database), 2, again=False),
+        place.source.snapshot_at_position(Scope(place.database), 2, resume=False),
     ):
         pass
     assert caught.value.retryable

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mysql_following import Place, applied
 
-from streams_engine.changes import SchemaChange
+from streams_engine.contracts import Scope
 from streams_engine.errors import SchemaChangeRefused
-from streams_engine.model import Severity
-from streams_engine.protocols import Scope
+from streams_engine.model import SchemaChange, Severity
 from streams_engine.testing.servers import Server
+from tests.support.mysql_log import Place, applied
 
 MINIMAL = ["SET SESSION binlog_row_image = 'MINIMAL'"]
 
@@ -41,12 +40,14 @@ def test_columns_that_took_constant_defaults_have_them(place: Place) -> None:
         " i DATETIME DEFAULT CURRENT_TIMESTAMP, j CHAR(40) DEFAULT (UUID()), k YEAR DEFAULT 1999,"
         " l SET('p', 'q') DEFAULT 'p,q', m VARCHAR(5) DEFAULT '')"
     )
+    # Of MariaDB an update might be a REPLACE, and is refused.
+    updates = () if place.server.kind == "mariadb" else ("UPDATE t SET e = 3 WHERE id = 2",)
     found = held(
         place,
         "INSERT INTO t () VALUES ()",
         "INSERT INTO t () VALUES (), ()",
         "INSERT INTO t (a, g) VALUES (1, 'g'), (NULL, NULL)",
-        "UPDATE t SET e = 3 WHERE id = 2",
+        *updates,
         "INSERT INTO t (b, e) VALUES (DEFAULT, 9)",
         "DELETE FROM t WHERE id = 3",
     )

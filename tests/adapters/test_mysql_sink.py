@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_address
@@ -19,10 +20,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from streams_engine.adapters.mysql.connect import MysqlConnect
-from streams_engine.adapters.mysql.loading import Loader
-from streams_engine.adapters.mysql.sink import MysqlSink
-from streams_engine.adapters.mysql.state import STATE_TABLES
+from streams_engine.adapters.mysql.connection import MysqlConnect
+from streams_engine.adapters.mysql.sink.bulk_load import MysqlBulkLoad
+from streams_engine.adapters.mysql.sink.checkpoint_table import STATE_TABLES
+from streams_engine.adapters.mysql.sink.sink import MysqlSink
+from streams_engine.adapters.sql.watchdog import Abort
+from streams_engine.contracts import Checkpoint, Statement, WritePlan, WriteResult
 from streams_engine.errors import (
     ConnectionFailed,
     RowRejected,
@@ -30,10 +33,15 @@ from streams_engine.errors import (
     StreamsError,
     TargetConflict,
 )
-from streams_engine.model import Column, TableId
-from streams_engine.protocols import Checkpoint, Load, Statement, Written
-from streams_engine.schema.mysql_names import mysql_type
+from streams_engine.model import (
+    Column,
+    ObjectKind,
+    ObjectRef,
+    TableId,
+)
+from streams_engine.schema.types.mysql import mysql_type
 from streams_engine.testing.servers import Server
+from tests.support.polling import until
 
 STREAM = "test"
 WAYS = ["load", "insert"]
@@ -58,17 +66,9 @@ class Target:
         self.connection = server.connect(database)
         self.run("SET time_zone = '+00:00'", "SET sql_mode = 'ALLOW_INVALID_DATES'")
 
-    def by(self, way: str) -> None:
+    def by(self, way: str, packet: int = 4 << 20) -> None:
         """Rows go by LOAD DATA, or by INSERT as where the server allows nothing else."""
-        if way == "insert":
-            plain = self.sink._open
-
-            def opened() -> Any:
-                connection = plain()
-                self.sink._local_infile = False
-                return connection
-
-            self.sink._open = opened  # type: ignore[method-assign]
+        self.sink = MysqlSink(self.connect, local_infile=way != "insert", packet=packet)
 
     def run(self, *statements: str) -> None:
         with self.connection.cursor() as cursor:
@@ -85,15 +85,15 @@ class Target:
             cursor.execute(query)
             return list(cursor.fetchall())
 
-    def set_aside(self) -> list[tuple[Any, ...]]:
+    def quarantine_rows(self) -> list[tuple[Any, ...]]:
         """(code, reason, row) of each row of the quarantine."""
         return self.rows(f"SELECT code, reason, source_row FROM {STATE_TABLES[1]} ORDER BY id")
 
     def write(
-        self, load: Load, *batches: pa.RecordBatch, key: str = "chunk", **document: Any
-    ) -> Written:
+        self, plan: WritePlan, *batches: pa.RecordBatch, key: str = "chunk", **document: Any
+    ) -> WriteResult:
         checkpoint = Checkpoint(key, {"done": True, **document})
-        return self.sink.write_rows(STREAM, load, iter(batches), lambda: checkpoint)
+        return self.sink.write_rows(STREAM, plan, iter(batches), lambda: checkpoint)
 
     def close(self) -> None:
         self.sink.close()
@@ -291,7 +291,7 @@ def test_the_server_shows_what_was_meant(target: Target, way: str) -> None:
     def check(rows: list[tuple[Any, ...]], skip: int) -> None:
         target.run("DELETE FROM t")
         whole = batch(of, list(range(len(rows))), *map(list, zip(*rows, strict=True)))
-        target.write(Load(table, of), whole.slice(skip))
+        target.write(WritePlan(table, of), whole.slice(skip))
         found = list(zip(*target.rows(f"SELECT {asked} FROM t ORDER BY n"), strict=True))
         for place, (case, values) in enumerate(
             zip(cases, zip(*rows[skip:], strict=False), strict=False)
@@ -318,7 +318,7 @@ def unsigned(value: Any) -> Any:
 def test_empty_null_and_backslash_n(target: Target, way: str) -> None:
     table = target.table("t", "id int", "note text")
     texts = ["", None, "\\N", "NULL", "\\.", "\t\n\r\\", "\\", "'", "\0"]
-    target.write(Load(table, NUMBERS), batch(NUMBERS, list(range(len(texts))), texts))
+    target.write(WritePlan(table, NUMBERS), batch(NUMBERS, list(range(len(texts))), texts))
     assert [row[0] for row in target.rows("SELECT note FROM t ORDER BY id")] == texts
 
 
@@ -331,57 +331,55 @@ def test_names(target: Target, way: str, name: str) -> None:
     quoted = "`" + name.replace("`", "``") + "`"
     table = target.table(name, f"{quoted} int PRIMARY KEY", "other int NOT NULL")
     of = (column(name, "int", pa.int64()), column("other", "int", pa.int64()))
-    target.write(Load(table, of), batch(of, [1, 2], [1, 2]))
-    target.write(Load(table, of, (name,), upsert=True), batch(of, [2, 3], [20, 30]))
+    target.write(WritePlan(table, of), batch(of, [1, 2], [1, 2]))
+    target.write(WritePlan(table, of, (name,), upsert=True), batch(of, [2, 3], [20, 30]))
     assert target.rows(f"SELECT * FROM {quoted} ORDER BY 1") == [
         (1, 1), (2, 20), (3, 30),
     ]  # fmt: skip
     assert target.sink.has_rows(table)
     with pytest.raises(RowRejected) as caught:
-        target.write(Load(table, of), batch(of, [2**40], [2]))
+        target.write(WritePlan(table, of), batch(of, [2**40], [2]))
     assert caught.value.details["column"] == name
 
 
 def test_no_rows_and_no_columns(target: Target, way: str) -> None:
     table = target.table("t", "id int", "note text")
-    assert target.write(Load(table, NUMBERS)).rows == 0
-    assert target.write(Load(table, NUMBERS), numbers(0, 0)).rows == 0
+    assert target.write(WritePlan(table, NUMBERS)).rows == 0
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 0)).rows == 0
+    for more in ({"quarantine": True}, {"upsert": True, "key": ("id",)}):
+        assert target.write(WritePlan(table, NUMBERS, **more), numbers(0, 0)).rows == 0
+    double = (column("d", "double", pa.float64()),)
+    into = target.table("d", "d double")
+    none, one = batch(double, []), batch(double, [1.5])
+    assert target.write(WritePlan(into, double), none, one, none).rows == 1
     assert not target.sink.has_rows(table)
     empty = target.table("e", "x int DEFAULT 7")
     bare = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
-    assert target.write(Load(empty, ()), bare).rows == 3
+    assert target.write(WritePlan(empty, ()), bare).rows == 3
     assert target.rows("SELECT x FROM e") == [(7,)] * 3
 
 
 def test_zero_stays_zero_in_an_auto_increment(target: Target, way: str) -> None:
     table = target.table("t", "id int AUTO_INCREMENT PRIMARY KEY", "note text")
-    target.write(Load(table, NUMBERS), numbers(-1, 3))
+    target.write(WritePlan(table, NUMBERS), numbers(-1, 3))
     assert target.rows("SELECT id FROM t ORDER BY id") == [(-1,), (0,), (1,), (2,)]
 
 
 @pytest.mark.parametrize("upsert", [False, True])
 def test_small_packets(target: Target, upsert: bool) -> None:
-    target.by("insert")
+    target.by("insert", packet=4096)
     table = target.table("t", "id int PRIMARY KEY", "note longtext")
-    plain = target.sink._open
-
-    def opened() -> Any:
-        connection = plain()
-        target.sink._packet = 4096
-        return connection
-
-    target.sink._open = opened  # type: ignore[method-assign]
-    load = Load(table, NUMBERS, ("id",) if upsert else (), upsert=upsert)
+    load = WritePlan(table, NUMBERS, ("id",) if upsert else (), upsert=upsert)
     assert target.write(load, numbers(0, 2000)).rows == 2000
     with pytest.raises(RowRejected) as caught:
         target.write(load, numbers(2000, 3000, at_2500="secret" * 1000))
     assert "max_allowed_packet" in str(caught.value) and "secret" not in str(caught.value)
     assert target.rows("SELECT count(*) FROM t") == [(2000,)]
     written = target.write(
-        Load(table, NUMBERS, load.key, upsert=upsert, quarantine=True),
+        WritePlan(table, NUMBERS, load.key, upsert=upsert, quarantine=True),
         numbers(2000, 3000, at_2500="x" * 5000, at_2777="x" * 5000),
     )
-    assert (written.rows, written.rejected) == (998, 2)
+    assert (written.rows, written.quarantined) == (998, 2)
     assert target.rows("SELECT count(*) FROM t WHERE id NOT IN (2500, 2777)") == [(2998,)]
 
 
@@ -390,10 +388,10 @@ def test_small_packets(target: Target, upsert: bool) -> None:
 
 def test_rows_and_record_become_durable_together(target: Target, way: str) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note text")
-    target.write(Load(table, NUMBERS), numbers(0, 10), rows=10)
+    target.write(WritePlan(table, NUMBERS), numbers(0, 10), rows=10)
     assert target.sink.load_state(STREAM) == {"chunk": {"done": True, "rows": 10}}
     with pytest.raises(RowRejected):
-        target.write(Load(table, NUMBERS), numbers(10, 20), numbers(5, 6), rows=20)
+        target.write(WritePlan(table, NUMBERS), numbers(10, 20), numbers(5, 6), rows=20)
     assert target.rows("SELECT count(*) FROM t") == [(10,)]
     assert target.sink.load_state(STREAM) == {"chunk": {"done": True, "rows": 10}}
 
@@ -406,9 +404,11 @@ def test_the_source_fails_in_the_middle(target: Target) -> None:
         raise RuntimeError("the source is gone")
 
     with pytest.raises(RuntimeError, match="the source is gone"):
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), broken(), lambda: Checkpoint("c", {}))
+        target.sink.write_rows(
+            STREAM, WritePlan(table, NUMBERS), broken(), lambda: Checkpoint("c", {})
+        )
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
-    assert target.write(Load(table, NUMBERS), numbers(0, 5)).rows == 5
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 5)).rows == 5
 
 
 # Upsert
@@ -416,7 +416,7 @@ def test_the_source_fails_in_the_middle(target: Target) -> None:
 
 def test_the_same_chunk_twice_under_upsert_equals_once(target: Target, way: str) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20) DEFAULT 'x'")
-    load = Load(table, NUMBERS, ("id",), upsert=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True)
     for _ in range(2):
         assert target.write(load, numbers(0, 100)).rows == 100
     assert target.rows("SELECT count(*), min(note) FROM t") == [(100, "row 0")]
@@ -424,7 +424,7 @@ def test_the_same_chunk_twice_under_upsert_equals_once(target: Target, way: str)
 
 def test_upsert_last_one_wins_and_keys_alone_do_nothing(target: Target, way: str) -> None:
     table = target.table("t", "id int AUTO_INCREMENT PRIMARY KEY", "note text", "mine int")
-    load = Load(table, NUMBERS, ("id",), upsert=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True)
     target.run("INSERT INTO t VALUES (2, 'old', 7)")
     target.write(
         load,
@@ -434,7 +434,7 @@ def test_upsert_last_one_wins_and_keys_alone_do_nothing(target: Target, way: str
     assert target.rows("SELECT * FROM t ORDER BY id") == [
         (0, None, None), (1, "d", None), (2, "b", 7),
     ]  # fmt: skip
-    target.write(Load(table, NUMBERS[:1], ("id",), upsert=True), batch(NUMBERS[:1], [1, 3]))
+    target.write(WritePlan(table, NUMBERS[:1], ("id",), upsert=True), batch(NUMBERS[:1], [1, 3]))
     assert target.rows("SELECT id, note FROM t ORDER BY id") == [
         (0, None), (1, "d"), (2, "b"), (3, None),
     ]  # fmt: skip
@@ -452,7 +452,7 @@ def test_upsert_of_a_composite_key_without_case(target: Target, way: str) -> Non
     of = columns(
         a=("varchar(9)", pa.string()), b=("datetime(6)", pa.timestamp("us")), v=("int", pa.int64())
     )
-    load = Load(table, of, ("a", "b"), upsert=True)
+    load = WritePlan(table, of, ("a", "b"), upsert=True)
     one, two = datetime(2020, 1, 1), datetime(2020, 1, 1, 0, 0, 0, 1)
     target.write(load, batch(of, ["x", "X", "x"], [one, one, two], [1, 2, 3]))
     target.write(load, batch(of, ["X", "y"], [two, two], [4, 5]))
@@ -462,7 +462,7 @@ def test_upsert_of_a_composite_key_without_case(target: Target, way: str) -> Non
 def test_upsert_destroys_no_row_that_another_key_names(target: Target, way: str) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20) UNIQUE")
     target.run("INSERT INTO t VALUES (1, 'one'), (2, 'two')")
-    load = Load(table, NUMBERS, ("id",), upsert=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True)
     for rows in (batch(NUMBERS, [3], ["two"]), batch(NUMBERS, [1], ["two"])):
         with pytest.raises(RowRejected) as caught:
             target.write(load, rows)
@@ -477,9 +477,9 @@ def test_upsert_names_the_right_bad_row(target: Target, way: str) -> None:
         "t", "id int PRIMARY KEY", "note varchar(20)", "g tinyint AS (id * 10) STORED"
     )
     target.run("INSERT INTO t (id) VALUES (1), (2), (3), (4), (5)")
-    load = Load(table, NUMBERS, ("id",), upsert=True, quarantine=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True, quarantine=True)
     written = target.write(load, numbers(1, 20))
-    assert (written.rows, written.rejected) == (12, 7)
+    assert (written.rows, written.quarantined) == (12, 7)
     assert target.rows("SELECT id FROM t WHERE note IS NOT NULL ORDER BY 1") == [
         (i,) for i in range(1, 13)
     ]
@@ -490,7 +490,7 @@ def test_a_whole_server_as_target(mysql_server: Server, database: Any) -> None:
     database.adopt(mysql_server, "streams_engine")
     target = Target(mysql_server, database(mysql_server), whole=True)
     table = target.table("t", "id int PRIMARY KEY", "note text")
-    load = Load(table, NUMBERS, ("id",), upsert=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True)
     for mine in (False, True):
         assert target.write(load, numbers(0, 5)).rows == 5
         if mine:
@@ -509,10 +509,10 @@ def test_one_bad_row_in_a_hundred_thousand(target: Target, way: str) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20)")
     rows = numbers(0, 100_000, at_70001="x" * 21)
     started = time.monotonic()
-    written = target.write(Load(table, NUMBERS, quarantine=True), rows)
-    assert (written.rows, written.rejected) == (99_999, 1)
+    written = target.write(WritePlan(table, NUMBERS, quarantine=True), rows)
+    assert (written.rows, written.quarantined) == (99_999, 1)
     assert target.rows("SELECT count(*) FROM t WHERE id <> 70001") == [(99_999,)]
-    ((code, reason, row),) = target.set_aside()
+    ((code, reason, row),) = target.quarantine_rows()
     assert code in ("1406", "1265") and "note" in reason
     assert json.loads(row) == {"id": "70001", "note": "x" * 21}
     assert time.monotonic() - started < 20
@@ -522,8 +522,8 @@ def test_many_bad_rows_stay_fast(target: Target, way: str) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20)", "CHECK (id % 100 <> 7)")
     started = time.monotonic()
     bad = {f"at_{i}": "x" * 21 for i in range(0, 20_000, 50)}
-    written = target.write(Load(table, NUMBERS, quarantine=True), numbers(0, 20_000, **bad))
-    assert written.rejected == 400 + 200
+    written = target.write(WritePlan(table, NUMBERS, quarantine=True), numbers(0, 20_000, **bad))
+    assert written.quarantined == 400 + 200
     assert target.rows("SELECT count(*) FROM t WHERE id % 50 AND id % 100 <> 7") == [(19_400,)]
     assert time.monotonic() - started < 20
 
@@ -575,7 +575,7 @@ def test_warnings_are_errors(target: Target, way: str, bad: Any) -> None:
     if "NOT NULL" in declared:
         rows = batch(of, [1, 2, 3], [good, good, None])
     with pytest.raises(RowRejected) as caught:
-        target.write(Load(table, of), rows)
+        target.write(WritePlan(table, of), rows)
     told = f"{caught.value} {caught.value.to_dict()}"
     assert "secret" not in told and "77777" not in told and str(table) in caught.value.message
     if where:
@@ -586,37 +586,29 @@ def test_warnings_are_errors(target: Target, way: str, bad: Any) -> None:
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
     for upsert in (False, True):
         target.run("DELETE FROM t")
-        load = Load(table, of, ("id",) if upsert else (), upsert=upsert, quarantine=True)
+        load = WritePlan(table, of, ("id",) if upsert else (), upsert=upsert, quarantine=True)
         written = target.write(load, rows)
-        assert (written.rows, written.rejected) == (2, 1)
+        assert (written.rows, written.quarantined) == (2, 1)
         assert target.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
-    for code, reason, row in target.set_aside():
+    for code, reason, row in target.quarantine_rows():
         assert code and "secret" not in reason
         assert json.loads(row)["id"] == "3"
 
 
 def test_a_bad_row_behind_a_cut_of_the_statement(target: Target) -> None:
     """The server counts rows by statement; the row set aside is the bad one nevertheless."""
-    target.by("insert")
-    plain = target.sink._open
-
-    def opened() -> Any:
-        connection = plain()
-        target.sink._packet = 1000
-        return connection
-
-    target.sink._open = opened  # type: ignore[method-assign]
+    target.by("insert", packet=1000)
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20)")
     rows = numbers(0, 300, at_200="x" * 21, at_211="x" * 21)
-    written = target.write(Load(table, NUMBERS, quarantine=True), rows)
-    assert written.rejected == 2
-    assert [json.loads(r[2])["id"] for r in target.set_aside()] == ["200", "211"]
+    written = target.write(WritePlan(table, NUMBERS, quarantine=True), rows)
+    assert written.quarantined == 2
+    assert [json.loads(r[2])["id"] for r in target.quarantine_rows()] == ["200", "211"]
 
 
 def test_other_errors_are_no_bad_rows(target: Target, way: str) -> None:
     gone = TableId(target.database, "gone")
     with pytest.raises(StreamsError) as caught:
-        target.write(Load(gone, NUMBERS, quarantine=True), numbers(0, 2))
+        target.write(WritePlan(gone, NUMBERS, quarantine=True), numbers(0, 2))
     assert not isinstance(caught.value, RowRejected)
     assert caught.value.details["errno"] == 1146
 
@@ -643,7 +635,7 @@ def test_a_session_killed_in_the_middle_leaves_nothing(
         kill(target)
         yield numbers(70_000, 140_000)
 
-    load = Load(table, NUMBERS, quarantine=quarantine)
+    load = WritePlan(table, NUMBERS, quarantine=quarantine)
     with pytest.raises(ConnectionFailed) as caught:
         target.sink.write_rows(STREAM, load, rows(), lambda: Checkpoint("c", {}))
     assert caught.value.retryable
@@ -653,9 +645,9 @@ def test_a_session_killed_in_the_middle_leaves_nothing(
 
 def test_an_idle_session_that_was_killed_is_no_error(target: Target) -> None:
     table = target.table("t", "id int", "note text")
-    target.write(Load(table, NUMBERS), numbers(0, 10))
+    target.write(WritePlan(table, NUMBERS), numbers(0, 10))
     kill(target)
-    assert target.write(Load(table, NUMBERS), numbers(10, 20)).rows == 10
+    assert target.write(WritePlan(table, NUMBERS), numbers(10, 20)).rows == 10
     kill(target)
     assert target.sink.load_state(STREAM)
 
@@ -668,7 +660,7 @@ def test_killed_before_the_commit(target: Target) -> None:
         return Checkpoint("c", {})
 
     with pytest.raises(ConnectionFailed):
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+        target.sink.write_rows(STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark)
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
 
 
@@ -691,8 +683,10 @@ def test_an_answer_to_the_commit_that_is_lost(
         monkeypatch.setattr(pymysql.connections.Connection, "commit", lost)
         return Checkpoint("c", document)
 
-    def write() -> Written:
-        return target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+    def write() -> WriteResult:
+        return target.sink.write_rows(
+            STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark
+        )
 
     if happened:
         assert write().rows == 9
@@ -717,7 +711,7 @@ def test_the_outcome_is_waited_for(target: Target, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(pymysql.connections.Connection, "commit", lost)
         return Checkpoint("c", {"a": 1})
 
-    written = target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+    written = target.sink.write_rows(STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark)
     assert held and written.rows == 9
     assert target.rows("SELECT count(*) FROM t") == [(9,)]
 
@@ -730,18 +724,15 @@ def test_closing_abandons_a_write(target: Target) -> None:
 
     def write() -> None:
         try:
-            target.write(Load(table, NUMBERS), numbers(0, 1000))
+            target.write(WritePlan(table, NUMBERS), numbers(0, 1000))
         except StreamsError as error:
             raised.append(error)
 
     target.run("LOCK TABLES t WRITE")
     writer = threading.Thread(target=write)
     writer.start()
-    deadline = time.monotonic() + 10
-    while not target.rows(
-        "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
-    ):
-        assert time.monotonic() < deadline, "the writer never came to wait"
+    waiting = "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+    until(lambda: target.rows(waiting))
     target.sink.close()
     target.sink.close()
     writer.join(5)
@@ -760,7 +751,7 @@ def test_closing_between_two_statements_still_abandons(target: Target) -> None:
         return Checkpoint("c", {})
 
     with pytest.raises(StreamsError):
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+        target.sink.write_rows(STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark)
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
 
 
@@ -768,7 +759,7 @@ def test_closing_between_two_statements_still_abandons(target: Target) -> None:
 def test_many_writers_at_once(target: Target, upsert: bool) -> None:
     """One may be the victim of a deadlock: then it may be tried again, and nothing stayed."""
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20)")
-    load = Load(table, NUMBERS, ("id",) if upsert else (), upsert=upsert)
+    load = WritePlan(table, NUMBERS, ("id",) if upsert else (), upsert=upsert)
     unexpected: list[BaseException] = []
 
     def write(place: int) -> None:
@@ -818,8 +809,8 @@ class Rogue:
 @pytest.mark.parametrize("names", [(b"/etc/passwd",), (b"streams_engine", b"/etc/passwd")])
 def test_a_rogue_server_gets_no_file(names: tuple[bytes, ...]) -> None:
     rogue = Rogue(*names)
-    load = Load(TableId("db", "t"), NUMBERS)
-    loader = Loader(rogue, load, local_infile=True, packet=1 << 20)
+    load = WritePlan(TableId("db", "t"), NUMBERS)
+    loader = MysqlBulkLoad(rogue, load, local_infile=True, packet=1 << 20)
     with pytest.raises(ConnectionFailed):
         loader.run(iter([numbers(0, 2)]))
     assert rogue.closed
@@ -848,7 +839,7 @@ def test_records(target: Target) -> None:
 
 def test_another_process_removed_the_state(target: Target) -> None:
     """Its tables go when the last stream ends; a sink that made them makes them anew."""
-    other = MysqlSink(target.connect)
+    other = MysqlSink(replace(target.connect, abort=Abort()))
     other.save_state("other", {"a": {"z": 1}})
     target.sink.save_state(STREAM, {"a": {"z": 1}})
     target.sink.forget(STREAM)
@@ -860,9 +851,9 @@ def test_another_process_removed_the_state(target: Target) -> None:
 
 def test_the_quarantine_stays_while_it_has_rows(target: Target) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note varchar(3)")
-    target.write(Load(table, NUMBERS, quarantine=True), numbers(0, 1))
+    target.write(WritePlan(table, NUMBERS, quarantine=True), numbers(0, 1))
     target.sink.forget(STREAM)
-    assert len(target.set_aside()) == 1
+    assert len(target.quarantine_rows()) == 1
     target.run(f"DELETE FROM {STATE_TABLES[1]}")
     target.sink.forget(STREAM)
     assert target.rows("SHOW TABLES") == [("t",)]
@@ -875,15 +866,21 @@ def test_what_drops_comes_first_then_the_state(target: Target) -> None:
     old = target.table("old", "id int")
     where = f"`{target.database}`"
     records = {"run": {"x": 1}}
-    made = Statement(f"CREATE TABLE {where}.made (id int)", "table made")
-    dropped = Statement(f"DROP TABLE {where}.old", "table old", old, empties=(old,), drops=True)
-    wrong = Statement("CREATE NONSENSE", "table wrong")
+    made = Statement(f"CREATE TABLE {where}.made (id int)", ObjectRef(ObjectKind.TABLE, "made"))
+    dropped = Statement(
+        f"DROP TABLE {where}.old",
+        ObjectRef(ObjectKind.TABLE, table=old),
+        old,
+        truncates=(old,),
+        cleanup=True,
+    )
+    wrong = Statement("CREATE NONSENSE", ObjectRef(ObjectKind.TABLE, "wrong"))
     with pytest.raises(ServerError) as caught:
         target.sink.execute([made, wrong, dropped], (STREAM, records))
     assert "table wrong" in str(caught.value)
     assert target.sink.load_state(STREAM) == records
     assert target.rows("SHOW TABLES LIKE 'old'") == []
-    note = Statement("CREATE NONSENSE", "index i", optional=True)
+    note = Statement("CREATE NONSENSE", ObjectRef(ObjectKind.INDEX, "i"), optional=True)
     assert [(f.object, f.code) for f in target.sink.execute([note])] == [("index i", "left-out")]
 
 
@@ -893,7 +890,12 @@ def test_nothing_is_emptied_under_others(target: Target, database: Any) -> None:
     target.run("INSERT INTO Parent VALUES (1, 'x')", "INSERT INTO child VALUES (1)")
     twin = target.table("parent", "id int PRIMARY KEY")
     empties = [
-        Statement(f"TRUNCATE TABLE `{t.schema}`.`{t.name}`", str(t), t, empties=(t,))
+        Statement(
+            f"TRUNCATE TABLE `{t.schema}`.`{t.name}`",
+            ObjectRef(ObjectKind.TABLE, table=t),
+            t,
+            truncates=(t,),
+        )
         for t in (parent, child, twin)
     ]
     with pytest.raises(TargetConflict, match="child refers to"):
@@ -903,7 +905,7 @@ def test_nothing_is_emptied_under_others(target: Target, database: Any) -> None:
     target.sink.execute(empties[:2])
     assert target.rows("SELECT count(*) FROM Parent") == [(0,)]
     with pytest.raises(RowRejected):  # the checks are on again
-        target.write(Load(child, NUMBERS[:1]), batch(NUMBERS[:1], [5]))
+        target.write(WritePlan(child, NUMBERS[:1]), batch(NUMBERS[:1], [5]))
 
 
 def test_a_missing_database_is_made(mysql_server: Server, database: Any) -> None:
@@ -934,5 +936,5 @@ def no_local_infile(mysql_server: Server) -> Iterator[None]:
 def test_without_local_infile_rows_go_by_insert(target: Target) -> None:
     table = target.table("t", "id int", "note text")
     assert [f.code for f in target.sink.check()] == ["no-local-infile"]
-    assert target.write(Load(table, NUMBERS), numbers(0, 10)).rows == 10
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 10)).rows == 10
     assert target.rows("SELECT count(*) FROM t") == [(10,)]

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pymysql
 import pytest
 
-from streams_engine.adapters.mysql.connect import MysqlConnect
-from streams_engine.adapters.mysql.snapshot import MysqlSnapshot
-from streams_engine.adapters.mysql.source import MysqlSource
+from streams_engine.adapters.mysql.connection import MysqlConnect
+from streams_engine.adapters.mysql.snapshot.snapshot import MysqlSnapshot
+from streams_engine.adapters.mysql.snapshot.source import MysqlSource
+from streams_engine.contracts import Scope
 from streams_engine.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -25,8 +26,8 @@ from streams_engine.errors import (
     SnapshotLost,
 )
 from streams_engine.model import Chunk, Extract, Filter, Sort, TableSchema
-from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server
+from tests.support.polling import until
 
 DIGITS = "(SELECT 0 d" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
 
@@ -76,8 +77,7 @@ def place(mysql_server: Server, database: Any) -> Iterator[Place]:
 
 def rows_of(view: MysqlSnapshot, table: TableSchema, chunk: Chunk, **extra: Any) -> list[Any]:
     extract = Extract(table.id, table.columns, **extra)
-    batches = list(view.read(extract, chunk, 500))
-    assert all(batch.num_rows == 500 for batch in batches[:-1])
+    batches = list(view.read(extract, chunk))
     rows: list[Any] = pa.Table.from_batches(batches, extract.arrow_schema()).to_pylist()
     return rows
 
@@ -117,8 +117,7 @@ class Writers:
     def __enter__(self) -> Writers:
         for thread in self._threads:
             thread.start()
-        while self.moved < 20:
-            time.sleep(0.01)
+        until(lambda: self.moved >= 20)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,26 +184,21 @@ def test_locks_on_the_tables_do_where_the_global_one_is_not_to_be_had(place: Pla
 
 
 def test_a_lock_that_is_not_had_in_time_is_done_without(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place,
 ) -> None:
-    monkeypatch.setattr("streams_engine.adapters.mysql.source.LOCK_SECONDS", 1)
     money = bank(place, 1000)
     blocker = place.server.connect(place.name)
     with contextlib.closing(blocker), blocker.cursor() as cursor:
         cursor.execute("LOCK TABLES b WRITE, a READ")
-        time.sleep(0.1)
         started = time.monotonic()
         # A metadata lock that another session keeps is waited for, and named.
-        monkeypatch.setattr("streams_engine.adapters.mysql.connect.SESSION", FAST)
-        with pytest.raises(Exception, match=r"\.b") as caught, place.source.snapshot(Scope(), 2):
+        source = MysqlSource(replace(place.connect, lock_seconds=2))
+        with pytest.raises(Exception, match=r"\.b") as caught, source.snapshot(Scope(), 2):
             pass
         assert getattr(caught.value, "code", "") == "LOCK_TIMEOUT"
         assert time.monotonic() - started < 10
     with place.source.snapshot(Scope(), 2) as view:
         assert total(view, 500) == money
-
-
-FAST = {"time_zone": "'+00:00'", "sql_mode": "''", "lock_wait_timeout": "1"}
 
 
 def test_ddl_waits_and_keeps_no_reader_waiting(place: Place) -> None:
@@ -227,7 +221,8 @@ def test_ddl_waits_and_keeps_no_reader_waiting(place: Place) -> None:
             assert caught.value.args[0] == 1205
         thread = threading.Thread(target=alter)
         thread.start()
-        time.sleep(0.5)
+        waits = f"SELECT state FROM information_schema.processlist WHERE id = {other.thread_id()}"
+        until(lambda: "metadata lock" in str(place.run(waits)))
         started = time.monotonic()
         assert total(view, 100) == 2_000_000
         assert time.monotonic() - started < 5
@@ -272,9 +267,11 @@ def test_a_reader_that_dies_cannot_rejoin(place: Place) -> None:
     bank(place)
     with place.source.snapshot(Scope(), 1) as view:
         table = view.catalog.tables[0]
-        place.run(f"KILL {view._all[0].thread_id()}")
-        time.sleep(0.2)
-        with pytest.raises(SnapshotLost, match="cannot rejoin"):
+        session = view._all[0].thread_id()
+        place.run(f"KILL {session}")
+        gone = f"SELECT 1 FROM information_schema.processlist WHERE id = {session}"
+        until(lambda: not place.run(gone))
+        with pytest.raises(SnapshotLost, match="cannot join the snapshot"):
             rows_of(view, table, Chunk(table.id))
         with pytest.raises(SnapshotLost):
             rows_of(view, table, Chunk(table.id))
@@ -290,24 +287,24 @@ def test_a_read_that_is_left_early_gives_its_reader_back(place: Place) -> None:
         extract = Extract(table.id, table.columns)
         place.run("DELETE FROM c WHERE id >= 100")  # not in this view
         for _ in range(5):
-            reading = view.read(extract, Chunk(table.id), 100)
+            reading = view.read(extract, Chunk(table.id))
             next(reading)
             started = time.monotonic()
-            reading.close()  # type: ignore[attr-defined]
+            reading.close()
             assert time.monotonic() - started < 2
-        assert sum(b.num_rows for b in view.read(extract, Chunk(table.id), 1000)) == 200_000
+        assert sum(b.num_rows for b in view.read(extract, Chunk(table.id))) == 200_000
 
 
 def test_closing_ends_a_read_that_is_under_way(place: Place) -> None:
     bank(place, 50_000)
     with place.source.snapshot(Scope(), 1) as view:
         table = view.catalog.tables[0]
-        reading = view.read(Extract(table.id, table.columns), Chunk(table.id), 10)
+        reading = view.read(Extract(table.id, table.columns), Chunk(table.id))
         next(reading)
         place.source.close()
         with pytest.raises(Exception, match="connection"):
             for _ in range(2):
-                list(view.read(Extract(table.id, table.columns), Chunk(table.id), 10))
+                list(view.read(Extract(table.id, table.columns), Chunk(table.id)))
 
 
 # Chunks
@@ -360,9 +357,9 @@ def test_chunks_hold_each_row_once(place: Place, kind: str) -> None:
         parts = [rows_of(view, table, chunk) for chunk in chunks]
         held = sorted(tuple(map(str, row.values())) for part in parts for row in part)
         names = ", ".join(f"`{column.name}`" for column in table.columns)
-        whole = list(view.read(Extract(table.id, table.columns), Chunk(table.id), rows))
-        assert len(held) == rows == whole[0].num_rows
-        assert held == sorted(tuple(map(str, row.values())) for row in whole[0].to_pylist()), names
+        whole = rows_of(view, table, Chunk(table.id))
+        assert len(held) == rows == len(whole)
+        assert held == sorted(tuple(map(str, row.values())) for row in whole), names
         assert max(map(len, parts)) <= (9_000 if not expected else rows)
         # A chunk that was cut goes on after the last row's key, written as the runtime does.
         if chunks[0].key:

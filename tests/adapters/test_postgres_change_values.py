@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from postgres_following import Followed
 
-from streams_engine.changes import ChangeBatch
-from streams_engine.protocols import Scope
-from streams_engine.schema.postgres import WIRE
+from streams_engine.contracts import Scope
+from streams_engine.model import RowChanges
+from streams_engine.schema.types.postgres import WIRE
 from streams_engine.testing.servers import Server
+from tests.support.postgres_log import Followed
 
 VALUES: dict[str, list[str]] = {
     "bool": ["true", "false"],
@@ -112,7 +112,7 @@ def _table(followed: Followed, values: dict[str, list[str]]) -> tuple[dict[str, 
 def _columns(followed: Followed, after: Any, wanted: dict[str, dict[str, Any]]) -> pa.Table:
     with followed.reading(followed.tracked("t", wanted=wanted), after) as reading:
         sets = reading.caught_up()
-    parts = [p.after for s in sets for p in s.parts if isinstance(p, ChangeBatch)]
+    parts = [p.after for s in sets for p in s.parts if isinstance(p, RowChanges)]
     return pa.Table.from_batches(parts)
 
 
@@ -153,7 +153,7 @@ def test_natural_types_equal_those_of_a_snapshot(followed: Followed) -> None:
     found = _columns(followed, after, natural)
     with followed.source.snapshot(Scope("public", ("t",)), 1) as view:
         (chunk,) = view.chunks(tracked[0].schema, 1000)
-        loaded = pa.Table.from_batches(view.read(tracked[0].extract, chunk, 1000))
+        loaded = pa.Table.from_batches(view.read(tracked[0].extract, chunk))
     assert found.schema.types == loaded.schema.types
     for name in natural:
         one, other = (_bits(t.column(name).combine_chunks()) for t in (found, loaded))

@@ -16,17 +16,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from streams_engine.adapters.postgres.connect import PostgresConnect
-from streams_engine.adapters.postgres.sink import PostgresSink
+from streams_engine.adapters.postgres.connection import PostgresConnect
+from streams_engine.adapters.postgres.sink.sink import PostgresSink
+from streams_engine.contracts import Checkpoint, Statement, WritePlan, WriteResult
 from streams_engine.errors import (
     ConnectionFailed,
     RowRejected,
     ServerError,
     StreamsError,
 )
-from streams_engine.model import Column, Dialect, NativeType, TableId, TypeKind
-from streams_engine.protocols import Checkpoint, Load, Statement, Written
+from streams_engine.model import (
+    Column,
+    Dialect,
+    NativeType,
+    ObjectKind,
+    ObjectRef,
+    TableId,
+    TypeKind,
+)
 from streams_engine.testing.servers import Server
+from tests.support.polling import until
 
 STREAM = "test"
 
@@ -35,6 +44,7 @@ class Target:
     """A fresh database with a sink on it, and a plain connection that looks on."""
 
     def __init__(self, server: Server, database: str) -> None:
+        self.server, self.database = server, database
         self.connect = PostgresConnect(
             server.host, server.port, server.user, server.password, database
         )
@@ -55,10 +65,10 @@ class Target:
         return list(self.sql.execute(query).fetchall())
 
     def write(
-        self, load: Load, *batches: pa.RecordBatch, key: str = "chunk", **document: Any
-    ) -> Written:
+        self, plan: WritePlan, *batches: pa.RecordBatch, key: str = "chunk", **document: Any
+    ) -> WriteResult:
         checkpoint = Checkpoint(key, {"done": True, **document})
-        return self.sink.write_rows(STREAM, load, iter(batches), lambda: checkpoint)
+        return self.sink.write_rows(STREAM, plan, iter(batches), lambda: checkpoint)
 
 
 @pytest.fixture
@@ -181,7 +191,7 @@ def test_the_server_shows_what_was_meant(target: Target, case: Case, form: str) 
     def check(values: list[Any], skip: int) -> None:
         target.sql.execute("TRUNCATE t")
         whole = batch(of, list(range(len(values))), values, *([[None] * len(values)] * len(extra)))
-        target.write(Load(table, of), whole.slice(skip))
+        target.write(WritePlan(table, of), whole.slice(skip))
         found = [row[0] for row in target.rows("SELECT v::text FROM t ORDER BY n")]
         wanted = [None if v is None else shown(v) for v in values[skip:]]
         if name in FLOATS:
@@ -218,7 +228,7 @@ def test_far_years(target: Target, form: str) -> None:
     ]
     if form == "text":
         arrays.append(pa.nulls(4, pa.string()))
-    target.write(Load(table, of), pa.RecordBatch.from_arrays(arrays, [c.name for c in of]))
+    target.write(WritePlan(table, of), pa.RecordBatch.from_arrays(arrays, [c.name for c in of]))
     assert target.rows("SELECT d::text, t::text FROM t ORDER BY n") == [
         ("4714-11-24 BC", "4714-11-24 00:00:00 BC"),
         ("0001-12-31 BC", "0001-12-31 23:59:59.999999 BC"),
@@ -231,7 +241,7 @@ def test_empty_null_and_backslash_n(target: Target) -> None:
     table = target.table("t", "a text", "b inet")
     of = columns(a=("text", pa.string()), b=("inet", pa.string()))
     target.write(
-        Load(table, of),
+        WritePlan(table, of),
         batch(of, ["", None, "\\N", "NULL", "\\.", "\t\n\r\\"], ["::1"] + [None] * 5),
     )
     assert [row[0] for row in target.rows("SELECT a FROM t")] == [
@@ -249,7 +259,7 @@ def test_a_nul_byte_is_a_bad_row_of_its_column(
         Column("the note", native("text"), pa.string()),
         Column("x", native(extra), pa.string()),
     )
-    load = Load(table, of, quarantine=quarantine)
+    load = WritePlan(table, of, quarantine=quarantine)
     rows = batch(of, ["fine", "secret\0value", None], [None] * 3)
     if quarantine:
         assert (
@@ -285,8 +295,8 @@ def test_names(target: Target, name: str) -> None:
         Column(name, native("int4"), pa.int64()),
         Column("other", native("int4"), pa.int64()),
     )
-    target.write(Load(table, of), batch(of, [1, 2], [1, 2]))
-    target.write(Load(table, of, (name,), upsert=True), batch(of, [2, 3], [20, 30]))
+    target.write(WritePlan(table, of), batch(of, [1, 2], [1, 2]))
+    target.write(WritePlan(table, of, (name,), upsert=True), batch(of, [2, 3], [20, 30]))
     assert target.rows(f"SELECT * FROM {quoted} ORDER BY 1") == [
         (1, 1),
         (2, 20),
@@ -297,11 +307,11 @@ def test_names(target: Target, name: str) -> None:
 
 def test_no_rows_and_no_columns(target: Target) -> None:
     table = target.table("t", "id int", "note text")
-    assert target.write(Load(table, NUMBERS)).rows == 0
-    assert target.write(Load(table, NUMBERS), numbers(0, 0)).rows == 0
+    assert target.write(WritePlan(table, NUMBERS)).rows == 0
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 0)).rows == 0
     empty = target.table("e")
     bare = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
-    assert target.write(Load(empty, ()), bare).rows == 3
+    assert target.write(WritePlan(empty, ()), bare).rows == 3
     assert target.rows("SELECT count(*) FROM e") == [(3,)]
     assert not target.sink.has_rows(table)
 
@@ -311,10 +321,10 @@ def test_no_rows_and_no_columns(target: Target) -> None:
 
 def test_rows_and_record_become_durable_together(target: Target) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note text")
-    target.write(Load(table, NUMBERS), numbers(0, 10), rows=10)
+    target.write(WritePlan(table, NUMBERS), numbers(0, 10), rows=10)
     assert target.sink.load_state(STREAM) == {"chunk": {"done": True, "rows": 10}}
     with pytest.raises(RowRejected):
-        target.write(Load(table, NUMBERS), numbers(10, 20), numbers(5, 6), rows=20)
+        target.write(WritePlan(table, NUMBERS), numbers(10, 20), numbers(5, 6), rows=20)
     assert target.rows("SELECT count(*) FROM t") == [(10,)]
     assert target.sink.load_state(STREAM) == {"chunk": {"done": True, "rows": 10}}
 
@@ -322,8 +332,8 @@ def test_rows_and_record_become_durable_together(target: Target) -> None:
 def test_a_first_write_that_fails_leaves_a_sink_that_works(target: Target) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note text")
     with pytest.raises(RowRejected):
-        target.write(Load(table, NUMBERS), numbers(0, 5), numbers(0, 5))
-    assert target.write(Load(table, NUMBERS), numbers(0, 5)).rows == 5
+        target.write(WritePlan(table, NUMBERS), numbers(0, 5), numbers(0, 5))
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 5)).rows == 5
     assert target.sink.load_state(STREAM)
 
 
@@ -335,21 +345,23 @@ def test_the_source_fails_in_the_middle(target: Target) -> None:
         raise RuntimeError("the source is gone")
 
     with pytest.raises(RuntimeError, match="the source is gone"):
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), broken(), lambda: Checkpoint("c", {}))
+        target.sink.write_rows(
+            STREAM, WritePlan(table, NUMBERS), broken(), lambda: Checkpoint("c", {})
+        )
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
-    assert target.write(Load(table, NUMBERS), numbers(0, 5)).rows == 5
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 5)).rows == 5
 
 
 def test_freeze_empties_first(target: Target) -> None:
     table = target.table("t", "id int", "note text")
     for _ in range(2):
-        target.write(Load(table, NUMBERS, freeze=True), numbers(0, 10))
+        target.write(WritePlan(table, NUMBERS, freeze=True), numbers(0, 10))
     assert target.rows("SELECT count(*) FROM t") == [(10,)]
 
 
 def test_the_same_chunk_twice_under_upsert_equals_once(target: Target) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note text DEFAULT 'x'")
-    load = Load(table, NUMBERS, ("id",), upsert=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True)
     for _ in range(2):
         assert target.write(load, numbers(0, 100)).rows == 100
     assert target.rows("SELECT count(*), min(note) FROM t") == [(100, "row 0")]
@@ -357,17 +369,17 @@ def test_the_same_chunk_twice_under_upsert_equals_once(target: Target) -> None:
 
 def test_upsert_last_one_wins_and_keys_alone_do_nothing(target: Target) -> None:
     table = target.table("t", "id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "note text")
-    load = Load(table, NUMBERS, ("id",), upsert=True)
+    load = WritePlan(table, NUMBERS, ("id",), upsert=True)
     target.write(load, batch(NUMBERS, [1, 2, 1, 1], ["a", "b", "c", "d"]))
     assert target.rows("SELECT * FROM t ORDER BY id") == [(1, "d"), (2, "b")]
-    target.write(Load(table, NUMBERS[:1], ("id",), upsert=True), batch(NUMBERS[:1], [1, 3]))
+    target.write(WritePlan(table, NUMBERS[:1], ("id",), upsert=True), batch(NUMBERS[:1], [1, 3]))
     assert target.rows("SELECT * FROM t ORDER BY id") == [(1, "d"), (2, "b"), (3, None)]
 
 
 def test_a_deferred_constraint_refuses_at_commit(target: Target) -> None:
     table = target.table("t", "id int UNIQUE DEFERRABLE INITIALLY DEFERRED", "note text")
     with pytest.raises(RowRejected) as caught:
-        target.write(Load(table, NUMBERS), batch(NUMBERS, [7, 7], ["a", "b"]))
+        target.write(WritePlan(table, NUMBERS), batch(NUMBERS, [7, 7], ["a", "b"]))
     assert caught.value.details["sqlstate"] == "23505"
     assert "(7)" not in str(caught.value)
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
@@ -380,8 +392,8 @@ def test_one_bad_row_in_a_hundred_thousand(target: Target) -> None:
     table = target.table("t", "id int PRIMARY KEY", "note varchar(20)")
     rows = numbers(0, 100_000, at_70001="x" * 21)
     started = time.monotonic()
-    written = target.write(Load(table, NUMBERS, quarantine=True), rows)
-    assert (written.rows, written.rejected) == (99_999, 1)
+    written = target.write(WritePlan(table, NUMBERS, quarantine=True), rows)
+    assert (written.rows, written.quarantined) == (99_999, 1)
     assert target.rows("SELECT count(*) FROM t WHERE id <> 70001") == [(99_999,)]
     assert target.rows("SELECT code, source_row FROM streams_engine.quarantine") == [
         ("22001", {"id": "70001", "note": "x" * 21})
@@ -400,7 +412,7 @@ def test_bad_rows_of_every_sort_are_set_aside(target: Target, upsert: bool) -> N
         "parent int REFERENCES parent",
     )
     of = columns(id=("int4", pa.int64()), note=("text", pa.string()), parent=("int4", pa.int64()))
-    load = Load(table, of, ("id",) if upsert else (), upsert=upsert, quarantine=True)
+    load = WritePlan(table, of, ("id",) if upsert else (), upsert=upsert, quarantine=True)
     rows = batch(
         of,
         [1, 2, 3, 4, 2**31, 6],
@@ -409,7 +421,7 @@ def test_bad_rows_of_every_sort_are_set_aside(target: Target, upsert: bool) -> N
     )
     written = target.write(load, rows)
     assert target.rows("SELECT id FROM t ORDER BY 1") == [(1,), (6,)]
-    assert (written.rows, written.rejected) == (2, 4)
+    assert (written.rows, written.quarantined) == (2, 4)
     codes = target.rows("SELECT code FROM streams_engine.quarantine ORDER BY id")
     assert [code for (code,) in codes] == ["23514", "23502", "23503", "RANGE"]
 
@@ -417,7 +429,7 @@ def test_bad_rows_of_every_sort_are_set_aside(target: Target, upsert: bool) -> N
 def test_other_errors_are_no_bad_rows(target: Target) -> None:
     gone = TableId("public", "gone")
     with pytest.raises(StreamsError) as caught:
-        target.write(Load(gone, NUMBERS, quarantine=True), numbers(0, 2))
+        target.write(WritePlan(gone, NUMBERS, quarantine=True), numbers(0, 2))
     assert not isinstance(caught.value, RowRejected)
     assert caught.value.details["sqlstate"] == "42P01"
 
@@ -441,7 +453,7 @@ def test_a_backend_killed_in_the_middle_leaves_nothing(target: Target, quarantin
         kill(target)
         yield numbers(70_000, 200_000)
 
-    load = Load(table, NUMBERS, quarantine=quarantine)
+    load = WritePlan(table, NUMBERS, quarantine=quarantine)
     with pytest.raises(ConnectionFailed) as caught:
         target.sink.write_rows(STREAM, load, rows(), lambda: Checkpoint("c", {}))
     assert caught.value.retryable
@@ -457,7 +469,7 @@ def test_killed_before_the_commit(target: Target) -> None:
         return Checkpoint("c", {})
 
     with pytest.raises(ConnectionFailed):
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+        target.sink.write_rows(STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark)
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
 
 
@@ -481,8 +493,10 @@ def test_an_answer_to_the_commit_that_is_lost(
         monkeypatch.setattr(psycopg.Connection, "commit", lost)
         return Checkpoint("c", {"a": 1})
 
-    def write() -> Written:
-        return target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+    def write() -> WriteResult:
+        return target.sink.write_rows(
+            STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark
+        )
 
     if happened:
         assert write().rows == 9
@@ -505,7 +519,7 @@ def test_closing_abandons_a_write(target: Target) -> None:
     def write() -> None:
         try:
             target.sink.write_rows(
-                STREAM, Load(table, NUMBERS), rows(), lambda: Checkpoint("c", {})
+                STREAM, WritePlan(table, NUMBERS), rows(), lambda: Checkpoint("c", {})
             )
         except StreamsError as error:
             raised.append(error)
@@ -531,7 +545,7 @@ def test_closing_between_two_statements_still_abandons(target: Target) -> None:
         return Checkpoint("c", {})
 
     with pytest.raises(StreamsError):
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+        target.sink.write_rows(STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark)
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
 
 
@@ -544,15 +558,17 @@ def test_a_deadlock_may_be_tried_again(target: Target) -> None:
     def mark() -> Checkpoint:
         """The rows are in, the lock of ``t`` is held; the record waits for its row."""
         other.start()
-        time.sleep(0.5)
+        with target.server.connect(target.database) as asking:
+            waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"
+            until(lambda: asking.execute(waits).fetchone())
         return Checkpoint("c", {})
 
     target.sql.execute("BEGIN; SELECT FROM streams_engine.state FOR UPDATE")
     with pytest.raises(ServerError) as caught:
-        target.sink.write_rows(STREAM, Load(table, NUMBERS), iter([numbers(0, 9)]), mark)
+        target.sink.write_rows(STREAM, WritePlan(table, NUMBERS), iter([numbers(0, 9)]), mark)
     other.join(20)
     assert (caught.value.details["sqlstate"], caught.value.retryable) == ("40P01", True)
-    assert target.write(Load(table, NUMBERS), numbers(0, 2)).rows == 2
+    assert target.write(WritePlan(table, NUMBERS), numbers(0, 2)).rows == 2
 
 
 # Structure
@@ -561,16 +577,20 @@ def test_a_deadlock_may_be_tried_again(target: Target) -> None:
 def test_statements_are_one_transaction(target: Target) -> None:
     findings = target.sink.execute(
         [
-            Statement("CREATE TABLE public.made (id int)", "table made"),
-            Statement("COMMENT ON TABLE public.nowhere IS '100%'", "comment", optional=True),
+            Statement("CREATE TABLE public.made (id int)", ObjectRef(ObjectKind.TABLE, "made")),
+            Statement(
+                "COMMENT ON TABLE public.nowhere IS '100%'",
+                ObjectRef(ObjectKind.COMMENT, "nowhere"),
+                optional=True,
+            ),
         ]
     )
-    assert [(f.object, f.code) for f in findings] == [("comment", "left-out")]
+    assert [(f.object, f.code) for f in findings] == [("comment on nowhere", "left-out")]
     with pytest.raises(ServerError) as caught:
         target.sink.execute(
             [
-                Statement("CREATE TABLE public.lost (id int)", "table lost"),
-                Statement("CREATE TABLE public.made (id int)", "table made"),
+                Statement("CREATE TABLE public.lost (id int)", ObjectRef(ObjectKind.TABLE, "lost")),
+                Statement("CREATE TABLE public.made (id int)", ObjectRef(ObjectKind.TABLE, "made")),
             ]
         )
     assert "table made" in str(caught.value)

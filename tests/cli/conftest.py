@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_stream import FakeStream
 
-from streams_engine.cli import opening
+from streams_engine.cli import arguments
+from tests.support.fake_stream import FakeStream
 
 
 @pytest.fixture
@@ -13,10 +13,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeStream:
     """The stream that the next command opens."""
     stream = FakeStream()
 
-    def open_stream(request: opening.Request) -> FakeStream:
+    def open_stream(request: arguments.Arguments) -> FakeStream:
         stream.request = request
-        opening.document(request)
+        arguments.document(request)
         return stream
 
-    monkeypatch.setattr(opening, "open_stream", open_stream)
+    monkeypatch.setattr(arguments, "open_stream", open_stream)
     return stream

@@ -12,14 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_stream import FINDINGS, LEFT, FakeStream, make_stats
 
-from streams_engine.cli import main, opening
-from streams_engine.cli.exits import MEANING, Exit
-from streams_engine.cli.failures import error_line
+from streams_engine.cli import arguments as cli_arguments
+from streams_engine.cli import main
+from streams_engine.cli.error_output import error_line
+from streams_engine.cli.exit_codes import MEANING, Exit
 from streams_engine.errors import ConfigError, ConnectionFailed, StreamsError
 from streams_engine.lifecycle import State
 from streams_engine.model import Severity, TableId
+from tests.support.fake_stream import FINDINGS, LEFT, FakeStream, make_stats
 
 URLS = ["mysql://root:hunter2@h/shop", "postgresql://me:hun@ter2@h/copy"]
 SECRETS = ("hunter2", "hun@ter2", "ter2@")
@@ -90,7 +91,7 @@ def test_ctrl_c_stops_cleanly(fake: FakeStream, capsys: Any) -> None:
     out, err = capsys.readouterr()
     assert fake.stops == [False] and fake.closed
     assert "Press Ctrl-C again" in out
-    assert err == "stopped; the same command continues from here\n"
+    assert err == "stopped; run the same command to continue\n"
 
 
 def test_a_second_ctrl_c_stops_by_force(fake: FakeStream, capsys: Any) -> None:
@@ -167,8 +168,8 @@ def test_verify_tells_equal_from_different(
 
 
 def test_two_urls_and_options_make_a_nested_document() -> None:
-    made = opening.document(
-        opening.Request(
+    made = cli_arguments.document(
+        cli_arguments.Arguments(
             URLS,
             tables=("a", "b"),
             write_mode="upsert",
@@ -202,17 +203,19 @@ def test_two_urls_and_options_make_a_nested_document() -> None:
 def test_options_change_a_flat_document_in_its_own_terms(tmp_path: Path) -> None:
     config = tmp_path / "flat.json"
     config.write_text('{"source": "conn_1", "target": "conn_2", "mode": "convert"}')
-    made = opening.document(opening.Request([str(config)], bundle_size=10, tables=("a",)))
+    made = cli_arguments.document(
+        cli_arguments.Arguments([str(config)], bundle_size=10, tables=("a",))
+    )
     assert made["dataBundleSize"] == 10 and made["tables"] == [{"name": "a"}]
-    with pytest.raises(ConfigError, match="no place for --write-mode"):
-        opening.document(opening.Request([str(config)], write_mode="upsert"))
+    with pytest.raises(ConfigError, match="no key for --write-mode"):
+        cli_arguments.document(cli_arguments.Arguments([str(config)], write_mode="upsert"))
 
 
 @pytest.mark.parametrize("text", ['{"c1": {"type": "mysql"}}', '[{"id": "c1", "type": "mysql"}]'])
 def test_connections_come_by_id(tmp_path: Path, text: str) -> None:
     path = tmp_path / "connections.json"
     path.write_text(text)
-    assert opening._connections(path)["c1"]["type"] == "mysql"
+    assert cli_arguments._connections(path)["c1"]["type"] == "mysql"
 
 
 # -- bad usage -------------------------------------------------------------------------------
@@ -227,10 +230,10 @@ def test_connections_come_by_id(tmp_path: Path, text: str) -> None:
         (["run", "nowhere.json"], "INVALID_CONFIG", "nowhere.json cannot be read"),
         (["run", *URLS, "--bundle-size", "many"], "USAGE", "--bundle-size"),
         (["run", *URLS, "--no-such"], "USAGE", "--no-such"),
-        (["run", *URLS, "--set", "what"], "INVALID_CONFIG", "--set needs KEY=VALUE."),
-        (["run", *URLS, "--set", "mode.a.b=1"], "INVALID_CONFIG", "no place for mode.a.b"),
+        (["run", *URLS, "--set", "what"], "INVALID_CONFIG", "--set expects KEY=VALUE."),
+        (["run", *URLS, "--set", "mode.a.b=1"], "INVALID_CONFIG", "no key mode.a.b"),
         (["walk"], "USAGE", "walk"),
-        (["demo", "--mysql", "--postgres"], "USAGE", "Choose one"),
+        (["demo", "--mysql", "--postgres"], "USAGE", "Choose either"),
     ],
 )
 def test_bad_usage_is_one_line_and_code_2(

@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streams_engine.cli.exits import Exit
+from streams_engine.cli.exit_codes import Exit
 from streams_engine.demo import shop
 from streams_engine.model import Dialect
 from streams_engine.testing.servers import Server
@@ -62,8 +61,11 @@ def test_the_shop_moves_is_equal_and_leaves_nothing(
 def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, pg18: Server) -> None:
     demo = start("--postgres", "--rows", "3000000")
     assert demo.stdout is not None
-    first = demo.stdout.readline()
-    time.sleep(0.5)
+    first = ""
+    while "» Building" not in first:
+        line = demo.stdout.readline()
+        assert line, demo.communicate()
+        first += line
     demo.send_signal(number)
     out, err = demo.communicate(timeout=100)
     assert demo.returncode == Exit.STOPPED

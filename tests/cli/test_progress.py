@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
 import pytest
-from fake_stream import FINDINGS, LEFT, make_stats
 from rich.console import Console
 
-from streams_engine.cli import human
+from streams_engine.cli import formatting
 from streams_engine.cli.progress import progress, seconds_left, totals
-from streams_engine.cli.summary import report, summary
+from streams_engine.cli.reports import report, summary
 from streams_engine.cli.views import LiveView
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, Severity
-from streams_engine.stats import Stats, TableStats
+from streams_engine.stats import ConnectionStats, Stats, TableStats
+from tests.support.fake_stream import FINDINGS, LEFT, make_stats
 
 
 def text_of(renderable: object, width: int = 100) -> list[str]:
@@ -99,14 +100,14 @@ def test_names_are_text_and_never_markup() -> None:
 def test_the_summary_lists_tables_durations_and_the_outcome() -> None:
     lines = text_of(summary(make_stats(State.FINISHED, table(1, "done"), table(2, "done", 70))))
     assert [line.split()[0] for line in lines[1:4]] == ["shop.t2", "shop.t1", "all"]
-    assert "set aside" not in lines[0]
+    assert "quarantined" not in lines[0]
     assert lines[-1] == "FINISHED: 120 rows, 12.0 kB in 2.0 s (60/s)"
 
 
 def test_the_summary_names_what_was_set_aside() -> None:
     rejected = TableStats("shop.t", 5, 2, 10, 7, "done", 1.0)
     lines = text_of(summary(make_stats(State.FINISHED, rejected)))
-    assert "set aside" in lines[0] and lines[1].split()[:3] == ["shop.t", "5", "2"]
+    assert "quarantined" in lines[0] and lines[1].split()[:3] == ["shop.t", "5", "2"]
 
 
 def test_the_report_groups_warnings_and_names_what_is_left_behind() -> None:
@@ -134,20 +135,30 @@ def test_the_live_display_is_wiped_and_the_summary_stays() -> None:
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (human.count(1234567), "1,234,567"),
-        (human.size(0), "0 B"),
-        (human.size(999), "999 B"),
-        (human.size(1000), "1.00 kB"),
-        (human.size(99_950), "100 kB"),
-        (human.size(999_600), "1.00 MB"),
-        (human.size(12_345_678), "12.3 MB"),
-        (human.rate(100, 0), "-"),
-        (human.rate(123_456, 2), "61,728/s"),
-        (human.duration(0.04), "0.0 s"),
-        (human.duration(9.96), "10 s"),
-        (human.duration(59.6), "1:00"),
-        (human.duration(3723), "1:02:03"),
+        (formatting.count(1234567), "1,234,567"),
+        (formatting.size(0), "0 B"),
+        (formatting.size(999), "999 B"),
+        (formatting.size(1000), "1.00 kB"),
+        (formatting.size(99_950), "100 kB"),
+        (formatting.size(999_600), "1.00 MB"),
+        (formatting.size(12_345_678), "12.3 MB"),
+        (formatting.rate(100, 0), "-"),
+        (formatting.rate(123_456, 2), "61,728/s"),
+        (formatting.duration(0.04), "0.0 s"),
+        (formatting.duration(9.96), "10 s"),
+        (formatting.duration(59.6), "1:00"),
+        (formatting.duration(3723), "1:02:03"),
     ],
 )
 def test_numbers_as_people_read_them(made: str, text: str) -> None:
     assert made == text
+
+
+def test_what_is_waited_for_has_a_line_of_its_own() -> None:
+    waits = ConnectionStats(
+        "waiting", datetime.now(UTC), "loading shop.t: a lock", "LOCK_TIMEOUT", 3
+    )
+    stats = make_stats(State.RUNNING, connection=waits)
+    lines = text_of(progress(stats, width=100, height=8), 100)
+    assert any("waiting for" in line and "LOCK_TIMEOUT: loading shop.t" in line for line in lines)
+    assert len(lines) <= 8

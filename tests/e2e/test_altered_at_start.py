@@ -12,8 +12,7 @@ import pytest
 from streams_engine import Stream
 from streams_engine.faults import install
 from streams_engine.testing.servers import Server
-
-from .moving import End
+from tests.support.databases import End
 
 SECONDS = 60
 ROUTES = [("mysql9", "pg18"), ("mariadb", "mysql9"), ("pg18", "mysql9"), ("pg18", "pg18")]

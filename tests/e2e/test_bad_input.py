@@ -11,8 +11,7 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import ConfigError
 from streams_engine.testing.servers import Server
-
-from .moving import SECRET_ROW, End, account, leftovers, move, refused
+from tests.support.databases import SECRET_ROW, End, account, leftovers, move, refused
 
 T = "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(40))"
 SEVERAL = f"INSERT INTO t VALUES (1, 'a'), (2, '{SECRET_ROW}'), (3, 'c')"

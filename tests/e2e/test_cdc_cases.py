@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up, following, is_postgres, prepared, run_once, shown, write
-from .moving import End
+from tests.support.cdc import caught_up, following, is_postgres, prepared, run_once, shown, write
+from tests.support.databases import End
 
 
 @pytest.fixture(params=["mysql9", "pg18"])

@@ -10,8 +10,7 @@ import pytest
 from streams_engine import State, Stream
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.testing.servers import Server
-
-from .moving import End
+from tests.support.databases import End
 
 SECONDS = 30
 

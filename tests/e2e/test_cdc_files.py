@@ -10,17 +10,16 @@ from typing import Any
 
 import boto3
 import pytest
-from buckets import bucket_name
 from moto.server import ThreadedMotoServer
 
 from streams_engine import State, Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
-
-from .dying import child
-from .moving import End
-from .replaying import changes, counting, folder_files, replayed
-from .workload import NOTE, TABLES, Workload, make_tables
+from tests.support.buckets import bucket_name
+from tests.support.databases import End
+from tests.support.kills import child
+from tests.support.replay_files import changes, counting, folder_files, replayed
+from tests.support.workload import NOTE, TABLES, Workload, make_tables
 
 SECONDS = 60
 FORMS = [("csv", "none"), ("jsonl", "gzip"), ("parquet", "zstd")]
@@ -272,7 +271,7 @@ def test_into_a_bucket(source: End, bucket: tuple[Any, str]) -> None:
 CHILD = """
 import json, logging, os, signal, sys
 import streams_engine.faults as faults
-import streams_engine.runtime.following as following
+import streams_engine.pipeline.changes.applier as following
 from streams_engine import Stream
 config, point, count = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 following.GATHER_SECONDS = 0.1

@@ -13,9 +13,8 @@ import pytest
 from streams_engine import State, Stream
 from streams_engine.errors import RowRejected
 from streams_engine.testing.servers import Server
-
-from .moving import End, account
-from .workload import differences, make_tables
+from tests.support.databases import End, account
+from tests.support.workload import differences, make_tables
 
 SECONDS = 30
 
@@ -237,7 +236,9 @@ def test_a32_a_transaction_that_comes_in_parts(
     pg18: Server, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What becomes of the children is not known yet where a parent moves or goes."""
-    monkeypatch.setattr("streams_engine.adapters.postgres.reading.ROWS_BUDGET", 3)
+    monkeypatch.setattr(
+        "streams_engine.adapters.postgres.replication.pending_messages.ROWS_BUDGET", 3
+    )
     source, target = (End(pg18, database(pg18)) for _ in range(2))
     tables = make_families(source)
     with (

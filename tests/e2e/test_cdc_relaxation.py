@@ -11,9 +11,8 @@ import pytest
 from streams_engine import State, Stream
 from streams_engine.errors import RowRejected, TargetConflict
 from streams_engine.testing.servers import Server
-
-from .dying import child
-from .moving import End, move
+from tests.support.databases import End, move
+from tests.support.kills import child
 
 SECONDS = 30
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from streams_engine import Stream
-from streams_engine.runtime import sequences
+from streams_engine.pipeline.changes import sequences
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import caught_up, following, prepared
-from .moving import End, move
+from tests.support.cdc import caught_up, following, prepared
+from tests.support.databases import End, move
+from tests.support.stream_control import SECONDS
 
 SHARED = (
     ["CREATE SEQUENCE gid START 100",

@@ -16,9 +16,7 @@ from streams_engine import State, Stream
 from streams_engine.errors import ConfigError, StateConflict
 from streams_engine.stats import Stats
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS, kill_first, records
-from .logged import (
+from tests.support.cdc import (
     NAME,
     OWN_SLOTS,
     caught_up,
@@ -31,7 +29,10 @@ from .logged import (
     shown,
     write,
 )
-from .moving import SECRET_ROW, End, refused
+from tests.support.databases import SECRET_ROW, End, refused
+from tests.support.fault_points import at_points
+from tests.support.polling import until
+from tests.support.stream_control import SECONDS, kill_first, records
 
 
 @pytest.fixture(params=["mysql9", "pg18"])
@@ -196,27 +197,24 @@ def test_another_configuration_does_not_go_on(source: End, target: End) -> None:
     assert shown(target) == shown(source)
 
 
-def test_a24_a_second_stream_of_the_name(source: End, target: End) -> None:
-    """The later one takes over, and the first ends with a plain error; nothing comes twice."""
+def test_a24_a_second_stream_of_the_name(mysql: End, target: End) -> None:
+    """The later one takes over, and the first ends with a plain error; nothing comes twice.
+
+    From PostgreSQL the first keeps its slot: see test_second_starts.
+    """
     with (
-        following(source, target) as first,
-        cdc(source, target, reporting_interval=1) as second,
+        following(mysql, target) as first,
+        cdc(mysql, target, reporting_interval=1) as second,
     ):
-        claimed = progress(second, lambda stats: has_claimed(source, stats))
+        claimed = progress(second, lambda stats: stats.phase == "following")
         second.start()
         assert claimed.wait(SECONDS), second.error
-        write(source, 10)
+        write(mysql, 10)
         assert failure(first).code == "FENCED_OFF"
         caught_up(second)
-        write(source, 20)
+        write(mysql, 20)
         caught_up(second)
-    assert shown(target) == shown(source)
-
-
-def has_claimed(source: End, stats: Stats) -> bool:
-    """The second stream has the target's record; in PostgreSQL it waits for the slot still."""
-    assert stats.changes is not None
-    return stats.changes.reconnects > 0 if is_postgres(source) else stats.phase == "following"
+    assert shown(target) == shown(mysql)
 
 
 # Where it begins, and what it takes
@@ -422,10 +420,18 @@ def test_e120_what_others_write_is_passed(
     with cdc(source, target, reporting_interval=1) as stream:
         stream.start()
         caught_up(stream)
-        beside.run("CREATE TABLE x (y int)", *["INSERT INTO x VALUES (1)"] * 3)
-        if is_postgres(source):
-            beside.run("VACUUM x", "CHECKPOINT")
-        time.sleep(1.5)  # the reader has passed it, too soon to write that down
+        fetched: list[float] = []
+
+        def reached(point: str) -> None:
+            if point == "log: fetched":
+                fetched.append(time.monotonic())
+
+        with at_points(reached):
+            beside.run("CREATE TABLE x (y int)", *["INSERT INTO x VALUES (1)"] * 3)
+            if is_postgres(source):
+                beside.run("VACUUM x", "CHECKPOINT")
+            # The reader has passed it all, too soon to write that down.
+            until(lambda: fetched and time.monotonic() - fetched[-1] > 0.5)
         if what == "idle":
             still = progress(stream, lambda stats: stats.changes and not stats.changes.lag_bytes)
             assert still.wait(SECONDS), stream.stats().changes

@@ -17,11 +17,9 @@ import pytest
 
 from streams_engine import Stream
 from streams_engine.testing.servers import Server
-
-from .moving import End
-from .test_type_cases import Case, column, grouped, mode
-from .test_type_routes import mysql_cases, postgres_cases
-from .type_routes import (
+from tests.support.databases import End
+from tests.support.type_cases import Case, column, grouped, mode
+from tests.support.type_routes import (
     PINNED,
     TOGETHER,
     Duty,
@@ -30,7 +28,9 @@ from .type_routes import (
     PostgresSource,
     duty_mysql_to_mysql,
     duty_postgres_to_mysql,
+    mysql_cases,
     mysql_expression,
+    postgres_cases,
 )
 
 SECONDS = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -13,18 +12,17 @@ import psycopg
 import pytest
 
 from streams_engine import Stream
-from streams_engine.adapters.mysql import catalog
-from streams_engine.adapters.mysql import catalog_queries as queries
-from streams_engine.adapters.postgres import connect, snapshot
-from streams_engine.adapters.postgres.connect import PostgresConnect
-from streams_engine.adapters.postgres.source import PostgresSource
+from streams_engine.adapters.mysql.catalog import queries
+from streams_engine.adapters.mysql.catalog import reader as catalog_reader
+from streams_engine.adapters.postgres.connection import PostgresConnect
+from streams_engine.adapters.postgres.snapshot.source import PostgresSource
+from streams_engine.contracts import Scope
 from streams_engine.errors import LockTimeout, NotFound
 from streams_engine.model import Extract
-from streams_engine.protocols import Scope
 from streams_engine.testing.servers import Server
-
-from .logged import OWN_SLOTS, caught_up, is_postgres
-from .moving import End
+from tests.support.cdc import OWN_SLOTS, is_postgres
+from tests.support.databases import End
+from tests.support.polling import until
 
 KEPT = [f"keep{i}" for i in range(12)]
 ROUNDS = 6
@@ -128,7 +126,8 @@ def test_a_stream_follows_what_stays(source: End, target: End) -> None:
         ):
             stream.start()
             source.run(f"INSERT INTO keep3 VALUES ({number + 2})")
-            caught_up(stream)
+            # Statements of the log are carried one by one, and there are many before the call.
+            assert stream.catch_up(120), stream.error
         assert target.rows("SELECT * FROM keep3 ORDER BY a") == source.rows(
             "SELECT * FROM keep3 ORDER BY a"
         )
@@ -148,7 +147,7 @@ def test_a_table_that_is_made_anew_while_the_catalog_is_read(
     source: End, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
     """It was away when the columns were read: it is left out, or told where it was named."""
-    plain = catalog._Reader._ask
+    plain = catalog_reader._Reader._ask
 
     def ask(reader: Any, query: str) -> list[Any]:
         if query == queries.COLUMNS:
@@ -158,38 +157,32 @@ def test_a_table_that_is_made_anew_while_the_catalog_is_read(
             source.run("CREATE TABLE keep3 (a int PRIMARY KEY)")
         return found
 
-    monkeypatch.setattr(catalog._Reader, "_ask", ask)
+    monkeypatch.setattr(catalog_reader._Reader, "_ask", ask)
     with closing(source.server.connect(source.database)) as connection:
         if named:
             with pytest.raises(NotFound, match="keep3 were dropped or renamed") as caught:
-                catalog.read_catalog(connection, Scope(source.database, ("keep1", "keep3")))
+                catalog_reader.read_catalog(connection, Scope(source.database, ("keep1", "keep3")))
             assert caught.value.remedy
         else:
-            found = catalog.read_catalog(connection, Scope(source.database)).tables
+            found = catalog_reader.read_catalog(connection, Scope(source.database)).tables
             assert [table.id.name for table in found] == sorted(set(KEPT) - {"keep3"})
 
 
 @pytest.mark.parametrize("tuples", [False, True], ids=["blocks", "tuples"])
 @pytest.mark.parametrize("source", ["pg15", "pg18"], indirect=True)
 def test_a_statement_that_waits_for_the_load_and_keeps_its_readers_out_is_told(
-    source: End, monkeypatch: pytest.MonkeyPatch, tuples: bool
+    source: End, tuples: bool
 ) -> None:
-    pinned = snapshot.PINNED.replace(f"'{connect.LOCK_TIMEOUT_MS}'", "'300'")
-    monkeypatch.setattr(snapshot, "PINNED", pinned)
-    monkeypatch.setattr(connect, "LOCK_TIMEOUT_MS", 300)
     server = source.server
-    reader = PostgresSource(
-        PostgresConnect(server.host, server.port, server.user, server.password, source.database)
-    )
+    where = (server.host, server.port, server.user, server.password, source.database)
+    reader = PostgresSource(PostgresConnect(*where, lock_seconds=0.3))
     with ThreadPoolExecutor(1) as pool, reader.snapshot(Scope("public"), 1) as view:
         (table,) = (table for table in view.catalog.tables if table.id.name == "keep3")
         waiting = pool.submit(source.run, "ALTER TABLE keep3 ADD b int")
-        until = time.monotonic() + 30
-        while not source.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
-            assert time.monotonic() < until
+        until(lambda: source.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
         (chunk,) = view.chunks(table, 1000)
         with pytest.raises(LockTimeout, match=r"reading public\.keep3") as caught:
-            list(view.read(Extract(table.id, table.columns, tuples=tuples), chunk, 1000))
+            list(view.read(Extract(table.id, table.columns, tuples=tuples), chunk))
         assert caught.value.remedy
         view.close()
         waiting.result(30)

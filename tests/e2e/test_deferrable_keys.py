@@ -10,10 +10,9 @@ import pytest
 
 from streams_engine import State, Stream
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import OWN_SLOTS, caught_up, following
-from .moving import End
+from tests.support.cdc import OWN_SLOTS, caught_up, following
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 SEAT = [
     "CREATE TABLE seat (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, v varchar(10))",

@@ -12,8 +12,7 @@ import pytest
 
 from streams_engine import Stream
 from streams_engine.testing.servers import Server
-
-from .moving import End, run
+from tests.support.databases import End, run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cdc.md").read_text()
 PASSWORD = "pw-1234-X"

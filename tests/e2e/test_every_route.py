@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from streams_engine import Engine, Stream
-
-from .logged import caught_up, is_postgres
-from .moving import End
+from tests.support.cdc import caught_up, is_postgres
+from tests.support.databases import End
 
 ROUTES = [
     (source, target)

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .moving import End
+from tests.support.databases import End
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOP = (

@@ -17,8 +17,7 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import TargetConflict
 from streams_engine.testing.servers import Server
-
-from .moving import End
+from tests.support.databases import End
 
 TEXTS = (
     "abc", "ab  ", "", "12", "-7", "007", "1.5", "1.255", "99999999999", "1e3", "NaN", "now",

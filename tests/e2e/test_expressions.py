@@ -12,11 +12,10 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from streams_engine import Stream
-from streams_engine.schema import postgres_expressions
-from streams_engine.schema.expressions import RULES
+from streams_engine.schema.mapping import expressions_to_mysql
+from streams_engine.schema.mapping.expressions_to_postgres import RULES
 from streams_engine.testing.servers import Server
-
-from .moving import End, move
+from tests.support.databases import End, move
 
 BASE = {
     "i": "int", "s": "smallint", "big": "bigint", "ub": "bigint unsigned", "d": "decimal(10,3)",
@@ -206,7 +205,7 @@ POSTGRES = {
     "v": "varchar(30)", "c": "char(10)", "en": "mood", "da": "date", "ts": "timestamp",
     "b": "bool", "r": "real", "f8": "double precision",
 }  # fmt: skip
-FORTH = [sample for rule in postgres_expressions.RULES for sample in rule.samples]
+FORTH = [sample for rule in expressions_to_mysql.RULES for sample in rule.samples]
 clear = words.map(lambda text: text.replace("\\", ""))
 forth = {
     "i": st.integers(-(2**20), 2**20), "s": st.integers(-999, 999),

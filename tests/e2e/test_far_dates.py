@@ -10,9 +10,8 @@ import pytest
 
 from streams_engine import State
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up, cdc
-from .moving import End, move
+from tests.support.cdc import caught_up, cdc
+from tests.support.databases import End, move
 
 FAR = {
     "date": {

@@ -17,9 +17,8 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS, big, cut_small, equal, held
-from .moving import End
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS, SMALL_CHUNKS, big, equal, held
 
 ROWS = 6000
 FORMS = [("csv", "gzip"), ("csv", "zstd"), ("jsonl", "gzip"), ("jsonl", "zstd"),
@@ -84,8 +83,8 @@ def ids(folder: Path) -> list[int]:
     return sorted(int(row["id"]) for part in parts(folder) for row in read(part))
 
 
-def halt(made: Stream, patch: pytest.MonkeyPatch, rows: int, **how: Any) -> None:
-    with held(patch, rows) as gate:
+def halt(made: Stream, rows: int, **how: Any) -> None:
+    with held(rows) as gate:
         made.start()
         gate.wait()
         made.stop(**how)
@@ -98,10 +97,9 @@ def halt(made: Stream, patch: pytest.MonkeyPatch, rows: int, **how: Any) -> None
 
 @pytest.mark.parametrize("form, compression", FORMS)
 def test_equal_rows_after_the_way_through_files(
-    source: End, target: End, tmp_path: Path, monkeypatch: Any, form: str, compression: str
+    source: End, target: End, tmp_path: Path, form: str, compression: str
 ) -> None:
-    cut_small(monkeypatch)
-    into(source, tmp_path, form, compression).run()
+    into(source, tmp_path, form, compression, options=SMALL_CHUNKS).run()
     found = parts(tmp_path)
     ending = f".{form}" + (ENDINGS[compression] if form != "parquet" else "")
     assert len(found) > 1 and all(part.name.endswith(ending) for part in found)
@@ -149,7 +147,7 @@ DAMAGED: dict[str, tuple[str, Any, str]] = {
     "quote": ("t.csv", b'a,b\n1,2\n3,"s3cret\n', "line 3"),
     "json": ("t.jsonl", b'{"a":1}\n\n{"a":s3cret}\n', "line 3"),
     "cut": ("t.jsonl", b'{"a":1}\n{"a":"s3cret', "line 2"),
-    "no parquet": ("t.parquet", b"PAR1 s3cret PAR1", "no Parquet"),
+    "no parquet": ("t.parquet", b"PAR1 s3cret PAR1", "not a Parquet"),
     "row group": ("t.parquet", damaged_parquet, "row group 2"),
     "cut gzip": ("t.csv.gz", gzip.compress(os.urandom(9999).hex().encode())[:-50], "damaged"),
     "no zstd": ("t.jsonl.zst", b"s3cret", "damaged"),
@@ -187,18 +185,15 @@ def test_a_value_that_is_not_of_the_declared_type(target: End, tmp_path: Path) -
 # Runs again
 
 
-def test_a_second_run_replaces_its_own_files_alone(
-    source: End, tmp_path: Path, monkeypatch: Any
-) -> None:
-    cut_small(monkeypatch)
+def test_a_second_run_replaces_its_own_files_alone(source: End, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "part-0-0.csv").write_text("mine")
-    into(source, tmp_path).run()
+    into(source, tmp_path, options=SMALL_CHUNKS).run()
     first = {part.name for part in parts(tmp_path)}
     (tmp_path / "t" / "notes.txt").write_text("mine")
     source.run("DELETE FROM t ORDER BY id LIMIT 5000")
-    into(source, tmp_path).run()
+    into(source, tmp_path, options=SMALL_CHUNKS).run()
     assert len(ids(tmp_path)) == ROWS - 5000 == manifest(tmp_path)["rows"]
     assert {part.name for part in parts(tmp_path)} < first
     for path in ("notes.txt", "other/part-0-0.csv", "t/notes.txt"):
@@ -237,17 +232,14 @@ def test_upsert_into_files_is_refused(source: End, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("force", [False, True])
-def test_a_stopped_run_goes_on(
-    source: End, tmp_path: Path, monkeypatch: Any, form: str, force: bool
-) -> None:
-    cut_small(monkeypatch)
-    halt(into(source, tmp_path, form), monkeypatch, 3000, force=force)
+def test_a_stopped_run_goes_on(source: End, tmp_path: Path, form: str, force: bool) -> None:
+    halt(into(source, tmp_path, form, options=SMALL_CHUNKS), 3000, force=force)
     told = manifest(tmp_path)
     listed = {part["path"] for part in told["parts"]}
     assert not told["complete"] and told["rows"] < ROWS
     assert listed <= {part.name for part in parts(tmp_path)}
     assert sum(len(read(tmp_path / "t" / name)) for name in listed) == told["rows"]
-    again = into(source, tmp_path, form)
+    again = into(source, tmp_path, form, options=SMALL_CHUNKS)
     assert again.run().rows == ROWS - told["rows"]
     wanted = [row[0] for row in source.rows("SELECT id FROM t ORDER BY id")]
     assert ids(tmp_path) == wanted and manifest(tmp_path)["complete"]
@@ -255,13 +247,10 @@ def test_a_stopped_run_goes_on(
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_readers_never_see_half_a_file(
-    source: End, tmp_path: Path, monkeypatch: Any, form: str
-) -> None:
+def test_readers_never_see_half_a_file(source: End, tmp_path: Path, form: str) -> None:
     """While rows flow, whatever bears the name of a part is whole."""
-    cut_small(monkeypatch)
-    made = into(source, tmp_path, form)
-    with held(monkeypatch, 3000) as gate:
+    made = into(source, tmp_path, form, options=SMALL_CHUNKS)
+    with held(3000) as gate:
         made.start()
         gate.wait()
         seen = {part: part.read_bytes() for part in parts(tmp_path)}
@@ -274,9 +263,9 @@ def test_readers_never_see_half_a_file(
     assert len(ids(tmp_path)) == ROWS
 
 
-def test_a_pause_commits_and_resume_goes_on(source: End, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_pause_commits_and_resume_goes_on(source: End, tmp_path: Path) -> None:
     made = into(source, tmp_path)
-    with held(monkeypatch, 1000) as gate:
+    with held(1000) as gate:
         made.start()
         gate.wait()
         made.pause()

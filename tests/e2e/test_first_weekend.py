@@ -11,8 +11,7 @@ from streams_engine import Stream
 from streams_engine.errors import ConfigError
 from streams_engine.model import Finding, Severity
 from streams_engine.testing.servers import Server
-
-from .moving import End, move
+from tests.support.databases import End, move
 
 DATES = (
     "0000-00-00", "2021-00-10", "2021-05-00", "2021-02-30", "2021-02-28", "0000-01-01",

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up, following, is_postgres
-from .moving import End
+from tests.support.cdc import caught_up, following, is_postgres
+from tests.support.databases import End
 
 WORK = (
     ("UPDATE t SET f = {minus}, v = 2 WHERE f = 0",),

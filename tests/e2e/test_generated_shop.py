@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .generated import fill_mysql
-from .generated_postgres import fill_postgres, has_extension
-from .test_sample_databases import differences, moved, server
+from tests.support.generated_mysql import fill_mysql
+from tests.support.generated_postgres import fill_postgres, has_extension
+from tests.support.sample_moves import differences, moved, server
 
 
 @pytest.mark.parametrize("target", ["pg15", "pg18"])

@@ -16,9 +16,8 @@ import pytest
 
 from streams_engine import Stream
 from streams_engine.testing.servers import Server
-
-from .halting import big, equal, finish
-from .moving import End
+from tests.support.databases import End
+from tests.support.stream_control import big, equal, finish
 
 KILLS = 20
 ROWS = 1_000_000
@@ -26,12 +25,9 @@ ROWS = 1_000_000
 
 CHILD = """
 import sys
-from functools import partial
-import streams_engine.composing
 from streams_engine import Stream
-from streams_engine.runtime.joining import JoinedView
-from streams_engine.runtime.resuming import chunk_key
-from streams_engine.runtime.runner import Job
+from streams_engine.pipeline.multi_source import CombinedSnapshot
+from streams_engine.pipeline.records import ChunkRecord
 from streams_engine.stats import Counters
 
 def told(cls, name, what):
@@ -42,12 +38,11 @@ def told(cls, name, what):
         return plain(self, *rest)
     setattr(cls, name, tell)
 
-told(JoinedView, "read", lambda extract, chunk, rows: "chunk " + chunk_key(chunk))
+told(CombinedSnapshot, "read", lambda extract, chunk, rows: "chunk " + ChunkRecord.key_of(chunk))
 told(Counters, "read", lambda rows, size: "rows" if size else "")
 told(Counters, "wrote", lambda *rest: "wrote")
 told(Counters, "found", lambda findings: "found")
-streams_engine.composing.Job = partial(Job, chunk_rows=60_000)
-stream = Stream(sys.argv[1], sys.argv[2])
+stream = Stream(sys.argv[1], sys.argv[2], chunk_rows=60_000)
 stream.run(fresh=sys.argv[3] == "fresh")
 print("ended", stream.state, flush=True)
 """

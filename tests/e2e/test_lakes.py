@@ -10,9 +10,8 @@ import pytest
 from streams_engine import Engine, Stream
 from streams_engine.errors import ConfigError, StreamsError
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up, prepared
-from .moving import End, move
+from tests.support.cdc import caught_up, prepared
+from tests.support.databases import End, move
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import psycopg
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .moving import End, move
+from tests.support.databases import End, move
 
 ENDS = [
     # type, greatest number, what the target gives next (None: it refuses)

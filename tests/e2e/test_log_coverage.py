@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 
 from streams_engine import Stream
-from streams_engine.adapters.mysql.catalog import read_catalog
-from streams_engine.adapters.mysql.changes import MysqlChangeSource
-from streams_engine.adapters.mysql.connect import MysqlConnect
-from streams_engine.adapters.mysql.log_coverage import coverage_findings
-from streams_engine.changes import LogOptions, Tracked
+from streams_engine.adapters.mysql.binlog.coverage import coverage_findings
+from streams_engine.adapters.mysql.binlog.source import MysqlChangeSource
+from streams_engine.adapters.mysql.catalog.reader import read_catalog
+from streams_engine.adapters.mysql.connection import MysqlConnect
+from streams_engine.contracts import Scope
 from streams_engine.errors import ConfigError, StreamsError
-from streams_engine.model import Extract, Finding
-from streams_engine.protocols import Scope
+from streams_engine.model import Extract, Finding, LogOptions, TableSubscription
 from streams_engine.testing.servers import Server, running
-
-from .moving import End
+from tests.support.databases import End
 
 FLAVOURS = ("mysql9", "mariadb")
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY)"
@@ -71,7 +69,7 @@ def demanded_at_each_opening(server: Server) -> None:
     )
     source = MysqlChangeSource(connect, LogOptions("unseen"))
     [table] = source.catalog(Scope("hidden")).tables
-    tracked = Tracked(table, Extract(table.id, table.columns), ("id",))
+    tracked = TableSubscription(table, Extract(table.id, table.columns), ("id",))
     with pytest.raises(ConfigError, match="binlog_ignore_db"):
         source.changes([tracked], source.end()).__enter__()
 

@@ -15,12 +15,11 @@ import pytest
 
 from streams_engine import State, Stream
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import caught_up
-from .moving import End
-from .replaying import folder_files, replayed
-from .workload import Workload, differences, make_tables
+from tests.support.cdc import caught_up
+from tests.support.databases import End
+from tests.support.replay_files import folder_files, replayed
+from tests.support.stream_control import SECONDS
+from tests.support.workload import Workload, differences, make_tables
 
 TABLES = (
     "CREATE TABLE parent (id int PRIMARY KEY)",

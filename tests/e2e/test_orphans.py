@@ -12,8 +12,7 @@ from streams_engine import State, Stream
 from streams_engine.model import Finding, Severity
 from streams_engine.stats import Stats
 from streams_engine.testing.servers import Server
-
-from .moving import End, move
+from tests.support.databases import End, move
 
 SECONDS = 30
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up, following, prepared
-from .moving import End, move
+from tests.support.cdc import caught_up, following, prepared
+from tests.support.databases import End, move
 
 XML = [
     "CREATE TABLE x (id int PRIMARY KEY, v xml, d doc, a xml[])",

@@ -9,11 +9,10 @@ import pytest
 
 from streams_engine import Engine, Stream
 from streams_engine.config.connection import parse_connection
-from streams_engine.queries import Places, Queries
+from streams_engine.query import Queries, QueryConnections
 from streams_engine.testing.servers import Server
-
-from .logged import OWN_SLOTS, caught_up, following
-from .moving import End
+from tests.support.cdc import OWN_SLOTS, caught_up, following
+from tests.support.databases import End
 
 TABLES = ["parent", "child", "log", "log_child"]
 FAMILY = [
@@ -132,7 +131,7 @@ def test_an_engine_counts_what_it_shows(source: End) -> None:
 def test_a_federated_query_sees_what_the_server_would_show(source: End, target: End) -> None:
     target.run("CREATE TABLE k (n text)", "INSERT INTO k VALUES ('x'), ('y')")
     connections = {"a": parse_connection(source.url), "b": parse_connection(target.url)}
-    queries = Queries(Places(("a", "b"), connections.__getitem__, {}))
+    queries = Queries(QueryConnections(("a", "b"), connections.__getitem__, {}))
     for statement in (
         "SELECT count(*) AS n FROM a.public.log",
         "SELECT count(*) AS n FROM a.public.log JOIN b.public.k USING (n)",

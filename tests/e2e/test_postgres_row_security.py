@@ -12,11 +12,10 @@ import pytest
 from streams_engine import Engine, State, Stream
 from streams_engine.config.connection import parse_connection
 from streams_engine.errors import PermissionDenied, StreamsError
-from streams_engine.queries import Places, Queries
+from streams_engine.query import Queries, QueryConnections
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .moving import End
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 ROLE, PASSWORD = "rls_reader", "pw"
 MEMO = [
@@ -164,7 +163,7 @@ def test_an_engine_shows_no_part_of_a_table(limited: Limited) -> None:
 
 
 def test_a_federated_query_is_refused(limited: Limited) -> None:
-    places = Places(("pg",), {"pg": parse_connection(limited.url)}.__getitem__, {})
+    places = QueryConnections(("pg",), {"pg": parse_connection(limited.url)}.__getitem__, {})
     queries = Queries(places)
     with (
         pytest.raises(PermissionDenied) as caught,

@@ -11,10 +11,9 @@ import pytest
 from streams_engine import State, Stream
 from streams_engine.errors import LogLost
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import OWN_SLOTS, caught_up, failure
-from .moving import End
+from tests.support.cdc import OWN_SLOTS, caught_up, failure
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 PUB = "shop_pub"
 ROWS = "SELECT id, a FROM t ORDER BY id"
@@ -51,16 +50,16 @@ def refusal(source: End, target: End, **options: Any) -> tuple[list[str], str]:
 
 LEAVES_OUT = {
     "rows": (["FOR TABLE t WHERE (id > 10)"], ["publication-rows"], "WHERE"),
-    "columns": (["FOR TABLE t (id)"], ["publication-columns"], "a. Their values"),
+    "columns": (["FOR TABLE t (id)"], ["publication-columns"], "a. The target would miss"),
     "deletes": (
         ["FOR TABLE t WITH (publish = 'insert, update')"],
         ["publication-operations"],
-        "no delete and no truncate",
+        "not publish delete and truncate",
     ),
     "truncations": (
         ["FOR TABLE t WITH (publish = 'insert, update, delete')"],
         ["publication-operations"],
-        "no truncate",
+        "not publish truncate",
     ),
 }
 
@@ -85,7 +84,7 @@ def test_the_statement_that_cures_it_does(source: End, target: End) -> None:
         failure(stream)
     for finding in stream.stats().findings:
         if finding.severity == "error" and finding.code != "publication-columns":
-            source.run(*str(finding.remedy).split("; or say")[0].split("; "))
+            source.run(*str(finding.remedy).split("; or ")[0].split("; "))
     with cdc(source, target) as stream:
         stream.start()
         caught_up(stream)
@@ -209,7 +208,7 @@ ALTERED = {
         f"ALTER PUBLICATION {PUB} ADD TABLE t",
     ],
     "it is gone": [f"DROP PUBLICATION {PUB}"],
-    "it is another one": [f"DROP PUBLICATION {PUB}", f"CREATE PUBLICATION {PUB} FOR TABLE t"],
+    "it is another server": [f"DROP PUBLICATION {PUB}", f"CREATE PUBLICATION {PUB} FOR TABLE t"],
 }
 
 
@@ -356,3 +355,19 @@ def test_children_of_other_kinds_are_no_matter_of_their_parent(source: End, targ
         source.run("INSERT INTO t VALUES (3, 3)")
         caught_up(stream)
     assert target.rows(ROWS) == [(1, 1), (2, 20), (3, 3)]
+
+
+def test_an_unlogged_partition_that_is_made_while_the_log_is_followed_is_refused(
+    source: End, target: End
+) -> None:
+    source.run(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY LIST (id)",
+        "CREATE TABLE p_1 PARTITION OF p FOR VALUES IN (1)",
+    )
+    with cdc(source, target, publication_name=None) as stream:
+        stream.start()
+        caught_up(stream)
+        source.run("CREATE UNLOGGED TABLE p_2 PARTITION OF p FOR VALUES IN (2)")
+        error = failure(stream)
+    assert error.code == "SCHEMA_CHANGE_REFUSED"
+    assert "public.p_2" in str(error) and "SET LOGGED" in str(error.remedy)

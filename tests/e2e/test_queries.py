@@ -14,9 +14,8 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS, big, held, sums
-from .moving import End
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS, big, held, sums
 
 MYSQL = [
     "CREATE TABLE t (id INT PRIMARY KEY, who VARCHAR(20) NOT NULL, price DECIMAL(10,2),"
@@ -207,13 +206,13 @@ def test_tables_and_queries_together(mysql9: Server, database: Any, target: End)
 
 
 def test_a_query_that_was_stopped_is_loaded_again(
-    mysql9: Server, database: Any, target: End, monkeypatch: Any
+    mysql9: Server, database: Any, target: End
 ) -> None:
     source = End(mysql9, database(mysql9))
     big(source, rows=20_000)
     query = ("q", "SELECT id, n, v, d FROM t WHERE n < 900")
     first = stream(source, target, query)
-    with held(monkeypatch, 3000) as gate:
+    with held(3000) as gate:
         first.start()
         gate.wait()
         first.stop()
@@ -365,7 +364,10 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path, url: str, into: str, ot
     number = 0 if other == "table" else 1
     path = f"$.source.connections[0].queries[{number}].name"
     assert (caught.value.code, caught.value.details["path"]) == ("INVALID_CONFIG", path)
-    assert "the query 't' has the name of a table, or of another query" in caught.value.message
+    assert (
+        "the name of the query 't' is already that of a table or of another query"
+        in caught.value.message
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -379,7 +381,7 @@ def test_a_name_that_is_taken_under_its_place_is_refused(
     target: Any = tmp_path if into == "files" else empty(request, database, into)
     place = "public" if kind == "pg15" else source.database
     made = stream(source, target, ("t", "SELECT id FROM t"), tables=[f"{place}.t"])
-    with pytest.raises(StreamsError, match=r"'t' has the name of a table") as caught:
+    with pytest.raises(StreamsError, match=r"query 't' is already that of a table") as caught:
         made.run()
     assert caught.value.code == "TARGET_CONFLICT"
     assert not list(tmp_path.glob("*/part-*"))
@@ -387,7 +389,7 @@ def test_a_name_that_is_taken_under_its_place_is_refused(
 
 def test_files_answer_no_queries(target: End, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a\n1\n")
-    with pytest.raises(StreamsError, match="no queries") as caught:
+    with pytest.raises(StreamsError, match="does not run queries") as caught:
         stream(tmp_path, target, ("q", "SELECT 1")).run()
     assert caught.value.code == "INVALID_CONFIG"
 

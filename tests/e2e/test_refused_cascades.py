@@ -9,9 +9,8 @@ import pytest
 
 from streams_engine import State, Stream
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .moving import End
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 TABLES = (
     "CREATE TABLE parent (id int PRIMARY KEY)",

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from streams_engine import Engine
-from streams_engine.adapters.mysql import connect as mysql_connect
-from streams_engine.adapters.postgres import connect as postgres_connect
+from streams_engine.adapters.sql import watchdog
 from streams_engine.testing.servers import Server
-
-from .moving import account, run
+from tests.support.databases import account, run
 
 PASSWORD = "s3cret-of-the-account"
 
@@ -137,7 +135,7 @@ def test_a_certificate_of_an_unknown_authority(mysql9: Server) -> None:
 @pytest.mark.parametrize("kind", ["mysql", "mariadb", "postgresql"])
 def test_nobody_listens(kind: str) -> None:
     seen = ping(f"{kind}://u:{PASSWORD}@127.0.0.1:1/d")
-    assert seen["code"] == "CONNECTION_FAILED" and "nothing listens there" in seen["error"]
+    assert seen["code"] == "CONNECTION_FAILED" and "connection was refused" in seen["error"]
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])
@@ -150,8 +148,7 @@ def test_a_host_that_is_not_known(kind: str) -> None:
 def test_a_time_out_is_said_as_such(
     kind: str, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mysql_connect, "LOGIN_SECONDS", 1)
-    monkeypatch.setattr(postgres_connect, "LOGIN_SECONDS", 2)
+    monkeypatch.setattr(watchdog, "LOGIN_SECONDS", 2)
     seen = ping(f"{kind}://u:{PASSWORD}@127.0.0.1:{silent}/d")
     assert seen["code"] == "CONNECTION_FAILED" and "no answer within" in seen["error"]
 
@@ -160,7 +157,7 @@ def test_an_s3_that_refuses_or_is_not_there() -> None:
     where = {"region": "us-east-1", "endpoint": "http://127.0.0.1:1", "scope": {"bucket": "b"},
              "credentials": {"accessKey": "k", "secretKey": PASSWORD}}  # fmt: skip
     seen = ping({"name": "x", "type": "files", "spec": {"s3": where}})
-    assert seen["code"] == "CONNECTION_FAILED" and "nothing listens there" in seen["error"]
+    assert seen["code"] == "CONNECTION_FAILED" and "connection was refused" in seen["error"]
     assert "http://127.0.0.1:1" in seen["remedy"]
 
 
@@ -168,4 +165,4 @@ def test_an_ssh_server_that_is_not_there() -> None:
     ssh = {"host": "127.0.0.1", "port": 1, "username": "u", "password": PASSWORD}
     where = {"name": "x", "type": "mysql", "host": "h", "username": "u", "ssh": ssh}
     seen = ping(where)
-    assert seen["code"] == "CONNECTION_FAILED" and "nothing listens there" in seen["error"]
+    assert seen["code"] == "CONNECTION_FAILED" and "connection was refused" in seen["error"]

@@ -11,13 +11,13 @@ import pytest
 
 from streams_engine import State, Stream
 from streams_engine.errors import CheckpointMismatch, StreamsError, TargetConflict
-
-from .dying import child
-from .halting import (
+from tests.support.databases import End, account
+from tests.support.kills import child
+from tests.support.stream_control import (
+    CHUNK_ROWS,
     ROWS,
     SECONDS,
     big,
-    cut_small,
     equal,
     finish,
     held,
@@ -26,7 +26,6 @@ from .halting import (
     records,
     sums,
 )
-from .moving import End, account
 
 SMALL = {"data_bundle_size": 100, "reporting_interval": 1}
 KINDS = ["mysql9", "mariadb", "pg15"]
@@ -62,9 +61,9 @@ def stream(source: End | str, target: End, **options: Any) -> Stream:
     return Stream(url, target.url, **{**SMALL, **options})
 
 
-def stop_after(patch: Any, s: Stream, rows: int) -> None:
+def stop_after(s: Stream, rows: int) -> None:
     """Run a stream and stop it in mid-copy."""
-    with held(patch, rows) as gate:
+    with held(rows) as gate:
         s.start()
         gate.wait()
         s.stop()
@@ -79,11 +78,9 @@ def codes(s: Stream) -> set[str]:
 # Stopped in the middle
 
 
-def test_a_stopped_copy_goes_on_where_it_was_cut(
-    source: End, target: End, monkeypatch: Any
-) -> None:
+def test_a_stopped_copy_goes_on_where_it_was_cut(source: End, target: End) -> None:
     s = stream(source, target)
-    stop_after(monkeypatch, s, 5000)
+    stop_after(s, 5000)
     assert sums(target)[0] == s.stats().rows == 5000
     [chunk] = records(target, "chunk:%")
     assert (chunk["done"], chunk["rows"]) == (False, 5000)
@@ -96,30 +93,27 @@ def test_a_stopped_copy_goes_on_where_it_was_cut(
     assert target.rows("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass") == [(1,)]
 
 
-def test_a_second_stop_without_a_row_forgets_nothing(
-    source: End, target: End, monkeypatch: Any
-) -> None:
-    stop_after(monkeypatch, stream(source, target), 5000)
+def test_a_second_stop_without_a_row_forgets_nothing(source: End, target: End) -> None:
+    stop_after(stream(source, target), 5000)
     s = stream(source, target)
-    stop_after(monkeypatch, s, 1)
+    stop_after(s, 1)
     finish(stream(source, target))
     equal(source, target)
 
 
-def test_finished_chunks_are_kept(source: End, target: End, monkeypatch: Any) -> None:
-    cut_small(monkeypatch)
+def test_finished_chunks_are_kept(source: End, target: End) -> None:
     big(source, "k", 3000, key=False)
-    stop_after(monkeypatch, stream(source, target), 9000)
+    stop_after(stream(source, target, chunk_rows=CHUNK_ROWS), 9000)
     kept = sums(target, "t")[0] + sums(target, "k")[0]
     assert 0 < kept < ROWS + 3000
-    again = stream(source, target)
+    again = stream(source, target, chunk_rows=CHUNK_ROWS)
     finish(again)
     assert again.stats().rows <= ROWS + 3000
     equal(source, target, "t", "k")
 
 
-def test_a_changed_source_is_loaded_again(source: End, target: End, monkeypatch: Any) -> None:
-    stop_after(monkeypatch, stream(source, target), 5000)
+def test_a_changed_source_is_loaded_again(source: End, target: End) -> None:
+    stop_after(stream(source, target), 5000)
     source.run("UPDATE t SET v = 'changed' WHERE n < 500", "DELETE FROM t WHERE n = 999")
     again = stream(source, target)
     finish(again)
@@ -127,8 +121,8 @@ def test_a_changed_source_is_loaded_again(source: End, target: End, monkeypatch:
     equal(source, target)
 
 
-def test_mixed_keeps_what_it_has(mysql: End, target: End, monkeypatch: Any) -> None:
-    stop_after(monkeypatch, stream(mysql, target, on_resume="mixed"), 5000)
+def test_mixed_keeps_what_it_has(mysql: End, target: End) -> None:
+    stop_after(stream(mysql, target, on_resume="mixed"), 5000)
     more(mysql, "t", 100, first=ROWS)
     again = stream(mysql, target, on_resume="mixed")
     finish(again)
@@ -137,11 +131,9 @@ def test_mixed_keeps_what_it_has(mysql: End, target: End, monkeypatch: Any) -> N
     equal(mysql, target)
 
 
-def test_mixed_reloads_the_heap_that_was_cut(
-    request: Any, database: Any, target: End, monkeypatch: Any
-) -> None:
+def test_mixed_reloads_the_heap_that_was_cut(request: Any, database: Any, target: End) -> None:
     source = source_of(request, database, "pg15")
-    stop_after(monkeypatch, stream(source, target, on_resume="mixed"), 5000)
+    stop_after(stream(source, target, on_resume="mixed"), 5000)
     source.run("UPDATE t SET v = 'moved' WHERE n < 500", "VACUUM t")
     again = stream(source, target, on_resume="mixed")
     finish(again)
@@ -149,11 +141,11 @@ def test_mixed_reloads_the_heap_that_was_cut(
 
 
 def test_rows_that_moved_without_a_write_are_noticed(
-    request: Any, database: Any, target: End, monkeypatch: Any
+    request: Any, database: Any, target: End
 ) -> None:
     source = source_of(request, database, "pg15")
     source.run("CREATE INDEX other ON t (n)")
-    stop_after(monkeypatch, stream(source, target), 5000)
+    stop_after(stream(source, target), 5000)
     source.run("CLUSTER t USING other")
     again = stream(source, target)
     finish(again)
@@ -161,16 +153,16 @@ def test_rows_that_moved_without_a_write_are_noticed(
     equal(source, target)
 
 
-def test_a_fresh_start_forgets(source: End, target: End, monkeypatch: Any) -> None:
-    stop_after(monkeypatch, stream(source, target), 5000)
+def test_a_fresh_start_forgets(source: End, target: End) -> None:
+    stop_after(stream(source, target), 5000)
     again = stream(source, target)
     assert again.run(fresh=True).rows == ROWS
     equal(source, target)
     assert records(target) == []
 
 
-def test_another_config_does_not_fit(mysql: End, target: End, monkeypatch: Any) -> None:
-    stop_after(monkeypatch, stream(mysql, target, name="one"), 5000)
+def test_another_config_does_not_fit(mysql: End, target: End) -> None:
+    stop_after(stream(mysql, target, name="one"), 5000)
     other = {"type_overrides": [{"column": "t.v", "type": "text"}], "name": "one"}
     s = stream(mysql, target, **other)
     with pytest.raises(CheckpointMismatch) as caught:
@@ -185,11 +177,11 @@ def test_another_config_does_not_fit(mysql: End, target: End, monkeypatch: Any) 
 # Append
 
 
-def test_append_goes_on_and_never_doubles(source: End, target: End, monkeypatch: Any) -> None:
+def test_append_goes_on_and_never_doubles(source: End, target: End) -> None:
     target.run("CREATE TABLE t (id BIGINT, n INT, v VARCHAR(60), d NUMERIC(12,2))")
     target.run("INSERT INTO t VALUES (1, 1, 'mine', 1)")
     options = {"write_mode": "append"}
-    stop_after(monkeypatch, stream(source, target, **options), 5000)
+    stop_after(stream(source, target, **options), 5000)
     assert sums(target)[0] == 5001
     finish(stream(source, target, **options))
     target.run("DELETE FROM t WHERE v = 'mine'")
@@ -197,14 +189,12 @@ def test_append_goes_on_and_never_doubles(source: End, target: End, monkeypatch:
 
 
 @pytest.mark.parametrize("key", [True, False])
-def test_append_after_a_change_is_refused(
-    mysql: End, target: End, monkeypatch: Any, key: bool
-) -> None:
+def test_append_after_a_change_is_refused(mysql: End, target: End, key: bool) -> None:
     target.run("CREATE TABLE k (id BIGINT, n INT, v VARCHAR(60), d NUMERIC(12,2))")
     target.run("INSERT INTO k VALUES (1, 1, 'mine', 1)")
     big(mysql, "k", 9000, key=key)
     options = {"write_mode": "append", "tables": ["k"]}
-    stop_after(monkeypatch, stream(mysql, target, **options), 5000)
+    stop_after(stream(mysql, target, **options), 5000)
     if key:
         mysql.run("UPDATE k SET n = 7 WHERE n = 3")
     s = stream(mysql, target, **options)
@@ -213,12 +203,12 @@ def test_append_after_a_change_is_refused(
     assert sums(target, "k")[0] == 5001
 
 
-def test_upsert_empties_nothing(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_upsert_empties_nothing(mysql: End, target: End) -> None:
     target.run(
         "CREATE TABLE t (id BIGINT PRIMARY KEY, n INT, v VARCHAR(60), d NUMERIC(12,2))",
         "INSERT INTO t VALUES (1, 1, 'mine', 1)",
     )
-    stop_after(monkeypatch, stream(mysql, target, write_mode="upsert"), 5000)
+    stop_after(stream(mysql, target, write_mode="upsert"), 5000)
     mysql.run("UPDATE t SET n = 7 WHERE n = 3")
     again = stream(mysql, target, write_mode="upsert")
     finish(again)
@@ -244,12 +234,12 @@ HOLDER = " AND query NOT LIKE 'COPY%'"
     [("mysql9", ""), ("mariadb", ""), ("pg15", READER), ("pg15", HOLDER), ("pg15", "")],
 )
 def test_killed_sessions_of_the_source_fail_the_stream_or_lose_nothing(
-    request: Any, database: Any, target: End, monkeypatch: Any, kind: str, which: str
+    request: Any, database: Any, target: End, kind: str, which: str
 ) -> None:
     # More than a socket's buffers hold, so that the server is in the middle of its answer.
     source = source_of(request, database, kind, 400_000)
     s = stream(source, target, data_bundle_size=1000)
-    with held(monkeypatch, 3000) as gate:
+    with held(3000) as gate:
         s.start()
         gate.wait()
         form = KILLS["pg15" if kind == "pg15" else "mysql9"]
@@ -265,11 +255,9 @@ def test_killed_sessions_of_the_source_fail_the_stream_or_lose_nothing(
     equal(source, target)
 
 
-def test_a_load_goes_on_after_a_killed_session_of_the_target(
-    source: End, target: End, monkeypatch: Any
-) -> None:
+def test_a_load_goes_on_after_a_killed_session_of_the_target(source: End, target: End) -> None:
     s = stream(source, target)
-    with held(monkeypatch, 5000) as gate:
+    with held(5000) as gate:
         s.start()
         gate.wait()
         assert kill_first(target, KILLS["pg15"].format(db=target.database))
@@ -283,7 +271,7 @@ def test_a_load_goes_on_after_a_killed_session_of_the_target(
 KILLED = """
 import sys
 from streams_engine import Stream
-from streams_engine.runtime.control import Control
+from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters
 def told(cls, name):
     plain = getattr(cls, name)
@@ -297,9 +285,9 @@ for cls, name in ((Counters, "read"), (Counters, "wrote"), (Counters, "enter"),
                   (Counters, "found"), (Control, "hold")):
     told(cls, name)
 from functools import partial
-from streams_engine.runtime.runner import Job
-import streams_engine.composing
-streams_engine.composing.Job = partial(Job, chunk_rows=1500)
+from streams_engine.pipeline.context import Job
+import streams_engine.assembly
+streams_engine.assembly.Job = partial(Job, chunk_rows=1500)
 s = Stream(sys.argv[1], sys.argv[2], data_bundle_size=100, limits={"numberOfEvents": 1 << 40})
 stats = s.run(fresh=sys.argv[3] == "fresh")
 print("ended", s.state, flush=True)
@@ -366,7 +354,7 @@ def test_one_failing_table_lets_the_others_finish(source: End, target: End) -> N
 # The view
 
 
-def test_writers_do_not_show_in_the_view(source: End, target: End, monkeypatch: Any) -> None:
+def test_writers_do_not_show_in_the_view(source: End, target: End) -> None:
     source.run("CREATE TABLE a (id INT PRIMARY KEY, money INT)")
     source.run("CREATE TABLE b (id INT PRIMARY KEY, money INT)")
     source.run("INSERT INTO a SELECT n, 100 FROM t WHERE n < 50 GROUP BY n")
@@ -399,9 +387,9 @@ def test_writers_do_not_show_in_the_view(source: End, target: End, monkeypatch: 
     assert target.rows("SELECT sum(money) FROM a") != [(5000,)]
 
 
-def test_ddl_waits_for_the_copy(source: End, target: End, monkeypatch: Any) -> None:
+def test_ddl_waits_for_the_copy(source: End, target: End) -> None:
     big(source, "u", 300)
-    with held(monkeypatch, 200) as gate:
+    with held(200) as gate:
         s = stream(source, target)
         s.start()
         gate.wait()

@@ -41,11 +41,11 @@ from typing import Any
 
 import pytest
 
-from . import round_trip, samples
-from .canonical import End
-from .round_trip import Allowed, compare, compare_keys, compare_structure
-from .samples import Server
-from .test_sample_databases import server
+from tests.support import round_trip, samples
+from tests.support.canonical_rows import End
+from tests.support.round_trip import Allowed, compare, compare_keys, compare_structure
+from tests.support.sample_moves import server
+from tests.support.samples import Server
 
 Check = Callable[[End, End], list[str]]
 Faults = dict[str, str]

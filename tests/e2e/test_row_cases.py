@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,10 +12,19 @@ import pytest
 
 from streams_engine import State, Stream
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import NAME, OWN_SLOTS, caught_up, cdc, failure, following, is_postgres, prepared
-from .moving import End
+from tests.support.cdc import (
+    NAME,
+    OWN_SLOTS,
+    caught_up,
+    cdc,
+    failure,
+    following,
+    is_postgres,
+    prepared,
+)
+from tests.support.databases import End
+from tests.support.polling import until
+from tests.support.stream_control import SECONDS
 
 
 @pytest.fixture
@@ -296,11 +304,8 @@ def test_d112_a_deadlock_while_the_log_is_followed(
             cursor.execute("UPDATE b SET n = n + 100 WHERE id = 1")
             postgres.run("BEGIN; UPDATE a SET n = 1; UPDATE b SET n = 1;"
                          " INSERT INTO bag VALUES (5, 'once'); COMMIT")  # fmt: skip
-            until = time.monotonic() + 2 * SECONDS
-            while target.rows(waiting)[0][0] == 0:
-                assert time.monotonic() < until, stream.error
-                # innodb_trx shows what it showed where it was asked 0.1 seconds ago.
-                threading.Event().wait(0.25)
+            # innodb_trx shows what it showed where it was asked 0.1 seconds ago.
+            until(lambda: target.rows(waiting)[0][0], 2 * SECONDS, pause=0.25)
             cursor.execute("UPDATE a SET n = n + 100 WHERE id = 1")
             cursor.execute("ROLLBACK")
         caught_up(stream)

@@ -10,10 +10,9 @@ import pytest
 from streams_engine import State
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import OWN_SLOTS, caught_up, cdc, following
-from .moving import End
+from tests.support.cdc import OWN_SLOTS, caught_up, cdc, following
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 WITHOUT_KEY = (
     "CREATE TABLE {t} (id int, code int, fruit text)",

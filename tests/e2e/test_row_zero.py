@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up, cdc
-from .moving import End, move
+from tests.support.cdc import caught_up, cdc
+from tests.support.databases import End, move
 
 BESIDE = {
     "enum": ("ENUM('x', 'y')", "'x'"),

@@ -10,16 +10,15 @@ from typing import Any
 import boto3
 import pyarrow.parquet as pq
 import pytest
-from buckets import bucket_name
 from moto.core import set_initial_no_auth_action_count
 from moto.server import ThreadedMotoServer
 
 from streams_engine import Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS, big, cut_small, equal, held
-from .moving import End
+from tests.support.buckets import bucket_name
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS, SMALL_CHUNKS, big, equal, held
 
 BOX = bucket_name()
 """Of this file alone."""
@@ -169,11 +168,10 @@ def test_a_big_object_goes_up_in_parts(
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_stopped_upload_goes_on(
-    source: End, target: End, client: Any, server: str, monkeypatch: Any, form: str
+    source: End, target: End, client: Any, server: str, form: str
 ) -> None:
-    cut_small(monkeypatch)
-    made = upload(source, server, form, prefix="x")
-    with held(monkeypatch, 3000) as gate:
+    made = upload(source, server, form, options=SMALL_CHUNKS, prefix="x")
+    with held(3000) as gate:
         made.start()
         gate.wait()
         assert not manifest(client, "x/t/_manifest.json")["complete"]
@@ -182,7 +180,10 @@ def test_a_stopped_upload_goes_on(
         assert made.wait(timeout=SECONDS) == "STOPPED"
     told = manifest(client, "x/t/_manifest.json")
     assert 0 < told["rows"] < 6000
-    assert upload(source, server, form, prefix="x").run().rows == 6000 - told["rows"]
+    assert (
+        upload(source, server, form, options=SMALL_CHUNKS, prefix="x").run().rows
+        == 6000 - told["rows"]
+    )
     assert manifest(client, "x/t/_manifest.json")["complete"]
     assert not keys(client, "x/_streams_engine/")
     download(server, target, prefix="x").run()

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from . import canonical, samples, structure
-from .canonical import End
-from .samples import Server
+from tests.support import canonical_rows, samples
+from tests.support.canonical_rows import End
+from tests.support.sample_moves import (
+    differences,
+    moved,
+    server,
+)
+from tests.support.samples import Server
 
 MYSQL_SAMPLES = ("sakila", "chinook", "northwind", "employees_small")
 POSTGRES_SAMPLES = ("sakila", "chinook", "northwind")
 
 
-def move(source: End, target: End) -> None:
-    """The engine's one part in these tests."""
-    from streams_engine import Stream
-
-    urls = (end.server.url(end.database) for end in (source, target))
-    Stream(*urls, mode="convert").run()
-
-
-@contextmanager
-def moved(source: Server, target: Server, fill: Callable[[Server], str]) -> Iterator[list[End]]:
-    """A filled source and its copy on the target; both are dropped afterwards."""
-    with ExitStack() as stack:
-        there = fill(source)
-        stack.callback(samples.drop, source, there)
-        here = samples.create(target, "moved")
-        stack.callback(samples.drop, target, here)
-        ends = [End(source, there), End(target, here)]
-        move(*ends)
-        yield ends
-
-
-def server(request: pytest.FixtureRequest, name: str) -> Server:
-    """One of the session's servers; its fixture skips where it cannot be had."""
-    found: Server = request.getfixturevalue(name)
-    return found
-
-
-def differences(source: End, target: End) -> list[str]:
-    """Every difference between the two ends: rows and structure."""
-    return canonical.compare_rows(source, target) + structure.compare(source, target)
-
-
 def check_sample(source: Server, target: Server, sample: str, data: Path) -> None:
     """Moves a sample and holds the copy against the original and the README's counts."""
     with moved(source, target, lambda to: samples.load(to, sample, data)) as (there, here):
-        counts = canonical.row_counts(here)
-        assert counts == canonical.row_counts(there)
+        counts = canonical_rows.row_counts(here)
+        assert counts == canonical_rows.row_counts(there)
         stated = samples.ROWS[sample, samples.dialect(source)]
         assert {name: counts[name] for name in stated} == stated
         assert differences(there, here) == []

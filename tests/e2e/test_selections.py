@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import ConfigError, StreamsError
 from streams_engine.testing.servers import Server
+from tests.support.databases import End
+from tests.support.stream_control import SMALL_CHUNKS, big
 
-from .halting import big, cut_small
-from .moving import End
-
+NONE: Mapping[str, Any] = {}
 SERVERS = ["mysql9", "mariadb", "pg15"]
 FILES = ["csv", "jsonl", "parquet"]
 ROUTES = [("mysql9", "pg18"), ("mysql9", "mariadb"), ("pg15", "mysql9"), ("pg15", "pg18")]
@@ -92,7 +93,9 @@ CASES: list[tuple[list[tuple[str, str, Any]], list[int]]] = [
 """Conditions, and the ids that they choose: the same on every source."""
 
 
-def document(source: Any, target: Any, tables: Any = (), **more: Any) -> dict[str, Any]:
+def document(
+    source: Any, target: Any, tables: Any = (), options: Mapping[str, Any] = NONE, **more: Any
+) -> dict[str, Any]:
     """A stream's document; ``tables``: names, or (name, selection)."""
     listed = [
         {"name": table} if isinstance(table, str) else {"name": table[0], "selection": table[1]}
@@ -103,11 +106,14 @@ def document(source: Any, target: Any, tables: Any = (), **more: Any) -> dict[st
         "mode": "convert",
         "source": {"connections": [{"connection": ends[0], "tables": listed}]},
         "target": {"connection": ends[1], "spec": {"db": more}},
+        "options": dict(options),
     }
 
 
-def run(source: Any, target: Any, tables: Any, **more: Any) -> Stream:
-    stream = Stream.from_config(document(source, target, tables, **more))
+def run(
+    source: Any, target: Any, tables: Any, options: Mapping[str, Any] = NONE, **more: Any
+) -> Stream:
+    stream = Stream.from_config(document(source, target, tables, options, **more))
     stream.run()
     return stream
 
@@ -251,15 +257,14 @@ def test_large_and_exact_values_in_filters(
 
 
 def test_a_filter_across_many_chunks(
-    request: pytest.FixtureRequest, database: Any, target: End, monkeypatch: Any
+    request: pytest.FixtureRequest, database: Any, target: End
 ) -> None:
-    cut_small(monkeypatch)
     for kind in SERVERS:
         source = end_of(request, database, kind)
         big(source, rows=9000)
         [wanted] = source.rows("SELECT COUNT(*), SUM(n) FROM t WHERE n >= 500 AND v LIKE '%7%'")
         chosen = filters(("n", ">=", 500), ("v", "CONTAINS", "7"))
-        run(source, target, [("t", {"filters": chosen})], schema=kind)
+        run(source, target, [("t", {"filters": chosen})], SMALL_CHUNKS, schema=kind)
         assert target.rows(f"SELECT count(*), sum(n) FROM {kind}.t") == [wanted]
 
 
@@ -346,9 +351,8 @@ def test_a_number_that_becomes_text_sorts_as_the_number(
 
 
 def test_a_limit_with_a_filter_is_exact(
-    request: pytest.FixtureRequest, database: Any, target: End, monkeypatch: Any
+    request: pytest.FixtureRequest, database: Any, target: End
 ) -> None:
-    cut_small(monkeypatch)
     for kind in SERVERS:
         source = end_of(request, database, kind)
         big(source, "a", rows=9000)
@@ -359,7 +363,7 @@ def test_a_limit_with_a_filter_is_exact(
             (name, {"filters": filters(("n", "<", 500)), "limit": limit})
             for name, limit in (("a", 777), ("b", 100_000))
         ]
-        stream = run(source, target, chosen, schema=kind)
+        stream = run(source, target, chosen, SMALL_CHUNKS, schema=kind)
         assert stream.stats().rows == 777 + there
         for name, wanted in (("a", 777), ("b", there)):
             assert target.rows(f"SELECT count(*), max(n) < 500 FROM {kind}.{name}") == [

@@ -11,9 +11,8 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import ConfigError, StreamsError
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS, big, held, more, records, sums
-from .moving import End
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS, big, held, more, records, sums
 
 SHOP = [
     "CREATE TABLE customers (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20), KEY n (name))",
@@ -309,8 +308,8 @@ def large(mysql9: Server, pg15: Server, database: Any) -> dict[str, End]:
     return found
 
 
-def halt(made: Stream, patch: pytest.MonkeyPatch, rows: int) -> None:
-    with held(patch, rows) as gate:
+def halt(made: Stream, rows: int) -> None:
+    with held(rows) as gate:
         made.start()
         gate.wait()
         made.stop()
@@ -323,10 +322,8 @@ def same(target: End, sources: dict[str, End]) -> None:
         assert sums(end) == sums(target, f"{alias}_t"), alias
 
 
-def test_a_stopped_run_goes_on_with_both(
-    postgres: End, large: dict[str, End], monkeypatch: Any
-) -> None:
-    halt(stream(postgres, **large), monkeypatch, 5000)
+def test_a_stopped_run_goes_on_with_both(postgres: End, large: dict[str, End]) -> None:
+    halt(stream(postgres, **large), 5000)
     first = sums(postgres, "my_t")[0] + sums(postgres, "pg_t")[0]
     assert 0 < first < 40_000
     again = stream(postgres, **large)
@@ -335,10 +332,8 @@ def test_a_stopped_run_goes_on_with_both(
     assert records(postgres) == []
 
 
-def test_one_changed_source_is_enough_to_load_again(
-    postgres: End, large: dict[str, End], monkeypatch: Any
-) -> None:
-    halt(stream(postgres, **large), monkeypatch, 5000)
+def test_one_changed_source_is_enough_to_load_again(postgres: End, large: dict[str, End]) -> None:
+    halt(stream(postgres, **large), 5000)
     more(large["my"], "t", 10, first=500_000)
     again = stream(postgres, **large)
     again.run()
@@ -346,10 +341,8 @@ def test_one_changed_source_is_enough_to_load_again(
     same(postgres, large)
 
 
-def test_a_checkpoint_of_other_sources_does_not_fit(
-    postgres: End, large: dict[str, End], monkeypatch: Any
-) -> None:
-    halt(Stream.from_config(document(postgres, name="s", **large)), monkeypatch, 5000)
+def test_a_checkpoint_of_other_sources_does_not_fit(postgres: End, large: dict[str, End]) -> None:
+    halt(Stream.from_config(document(postgres, name="s", **large)), 5000)
     swapped = {"my": large["pg"], "pg": large["my"]}
     with pytest.raises(StreamsError) as caught:
         Stream.from_config(document(postgres, name="s", **swapped)).run()

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
-from streams_engine.adapters.postgres import slots
+from streams_engine.adapters.postgres.replication import slots
 from streams_engine.model import Finding
 from streams_engine.testing.servers import Server, running
-
-from .halting import SECONDS
-from .logged import OWN_SLOTS, caught_up, failure
-from .moving import End
+from tests.support.cdc import OWN_SLOTS, caught_up, failure
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 NAME = "waiting"
 

@@ -16,10 +16,20 @@ import pytest
 
 from streams_engine import AsyncStream, State, Stream
 from streams_engine.errors import ConfigError, RowRejected, StateConflict
-from streams_engine.stats import Counters, Stats
-
-from .halting import ROWS, SECONDS, big, cut_small, equal, finish, held, records, sums
-from .moving import End
+from streams_engine.stats import Stats
+from tests.support.databases import End
+from tests.support.fault_points import at_points
+from tests.support.stream_control import (
+    CHUNK_ROWS,
+    ROWS,
+    SECONDS,
+    big,
+    equal,
+    finish,
+    held,
+    records,
+    sums,
+)
 
 SMALL = {"data_bundle_size": 100, "reporting_interval": 1}
 
@@ -55,8 +65,8 @@ def stream(source: End, target: End | str, **options: Any) -> Stream:
 # Pause, resume, stop
 
 
-def test_a_pause_holds_and_resume_goes_on(source: End, target: End, monkeypatch: Any) -> None:
-    with held(monkeypatch, 5000) as gate, stream(source, target) as s:
+def test_a_pause_holds_and_resume_goes_on(source: End, target: End) -> None:
+    with held(5000) as gate, stream(source, target) as s:
         s.start()
         gate.wait()
         s.pause()
@@ -76,8 +86,8 @@ def test_a_pause_holds_and_resume_goes_on(source: End, target: End, monkeypatch:
     assert records(target) == []
 
 
-def test_paused_then_stopped_continues_later(source: End, target: End, monkeypatch: Any) -> None:
-    with held(monkeypatch, 5000) as gate:
+def test_paused_then_stopped_continues_later(source: End, target: End) -> None:
+    with held(5000) as gate:
         s = stream(source, target)
         s.start()
         gate.wait()
@@ -91,8 +101,8 @@ def test_paused_then_stopped_continues_later(source: End, target: End, monkeypat
     equal(source, target)
 
 
-def test_a_pause_that_is_taken_back(mysql: End, target: End, monkeypatch: Any) -> None:
-    with held(monkeypatch, 5000) as gate:
+def test_a_pause_that_is_taken_back(mysql: End, target: End) -> None:
+    with held(5000) as gate:
         s = stream(mysql, target)
         s.start()
         gate.wait()
@@ -103,11 +113,10 @@ def test_a_pause_that_is_taken_back(mysql: End, target: End, monkeypatch: Any) -
     equal(mysql, target)
 
 
-def test_a_pause_with_several_readers(mysql: End, target: End, monkeypatch: Any) -> None:
-    cut_small(monkeypatch)
+def test_a_pause_with_several_readers(mysql: End, target: End) -> None:
     big(mysql, "u", 9000)
-    with held(monkeypatch, 4000) as gate:
-        s = stream(mysql, target)
+    with held(4000) as gate:
+        s = stream(mysql, target, chunk_rows=CHUNK_ROWS)
         s.start()
         gate.wait()
         s.pause()
@@ -121,10 +130,8 @@ def test_a_pause_with_several_readers(mysql: End, target: End, monkeypatch: Any)
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_forced_stop_leaves_nothing_half_done(
-    source: End, target: End, monkeypatch: Any, paused: bool
-) -> None:
-    with held(monkeypatch, 5000) as gate:
+def test_a_forced_stop_leaves_nothing_half_done(source: End, target: End, paused: bool) -> None:
+    with held(5000) as gate:
         s = stream(source, target)
         s.start()
         gate.wait()
@@ -165,14 +172,14 @@ def test_a_forced_stop_wakes_a_reader_that_waits_for_its_server(source: End, tar
 # The table of moves
 
 
-def test_illegal_calls_raise_and_change_nothing(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_illegal_calls_raise_and_change_nothing(mysql: End, target: End) -> None:
     s = stream(mysql, target)
     for call in (s.pause, s.resume):
         with pytest.raises(StateConflict) as caught:
             call()
         assert caught.value.code == "STATE_CONFLICT" and "READY" in str(caught.value)
     assert s.state is State.READY
-    with held(monkeypatch, 1000) as gate:
+    with held(1000) as gate:
         s.start()
         gate.wait()
         for call in (s.start, s.resume):
@@ -195,11 +202,11 @@ def test_a_stop_before_the_start_is_final(mysql: End, target: End) -> None:
         s.start()
 
 
-def test_waiting_gives_up_in_time(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_waiting_gives_up_in_time(mysql: End, target: End) -> None:
     s = stream(mysql, target)
     with pytest.raises(TimeoutError):
         s.wait(timeout=0.01)
-    with held(monkeypatch, 1000) as gate:
+    with held(1000) as gate:
         s.start()
         gate.wait()
         with pytest.raises(TimeoutError):
@@ -209,8 +216,8 @@ def test_waiting_gives_up_in_time(mysql: End, target: End, monkeypatch: Any) -> 
     assert s.wait(State.PAUSED, timeout=SECONDS) is State.FINISHED
 
 
-def test_the_context_manager_stops_and_releases(source: End, target: End, monkeypatch: Any) -> None:
-    with held(monkeypatch, 5000) as gate:
+def test_the_context_manager_stops_and_releases(source: End, target: End) -> None:
+    with held(5000) as gate:
         with stream(source, target) as s:
             s.start()
             gate.wait()
@@ -242,10 +249,10 @@ def sessions(end: End) -> int:
 # Callbacks
 
 
-def test_moves_are_told_in_order(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_moves_are_told_in_order(mysql: End, target: End) -> None:
     moves: list[tuple[State, State]] = []
     ended = threading.Event()
-    with held(monkeypatch, 5000) as gate:
+    with held(5000) as gate:
         s = stream(mysql, target)
         s.on_state(lambda old, new: moves.append((old, new)))
         s.on_state(lambda old, new: ended.set() if new.final else None)
@@ -356,11 +363,9 @@ def test_a_failed_table_neither_uses_up_the_limit_nor_hides_behind_it(
     assert sums(target, "u")[0] == s.stats().rows == 300
 
 
-def test_the_time_limit_ends_and_the_next_run_goes_on(
-    source: End, target: End, monkeypatch: Any
-) -> None:
+def test_the_time_limit_ends_and_the_next_run_goes_on(source: End, target: End) -> None:
     moved = threading.Event()
-    with held(monkeypatch, 2000) as gate:
+    with held(2000) as gate:
         s = stream(source, target, limits={"elapsedTime": 2})
         s.on_progress(lambda stats: moved.set() if stats.seconds >= 2 else None)
         s.start()
@@ -377,7 +382,7 @@ def test_the_time_limit_ends_and_the_next_run_goes_on(
 # The stats document
 
 
-def test_the_stats_document(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_the_stats_document(mysql: End, target: End) -> None:
     seen: list[Stats] = []
     ready = threading.Event()
 
@@ -385,7 +390,7 @@ def test_the_stats_document(mysql: End, target: End, monkeypatch: Any) -> None:
         seen.append(stats)
         ready.set()
 
-    with held(monkeypatch, 5000) as gate:
+    with held(5000) as gate:
         s = stream(mysql, target)
         s.on_progress(note)
         s.start()
@@ -446,7 +451,7 @@ def test_async_run_and_iteration(mysql: End, target: End) -> None:
     assert asyncio.run(asynchronous(mysql, End(target.server, target.database)).plan()).tables
 
 
-def test_async_pause_and_wait(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_async_pause_and_wait(mysql: End, target: End) -> None:
     async def main(gate: Any) -> State:
         s = asynchronous(mysql, target)
         s.start()
@@ -459,12 +464,12 @@ def test_async_pause_and_wait(mysql: End, target: End, monkeypatch: Any) -> None
         s.resume()
         return await s.wait(timeout=SECONDS)
 
-    with held(monkeypatch, 5000) as gate:
+    with held(5000) as gate:
         assert asyncio.run(main(gate)) is State.FINISHED
     equal(mysql, target)
 
 
-def test_a_cancelled_task_stops_the_stream(mysql: End, target: End, monkeypatch: Any) -> None:
+def test_a_cancelled_task_stops_the_stream(mysql: End, target: End) -> None:
     async def main(gate: Any) -> AsyncStream:
         s = asynchronous(mysql, target)
         task = asyncio.ensure_future(s.run())
@@ -475,7 +480,7 @@ def test_a_cancelled_task_stops_the_stream(mysql: End, target: End, monkeypatch:
             await task
         return s
 
-    with held(monkeypatch, 1000) as gate:
+    with held(1000) as gate:
         s = asyncio.run(main(gate))
     assert s.state in {State.STOPPED, State.FINISHED}
     if s.state is State.STOPPED:
@@ -488,7 +493,7 @@ def test_a_cancelled_task_stops_the_stream(mysql: End, target: End, monkeypatch:
 INTERRUPTED = """
 import sys, threading
 from streams_engine import Stream
-from streams_engine.runtime.control import Control
+from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters
 plain, request_stop = Counters.read, Control.request_stop
 total, asked = 0, threading.Event()
@@ -535,19 +540,17 @@ def test_ctrl_c_stops_cleanly(source: End, target: End) -> None:
 # A pool of the caller's
 
 
-def test_chunks_run_on_the_callers_pool(source: End, target: End, monkeypatch: Any) -> None:
+def test_chunks_run_on_the_callers_pool(source: End, target: End) -> None:
     """And it stays usable; no more chunks are under way than the view has readers."""
-    cut_small(monkeypatch)
     with ThreadPoolExecutor(9, thread_name_prefix="mine") as pool:
         seen: set[str] = set()
-        plain = Counters.wrote
 
-        def wrote(*given: Any) -> None:
-            seen.add(threading.current_thread().name)
-            plain(*given)
+        def reached(point: str) -> None:
+            if point == "load: rows read":
+                seen.add(threading.current_thread().name)
 
-        monkeypatch.setattr(Counters, "wrote", wrote)
-        finish(Stream(source.url, target.url, executor=pool))
+        with at_points(reached):
+            finish(Stream(source.url, target.url, chunk_rows=CHUNK_ROWS, executor=pool))
         assert pool.submit(int).result() == 0
     assert seen and all(name.startswith("mine") for name in seen)
     equal(source, target)

@@ -11,9 +11,8 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
-
-from .logged import caught_up
-from .moving import End, move
+from tests.support.cdc import caught_up
+from tests.support.databases import End, move
 
 PERIOD = (
     "s {kind} GENERATED ALWAYS AS ROW START {shown}, e {kind} GENERATED ALWAYS AS ROW END {shown},"

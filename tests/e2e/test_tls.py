@@ -8,12 +8,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from certificates import certificate
 
 from streams_engine import Engine, Stream
 from streams_engine.testing.servers import Server, running
-
-from .moving import End
+from tests.support.certificates import certificate
+from tests.support.databases import End
 
 PEM, KEY = certificate()
 OTHER, OTHER_KEY = certificate()

@@ -16,11 +16,9 @@ import pyarrow as pa
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .moving import End
-from .test_type_cases import Case, cases
-from .type_routes import (
-    EXTRA,
+from tests.support.databases import End
+from tests.support.type_cases import Case
+from tests.support.type_routes import (
     FILE_AGREES,
     FORMATS,
     Arrival,
@@ -41,12 +39,14 @@ from .type_routes import (
     fits_mysql_decimal,
     jsonl_agrees,
     mysql_agrees,
+    mysql_cases,
     mysql_expression,
     mysql_printed,
     mysql_reading,
     mysql_texts,
     mysql_type,
     parquet_agrees,
+    postgres_cases,
     summary,
     travel,
 )
@@ -209,12 +209,12 @@ def test_rules_of_refusal() -> None:
     assert duty_mysql_to_file(zero) is Duty.NULL
     assert duty_mysql_to_file(Fact("date", "0000-00-00", False, zero_date=True)) is Duty.REFUSE
     assert duty_postgres_to_file(Fact("time", "24:00:00")) is Duty.REFUSE
-    assert duty_postgres_to_file(Fact("text", "24:00:00")) is Duty.HOLD
+    assert duty_postgres_to_file(Fact("text", "24:00:00")) is Duty.PAUSE
     assert duty_postgres_to_file(Fact("date", "infinity")) is Duty.REFUSE
     assert duty_postgres_to_file(Fact("instant", "infinity")) is Duty.REFUSE
     assert duty_postgres_to_file(Fact("decimal", "NaN")) is Duty.REFUSE
-    assert duty_postgres_to_file(Fact("digits", "NaN")) is Duty.HOLD
-    assert duty_postgres_to_file(Fact("float64", "NaN")) is Duty.HOLD
+    assert duty_postgres_to_file(Fact("digits", "NaN")) is Duty.PAUSE
+    assert duty_postgres_to_file(Fact("float64", "NaN")) is Duty.PAUSE
 
 
 OPAQUE = ("BLOB", "BIT", "OPAQUE", "DATE", "TIME", "DATETIME", "DECIMAL")
@@ -230,15 +230,6 @@ def finished(route: Route, impossible: int, counted: Callable[[str], None]) -> N
         print("  wrong:", name, wrong)
     assert not sorted(outcome.wrong)
     assert len(route.source.impossible) <= impossible, route.source.impossible
-
-
-def mysql_cases(shared_data: Path, server: Server) -> list[Case]:
-    kinds = ("mysql", "mariadb") if server.kind == "mariadb" else ("mysql",)
-    return cases(shared_data, *kinds) + [case for case in EXTRA if case["db"] == "mysql"]
-
-
-def postgres_cases(shared_data: Path) -> list[Case]:
-    return cases(shared_data, "postgres") + [case for case in EXTRA if case["db"] == "postgres"]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 from streams_engine import State, Stream
 from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
-
-from .halting import SECONDS
-from .logged import caught_up, failure
-from .moving import End
+from tests.support.cdc import caught_up, failure
+from tests.support.databases import End
+from tests.support.stream_control import SECONDS
 
 TABLES = (
     "CREATE TABLE grp (id INT PRIMARY KEY, code INT UNIQUE)",
@@ -98,7 +97,7 @@ def test_three_levels_are_done_by_the_target(source: End, target: End) -> None:
 def test_a_parent_that_is_not_followed(
     source: End, target: End, tables: list[str], key: str
 ) -> None:
-    refused(source, target, key, "not followed", tables=tables)
+    refused(source, target, key, "not in the stream", tables=tables)
 
 
 def test_a_parent_alone_is_no_matter(source: End, target: End) -> None:
@@ -112,7 +111,7 @@ def test_foreign_keys_that_are_not_to_be_made(source: End, target: End) -> None:
 
 
 def test_files_have_no_foreign_keys(source: End, tmp_path: Path) -> None:
-    refused(source, tmp_path, "opt.of_", "files")
+    refused(source, tmp_path, "opt.of_", "no foreign keys")
 
 
 def test_it_can_be_accepted(source: End, tmp_path: Path) -> None:
@@ -192,7 +191,7 @@ def test_a_parent_that_gets_another_name_in_the_log(source: End, target: End) ->
         caught_up(stream)
         source.run("RENAME TABLE grp TO team", "DELETE FROM team WHERE id = 1")
         assert stream.wait(timeout=SECONDS) is State.FAILED
-        assert stream.error is not None and "grp, which is not followed" in str(stream.error)
+        assert stream.error is not None and "grp, which is not in the stream" in str(stream.error)
         assert (11, 1) in target.rows("SELECT id, grp_id FROM usr")
 
 

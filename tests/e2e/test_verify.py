@@ -10,12 +10,11 @@ import pytest
 
 from streams_engine import Stream
 from streams_engine.adapters.files import source as files_source
-from streams_engine.adapters.mysql import decoding
-from streams_engine.adapters.postgres import snapshot as postgres_snapshot
-from streams_engine.runtime.verifying import TableVerdict
+from streams_engine.adapters.mysql.snapshot import block_decoder
+from streams_engine.adapters.postgres.snapshot import snapshot as postgres_snapshot
 from streams_engine.testing.servers import Server
-
-from .moving import End
+from streams_engine.verify.report import TableVerdict
+from tests.support.databases import End
 
 MYSQL = [
     "CREATE TABLE t (id INT PRIMARY KEY, price DECIMAL(12,4), f FLOAT, d DOUBLE, name VARCHAR(50),"
@@ -104,9 +103,9 @@ def test_a_fault_in_the_decoder_of_mysql_is_found(
     mysql9: Server, pg18: Server, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = filled(mysql9, database)
-    for code, decoder in list(decoding.DECODERS.items()):
-        if decoder is decoding.DECODERS[decoding.FIELD_TYPE.NEWDECIMAL]:
-            monkeypatch.setitem(decoding.DECODERS, code, off_by_one(decoder))  # type: ignore[arg-type]
+    for code, decoder in list(block_decoder.DECODERS.items()):
+        if decoder is block_decoder.DECODERS[block_decoder.FIELD_TYPE.NEWDECIMAL]:
+            monkeypatch.setitem(block_decoder.DECODERS, code, off_by_one(decoder))  # type: ignore[arg-type]
     copy = End(pg18, database(pg18))
     options = {"type_overrides": [{"column": "t.span", "to": "interval"}]}
     verdict = moved(origin.url, copy.url, **options)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from .moving import End, leftovers, move, refused
+from tests.support.databases import End, leftovers, move, refused
 
 SOURCE = [
     "CREATE TABLE parent (id INT PRIMARY KEY, name VARCHAR(20), KEY by_name (name))",

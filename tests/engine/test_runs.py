@@ -17,8 +17,7 @@ import pytest
 
 from streams_engine import AsyncEngine, Engine, State
 from streams_engine.errors import NotFound, StateConflict
-
-from .conftest import Shop
+from tests.support.engine_shop import Shop
 
 ROWS = 3000
 
@@ -93,16 +92,16 @@ def test_allow_concurrent_lifts_that(shop: Shop, engine_file: Path) -> None:
     with Engine(engine_file, allow_concurrent=True) as other:
         run = other.streams.start(second)
         assert other.streams.wait(run, timeout=60).final
-        with pytest.raises(StateConflict, match="A run of this config is under way"):
+        with pytest.raises(StateConflict, match="A run of this config has not ended"):
             other.streams.start(shop.engine.streams.get(paused)["configID"])
 
 
 def test_what_a_state_forbids_is_refused(shop: Shop) -> None:
     stream = held(shop, "first", "a")
     config = shop.engine.streams.get(stream)["configID"]
-    with pytest.raises(StateConflict, match="is under way"):
+    with pytest.raises(StateConflict, match="has not ended"):
         shop.engine.configs.delete(config)
-    with pytest.raises(StateConflict, match="is under way"):
+    with pytest.raises(StateConflict, match="has not ended"):
         shop.engine.configs.delete_all(confirm=True)
     shop.engine.streams.stop(stream)
     assert shop.engine.streams.wait(stream, timeout=60) is State.STOPPED
@@ -172,7 +171,7 @@ def test_another_process_sees_and_steers_a_run(shop: Shop, engine_file: Path) ->
         streams = shop.engine.streams
         assert streams.get(stream)["status"] == "PAUSED"
         assert streams.stats(stream)["streamID"] == stream
-        with pytest.raises(StateConflict, match="not of this process"):
+        with pytest.raises(StateConflict, match="in another process"):
             streams.open(stream)
         with pytest.raises(StateConflict):
             streams.pause(stream)
@@ -248,7 +247,7 @@ def test_of_many_that_start_a_config_one_does(shop: Shop, engine_file: Path) -> 
         try:
             return engine.streams.start(config)
         except StateConflict as error:
-            assert "is under way" in error.message
+            assert "has not ended" in error.message
             return None
 
     with ThreadPoolExecutor(len(engines)) as pool:

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import asyncssh
 import pytest
-from e2e.moving import End
 
 from streams_engine import Engine, State, Stream
 from streams_engine.errors import AuthenticationFailed, ConfigError, ConnectionFailed
 from streams_engine.testing.servers import Server
-
-from .test_looking import document
+from tests.support.databases import End
+from tests.support.engine_documents import document
+from tests.support.outages import reached
 
 PASSWORD = "through-the-bastion"
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -159,7 +159,7 @@ def test_following_goes_on_after_the_session_was_cut(
     source, target = (document(end, ssh=bastion.way()) for end in ends)
     with Stream(source, target, mode="cdc") as stream:
         stream.start()
-        assert stream.catch_up(60), stream.error
+        reached(stream, lambda stats: stats.phase == "following")
         bastion.cut()
         ends[0].run("INSERT INTO t VALUES (0, 'after the cut')")
         assert stream.catch_up(60), stream.error

@@ -82,7 +82,7 @@ def test_a_reference_is_no_secret(engine: Engine) -> None:
 
 def test_a_name_is_taken_once(engine: Engine) -> None:
     engine.connections.create(MYSQL)
-    with pytest.raises(ConfigError, match=r"\$\.name: a connection 'mysql-source' is there"):
+    with pytest.raises(ConfigError, match=r"\$\.name: a connection 'mysql-source' exists already"):
         engine.connections.create(MYSQL)
     with pytest.raises(ConfigError, match=r"\$\.name: a connection needs a name"):
         engine.connections.create({k: v for k, v in MYSQL.items() if k != "name"})
@@ -233,7 +233,7 @@ def test_a_file_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
 def test_files_that_are_none_of_ours_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("this is no database, however long it may be " * 50)
-    with pytest.raises(ConfigError, match="SQLite cannot use it"):
+    with pytest.raises(ConfigError, match="SQLite cannot use this file"):
         Engine(text)
     assert text.read_text().startswith("this is no database")
     other = tmp_path / "other"
@@ -242,7 +242,7 @@ def test_files_that_are_none_of_ours_are_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigError, match="another application"):
         Engine(other)
-    with pytest.raises(ConfigError, match="cannot be opened for writing"):
+    with pytest.raises(ConfigError, match="cannot open the file for writing"):
         Engine(tmp_path / "no folder" / "engine.db")
 
 

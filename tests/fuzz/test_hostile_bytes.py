@@ -20,28 +20,34 @@ from typing import Any
 import pytest
 
 from streams_engine.testing.servers import Server
-
-from . import recordings
-from .replay import decoded
+from tests.support import fuzz_recordings
+from tests.support.fuzz_replay import decoded
 
 TESTS = Path(__file__).parents[1]
 HANG_SECONDS = 20.0
 
 KINDS: dict[str, tuple[Callable[..., dict[str, Any]], str]] = {
-    "result set": (recordings.result_set, "mysql9"),
-    "result set of MariaDB": (recordings.result_set, "mariadb"),
-    "COPY": (recordings.copy, "pg18"),
-    "pgoutput": (recordings.pgoutput, "pg18"),
-    "binary log": (recordings.binlog, "mysql9"),
-    "binary log of MariaDB": (recordings.binlog, "mariadb"),
+    "result set": (fuzz_recordings.result_set, "mysql9"),
+    "result set of MariaDB": (fuzz_recordings.result_set, "mariadb"),
+    "COPY": (fuzz_recordings.copy, "pg18"),
+    "pgoutput": (fuzz_recordings.pgoutput, "pg18"),
+    "binary log": (fuzz_recordings.binlog, "mysql9"),
+    "binary log of MariaDB": (fuzz_recordings.binlog, "mariadb"),
 }
 
 
 def fuzzed(recording: Path, seed: int, seconds: float) -> Counter[str]:
     """How often what came of damaged inputs. Fails on the first fault, with its seed."""
     counted: Counter[str] = Counter()
-    command = [sys.executable, "-m", "fuzz.replay", str(recording), str(seed), str(seconds)]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.fuzz_replay",
+        str(recording),
+        str(seed),
+        str(seconds),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:

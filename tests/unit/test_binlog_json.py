@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams_engine.adapters.mysql.jsonb import double_text, render
+from streams_engine.adapters.mysql.binlog.json_binary import double_text, render
 
 
 @pytest.mark.parametrize(

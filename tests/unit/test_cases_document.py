@@ -32,7 +32,7 @@ def test_every_case_is_there_once() -> None:
 
 def test_every_case_has_a_test_or_says_why_not() -> None:
     silent = [
-        n for n, text in LINES if not (named(text) or re.search("Cannot arise|Not held", text))
+        n for n, text in LINES if not (named(text) or re.search("Cannot arise|Not tested", text))
     ]
     assert not silent
 

@@ -134,7 +134,7 @@ def test_from_text_and_file(tmp_path: Path) -> None:
     path.write_text(json.dumps(NESTED))
     texts = [parse_config(source, KNOWN).identity() for source in (path, str(path), NESTED)]
     assert len(set(texts)) == 1
-    assert "not JSON" in str(fault("{"))
+    assert "invalid JSON" in str(fault("{"))
     assert "cannot be read" in str(fault(str(tmp_path / "none.json")))
 
 

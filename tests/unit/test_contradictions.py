@@ -332,7 +332,7 @@ def test_positions_as_servers_print_them(position: str) -> None:
 def test_settings_of_a_log_in_a_convert_warn() -> None:
     config = parse_config(document(**{OPTIONS + "replicationSlot": "s"}))
     assert config.warnings == (
-        "$.source.options.replicationSlot is of a cdc and means nothing in a convert.",
+        "$.source.options.replicationSlot is for cdc; a convert ignores it.",
     )
 
 

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams_engine.adapters.postgres.copy_binary import HEADER, TRAILER, encode, encoders_for
+from streams_engine.adapters.postgres.sink.copy_binary import HEADER, TRAILER, encode, encoders_for
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, Dialect, NativeType, TypeKind
-from streams_engine.schema.postgres import WIRE
-from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.types.postgres import WIRE, postgres_type
 
 DAY = 86_400_000_000
 EPOCH_DAYS = 10_957

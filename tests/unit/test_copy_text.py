@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams_engine.adapters.postgres import copy_text
+from streams_engine.adapters.postgres.sink import copy_text
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, Dialect, NativeType, TypeKind
 

@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from streams_engine.adapters.mysql.ddl_events import Outcome, schema_of_statement
-from streams_engine.adapters.mysql.sqlwords import NotUnderstoodError, masked
-from streams_engine.model import TableId, TableSchema
+from streams_engine.adapters.mysql.binlog.ddl_columns import DdlContext, Known
+from streams_engine.adapters.mysql.binlog.ddl_lexer import UnparsedStatementError, masked
+from streams_engine.adapters.mysql.binlog.ddl_parser import (
+    DdlOutcome,
+    database_collation,
+    schema_of_statement,
+)
+from streams_engine.adapters.mysql.binlog.events import (
+    ANSI_QUOTES,
+    ORACLE,
+    PIPES_AS_CONCAT,
+    REAL_AS_FLOAT,
+)
+from streams_engine.adapters.mysql.binlog.server_defaults import (
+    CharacterSet,
+    ServerDefaults,
+    ServerFacts,
+)
+from streams_engine.model import Check, Dialect, Expression, TableId, TableSchema
 
 T = TableId("d", "t")
+FACTS = ServerFacts(
+    {
+        "latin1": CharacterSet("latin1_swedish_ci", 1),
+        "utf8mb3": CharacterSet("utf8mb3_general_ci", 3),
+        "utf8mb4": CharacterSet("utf8mb4_0900_ai_ci", 4),
+        "binary": CharacterSet("binary", 1),
+    },
+    {"d": "utf8mb4_0900_ai_ci"},
+)
 
 
-def made(*statements: str, ansi: bool = False) -> TableSchema:
+def outcome(statement: str, known: Known, sql_mode: int = 0, **session: str) -> DdlOutcome:
+    """What a statement of database ``d`` does to known tables."""
+    defaults = ServerDefaults(lambda: FACTS)
+    context = DdlContext("d", known, sql_mode=sql_mode, defaults=defaults, **session)
+    return schema_of_statement(statement, context)
+
+
+def made(*statements: str, sql_mode: int = 0, **session: str) -> TableSchema:
     """The table after CREATE TABLE and what follows."""
     known: dict[TableId, TableSchema] = {}
     for statement in statements:
-        (change,) = schema_of_statement(statement, "d", known.get, ansi_quotes=ansi).changes
+        (change,) = outcome(statement, known.get, sql_mode, **session).changes
         assert change.after is not None
         known[change.after.id] = change.after
     return change.after
 
 
-def columns(*statements: str, ansi: bool = False) -> list[str]:
-    return [f"{c.name} {c.type.text}" for c in made(*statements, ansi=ansi).columns]
+def columns(*statements: str, sql_mode: int = 0) -> list[str]:
+    return [f"{c.name} {c.type.text}" for c in made(*statements, sql_mode=sql_mode).columns]
 
 
 BASE = "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(9) NOT NULL, b DECIMAL(5,2))"
@@ -69,13 +103,13 @@ def test_case_085_alter_table(statement: str, expected: list[str]) -> None:
 
 
 def test_ansi_quotes_are_names() -> None:
-    assert columns(BASE, 'ALTER TABLE "t" ADD "c" INT', ansi=True)[-1] == "c int"
+    assert columns(BASE, 'ALTER TABLE "t" ADD "c" INT', sql_mode=ANSI_QUOTES)[-1] == "c int"
 
 
 def test_renamed_columns_are_told_and_keys_follow() -> None:
     known = {T: made(BASE)}
     statement = "ALTER TABLE t CHANGE id nr BIGINT, RENAME COLUMN a TO z"
-    (change,) = schema_of_statement(statement, "d", known.get).changes
+    (change,) = outcome(statement, known.get).changes
     assert dict(change.renamed) == {"id": "nr", "a": "z"}
     assert change.after is not None
     assert change.after.primary_key is not None
@@ -106,7 +140,7 @@ def test_create_table_with_keys_charsets_and_options() -> None:
 def test_renames_in_a_circle() -> None:
     other = TableId("d", "u")
     known = {T: made(BASE), other: made("CREATE TABLE u (x INT)")}
-    found = schema_of_statement("RENAME TABLE t TO tmp, u TO t, tmp TO u", "d", known.get).changes
+    found = outcome("RENAME TABLE t TO tmp, u TO t, tmp TO u", known.get).changes
     assert {(c.table.name, c.after.id.name if c.after else "") for c in found} == {
         ("t", "u"),
         ("u", "t"),
@@ -115,12 +149,12 @@ def test_renames_in_a_circle() -> None:
 
 def test_like_drop_and_truncate() -> None:
     known = {T: made(BASE)}
-    (change,) = schema_of_statement("CREATE TABLE n LIKE t", "d", known.get).changes
+    (change,) = outcome("CREATE TABLE n LIKE t", known.get).changes
     assert change.after is not None
     assert change.after.columns == known[T].columns
-    found = schema_of_statement("DROP TABLE IF EXISTS t, x.y /* generated */", "d", known.get)
+    found = outcome("DROP TABLE IF EXISTS t, x.y /* generated */", known.get)
     assert [c.table for c in found.changes] == [T, TableId("x", "y")]
-    assert schema_of_statement("TRUNCATE t", "d", known.get).emptied == (T,)
+    assert outcome("TRUNCATE t", known.get).emptied == (T,)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +177,256 @@ def test_like_drop_and_truncate() -> None:
     ],
 )
 def test_case_087_what_touches_no_column_changes_nothing(statement: str) -> None:
-    assert schema_of_statement(statement, "d", {T: made(BASE)}.get) == Outcome()
+    assert outcome(statement, {T: made(BASE)}.get) == DdlOutcome()
 
 
 def test_what_is_not_understood_says_so() -> None:
-    with pytest.raises(NotUnderstoodError):
-        schema_of_statement("ALTER TABLE t ADD c SOMETHING(5)", "d", {T: made(BASE)}.get)
+    with pytest.raises(UnparsedStatementError):
+        outcome("ALTER TABLE t ADD c SOMETHING(5)", {T: made(BASE)}.get)
 
 
 def test_a_masked_statement_has_no_literals() -> None:
     text = masked("ALTER TABLE t ADD c INT DEFAULT 5 COMMENT 'it''s \\' secret'")
     assert text == "ALTER TABLE t ADD c INT DEFAULT ? COMMENT ?"
+
+
+# Letter case, names, character sets, modes
+
+
+def test_keys_follow_the_columns_whatever_their_letter_case() -> None:
+    table = made(
+        "CREATE TABLE t (`id` INT, Code INT, PRIMARY KEY (`ID`), UNIQUE (CODE))",
+        "ALTER TABLE t ADD UNIQUE KEY u (ID, code)",
+    )
+    assert table.primary_key is not None and table.primary_key.columns == ("id",)
+    assert [i.columns for i in table.indexes] == [("Code",), ("id", "Code")]
+    assert not table.column("id").nullable
+
+
+def test_a_key_of_a_column_that_is_not_there_is_not_guessed_at() -> None:
+    (change,) = outcome("CREATE TABLE t (a INT, PRIMARY KEY (b))", {}.get).changes
+    assert change.after is None and change.unknown == T
+
+
+def test_keys_without_a_name_are_named_as_the_server_does() -> None:
+    table = made("CREATE TABLE t (a INT, b INT, UNIQUE (a), UNIQUE (a, b), UNIQUE KEY a_2 (b))")
+    assert [i.name for i in table.indexes] == ["a", "a_3", "a_2"]
+
+
+def test_a_key_of_a_period_holds_its_ends() -> None:
+    table = made(
+        "CREATE TABLE t (id INT, s DATE, e DATE, PERIOD FOR p (s, e),"
+        " PRIMARY KEY (id, P WITHOUT OVERLAPS))"
+    )
+    assert table.primary_key is not None and table.primary_key.columns == ("id", "e", "s")
+
+
+def test_a_primary_key_keeps_the_length_of_its_parts() -> None:
+    table = made("CREATE TABLE t (a TEXT NOT NULL, b INT, PRIMARY KEY (a(5), b DESC))")
+    assert table.primary_key is not None
+    assert [(p.length, p.descending) for p in table.primary_key.parts] == [(5, False), (None, True)]
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "expected"),
+    [
+        ("", "v VARCHAR(9)", ("utf8mb4", "utf8mb4_0900_ai_ci")),
+        ("DEFAULT CHARSET=latin1", "v VARCHAR(9)", ("latin1", "latin1_swedish_ci")),
+        ("CHARSET utf8", "v VARCHAR(9)", ("utf8mb3", "utf8mb3_general_ci")),
+        ("COLLATE 'latin1_bin'", "v VARCHAR(9)", ("latin1", "latin1_bin")),
+        (
+            "COLLATE utf8mb4_bin",
+            "v VARCHAR(9) CHARACTER SET latin1",
+            ("latin1", "latin1_swedish_ci"),
+        ),
+        (
+            "COLLATE utf8mb4_bin",
+            "v VARCHAR(9) CHARSET utf8mb4",
+            ("utf8mb4", "utf8mb4_0900_ai_ci"),
+        ),
+        ("CHARSET latin1", "v ENUM('a', 'A') BINARY", ("latin1", "latin1_bin")),
+        ("", "v VARCHAR(9) ASCII", ("latin1", "latin1_swedish_ci")),
+        ("", "v NATIONAL VARCHAR(9)", ("utf8mb3", "utf8mb3_general_ci")),
+        ("", "v NCHAR(9)", ("utf8mb3", "utf8mb3_general_ci")),
+        ("", "v VARCHAR(9) COLLATE uca1400_as_cs", ("utf8mb4", "utf8mb4_uca1400_as_cs")),
+        ("CHARSET binary", "v ENUM('a')", ("binary", "binary")),
+    ],
+)
+def test_character_sets_and_collations(options: str, column: str, expected: tuple[str]) -> None:
+    found = made(f"CREATE TABLE t (id INT, {column}) {options}").column("v")
+    assert (found.charset, found.collation) == expected
+
+
+def test_the_default_character_set_of_a_table_and_of_its_database_changes() -> None:
+    table = made(
+        "CREATE TABLE t (a TEXT CHARACTER SET latin1, b VARCHAR(9))",
+        "ALTER TABLE t DEFAULT CHARACTER SET latin1",
+        "ALTER TABLE t ADD c VARCHAR(9)",
+        "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4",
+    )
+    assert {c.collation for c in table.columns} == {"utf8mb4_0900_ai_ci"}
+    assert [c.type.text for c in table.columns] == ["mediumtext", "varchar(9)", "varchar(9)"]
+    defaults = ServerDefaults(lambda: FACTS)
+    context = DdlContext("d", {}.get, defaults=defaults)
+    assert database_collation("ALTER DATABASE CHARACTER SET latin1", context) == (
+        "d",
+        "latin1_swedish_ci",
+    )
+    assert database_collation("CREATE DATABASE IF NOT EXISTS `e` COLLATE latin1_bin", context) == (
+        "e",
+        "latin1_bin",
+    )
+    assert database_collation("ALTER TABLE t CHARSET latin1", context) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "charset", "expected"),
+    [
+        ("TEXT(60)", "utf8mb4", "tinytext"),
+        ("TEXT(64)", "utf8mb4", "text"),
+        ("TEXT(200)", "latin1", "tinytext"),
+        ("BLOB(200)", "utf8mb4", "tinyblob"),
+        ("VARCHAR(20000)", "utf8mb4", "mediumtext"),
+        ("VARCHAR(20000)", "latin1", "varchar(20000)"),
+        ("VARBINARY(20000)", "utf8mb4", "varbinary(20000)"),
+    ],
+)
+def test_the_size_of_a_text_counts_bytes(column: str, charset: str, expected: str) -> None:
+    assert columns(f"CREATE TABLE t (v {column}) CHARSET {charset}") == [f"v {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("default", "expected"),
+    [
+        ("_latin1'é'", "'Ã©'"),
+        ("_utf8mb4 0x41", "'A'"),
+        ("N'x''y'", "'x''y'"),
+        ('"it\'s"', "'it''s'"),
+        ("b'101'", "b'101'"),
+        ("(now() + interval 1 day)", "(now() + interval 1 day)"),
+        ("concat('a', 'b')", "concat('a', 'b')"),
+        ("NEXT VALUE FOR q.s", "nextval(`q`.`s`)"),
+        ("-5", "-5"),
+    ],
+)
+def test_defaults(default: str, expected: str) -> None:
+    found = made(f"CREATE TABLE t (v VARCHAR(9) DEFAULT {default})").column("v").default
+    assert found is not None and found.sql == expected
+
+
+def test_an_introducer_is_of_the_characters_that_the_client_sent() -> None:
+    found = made("CREATE TABLE t (v TEXT DEFAULT _latin1'é')", codec="cp1252").column("v")
+    assert found.default is not None and found.default.sql == "'é'"
+
+
+def test_expressions_are_written_for_another_sql_mode() -> None:
+    column = made('CREATE TABLE t ("a b" INT, g INT AS ("a b" + 1))', sql_mode=ANSI_QUOTES)
+    assert column.column("g").generated == Expression("`a b` + 1", Dialect.MYSQL)
+    arrow = made("CREATE TABLE t (j JSON, g INT AS (j->'$.id'))").column("g").generated
+    assert arrow == Expression("j->'$.id'", Dialect.MYSQL)
+    pipes = "CREATE TABLE t (a TEXT, g TEXT AS (a || 'x'))"
+    (change,) = outcome(pipes, {}.get, PIPES_AS_CONCAT).changes
+    assert change.after is None and change.unknown == T
+
+
+def test_types_of_other_sql_modes() -> None:
+    oracle = "CREATE TABLE t (a NUMBER, b NUMBER(9), c VARCHAR2(9), d RAW(4), e CLOB, f DATE)"
+    assert columns(oracle, sql_mode=ORACLE) == [
+        "a double",
+        "b decimal(9,0)",
+        "c varchar(9)",
+        "d varbinary(4)",
+        "e longtext",
+        "f datetime",
+    ]
+    assert columns("CREATE TABLE t (a REAL)", sql_mode=REAL_AS_FLOAT) == ["a float"]
+
+
+def test_a_moment_of_another_time_zone_is_not_guessed_at() -> None:
+    sql = "CREATE TABLE t (v TIMESTAMP DEFAULT '2020-01-01 00:00:00')"
+    assert made(sql, time_zone="+00:00").column("v").default is not None
+    (change,) = outcome(sql, {}.get, time_zone="+05:00").changes
+    assert change.after is None and change.unknown == T
+
+
+# What goes, and what takes another's place
+
+
+def test_what_refuses_rows_goes_at_its_place() -> None:
+    checks = (
+        Check("c", Expression("a", Dialect.MYSQL)),
+        Check("a", Expression("a", Dialect.MYSQL)),
+    )
+    table = replace(made("CREATE TABLE t (a INT, UNIQUE u (a))"), checks=checks)
+    for statement, left in (
+        ("ALTER TABLE t DROP CONSTRAINT c", (["a"], ["u"])),
+        ("ALTER TABLE t DROP CHECK C", (["a"], ["u"])),
+        ("ALTER TABLE t ALTER CHECK c NOT ENFORCED", (["a"], ["u"])),
+        ("ALTER TABLE t MODIFY a BIGINT", (["c"], ["u"])),  # MariaDB's check of a column
+        ("ALTER TABLE t DROP INDEX u", (["c", "a"], [])),
+        ("ALTER TABLE t DROP CONSTRAINT u", (["c", "a"], [])),
+        ("DROP INDEX U ON t", (["c", "a"], [])),
+        ("ALTER TABLE t RENAME INDEX u TO w", (["c", "a"], ["w"])),
+    ):
+        (change,) = outcome(statement, {T: table}.get).changes
+        assert change.after is not None
+        found = [c.name for c in change.after.checks], [i.name for i in change.after.indexes]
+        assert found == left, statement
+
+
+def test_what_is_not_there_if_exists() -> None:
+    table = made(BASE)
+    statement = (
+        "ALTER TABLE t CHANGE IF EXISTS a z BIGINT, MODIFY IF EXISTS q INT,"
+        " RENAME COLUMN IF EXISTS q TO r, ALTER IF EXISTS q SET DEFAULT 5"
+    )
+    (change,) = outcome(statement, {T: table}.get).changes
+    assert change.after is not None
+    assert [c.name for c in change.after.columns] == ["id", "z", "b"]
+
+
+def test_create_or_replace_takes_the_place_of_what_was_there() -> None:
+    known = {T: made(BASE), TableId("d", "m"): made("CREATE TABLE m (x INT)")}
+    for statement, names in (
+        ("CREATE OR REPLACE TABLE t (q INT)", ["q"]),
+        ("CREATE OR REPLACE TABLE t LIKE m", ["x"]),
+    ):
+        (change,) = outcome(statement, known.get).changes
+        assert change.replaces and change.after is not None
+        assert [c.name for c in change.after.columns] == names
+
+
+def test_the_engine_is_spelled_as_in_the_catalog() -> None:
+    table = made("CREATE TABLE t (a INT) ENGINE=innodb")
+    assert table.engine == "InnoDB"
+    (change,) = outcome("ALTER TABLE t COMMENT 'x' ENGINE MERGE", {T: table}.get).changes
+    assert change.after is not None and change.after.engine == "MRG_MyISAM"
+    (emptied,) = outcome("ALTER TABLE t ENGINE = blackhole", {T: table}.get).changes
+    assert emptied.rewritten
+
+
+def test_of_several_words_on_null_the_last_counts() -> None:
+    table = made("CREATE TABLE t (a INT NOT NULL NULL, b INT NULL NOT NULL, c INT)")
+    assert [c.nullable for c in table.columns] == [True, False, True]
+
+
+def test_what_a_column_references_is_none_of_its_own() -> None:
+    a, b, c = made(
+        "CREATE TABLE t (a INT NOT NULL REFERENCES d.p (id) ON UPDATE CASCADE ON DELETE SET NULL,"
+        " b INT DEFAULT 5 REFERENCES `p` (`id`) MATCH FULL ON DELETE SET DEFAULT,"
+        " c INT REFERENCES p (id) ON DELETE NO ACTION ON UPDATE RESTRICT DEFAULT 7)"
+    ).columns
+    assert (a.nullable, a.on_update, a.default) == (False, None, None)
+    assert (b.nullable, str(b.default.sql if b.default else "")) == (True, "5")
+    assert (c.on_update, str(c.default.sql if c.default else "")) == (None, "7")
+
+
+def test_a_key_that_is_there_is_not_added_again_if_not_exists() -> None:
+    made_before = (
+        "CREATE TABLE t (a INT NOT NULL, b INT, UNIQUE KEY u (b))",
+        "ALTER TABLE t ADD PRIMARY KEY IF NOT EXISTS (a)",
+    )
+    table = made(*made_before)
+    assert table.primary_key is not None and table.primary_key.columns == ("a",)
+    again = "ALTER TABLE t ADD PRIMARY KEY IF NOT EXISTS (b), ADD UNIQUE KEY IF NOT EXISTS U (a)"
+    assert outcome(again, {table.id: table}.get).changes == ()

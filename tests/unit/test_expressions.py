@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from streams_engine.model import Column, Dialect, Expression, NativeType
-from streams_engine.schema.expressions import translate, translate_default
-from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.mapping.expressions_to_postgres import translate, translate_default
+from streams_engine.schema.types.postgres import postgres_type
 
 KINDS = {"n": "varchar", "i": "int", "j": "bigint", "d": "decimal", "t": "varchar", "u": "text",
          "e": "enum", "b": "bit", "s": "set", "day": "date"}  # fmt: skip

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import streams_engine
-from streams_engine.errors import InternalError
-from streams_engine.required import required
+from streams_engine.errors import InternalError, require
 
 PACKAGE = Path(streams_engine.__file__).parent
 TESTS_OF_ADAPTERS = PACKAGE / "testing"
@@ -28,7 +27,7 @@ def test_no_module_asserts() -> None:
 
 
 def test_what_is_not_there_is_named() -> None:
-    assert required(0, "a number") == 0
+    assert require(0, "a number") == 0
     with pytest.raises(InternalError, match="the position of a set") as caught:
-        required(None, "the position of a set")
+        require(None, "the position of a set")
     assert caught.value.remedy

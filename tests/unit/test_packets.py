@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from streams_engine.adapters.mysql import packets
-from streams_engine.adapters.mysql.packets import MAX_PACKET, leap
-from streams_engine.cutting import PAD
+from streams_engine.adapters.mysql.snapshot import result_set
+from streams_engine.adapters.mysql.snapshot.result_set import MAX_PACKET, leap
+from streams_engine.arrow.buffers import PAD
 
 
 def rows(random_: random.Random, count: int, sizes: tuple[int, int], zeros: float) -> bytes:
@@ -36,7 +36,7 @@ def walked(data: bytes) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_packet_found_is_one_of_the_walk(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packets, "LEAST_ROWS", 1)
+    monkeypatch.setattr(result_set, "LEAST_ROWS", 1)
     random_ = random.Random(seed)
     low = random_.randint(0, 20)
     sizes = (low, low + random_.choice((0, 3, 60, 400)))
@@ -59,7 +59,7 @@ def leapt(buffer: bytearray, position: int, fill: int) -> list[int]:
 
 
 def test_leaps_find_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packets, "LEAST_ROWS", 1)
+    monkeypatch.setattr(result_set, "LEAST_ROWS", 1)
     data = rows(random.Random(1), 20_000, (30, 90), 0.3)
     wanted = walked(data)
     buffer = bytearray(data + b"\x00" * PAD)
@@ -74,7 +74,7 @@ def test_few_rows_are_left_to_the_walk() -> None:
 
 
 def test_nothing_is_found_beyond_what_was_received(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packets, "LEAST_ROWS", 1)
+    monkeypatch.setattr(result_set, "LEAST_ROWS", 1)
     data = rows(random.Random(2), 5000, (30, 90), 0.3)
     stale = bytearray(data + b"\x00" * PAD)
     for fill in (len(data) - 1, len(data) - 60, len(data) // 2):

@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from streams_engine.adapters.postgres.log_arrays import json_of
-from streams_engine.adapters.postgres.log_rows import decode, plan_for
-from streams_engine.adapters.postgres.pgoutput import (
+from streams_engine.adapters.postgres.replication.pgoutput import (
     Messages,
     Relation,
     RelationColumn,
@@ -22,16 +20,30 @@ from streams_engine.adapters.postgres.pgoutput import (
     parse_relation,
     parse_truncate,
 )
-from streams_engine.adapters.postgres.slots import default_name, page_start
-from streams_engine.adapters.postgres.spooling import Spool
-from streams_engine.adapters.postgres.streaming import Streamed
-from streams_engine.changes import ChangeBatch, Tracked
+from streams_engine.adapters.postgres.replication.row_decoder import decode, plan_for
+from streams_engine.adapters.postgres.replication.slots import default_name, page_start
+from streams_engine.adapters.postgres.replication.spill import OpenTransactions, TransactionSpill
+from streams_engine.adapters.postgres.replication.value_decoder import json_of
 from streams_engine.errors import ProtocolViolation, RowRejected, SchemaChangeRefused
-from streams_engine.model import Column, Dialect, Extract, NativeType, TableId, TableSchema
-from streams_engine.schema.postgres import WIRE
+from streams_engine.model import (
+    Column,
+    Dialect,
+    Extract,
+    NativeType,
+    RowChanges,
+    TableId,
+    TableSchema,
+    TableSubscription,
+)
+from streams_engine.schema.types.postgres import WIRE
 
 TABLE = TableId("public", "t")
 OID = 77
+
+
+def computes_nothing(*_: object) -> list[str | None]:
+    """No column of these tables is generated."""
+    raise AssertionError
 
 
 def native(name: str) -> NativeType:
@@ -59,18 +71,18 @@ def decoded(
     columns: dict[str, tuple[str, pa.DataType]],
     identity: tuple[str, ...],
     *rows: tuple[str, bytes],
-) -> ChangeBatch:
+) -> RowChanges:
     schema = TableSchema(
         TABLE,
         Dialect.POSTGRES,
         tuple(Column(name, native(kind), arrow) for name, (kind, arrow) in columns.items()),
     )
-    tracked = Tracked(schema, Extract(TABLE, schema.columns), identity)
+    tracked = TableSubscription(schema, Extract(TABLE, schema.columns), identity)
     relation = Relation(
         OID, "public", "t", "d", tuple(RelationColumn(n, 0, -1, n in identity) for n in columns)
     )
     messages = Messages.made(rows)
-    plan = plan_for(relation, tracked, lambda texts, _: texts)
+    plan = plan_for(relation, tracked, lambda texts, _: texts, computes_nothing)
     return decode(plan, messages, np.arange(len(messages)))
 
 
@@ -122,10 +134,10 @@ def test_a_column_that_the_log_lacks_is_missing_where_there_is_a_row() -> None:
         Dialect.POSTGRES,
         (Column("a", native("int4"), pa.int32()), Column("b", native("int4"), pa.int32())),
     )
-    tracked = Tracked(schema, Extract(TABLE, schema.columns), ("a",))
+    tracked = TableSubscription(schema, Extract(TABLE, schema.columns), ("a",))
     relation = Relation(OID, "public", "t", "d", (RelationColumn("a", 23, -1, True),))
     rows = Messages.made([row("I", ("N", tuples("5"))), row("D", ("K", tuples("5")))])
-    plan = plan_for(relation, tracked, lambda texts, _: texts)
+    plan = plan_for(relation, tracked, lambda texts, _: texts, computes_nothing)
     batch = decode(plan, rows, np.arange(2))
     assert batch.missing["b"].tolist() == [True, False]
     assert batch.after.column("a").to_pylist() == [5, None]
@@ -140,17 +152,22 @@ def test_many_rows_of_many_lengths(pieces: int) -> None:
 
 
 def test_a_row_of_another_width_is_refused() -> None:
-    with pytest.raises(ProtocolViolation, match="3 columns where its table has 2"):
+    with pytest.raises(ProtocolViolation, match="3 columns, and its table has 2"):
         decoded(TEXTS, ("a",), row("I", ("N", tuples("1", "2", "3"))))
 
 
 def test_B44_an_identity_that_was_changed_is_noticed() -> None:
     schema = TableSchema(TABLE, Dialect.POSTGRES, (Column("a", native("int4"), pa.int32()),))
-    tracked = Tracked(schema, Extract(TABLE, schema.columns), ("a",))
+    tracked = TableSubscription(schema, Extract(TABLE, schema.columns), ("a",))
     columns = (RelationColumn("a", 23, -1, False), RelationColumn("b", 23, -1, True))
-    plan = plan_for(Relation(OID, "public", "t", "i", columns), tracked, lambda texts, _: texts)
+    plan = plan_for(
+        Relation(OID, "public", "t", "i", columns),
+        tracked,
+        lambda texts, _: texts,
+        computes_nothing,
+    )
     rows = Messages.made([row("D", ("K", tuples(None, "5")))])
-    with pytest.raises(SchemaChangeRefused, match="lacks the old a"):
+    with pytest.raises(SchemaChangeRefused, match="lacks the old values of a"):
         decode(plan, rows, np.arange(1))
 
 
@@ -273,7 +290,7 @@ def test_B47_blocks_are_put_aside_and_come_back_at_the_commit(cut: int) -> None:
         ("E", b""),
         ("c", commit_of(5)),
     ]
-    blocks = Streamed()
+    blocks = OpenTransactions()
     outside = [blocks.without(Messages.made(part)) for part in (log[:cut], log[cut:]) if part]
     assert "".join(map(letters, outside)) == "BCc"
     back = Messages.joined(list(blocks.committed(commit_of(5))))
@@ -284,7 +301,7 @@ def test_B47_blocks_are_put_aside_and_come_back_at_the_commit(cut: int) -> None:
 
 
 def test_B48_an_aborted_transaction_is_forgotten() -> None:
-    blocks = Streamed()
+    blocks = OpenTransactions()
     blocks.without(
         Messages.made(
             [
@@ -299,7 +316,7 @@ def test_B48_an_aborted_transaction_is_forgotten() -> None:
 
 
 def test_a_spool_that_outgrows_the_memory_is_on_disk() -> None:
-    spool = Spool()
+    spool = TransactionSpill()
     big = Messages.made([("I", bytes(3 << 20))])
     for number in range(3):
         spool.add(big, np.array([number]))

@@ -25,8 +25,8 @@ from streams_engine.model import (
     TypeKind,
     UserType,
 )
-from streams_engine.schema import postgres_ddl as ddl
-from streams_engine.schema.postgres_names import postgres_type
+from streams_engine.schema.ddl import postgres as ddl
+from streams_engine.schema.types.postgres import postgres_type
 
 ODD = TableId('s"x', 'order; DROP TABLE "t" --')
 INT = Column("id", postgres_type("int"), pa.int32(), nullable=False)
@@ -112,7 +112,7 @@ def test_keys_and_indexes() -> None:
     assert of_unique.sql.endswith('USING btree ("id") NULLS NOT DISTINCT')
     assert unique.sql.endswith('ADD CONSTRAINT "u" UNIQUE USING INDEX "u"')
     # Those that are built may be built beside one another.
-    assert [s.beside for s in (of_primary, primary, of_unique, unique, plain)] == [
+    assert [s.concurrent for s in (of_primary, primary, of_unique, unique, plain)] == [
         True, False, True, False, True,
     ]  # fmt: skip
     assert plain.sql.endswith(
@@ -166,3 +166,15 @@ def test_schemas_and_types_first_and_only_those_that_are_missing() -> None:
         'CREATE SCHEMA IF NOT EXISTS "s""x"',
         "CREATE TYPE \"s\".\"mood\" AS ENUM ('it''s', E'b\\\\c')",
     ]
+
+
+def test_a_key_of_periods_is_made_in_one_statement() -> None:
+    parts = (IndexPart("id"), IndexPart('a"b'))
+    key = Index("k", parts, unique=True, primary=True, constraint=True, method="gist")
+    periods = ForeignKey("f", ("id", 'a"b'), ODD, ("id", 'a"b'), period=True)
+    table = replace(TABLE, primary_key=key, foreign_keys=(periods,))
+    (made,) = sql(*ddl.indexes(replace(table, columns=(INT,)), ALL))
+    assert made.endswith('ADD CONSTRAINT "k" PRIMARY KEY ("id", "a""b" WITHOUT OVERLAPS)')
+    (keyed,) = ddl.foreign_keys(table)
+    assert 'FOREIGN KEY ("id", PERIOD "a""b") REFERENCES' in keyed.sql
+    assert '("id", PERIOD "a""b") ON UPDATE' in keyed.sql and not keyed.orphans

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from streams_engine.row_text import NO_DATE, row_texts, value_text
+from streams_engine.arrow.row_text import NO_DATE, row_texts, value_text
 
 
 def scalar(number: int, storage: pa.DataType, wanted: pa.DataType) -> pa.Scalar:

@@ -9,13 +9,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from streams_engine.adapters.mysql import binlog_events as e
-from streams_engine.adapters.mysql import tablemap as t
-from streams_engine.adapters.mysql.gtids import MariadbGtids, MysqlGtids
-from streams_engine.adapters.mysql.rowimage import walker
-from streams_engine.adapters.mysql.rowvalues import FIXED, Image, expand, width
-from streams_engine.adapters.mysql.tablemap import Field
-from streams_engine.cutting import PAD
+from streams_engine.adapters.mysql.binlog import events as e
+from streams_engine.adapters.mysql.binlog import table_map as t
+from streams_engine.adapters.mysql.binlog.gtid import MariadbGtids, MysqlGtids
+from streams_engine.adapters.mysql.binlog.row_image import walker
+from streams_engine.adapters.mysql.binlog.row_values import FIXED, Image, expand, width
+from streams_engine.adapters.mysql.binlog.table_map import Field
+from streams_engine.arrow.buffers import PAD
 
 
 def encoded(value: Decimal, precision: int, scale: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Which files make which tables, and what the tables are called."""
+"""Discovery of tables among files, and their names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from streams_engine.adapters.files import manifest
-from streams_engine.adapters.files.options import format_of, stem_of
-from streams_engine.adapters.files.store import FileInfo, Store
+from streams_engine.adapters.files.formats.options import format_of, stem_of
+from streams_engine.adapters.files.stores.backend import FileInfo
+from streams_engine.adapters.files.stores.store import Store
 from streams_engine.errors import ConfigError, MalformedFile, NotFound
 
-__all__ = ["DataFile", "Found", "discover", "select"]
+__all__ = ["DataFile", "DiscoveredTable", "discover", "select"]
 
 PART = re.compile(r"part-(?:[a-z0-9]+-)?\d+-\d+\.")
 """The names that this library gives to parts; one that the manifest does not list does not
@@ -31,7 +32,7 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredTable:
     """A table: the file or folder that it is, and its data files in order."""
 
     name: str
@@ -45,29 +46,33 @@ class Found:
         return self.files[0].file_format if self.files else str(self.manifest["format"])
 
 
-def discover(store: Store, paths: Sequence[str], file_format: str | None) -> list[Found]:
-    """The tables at these paths, or all at the root, named and sorted by name.
+def discover(store: Store, paths: Sequence[str], file_format: str | None) -> list[DiscoveredTable]:
+    """Discover the tables at these paths, or all below the root, sorted by name.
 
-    Raises `NotFound` for a path without data; `MalformedFile` naming both files where a
-    folder holds two formats.
+    Raises `NotFound` for a path without data, and `MalformedFile` naming both files if a folder
+    contains two formats.
     """
-    found: dict[str, Found] = {}
+    discovered: dict[str, DiscoveredTable] = {}
     for path in paths or ("",):
         clean = path.strip("/").removeprefix("./").strip("/")
         clean = "" if clean == "." else clean
         if ".." in clean.split("/"):
-            raise ConfigError(f"files.paths: {path} leads out of the root.", path="$.files.paths")
+            raise ConfigError(
+                f"files.paths: {path} is outside the base path.", path="$.files.paths"
+            )
         infos = store.list(clean)
         tables = _tables(store, clean, infos, file_format)
         if not tables and paths:
-            raise NotFound(f"{store.show(clean)} holds no data file.", path=store.show(clean))
-        found.update((table.path, table) for table in tables)
-    return _named(sorted(found.values(), key=lambda table: table.path))
+            raise NotFound(f"{store.show(clean)} contains no data files.", path=store.show(clean))
+        discovered.update((table.path, table) for table in tables)
+    return _named(sorted(discovered.values(), key=lambda table: table.path))
 
 
-def select(found: Iterable[Found], names: Sequence[str] | None) -> list[Found]:
-    """The tables of these names. Raises `NotFound` with names that are near."""
-    tables = {table.name: table for table in found}
+def select(
+    discovered: Iterable[DiscoveredTable], names: Sequence[str] | None
+) -> list[DiscoveredTable]:
+    """Return the tables of these names. Raises `NotFound` that lists similar names."""
+    tables = {table.name: table for table in discovered}
     if names is None:
         return list(tables.values())
     chosen = {}
@@ -76,8 +81,8 @@ def select(found: Iterable[Found], names: Sequence[str] | None) -> list[Found]:
         if table is None:
             near = difflib.get_close_matches(name, tables, n=3, cutoff=0.5)
             raise NotFound(
-                f"No table {name} among the files.",
-                remedy=f"Near names: {', '.join(near)}." if near else None,
+                f"There is no table {name} among the files.",
+                remedy=f"Similar names: {', '.join(near)}." if near else None,
                 table=name,
             )
         chosen[name] = table
@@ -86,14 +91,15 @@ def select(found: Iterable[Found], names: Sequence[str] | None) -> list[Found]:
 
 def _tables(
     store: Store, path: str, infos: Sequence[FileInfo], file_format: str | None
-) -> list[Found]:
+) -> list[DiscoveredTable]:
     if len(infos) == 1 and infos[0].path == path:
         kind = format_of(path) or ((file_format, None) if file_format else None)
         if kind is None:
             raise ConfigError(
-                f"{store.show(path)}: its name says no format.", remedy="Give fileFormat."
+                f"{store.show(path)}: the file name shows no known format.",
+                remedy="Give fileFormat.",
             )
-        return [Found("", path, (DataFile(infos[0], *kind),))]
+        return [DiscoveredTable("", path, (DataFile(infos[0], *kind),))]
     if path and not _holds_tables(path, infos):
         table = _folder(store, path, infos, file_format)
         return [table] if table else []
@@ -101,7 +107,7 @@ def _tables(
 
 
 def _holds_tables(path: str, infos: Sequence[FileInfo]) -> bool:
-    """Whether the folders in this folder are tables, for this library wrote them."""
+    """Return whether the folders in this folder are tables, because this library wrote them."""
     depth = path.count("/") + 3
     return any(
         info.path.endswith("/" + manifest.NAME) and info.path.count("/") + 1 == depth
@@ -111,13 +117,13 @@ def _holds_tables(path: str, infos: Sequence[FileInfo]) -> bool:
 
 def _children(
     store: Store, path: str, infos: Sequence[FileInfo], file_format: str | None
-) -> list[Found]:
-    """Every file and every folder of a folder as a table."""
+) -> list[DiscoveredTable]:
+    """Return every file and every folder of a folder as a table."""
     groups: dict[str, list[FileInfo]] = {}
     begin = len(path) + 1 if path else 0
     for info in infos:
         groups.setdefault(info.path[begin:].split("/")[0], []).append(info)
-    tables: list[Found] = []
+    tables: list[DiscoveredTable] = []
     for name, group in groups.items():
         place = f"{path}/{name}" if path else name
         if name[0] in "_.":
@@ -125,7 +131,7 @@ def _children(
         if group[0].path == place:
             file = _data(group[0], "", file_format)
             if file is not None:
-                tables.append(Found("", place, (file,)))
+                tables.append(DiscoveredTable("", place, (file,)))
         elif (table := _folder(store, place, group, file_format)) is not None:
             tables.append(table)
     return tables
@@ -141,7 +147,7 @@ def _data(info: FileInfo, folder: str, file_format: str | None) -> DataFile | No
 
 def _folder(
     store: Store, path: str, infos: Sequence[FileInfo], file_format: str | None
-) -> Found | None:
+) -> DiscoveredTable | None:
     listed = any(info.path == f"{path}/{manifest.NAME}" for info in infos)
     document = manifest.read(store, path) if listed else None
     files = [file for info in infos if (file := _data(info, path, file_format)) is not None]
@@ -152,21 +158,22 @@ def _folder(
     for file in files[1:]:
         if file.file_format != files[0].file_format:
             raise MalformedFile(
-                f"One folder, one format: {store.show(files[0].info.path)} is "
-                f"{files[0].file_format}, {store.show(file.info.path)} is {file.file_format}.",
-                remedy="Give fileFormat, or put them into folders of their own.",
+                f"All files of a folder must have one format: {store.show(files[0].info.path)} "
+                f"is {files[0].file_format}, {store.show(file.info.path)} is {file.file_format}.",
+                remedy="Set fileFormat, or move the files into separate folders.",
             )
-    return Found("", path, tuple(files), document)
+    return DiscoveredTable("", path, tuple(files), document)
 
 
 def _counting(store: Store, path: str, files: Sequence[DataFile], document: Any) -> list[DataFile]:
-    """The parts that a manifest lists, and what others put beside them; no orphans."""
+    """Return the parts that a manifest lists, and the files of others beside them, but no
+    orphans."""
     listed = {f"{path}/{part['path']}" for part in document["parts"]}
     others = {f"{path}/{name}" for name in document.get("foreign", ())}
     there = {file.info.path for file in files}
     for missing in sorted(listed - there):
         raise MalformedFile(
-            f"{store.show(missing)} is not there, and the table's manifest lists it.",
+            f"{store.show(missing)} does not exist, but the table's manifest lists it.",
             file=store.show(missing),
         )
     if document["complete"]:
@@ -179,10 +186,11 @@ def _counting(store: Store, path: str, files: Sequence[DataFile], document: Any)
     ]
 
 
-def _named(tables: Sequence[Found]) -> list[Found]:
-    """Names by the last component; where two meet, by the parent's too, then by number.
+def _named(tables: Sequence[DiscoveredTable]) -> list[DiscoveredTable]:
+    """Name tables by the last component of their paths; equal names also by the parent's, then by
+    number.
 
-    A table of this library's own writing has the name that its manifest tells.
+    A table written by this library has the name in its manifest.
     """
     plain = [
         str(table.manifest["table"]) if table.manifest else _name(table.path) for table in tables
@@ -197,7 +205,7 @@ def _named(tables: Sequence[Found]) -> list[Found]:
         while candidate in given:
             candidate, number = f"{name}_{number}", number + 1
         given.add(candidate)
-        named.append(Found(candidate, table.path, table.files, table.manifest))
+        named.append(DiscoveredTable(candidate, table.path, table.files, table.manifest))
     return sorted(named, key=lambda table: table.name)
 
 

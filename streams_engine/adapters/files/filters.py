@@ -1,6 +1,6 @@
 """Filters of a selection as Arrow kernels, with SQL's meaning: NULL never matches.
 
-Values are converted to the column's type; where that cannot be, the filter is refused.
+Values are converted to the column's type; if that is impossible, the filter is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams_engine.adapters.files.texts import parse, render
+from streams_engine.adapters.files.formats.text_values import parse, render
 from streams_engine.errors import ConfigError, RowRejected
 from streams_engine.model import Filter
 
@@ -22,12 +22,14 @@ Test = Callable[[pa.Array, Any, Filter], pa.Array]
 
 
 def kept(batch: pa.RecordBatch, filters: Sequence[Filter]) -> pa.RecordBatch:
-    """The rows that match all filters. Raises `ConfigError` naming the column."""
+    """Return the rows that match all filters. Raises `ConfigError` naming the column."""
     for chosen in filters:
         test = OPERATORS.get(chosen.operator.upper().strip())
         if test is None or chosen.column not in batch.schema.names:
             what = "operator" if test is None else "column"
-            raise ConfigError(f"Filter on {chosen.column}: no such {what}.", column=chosen.column)
+            raise ConfigError(
+                f"Filter on {chosen.column}: the table has no such {what}.", column=chosen.column
+            )
         try:
             matches = test(batch.column(chosen.column), chosen.value, chosen)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, RowRejected, OverflowError):
@@ -38,14 +40,14 @@ def kept(batch: pa.RecordBatch, filters: Sequence[Filter]) -> pa.RecordBatch:
 
 def _refused(chosen: Filter, kind: pa.DataType) -> ConfigError:
     return ConfigError(
-        f"Filter on {chosen.column}: the value of {chosen.operator} is no {kind}.",
-        remedy="Write the value in the column's own form.",
+        f"Filter on {chosen.column}: the value of {chosen.operator} is not a valid {kind}.",
+        remedy="Write the value as a literal of the column's type.",
         column=chosen.column,
     )
 
 
 def _pair(values: pa.Array, value: Any, chosen: Filter) -> tuple[pa.Array, pa.Scalar]:
-    """The column and the value in one type in which they compare exactly."""
+    """Return the column and the value in one type in which they compare exactly."""
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         number = _number(value, chosen, kind)
@@ -83,23 +85,23 @@ EQUAL = _compare(pc.equal)
 def _several(value: Any, chosen: Filter) -> list[Any]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise ConfigError(
-            f"Filter on {chosen.column}: {chosen.operator} needs a list.", column=chosen.column
+            f"Filter on {chosen.column}: {chosen.operator} expects a list.", column=chosen.column
         )
     return list(value)
 
 
 def _in(values: pa.Array, value: Any, chosen: Filter) -> pa.Array:
-    found = pa.array([False] * len(values), pa.bool_())
+    matches = pa.array([False] * len(values), pa.bool_())
     for one in _several(value, chosen):
-        found = pc.or_kleene(found, EQUAL(values, one, chosen))
-    return found
+        matches = pc.or_kleene(matches, EQUAL(values, one, chosen))
+    return matches
 
 
 def _between(values: pa.Array, value: Any, chosen: Filter) -> pa.Array:
     bounds = _several(value, chosen)
     if len(bounds) != 2:
         raise ConfigError(
-            f"Filter on {chosen.column}: BETWEEN needs two values.", column=chosen.column
+            f"Filter on {chosen.column}: BETWEEN expects two values.", column=chosen.column
         )
     low = _compare(pc.greater_equal)(values, bounds[0], chosen)
     return pc.and_kleene(low, _compare(pc.less_equal)(values, bounds[1], chosen))

@@ -1,8 +1,8 @@
-"""Files as a sink: parts, and a manifest a table whose atomic replacement is the commit.
+"""Sink of files: data files, and a manifest per table whose atomic replacement is the commit.
 
-``<root>/<table>/part-<chunk>-<portion>.<ext>`` and ``_manifest.json`` beside them;
-``<root>/_streams_engine/<stream>.json`` holds the other checkpoint records. A part that no
-manifest lists does not count; the same portion written again takes its place.
+``<root>/<table>/part-<chunk>-<portion>.<ext>`` with ``_manifest.json`` in the same folder;
+``<root>/_streams_engine/<stream>.json`` has the other checkpoint records. A data file that no
+manifest lists does not count; writing the same portion again replaces it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -18,32 +19,40 @@ from typing import Any
 import pyarrow as pa
 
 from streams_engine.adapters.files import manifest
-from streams_engine.adapters.files.appending import FilesWriter
-from streams_engine.adapters.files.change_layout import Layout
-from streams_engine.adapters.files.encoders import (
+from streams_engine.adapters.files.change_log import ChangeFileLayout
+from streams_engine.adapters.files.change_writer import FilesChangeWriter
+from streams_engine.adapters.files.checkpoint import OWN, FilesCheckpoint, folder_of, safe
+from streams_engine.adapters.files.formats.encoders import (
     COMPRESSIONS,
     encoder,
     ending,
     written_columns,
 )
-from streams_engine.adapters.files.options import CsvOptions
-from streams_engine.adapters.files.parts import NoRows, Part, Pending
-from streams_engine.adapters.files.room import Room
-from streams_engine.adapters.files.state import OWN, FilesState, folder_of, safe
-from streams_engine.adapters.files.store import Store
-from streams_engine.bundles import blocks
-from streams_engine.errors import ConfigError, ConnectionFailed, FencedOff, TargetConflict
+from streams_engine.adapters.files.formats.options import CsvOptions
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.adapters.files.table_directory import (
+    NoRows,
+    PartWriter,
+    PendingPart,
+    TableDirectory,
+)
+from streams_engine.contracts import (
+    CheckpointCallback,
+    Fence,
+    PreparedWrite,
+    QuarantinedRow,
+    WritePlan,
+    WriteResult,
+)
+from streams_engine.errors import ConfigError, ConnectionFailed, FencedOff, TargetConflict, require
 from streams_engine.model import Column, Dialect, Finding, TableId, TableSchema
-from streams_engine.protocols import Load, Mark, Rejected, Written
-from streams_engine.required import required
-from streams_engine.sharing import Fence, Staged
 
 __all__ = ["FilesSink"]
 
 Document = dict[str, Any]
 
 
-class FilesSink(FilesState):
+class FilesSink(FilesCheckpoint):
     """Writes tables below a root. Safe to use from many threads."""
 
     dialect = Dialect.FILES
@@ -60,12 +69,14 @@ class FilesSink(FilesState):
     ) -> None:
         known = COMPRESSIONS.get(file_format)
         if known is None:
-            raise ConfigError(f"No file format {file_format}; {', '.join(COMPRESSIONS)} are known.")
+            raise ConfigError(
+                f"Unknown file format {file_format}; expected one of {', '.join(COMPRESSIONS)}."
+            )
         compression = compression or ("zstd" if file_format == "parquet" else "none")
         if compression not in known:
             raise ConfigError(
-                f"{file_format} is not written with compression {compression}; "
-                f"{', '.join(known)} are possible."
+                f"{file_format} cannot be written with compression {compression}; expected one "
+                f"of {', '.join(known)}."
             )
         super().__init__(store)
         self.form = file_format, compression, csv or CsvOptions()
@@ -80,26 +91,26 @@ class FilesSink(FilesState):
     # A log that is followed
 
     @contextmanager
-    def follow(self, stream: str, key: str) -> Iterator[FilesWriter]:
-        """Take over a log of the stream: what its earlier writers have not committed goes."""
+    def change_writer(self, stream: str, key: str) -> Iterator[FilesChangeWriter]:
+        """Take over a log of the stream, deleting what earlier writers have not committed."""
         path, log, folders = self.take_over(stream, key)
-        writer = FilesWriter(self, path, log)
+        writer = FilesChangeWriter(self, path, log)
         writer.sweep(folders)
         try:
             yield writer
         finally:
-            writer.abandon()
+            writer.rollback()
 
     def folder(self, table: TableId) -> str:
-        """Where a table's files lie."""
+        """Return the folder of a table's files."""
         return folder_of(table)
 
     def quarantine(self, stream: str, name: str) -> str:
-        """Where rows that were set aside go."""
+        """Return the path of a file with quarantined rows."""
         return f"{OWN}/quarantine/{safe(stream)}/{name}.jsonl"
 
-    def manifest_of(self, stream: str, folder: str, layout: Layout) -> Document:
-        """The manifest of a table that is followed; a new one where it was made since."""
+    def manifest_of(self, stream: str, folder: str, layout: ChangeFileLayout) -> Document:
+        """Return the manifest of a table in a cdc; a new one if the table was created since."""
         self.register(stream, folder)
         document = manifest.read(self.store, folder)
         if document is not None:
@@ -110,146 +121,188 @@ class FilesSink(FilesState):
     # Layout
 
     def prepare(
-        self, stream: str, tables: Sequence[TableSchema], *, write_mode: str, keep: bool
+        self,
+        stream: str,
+        tables: Sequence[TableSchema],
+        *,
+        write_mode: str,
+        keep: bool,
+        reload: AbstractSet[TableId] = frozenset(),
     ) -> None:
-        """Make room for the tables; see `LayoutSink`. Raises `TargetConflict`, `ConfigError`."""
+        """Prepare the tables' folders; see `LayoutSink`. Raises `TargetConflict`, `ConfigError`.
+
+        ``reload`` is not used: data files are deleted with their chunks' records.
+        """
         if write_mode == "upsert":
             raise ConfigError(
-                "Files have no keys that upsert could match on.",
+                "writeMode upsert is not possible for files: they have no keys.",
                 path="$.target.spec.files.writeMode",
                 remedy="Use append or truncate_and_load.",
             )
-        rooms = [(table, Room(self.store, folder_of(table.id), stream)) for table in tables]
-        for _, room in rooms:
-            if not (keep and room.ours):
-                room.check(write_mode)
-        for table, room in rooms:
+        directories = [
+            (table, TableDirectory(self.store, folder_of(table.id), stream)) for table in tables
+        ]
+        for _, directory in directories:
+            if not (keep and directory.ours):
+                directory.check(write_mode)
+        for table, directory in directories:
             folder = folder_of(table.id)
             self.register(stream, folder)
             with self.guard(folder):
-                if keep and room.ours and room.document is not None:
-                    room.document["primaryKey"] = _key(table)
-                    self.put_manifest(folder, room.document)
+                if keep and directory.ours and directory.document is not None:
+                    directory.document["primaryKey"] = _key(table)
+                    self.put_manifest(folder, directory.document)
                     continue
-                stays = room.make(write_mode)
+                stays = directory.make(write_mode)
                 columns = written_columns(table.columns, str(table.id))
                 document = self._fresh(stream, table.id.name, columns)
                 document |= {**stays, "primaryKey": _key(table)}
                 if document["parts"]:
-                    self._same_shape(folder, room.document or {}, columns)
+                    self._same_shape(folder, directory.document or {}, columns)
                 self.put_manifest(folder, document)
 
     def finish(self, stream: str, tables: Sequence[TableId]) -> None:
-        """The manifests of these tables say that they are whole."""
+        """Mark these tables as complete in their manifests."""
         for table in tables:
             folder = folder_of(table)
             with self.guard(folder):
-                room = Room(self.store, folder, stream)
-                if room.ours and room.document is not None:
-                    room.sweep()
-                    room.document["complete"] = True
-                    self.put_manifest(folder, room.document)
+                directory = TableDirectory(self.store, folder, stream)
+                if directory.ours and directory.document is not None:
+                    directory.sweep()
+                    directory.document["complete"] = True
+                    self.put_manifest(folder, directory.document)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
     # Rows
 
     def write_rows(
-        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark
-    ) -> Written:
+        self,
+        stream: str,
+        plan: WritePlan,
+        rows: Iterator[pa.RecordBatch],
+        make_checkpoint: CheckpointCallback,
+    ) -> WriteResult:
         """Write one part and commit it with its record. See `Sink`."""
-        if load.upsert:
-            raise ConfigError("Files have no keys that upsert could match on.")
-        folder = folder_of(load.table)
-        columns = written_columns(load.columns, str(load.table))
+        if plan.upsert:
+            raise ConfigError("writeMode upsert is not possible for files: they have no keys.")
+        folder = folder_of(plan.table)
+        columns = written_columns(plan.columns, str(plan.table))
         self.register(stream, folder)
-        with self._portion(stream, folder, load, columns) as (name, number):
-            staged = self._stage(stream, load, columns, rows, mark, name, number)
+        with self._portion(stream, folder, plan, columns) as (name, number):
+            prepared = self._prepare(stream, plan, columns, rows, make_checkpoint, name, number)
             with self.guard(folder):
-                document = self._opened(stream, folder, load.table, columns)
-                self._commit(document, folder, load.chunk, staged.pending)
-        return staged.written
+                document = self._opened(stream, folder, plan.table, columns)
+                self._demand_run(stream, prepared.pending, f"{folder}/{name}")
+                self._commit(document, folder, plan.chunk, prepared.pending)
+        return prepared.written
 
-    def stage(
-        self, stream: str, load: Load, rows: Iterator[pa.RecordBatch], mark: Mark, fence: Fence
-    ) -> Staged:
+    def prepare_write(
+        self,
+        stream: str,
+        plan: WritePlan,
+        rows: Iterator[pa.RecordBatch],
+        make_checkpoint: CheckpointCallback,
+        fence: Fence,
+    ) -> PreparedWrite:
         """Write one part, under a number that no other attempt has; no manifest lists it yet."""
-        columns = written_columns(load.columns, str(load.table))
+        columns = written_columns(plan.columns, str(plan.table))
         number = secrets.randbits(60)
-        name = f"part-{load.chunk}-{number}{ending(self._format, self._compression)}"
-        return self._stage(stream, load, columns, rows, mark, name, number)
+        name = f"part-{plan.chunk}-{number}{ending(self._format, self._compression)}"
+        return self._prepare(stream, plan, columns, rows, make_checkpoint, name, number)
 
-    def settle(self, stream: str, load: Load, staged: Staged, fence: Fence) -> None:
-        """List the part in its table's manifest, where the chunk's record is as it was."""
-        folder = folder_of(load.table)
-        columns = written_columns(load.columns, str(load.table))
-        pending: Pending = staged.pending
+    def commit_write(
+        self, stream: str, plan: WritePlan, prepared: PreparedWrite, fence: Fence
+    ) -> None:
+        """Add the data file to its table's manifest, if the chunk's record is unchanged."""
+        folder = folder_of(plan.table)
+        columns = written_columns(plan.columns, str(plan.table))
+        pending: PendingPart = prepared.pending
         key, before = fence.chunk
         self.register(stream, folder)
         with self.guard(folder):
-            document = self._opened(stream, folder, load.table, columns)
+            document = self._opened(stream, folder, plan.table, columns)
             if document["records"].get(key) == before:
-                self._commit(document, folder, load.chunk, pending)
+                self._commit(document, folder, plan.chunk, pending)
                 return
         self.store.delete(f"{folder}/{pending.name}")
         if pending.quarantined is not None:
             self.store.delete(pending.quarantined["path"])
         raise FencedOff(
-            f"Another worker has written {key} meanwhile.", remedy="It goes on from there."
+            f"Another worker has written {key} meanwhile.",
+            remedy="That worker continues; nothing needs to be done.",
         )
 
-    def _stage(
+    def _prepare(
         self,
         stream: str,
-        load: Load,
+        plan: WritePlan,
         columns: Sequence[Column],
         rows: Iterator[pa.RecordBatch],
-        mark: Mark,
+        make_checkpoint: CheckpointCallback,
         name: str,
         number: int,
-    ) -> Staged:
-        part = Part(load, columns)
-        self._write_part(f"{folder_of(load.table)}/{name}", part, rows, mark)
-        checkpoint = required(part.checkpoint, "the record of a part")
-        aside = (*checkpoint.rejected, *part.rejected)
-        quarantined = self._set_aside(stream, load, number, aside)
+    ) -> PreparedWrite:
+        part = PartWriter(plan, columns)
+        self._write_part(f"{folder_of(plan.table)}/{name}", part, rows, make_checkpoint)
+        checkpoint = require(part.checkpoint, "the record of a part")
+        rejected_rows = (*checkpoint.quarantined, *part.quarantined)
+        quarantined = self._quarantine(stream, plan, number, rejected_rows)
         key, record = checkpoint.key, dict(checkpoint.document)
-        pending = Pending(name, number, part.rows, part.bytes, key, record, quarantined)
-        return Staged(Written(part.rows, len(aside), part.bytes), pending)
+        pending = PendingPart(
+            name, number, part.rows, part.bytes, key, record, quarantined, checkpoint.run
+        )
+        return PreparedWrite(WriteResult(part.rows, len(rejected_rows), part.bytes), pending)
+
+    def _demand_run(self, stream: str, pending: PendingPart, path: str) -> None:
+        """Raise `FencedOff`, and leave no data file, if the stream was started again meanwhile."""
+        if pending.run is None:
+            return
+        key, document = pending.run
+        if self.record(stream, key) != document:
+            self.store.delete(path)
+            if pending.quarantined is not None:
+                self.store.delete(pending.quarantined["path"])
+            raise FencedOff(
+                f"Another process has started the stream '{stream}' again; this process no "
+                "longer writes.",
+                remedy="Run a stream in one process at a time.",
+            )
 
     @contextmanager
     def _portion(
-        self, stream: str, folder: str, load: Load, columns: Sequence[Column]
+        self, stream: str, folder: str, plan: WritePlan, columns: Sequence[Column]
     ) -> Iterator[tuple[str, int]]:
-        """The name and number of this write's part: the first that is not committed yet."""
+        """Reserve the name and number of this write's data file: the first that is not committed
+        yet."""
         with self.guard(folder):
-            document = self._opened(stream, folder, load.table, columns)
+            document = self._opened(stream, folder, plan.table, columns)
             done = [
                 part["portion"]
                 for part in (*document["parts"], *document["quarantined"])
-                if part["chunk"] == load.chunk
+                if part["chunk"] == plan.chunk
             ]
             number = max(done, default=-1) + 1
             with self._lock:
-                while (folder, load.chunk, number) in self._busy:
+                while (folder, plan.chunk, number) in self._busy:
                     number += 1
-                self._busy.add((folder, load.chunk, number))
+                self._busy.add((folder, plan.chunk, number))
         suffix = ending(self._format, self._compression)
         try:
-            yield f"part-{document.get('prefix', '')}{load.chunk}-{number}{suffix}", number
+            yield f"part-{document.get('prefix', '')}{plan.chunk}-{number}{suffix}", number
         finally:
             with self._lock:
-                self._busy.discard((folder, load.chunk, number))
+                self._busy.discard((folder, plan.chunk, number))
 
     def _opened(
         self, stream: str, folder: str, table: TableId, columns: Sequence[Column]
     ) -> Document:
-        """The table's manifest, with these columns."""
+        """Return the table's manifest, created or checked for these columns."""
         document = manifest.read(self.store, folder)
         if document is not None and document["stream"] != stream:
             raise TargetConflict(
-                f"{self.store.show(folder)} is of stream '{document['stream']}'.",
+                f"{self.store.show(folder)} belongs to stream '{document['stream']}'.",
                 folder=self.store.show(folder),
             )
         fresh = self._fresh(stream, table.name, columns)
@@ -273,49 +326,54 @@ class FilesSink(FilesState):
             or document["csv"] != dialect
         ):
             raise TargetConflict(
-                f"{self.store.show(folder)} holds parts of other columns or of another format.",
+                f"{self.store.show(folder)} contains files with other columns or of another "
+                "format.",
                 remedy="Use truncate_and_load, or another folder.",
                 folder=self.store.show(folder),
             )
 
     def _write_part(
-        self, path: str, part: Part, rows: Iterator[pa.RecordBatch], mark: Mark
+        self,
+        path: str,
+        part: PartWriter,
+        rows: Iterator[pa.RecordBatch],
+        make_checkpoint: CheckpointCallback,
     ) -> None:
-        """The part, whole; none where there are no rows."""
-        several = blocks(rows)
-        first = next(several, None)
+        """Write the complete data file; none if there are no rows."""
+        first = next(rows, None)
         if first is None:
-            part.checkpoint = mark()
+            part.checkpoint = make_checkpoint()
             return
         try:
             with self.store.writing(path) as file:
                 made = encoder(file, self._format, self._compression, part.columns, self._csv)
                 part.take(made, first)
-                for block in several:
+                for block in rows:
                     part.take(made, block)
                 made.finish()
-                part.checkpoint = mark()
+                part.checkpoint = make_checkpoint()
                 part.bytes = file.tell()
                 if not part.rows:
                     raise NoRows
         except NoRows:
             part.bytes = 0
 
-    def _set_aside(
-        self, stream: str, load: Load, number: int, rejected: Sequence[Rejected]
+    def _quarantine(
+        self, stream: str, plan: WritePlan, number: int, quarantined: Sequence[QuarantinedRow]
     ) -> Document | None:
-        if not rejected:
+        if not quarantined:
             return None
-        path = self.quarantine(stream, f"{folder_of(load.table)}-{load.chunk}-{number}")
+        path = self.quarantine(stream, f"{folder_of(plan.table)}-{plan.chunk}-{number}")
         with self.store.writing(path) as file:
-            for row in rejected:
+            for row in quarantined:
                 document = {**asdict(row), "table": str(row.table), "row": dict(row.row)}
                 line = json.dumps(document, ensure_ascii=False, default=str)
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        return {"path": path, "rows": len(rejected), "chunk": load.chunk, "portion": number}
+        return {"path": path, "rows": len(quarantined), "chunk": plan.chunk, "portion": number}
 
-    def _commit(self, document: Document, folder: str, chunk: int, pending: Pending) -> None:
-        """The manifest with the part and the record, replaced in one step; under its guard."""
+    def _commit(self, document: Document, folder: str, chunk: int, pending: PendingPart) -> None:
+        """Replace the manifest, in one step, by one with the data file and its record. Call it
+        under the folder's lock."""
         if pending.rows:
             document["parts"].append(
                 {

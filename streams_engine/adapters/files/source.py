@@ -1,11 +1,11 @@
-"""Files as a source: a file or a folder is a table, and what changes under a view is noticed."""
+"""Source of files: a file or a folder is a table, and a change during a snapshot is noticed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams_engine.adapters.files import csv, jsonl, parquet
-from streams_engine.adapters.files.current_rows import demand_current
-from streams_engine.adapters.files.describing import Table, declared, describe
-from streams_engine.adapters.files.discovery import DataFile, Found, discover, select
+from streams_engine.adapters.files.change_log import demand_current
+from streams_engine.adapters.files.discovery import DataFile, DiscoveredTable, discover, select
 from streams_engine.adapters.files.filters import kept
-from streams_engine.adapters.files.options import CsvOptions, RecordLimits
-from streams_engine.adapters.files.store import Store
-from streams_engine.adapters.files.texts import parse, render
-from streams_engine.bundles import ahead, bundles
+from streams_engine.adapters.files.formats import csv, jsonl, parquet
+from streams_engine.adapters.files.formats.options import CsvOptions, RecordLimits
+from streams_engine.adapters.files.formats.text_values import parse, render
+from streams_engine.adapters.files.infer_schema import InferredTable, declared, describe
+from streams_engine.adapters.files.stores.store import Store
+from streams_engine.arrow.batches import prefetch
+from streams_engine.contracts import OfferCallback, RecordBatches, Scope, SnapshotHandle
 from streams_engine.errors import (
     ConfigError,
     MalformedFile,
@@ -41,8 +42,6 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
-from streams_engine.protocols import Scope
-from streams_engine.sharing import Offer, Ticket
 
 __all__ = ["FilesSnapshot", "FilesSource", "as_asked"]
 
@@ -65,16 +64,17 @@ class FilesSource:
         columns: Mapping[str, Mapping[str, str]] | None = None,
         limits: RecordLimits = USUAL,
     ) -> None:
-        """``columns``: by table, by column, the Arrow type to read instead of the one found."""
+        """Create a source of files. ``columns`` gives, by table and column, the Arrow type to read
+        instead of the inferred one."""
         self._store = store
         self._file_format = file_format
         self._paths = paths
         self._options = csv or CsvOptions()
         self._declared = columns or {}
         self._limits = limits
-        self._described: dict[Any, Table] = {}
+        self._described: dict[Any, InferredTable] = {}
         self._lock = threading.Lock()
-        self._offer: Offer | None = None
+        self._offer: OfferCallback | None = None
 
     def check(self) -> Sequence[Finding]:
         """List the files. Raises `ConnectionFailed`, `NotFound`, `PermissionDenied`."""
@@ -87,62 +87,74 @@ class FilesSource:
 
     @contextmanager
     def snapshot(self, scope: Scope, readers: int) -> Iterator[FilesSnapshot]:
-        """A view that ends with an error as soon as one of its files is not as it was."""
-        for found in self._whole(select(self._discover(), scope.tables)):
-            demand_current(self._store, found)
+        """Open a snapshot, which fails as soon as one of its files changes."""
+        for discovered in self._whole(select(self._discover(), scope.tables)):
+            demand_current(self._store, discovered)
         tables = self._tables(scope)
         if self._offer is not None:
-            self._offer(Ticket(tuple(tables), late=True))
+            self._offer(SnapshotHandle(tuple(tables), late=True))
         yield FilesSnapshot(self._store, tables, readers)
 
-    def share(self, offer: Offer) -> None:
-        """From now on each view is offered to other processes, which must see the same files."""
+    def share(self, offer: OfferCallback) -> None:
+        """Offer every later snapshot to other processes, which must see the same files."""
         self._offer = offer
 
     @contextmanager
-    def join(self, ticket: Ticket, readers: int) -> Iterator[FilesSnapshot]:
-        """The view of another process. That its files are there, and as they were, is seen when
-        they are read."""
-        yield FilesSnapshot(self._store, ticket.view, readers)
+    def join(self, handle: SnapshotHandle, readers: int) -> Iterator[FilesSnapshot]:
+        """Join the snapshot of another process.
 
-    def _whole(self, tables: Sequence[Found]) -> Sequence[Found]:
-        """The tables; and the root, which may be a table's own folder."""
+        Whether its files exist and are unchanged is checked when they are read.
+        """
+        yield FilesSnapshot(self._store, handle.view, readers)
+
+    def _whole(self, tables: Sequence[DiscoveredTable]) -> Sequence[DiscoveredTable]:
+        """Return the tables, and the root, which may be a table's own folder."""
         root = self._store.root
         alone = self._store.protocol == "file" and not Path(root).is_dir()
-        return tables if self._paths or alone else (*tables, Found(self._store.show(), "", ()))
+        return (
+            tables
+            if self._paths or alone
+            else (*tables, DiscoveredTable(self._store.show(), "", ()))
+        )
 
-    def _discover(self) -> list[Found]:
-        """What there is. Raises `NotFound` where a local root is not there; a bucket has no
+    def _discover(self) -> list[DiscoveredTable]:
+        """List the tables. Raises `NotFound` if a local root does not exist; a bucket has no
         folders."""
-        found = discover(self._store, self._paths, self._file_format)
-        if not found:
+        tables = discover(self._store, self._paths, self._file_format)
+        if not tables:
             self._demand_folder()
-        return found
+        return tables
 
     def _demand_folder(self) -> None:
         if self._store.protocol == "file" and not Path(self._store.root).is_dir():
             raise NotFound(
-                f"There is no folder {self._store.root}.",
-                remedy="Make it, or name another one. A target makes its own.",
+                f"The folder {self._store.root} does not exist.",
+                remedy="Create it, or name another one. (A target creates its folder.)",
             )
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
-    def _tables(self, scope: Scope) -> list[Table]:
+    def _tables(self, scope: Scope) -> list[InferredTable]:
         if scope.queries:
-            raise ConfigError("Files answer no queries.", remedy="Select tables with filters.")
-        found = self._discover()
-        return [self._describe(table) for table in select(found, scope.tables)]
+            raise ConfigError(
+                "A source of files does not run queries.",
+                remedy=("Select tables and filter their rows (tables, filters) instead."),
+            )
+        discovered = self._discover()
+        return [self._describe(table) for table in select(discovered, scope.tables)]
 
-    def _describe(self, found: Found) -> Table:
-        """As described before where no file changed since, for a scan reads everything."""
-        key = (found.name, found.files, json.dumps(found.manifest, sort_keys=True))
+    def _describe(self, discovered: DiscoveredTable) -> InferredTable:
+        """Return the inferred table, from the cache if no file changed since, because a scan reads
+        everything."""
+        key = (discovered.name, discovered.files, json.dumps(discovered.manifest, sort_keys=True))
         with self._lock:
             if key in self._described:
                 return self._described[key]
-        types = self._declared.get(found.name, {})
-        table = declared(describe(self._store, found, self._options, types, self._limits), types)
+        types = self._declared.get(discovered.name, {})
+        table = declared(
+            describe(self._store, discovered, self._options, types, self._limits), types
+        )
         with self._lock:
             self._described[key] = table
         return table
@@ -153,7 +165,7 @@ class FilesSnapshot:
 
     findings: Sequence[Finding] = ()
 
-    def __init__(self, store: Store, tables: Sequence[Table], readers: int) -> None:
+    def __init__(self, store: Store, tables: Sequence[InferredTable], readers: int) -> None:
         self.readers = readers
         self._store = store
         self._tables = {table.schema.id: table for table in tables}
@@ -161,7 +173,7 @@ class FilesSnapshot:
         self.position: Position = _position(tables)
 
     def chunks(self, table: TableSchema, rows: int) -> Sequence[Chunk]:
-        """One a file; large Parquet files by their row groups."""
+        """Return one chunk per file; large Parquet files are split by row groups."""
         held = self._table(table.id)
         cuts = [cut for file in held.files for cut in _cuts(held, file, rows)]
         return [
@@ -169,17 +181,17 @@ class FilesSnapshot:
             for number, (low, high, count) in enumerate(cuts)
         ] or [Chunk(table.id)]
 
-    def read(self, extract: Extract, chunk: Chunk, rows: int) -> Iterator[pa.RecordBatch]:
+    def read(self, extract: Extract, chunk: Chunk) -> RecordBatches:
         """Yield the chunk. Raises `SnapshotLost` naming a file that changed, `MalformedFile`."""
-        return bundles(ahead(self._selected(extract, chunk)), rows)
+        return prefetch(self._selected(extract, chunk))
 
-    def _table(self, wanted: TableId) -> Table:
-        found = self._tables.get(TableId(wanted.schema, wanted.name))
-        if found is None:
-            raise NotFound(f"No table {wanted} among the files.", table=str(wanted))
-        return found
+    def _table(self, wanted: TableId) -> InferredTable:
+        table = self._tables.get(TableId(wanted.schema, wanted.name))
+        if table is None:
+            raise NotFound(f"There is no table {wanted} among the files.", table=str(wanted))
+        return table
 
-    def _selected(self, extract: Extract, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+    def _selected(self, extract: Extract, chunk: Chunk) -> Generator[pa.RecordBatch, None, None]:
         table = self._table(extract.table)
         wanted = [column.name for column in extract.columns]
         others = [f.column for f in extract.filters] + [s.column for s in extract.sorts]
@@ -193,7 +205,7 @@ class FilesSnapshot:
             yield _projected(block, extract)
 
     def _blocks(
-        self, table: Table, chunk: Chunk, columns: Sequence[Column]
+        self, table: InferredTable, chunk: Chunk, columns: Sequence[Column]
     ) -> Iterator[pa.RecordBatch]:
         for file in table.files:
             groups = range(len(table.groups.get(file.info.path, ())))
@@ -209,7 +221,7 @@ class FilesSnapshot:
     def _watched(
         self, file: DataFile, blocks: Iterator[pa.RecordBatch]
     ) -> Iterator[pa.RecordBatch]:
-        """What a file holds, as long as it is the file that the view was opened on."""
+        """Read a file for as long as it is the file that the snapshot was opened on."""
         self._unchanged(file)
         try:
             yield from blocks
@@ -224,15 +236,15 @@ class FilesSnapshot:
         except NotFound:
             now = None
         if now != file.info:
-            what = "is gone" if now is None else "changed"
+            what = "was deleted" if now is None else "changed"
             raise SnapshotLost(
                 f"{self._store.show(file.info.path)} {what} while it was read.",
-                remedy="Start again when nobody writes to the files.",
+                remedy="Start again when nothing writes to the files.",
                 file=self._store.show(file.info.path),
             )
 
 
-def _position(tables: Sequence[Table]) -> Position:
+def _position(tables: Sequence[InferredTable]) -> Position:
     infos = sorted(file.info for table in tables for file in table.files)
     facts = json.dumps([[info.path, info.size, info.mark] for info in infos])
     digest = hashlib.sha256(facts.encode()).hexdigest()
@@ -242,7 +254,7 @@ def _position(tables: Sequence[Table]) -> Position:
 Cut = tuple[tuple[Any, ...], tuple[Any, ...], int | None]
 
 
-def _cuts(table: Table, file: DataFile, rows: int) -> Iterator[Cut]:
+def _cuts(table: InferredTable, file: DataFile, rows: int) -> Iterator[Cut]:
     path = file.info.path
     groups = table.groups.get(path)
     if groups is None:
@@ -256,7 +268,7 @@ def _cuts(table: Table, file: DataFile, rows: int) -> Iterator[Cut]:
             begin, held = number + 1, 0
 
 
-def _column(table: Table, name: str) -> Column:
+def _column(table: InferredTable, name: str) -> Column:
     try:
         return table.schema.column(name)
     except KeyError:
@@ -273,7 +285,7 @@ def _batch(arrays: Sequence[pa.Array], names: Sequence[str], rows: int) -> pa.Re
 
 
 def _sorted(rows: Iterable[pa.RecordBatch], extract: Extract) -> Iterator[pa.RecordBatch]:
-    """All rows in order, NULL last."""
+    """Yield all rows in order, NULL last."""
     held = list(rows)
     if not held:
         return
@@ -321,7 +333,7 @@ def as_asked(values: pa.Array, column: Column) -> pa.Array:
         return values.cast(column.arrow)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, RowRejected):
         raise RowRejected(
-            f"Column {column.name}: a value of {values.type} is no {column.arrow}.",
+            f"Column {column.name}: a value of {values.type} is not a valid {column.arrow}.",
             column=column.name,
         ) from None
 
@@ -330,7 +342,7 @@ def as_asked(values: pa.Array, column: Column) -> pa.Array:
 
 
 def _read_csv(
-    store: Store, table: Table, file: DataFile, _: Sequence[int], columns: Sequence[Column]
+    store: Store, table: InferredTable, file: DataFile, _: Sequence[int], columns: Sequence[Column]
 ) -> Iterator[pa.RecordBatch]:
     where = store.show(file.info.path)
     declared = [column.name for column in table.schema.columns]
@@ -340,7 +352,8 @@ def _read_csv(
         names = declared if by_place else block.schema.names
         if len(names) != block.num_columns:
             raise MalformedFile(
-                f"{where} has {block.num_columns} columns, its manifest {len(names)}.", file=where
+                f"{where} has {block.num_columns} columns; its manifest lists {len(names)}.",
+                file=where,
             )
         texts = dict(zip(names, block.columns, strict=True))
         arrays = [_parsed(texts.get(c.name), c, block.num_rows, where, line) for c in columns]
@@ -348,7 +361,7 @@ def _read_csv(
 
 
 def _read_jsonl(
-    store: Store, table: Table, file: DataFile, _: Sequence[int], columns: Sequence[Column]
+    store: Store, table: InferredTable, file: DataFile, _: Sequence[int], columns: Sequence[Column]
 ) -> Iterator[pa.RecordBatch]:
     where = store.show(file.info.path)
     for records, line in jsonl.read_records(store, file.info.path, file.codec, table.limits):
@@ -377,7 +390,11 @@ def _parsed(
 
 
 def _read_parquet(
-    store: Store, table: Table, file: DataFile, groups: Sequence[int], columns: Sequence[Column]
+    store: Store,
+    table: InferredTable,
+    file: DataFile,
+    groups: Sequence[int],
+    columns: Sequence[Column],
 ) -> Iterator[pa.RecordBatch]:
     names = [column.name for column in columns]
     for block in parquet.read_groups(store, file.info.path, groups, names, table.limits):

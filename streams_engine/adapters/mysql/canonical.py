@@ -1,23 +1,31 @@
 """MySQL's own text of every value, for `verify`. Shares nothing with the copy.
 
-The text protocol carries what the server prints; values that the server has as bytes are
-shown as hex. Functions are used only where the plain text is not exact: their results
-would be cut (to NULL) at max_allowed_packet.
+The text protocol sends what the server prints; byte values are shown in hexadecimal. Functions are
+used only if the plain text is not exact: max_allowed_packet would cut their results (to NULL).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from pymysql.cursors import SSCursor
 
-from streams_engine.adapters.mysql.connect import MysqlConnect, translating
-from streams_engine.adapters.mysql.selecting import condition, quote
+from streams_engine.adapters.mysql import digest_text
+from streams_engine.adapters.mysql.connection import MysqlConnect, translating
+from streams_engine.adapters.mysql.snapshot.select import condition, quote
 from streams_engine.errors import ServerError
-from streams_engine.schema.forms import CanonicalColumn, CanonicalRead, Form, form_of
+from streams_engine.schema.types.canonical import (
+    BucketFilter,
+    CanonicalColumn,
+    CanonicalRead,
+    CanonicalType,
+    KeyRange,
+    canonical_type_of,
+)
+from streams_engine.schema.types.row_digests import BUCKETS, Digested
 
 __all__ = ["MysqlCanonical"]
 
@@ -25,14 +33,15 @@ __all__ = ["MysqlCanonical"]
 # sign of zero too.
 WIDENED = "{} * 1E0"
 
-RENDERINGS: Mapping[tuple[Form, str], str] = {
-    **{(form, "float"): WIDENED for form in Form},
+RENDERINGS: Mapping[tuple[CanonicalType, str], str] = {
+    **{(form, "float"): WIDENED for form in CanonicalType},
     # Without the zeros of ZEROFILL and of the year 0000.
-    **{(form, of): "{} + 0" for form in (Form.INTEGER, Form.BOOLEAN, Form.DECIMAL)
-       for of in (Form.INTEGER, Form.BITS)},
-    (Form.BITS, Form.BITS): "BIN({} + 0)",
+    **{(form, of): "{} + 0" 
+       for form in (CanonicalType.INTEGER, CanonicalType.BOOLEAN, CanonicalType.DECIMAL)
+       for of in (CanonicalType.INTEGER, CanonicalType.BITS)},
+    (CanonicalType.BITS, CanonicalType.BITS): "BIN({} + 0)",
     # The driver takes what it does not know for ASCII.
-    **{(form, "vector"): "LOWER(HEX({}))" for form in Form},
+    **{(form, "vector"): "LOWER(HEX({}))" for form in CanonicalType},
 }  # fmt: skip
 """By form and by the column's type name or own sort; every other value is printed as it is."""
 
@@ -42,7 +51,7 @@ NULLED = (
 )
 """What is no day of the calendar (0000-00-00, 2020-00-15, 2021-02-31) becomes NULL."""
 
-AS_BYTES = {Form.BYTES, Form.BITS}
+AS_BYTES = {CanonicalType.BYTES, CanonicalType.BITS}
 """What the driver hands over as bytes, where nothing is rendered."""
 
 FETCH = 1000
@@ -60,7 +69,7 @@ class MysqlCanonical:
         self._connection.decoders = {}  # texts stay as the server wrote them
         with translating("verify"), self._connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        self.renew()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,14 +78,11 @@ class MysqlCanonical:
 
     @contextlib.contextmanager
     def rows(self, read: CanonicalRead) -> Iterator[Iterator[tuple[str | None, ...]]]:
-        """Every row as texts, in no order. MySQL has no inheritance: ``only`` says nothing."""
+        """Yield every row as texts, in no order. ``only`` has no effect: MySQL has no
+        inheritance."""
         rendered = ", ".join(map(_rendered, read.columns))
-        binary = any(form_of(column.type) in AS_BYTES for column in read.columns)
-        place = f"{quote(read.table.schema)}.{quote(read.table.name)}"
-        source = place if read.query is None else f"({read.query}) AS q"
-        query = f"SELECT {rendered} FROM {source}"
-        if read.filters:
-            query += " WHERE " + " AND ".join(map(condition, read.filters))
+        binary = any(canonical_type_of(column.type) in AS_BYTES for column in read.columns)
+        query = f"SELECT {rendered} {_from(read)}"
         with translating(f"verifying {read.table}"):
             cursor = self._connection.cursor(SSCursor)
             cursor.execute(query)
@@ -90,11 +96,66 @@ class MysqlCanonical:
             cursor.close()
             if warned and not self._computed(warned):
                 raise ServerError(
-                    f"verifying {read.table}: the server could not print every value."
+                    f"verifying {read.table}: the server could not convert every value to text."
                 )
 
+    def renew(self) -> None:
+        """See what is committed by now."""
+        with translating("verify"), self._connection.cursor() as cursor:
+            cursor.execute("COMMIT")
+            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+    # Digests
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The kinds of digest that the server makes."""
+        return tuple(digest_text.KINDS)
+
+    def can_digest(self, column: CanonicalColumn) -> bool:
+        """Return whether a column has a text that the digest can be made of."""
+        return digest_text.can_digest(column)
+
+    def key_bounds(self, read: CanonicalRead, column: str) -> tuple[int, int] | None:
+        """Return the least and the greatest value of a column of whole numbers."""
+        key = quote(column)
+        ((low, high),) = self._asked(read, f"SELECT MIN({key}), MAX({key}) {_from(read)}")[0]
+        return None if low is None else (int(low), int(high))
+
+    def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
+        """Return the value of a column that so many rows come before, in its order."""
+        key = quote(column)
+        query = f"SELECT {key} {_from(read)} ORDER BY {key} LIMIT 1 OFFSET {rows}"
+        found, _ = self._asked(read, query)
+        return int(found[0][0]) if found else None
+
+    def digest(self, read: CanonicalRead, kind: str) -> Digested:
+        """Return the sum over the rows of a read."""
+        digest = digest_text.row_digest(read.columns, kind)
+        rows, whole = self._asked(read, f"SELECT COUNT(*), SUM({digest}) {_from(read)}")
+        return _digested(rows[0][0], rows[0][1], whole)
+
+    def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
+        """Return the sums by bucket."""
+        digest = digest_text.row_digest(read.columns, kind)
+        rows, whole = self._asked(
+            read,
+            f"SELECT d & {BUCKETS - 1} AS b, COUNT(*), SUM(d) FROM"
+            f" (SELECT {digest} AS d {_from(read)}) AS digests GROUP BY b",
+        )
+        return {int(b): _digested(count, total, whole) for b, count, total in rows}
+
+    def _asked(self, read: CanonicalRead, query: str) -> tuple[list[tuple[Any, ...]], bool]:
+        """Return the rows of a query, and whether every value could be computed."""
+        with translating(f"verifying {read.table}"), self._connection.cursor() as cursor:
+            cursor.execute(query)
+            rows = list(cursor.fetchall())
+            warned = cursor.warning_count
+        return rows, not warned or self._computed(warned)
+
     def _computed(self, count: int) -> bool:
-        """True where all warnings come of computing virtual columns, whose values are there."""
+        """Return True if all warnings come from computing virtual columns, whose values are
+        valid."""
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW WARNINGS")
             codes = [row[1] for row in cursor.fetchall()]
@@ -105,13 +166,36 @@ COMPUTED = {1292, 1365}
 """A text that is no number, cut at its first letter; a division by zero."""
 
 
+def _from(read: CanonicalRead) -> str:
+    """Return FROM and WHERE of a read."""
+    place = f"{quote(read.table.schema)}.{quote(read.table.name)}"
+    source = place if read.query is None else f"({read.query}) AS q"
+    where = [condition(one) for one in read.filters]
+    part = read.part
+    if isinstance(part, KeyRange):
+        key = quote(part.column)
+        where += [] if part.low is None else [f"{key} >= {part.low}"]
+        where += [] if part.high is None else [f"{key} < {part.high}"]
+    elif isinstance(part, BucketFilter):
+        digest = digest_text.row_digest(part.columns, part.digest)
+        # Without a digest a row is in each bucket.
+        where.append(
+            f"COALESCE({digest} & {BUCKETS - 1} IN ({', '.join(map(str, part.chosen))}), 1)"
+        )
+    return f"FROM {source}" + (f" WHERE {' AND '.join(where)}" if where else "")
+
+
+def _digested(rows: Any, total: Any, whole: bool) -> Digested:
+    return Digested(int(rows), int(total or 0) % (1 << 64), whole)
+
+
 def _texts(row: tuple[Any, ...]) -> tuple[str | None, ...]:
     return tuple([v.hex() if type(v) is bytes else v for v in row])
 
 
 def _rendered(column: CanonicalColumn) -> str:
     by_name = RENDERINGS.get((column.form, column.type.name))
-    template = by_name or RENDERINGS.get((column.form, form_of(column.type)), "{}")
+    template = by_name or RENDERINGS.get((column.form, canonical_type_of(column.type)), "{}")
     if column.zero_dates == "null":
         template = NULLED
     return template.format(quote(column.name))

@@ -1,23 +1,33 @@
 """PostgreSQL's own text of every value, for `verify`. Shares nothing with the copy.
 
-Rows come by COPY in its text format: a value there is what its type's output function
-prints, which no cast is (casts to text strip blanks of char(n), and add /32 to an inet).
+Rows are read by COPY in text format, where a value is what its type's output function prints. No
+cast is the same (casts to text strip spaces of char(n), and add /32 to an inet).
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from streams_engine.adapters.postgres.connect import PostgresConnect, translating
-from streams_engine.adapters.postgres.query import SET_PATH, path_of
-from streams_engine.adapters.postgres.selecting import condition
-from streams_engine.required import required
-from streams_engine.schema.forms import CanonicalColumn, CanonicalRead, Form, form_of
+from streams_engine.adapters.postgres import digest_text
+from streams_engine.adapters.postgres.connection import PostgresConnect, translating
+from streams_engine.adapters.postgres.snapshot.query import SET_PATH, path_of
+from streams_engine.adapters.postgres.snapshot.select import condition
+from streams_engine.errors import require
+from streams_engine.schema.types.canonical import (
+    BucketFilter,
+    CanonicalColumn,
+    CanonicalRead,
+    CanonicalType,
+    KeyRange,
+    canonical_type_of,
+)
+from streams_engine.schema.types.row_digests import BUCKETS, Digested
 
 __all__ = ["PostgresCanonical"]
 
@@ -29,16 +39,22 @@ LABELS = (
     " THEN chr(1) || {0}::text ELSE array_to_string({0}, ',') END"
 )
 
-RENDERINGS: Mapping[tuple[Form, str], str] = {
-    **{(form, Form.BOOLEAN): "{}::int" for form in (Form.BOOLEAN, Form.INTEGER, Form.DECIMAL)},
-    **{(form, Form.BITS): "{}::bigint" for form in (Form.BOOLEAN, Form.INTEGER, Form.DECIMAL)},
-    (Form.FLOAT, "float4"): "{}::float8",
-    (Form.BYTES, "uuid"): "replace({}::text, '-', '')",
-    (Form.BYTES, Form.BYTES): "encode({}, 'hex')",
-    (Form.BYTES, Form.TEXT): "encode(convert_to({}::text, 'UTF8'), 'hex')",
-    (Form.TEXT, "bpchar"): "{}::text",
-    (Form.LABELS, Form.LABELS): LABELS,
-    (Form.JSON, Form.LABELS): "to_jsonb({})",
+RENDERINGS: Mapping[tuple[CanonicalType, str], str] = {
+    **{
+        (form, CanonicalType.BOOLEAN): "{}::int"
+        for form in (CanonicalType.BOOLEAN, CanonicalType.INTEGER, CanonicalType.DECIMAL)
+    },
+    **{
+        (form, CanonicalType.BITS): "{}::bigint"
+        for form in (CanonicalType.BOOLEAN, CanonicalType.INTEGER, CanonicalType.DECIMAL)
+    },
+    (CanonicalType.FLOAT, "float4"): "{}::float8",
+    (CanonicalType.BYTES, "uuid"): "replace({}::text, '-', '')",
+    (CanonicalType.BYTES, CanonicalType.BYTES): "encode({}, 'hex')",
+    (CanonicalType.BYTES, CanonicalType.TEXT): "encode(convert_to({}::text, 'UTF8'), 'hex')",
+    (CanonicalType.TEXT, "bpchar"): "{}::text",
+    (CanonicalType.LABELS, CanonicalType.LABELS): LABELS,
+    (CanonicalType.JSON, CanonicalType.LABELS): "to_jsonb({})",
 }
 """By form and by the column's type name or own sort; every other value is printed as it is."""
 
@@ -54,8 +70,8 @@ class PostgresCanonical:
 
     def __enter__(self) -> PostgresCanonical:
         self._connection = self._connect.open()
-        with translating("verify"):
-            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,20 +80,12 @@ class PostgresCanonical:
 
     @contextlib.contextmanager
     def rows(self, read: CanonicalRead) -> Iterator[Iterator[tuple[str | None, ...]]]:
-        """Every row as texts, in no order. ``only``: without the children of inheritance."""
-        connection = required(self._connection, "the connection (use it as a context manager)")
+        """Yield every row as texts, in no order. With ``only``, leave out the rows of child tables
+        (INHERITS)."""
         columns = sql.SQL(", ").join(map(_rendered, read.columns))
-        source = sql.SQL("ONLY {}" if read.only else "{}").format(
-            sql.Identifier(read.table.schema, read.table.name)
-        )
-        if read.query is not None:
-            connection.execute(SET_PATH, (path_of(read.table.schema),))
-            source = sql.SQL("({}) AS q").format(sql.SQL(read.query))
-        where = sql.SQL(" AND ").join(map(condition, read.filters))
-        query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
-            columns if read.columns else sql.SQL("NULL"),
-            source,
-            where if read.filters else sql.SQL("true"),
+        connection = self._placed(read)
+        query = sql.SQL("COPY (SELECT {} {}) TO STDOUT").format(
+            columns if read.columns else sql.SQL("NULL"), self._from(read)
         )
         with (
             translating(f"verifying {read.table}"),
@@ -86,15 +94,102 @@ class PostgresCanonical:
         ):
             yield map(_values, lines)  # the server sends a row a message
 
+    def renew(self) -> None:
+        """See what is committed by now."""
+        with translating("verify"):
+            self._open.rollback()
+
+    # Digests
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The kinds of digest that the server makes."""
+        return tuple(self._kinds)
+
+    def can_digest(self, column: CanonicalColumn) -> bool:
+        """Return whether a column has a text that the digest can be made of."""
+        return digest_text.can_digest(column)
+
+    def key_bounds(self, read: CanonicalRead, column: str) -> tuple[int, int] | None:
+        """Return the least and the greatest value of a column of whole numbers."""
+        key = sql.Identifier(column)
+        query = sql.SQL("SELECT min({0}), max({0}) {1}").format(key, self._from(read))
+        ((low, high),) = self._asked(read, query)
+        return None if low is None else (int(low), int(high))
+
+    def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
+        """Return the value of a column that so many rows come before, in its order."""
+        key = sql.Identifier(column)
+        query = sql.SQL("SELECT {0} {1} ORDER BY {0} LIMIT 1 OFFSET {2}")
+        found = self._asked(read, query.format(key, self._from(read), sql.Literal(rows)))
+        return int(found[0][0]) if found else None
+
+    def digest(self, read: CanonicalRead, kind: str) -> Digested:
+        """Return the sum over the rows of a read."""
+        digest = digest_text.row_digest(read.columns, self._kinds[kind])
+        query = sql.SQL("SELECT count(*), sum({}) {}").format(digest, self._from(read))
+        return _digested(*self._asked(read, query)[0])
+
+    def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
+        """Return the sums by bucket."""
+        digest = digest_text.row_digest(read.columns, self._kinds[kind])
+        query = sql.SQL(
+            "SELECT d & {}, count(*), sum(d) FROM (SELECT {} AS d {}) AS digests GROUP BY 1"
+        ).format(sql.Literal(BUCKETS - 1), digest, self._from(read))
+        return {int(b): _digested(rows, total) for b, rows, total in self._asked(read, query)}
+
+    @property
+    def _open(self) -> psycopg.Connection:
+        return require(self._connection, "the connection (use it as a context manager)")
+
+    @property
+    def _kinds(self) -> Mapping[str, str]:
+        return digest_text.kinds(self._open.info.server_version)
+
+    def _placed(self, read: CanonicalRead) -> psycopg.Connection:
+        """Return the connection, with the search path that a query needs."""
+        if read.query is not None:
+            self._open.execute(SET_PATH, (path_of(read.table.schema),))
+        return self._open
+
+    def _asked(self, read: CanonicalRead, query: sql.Composed) -> list[tuple[Any, ...]]:
+        with translating(f"verifying {read.table}"):
+            return self._placed(read).execute(query).fetchall()
+
+    def _from(self, read: CanonicalRead) -> sql.Composable:
+        """Return FROM and WHERE of a read."""
+        source = sql.SQL("ONLY {}" if read.only else "{}").format(
+            sql.Identifier(read.table.schema, read.table.name)
+        )
+        if read.query is not None:
+            source = sql.SQL("({}) AS q").format(sql.SQL(read.query))
+        where: list[sql.Composable] = [condition(one) for one in read.filters]
+        part = read.part
+        if isinstance(part, KeyRange):
+            key = sql.Identifier(part.column)
+            edges = (("{} >= {}", part.low), ("{} < {}", part.high))
+            where += [sql.SQL(f).format(key, sql.Literal(v)) for f, v in edges if v is not None]
+        elif isinstance(part, BucketFilter):
+            digest = digest_text.row_digest(part.columns, self._kinds[part.digest])
+            chosen = sql.SQL(", ").join(map(sql.Literal, part.chosen))
+            bucket = sql.SQL("{} & {} IN ({})")
+            where.append(bucket.format(digest, sql.Literal(BUCKETS - 1), chosen))
+        ending = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(where) if where else sql.SQL("")
+        return sql.SQL("FROM {}{}").format(source, ending)
+
+
+def _digested(rows: Any, total: Any) -> Digested:
+    return Digested(int(rows), int(total or 0) % (1 << 64))
+
 
 def _rendered(column: CanonicalColumn) -> sql.Composed:
     by_name = RENDERINGS.get((column.form, column.type.name))
-    template = by_name or RENDERINGS.get((column.form, form_of(column.type)), "{}")
+    template = by_name or RENDERINGS.get((column.form, canonical_type_of(column.type)), "{}")
     return sql.SQL(template).format(sql.Identifier(column.name))
 
 
 def _values(line: bytes | bytearray | memoryview) -> tuple[str | None, ...]:
-    """The values of one line of COPY's text format."""
+    """Return the values of one line of COPY's text format."""
     text = str(line, "utf-8")[:-1]
     values = text.split("\t")
     if "\\" not in text:
@@ -105,4 +200,4 @@ def _values(line: bytes | bytearray | memoryview) -> tuple[str | None, ...]:
 def _unescaped(value: str) -> str | None:
     if value == "\\N":
         return None
-    return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), value)
+    return re.sub(r"\\(.)", lambda match: ESCAPES.get(match[1], match[1]), value)

@@ -1,9 +1,9 @@
-"""Row-level security: what a role's policies hide is refused by name, never left out.
+"""Row-level security: rows that policies hide from the role are refused by name, never left out.
 
-Every session of ours says ``row_security = off`` (`connect.SESSION`), by which the server refuses
-a statement whose rows a policy would filter:
-https://www.postgresql.org/docs/current/ddl-rowsecurity.html. Tables are asked for beforehand, so
-that the error names all of them, the role, and the statement that cures it.
+Every session sets ``row_security = off`` (`connect.SESSION`), which makes the server refuse a
+statement whose rows a policy would filter:
+https://www.postgresql.org/docs/current/ddl-rowsecurity.html. Tables are checked first, so that the
+error names all of them, the role, and the statement that helps.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from streams_engine.adapters.postgres.connect import translating
-from streams_engine.adapters.postgres.selecting import name
+from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.snapshot.select import name
 from streams_engine.errors import PermissionDenied
 from streams_engine.model import TableId
 
@@ -39,12 +39,12 @@ ORDER BY 1, 2
 
 
 def demand_all_rows(connection: psycopg.Connection, tables: Sequence[TableId], end: str) -> None:
-    """Raise `PermissionDenied` where a policy could hide rows of the tables from the role.
+    """Raise `PermissionDenied` if a policy could hide rows of the tables from the role.
 
     ``end`` is ``source`` or ``target``, for the message.
     """
     names = [t.schema for t in tables], [t.name for t in tables]
-    with translating("asking for row-level security"):
+    with translating("reading row-level security"):
         rows = connection.execute(HIDING.encode(), names).fetchall()
     if not rows:
         return
@@ -61,8 +61,8 @@ def demand_all_rows(connection: psycopg.Connection, tables: Sequence[TableId], e
         cures.append("connect as the owner of the tables")
     shown = ", ".join(map(str, hidden))
     raise PermissionDenied(
-        f"On the {end} row-level security hides rows of {shown} from the role {role}: it would see "
-        "a part of them alone.",
+        f"On the {end} row-level security hides rows of {shown} from the role {role}: it would "
+        "see only a part of them.",
         remedy=f"{', or '.join(cures)}; or leave the tables out.".replace(";;", ";"),
         tables=[str(table) for table in hidden],
         role=rows[0][2],

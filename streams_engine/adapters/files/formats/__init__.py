@@ -1,0 +1,1 @@
+"""CSV, JSONL and Parquet: readers, writers, and the types of their values."""

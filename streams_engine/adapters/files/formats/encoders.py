@@ -1,0 +1,203 @@
+"""One part in the making: blocks are encoded first, which may refuse a row, and then written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from streams_engine.adapters.files.formats import csv, jsonl
+from streams_engine.adapters.files.formats.options import CsvOptions
+from streams_engine.adapters.files.formats.parquet import normal_array, normal_type, written_schema
+from streams_engine.errors import RowRejected, UnsupportedType
+from streams_engine.model import Column
+
+__all__ = ["Encoder", "encoder", "ending", "normalised", "written_columns"]
+
+GROUP_ROWS = 131_072
+GROUP_BYTES = 64 << 20
+
+COMPRESSIONS: Mapping[str, Mapping[str, str]] = {
+    "csv": {"none": ".csv", "gzip": ".csv.gz", "zstd": ".csv.zst"},
+    "jsonl": {"none": ".jsonl", "gzip": ".jsonl.gz", "zstd": ".jsonl.zst"},
+    "parquet": dict.fromkeys(("none", "snappy", "gzip", "zstd"), ".parquet"),
+}
+"""The compressions of each format, and the endings of its files."""
+
+
+def ending(file_format: str, compression: str) -> str:
+    """Return the ending of a data file's name. Raises KeyError for an unknown format or
+    compression."""
+    return COMPRESSIONS[file_format][compression]
+
+
+def written_columns(columns: Sequence[Column], table: str) -> tuple[Column, ...]:
+    """Return the columns in the types that files contain, nested ones as JSON text. Raises
+    `UnsupportedType`."""
+    return tuple(replace(column, arrow=_written(column, table)) for column in columns)
+
+
+def _written(column: Column, table: str) -> pa.DataType:
+    arrow, _ = normal_type(column.arrow)
+    # Between adapters, large_binary is the wire form of a server.
+    if arrow is None or column.arrow == pa.large_binary():
+        raise UnsupportedType(
+            f"Column {column.name} of {table}: the Arrow type {column.arrow} cannot be written "
+            "to files.",
+            table=table,
+            column=column.name,
+        )
+    return arrow
+
+
+def normalised(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
+    """Convert the rows to the columns' types. Raises `RowRejected` naming the column."""
+    if not columns:
+        return batch
+    arrays = []
+    for values, column in zip(batch.columns, columns, strict=True):
+        try:
+            if values.type != column.arrow:
+                values = normal_array(values).cast(column.arrow)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+            raise RowRejected(
+                f"Column {column.name}: a value is not a valid {column.arrow}.", column=column.name
+            ) from None
+        if values.null_count and not column.nullable:
+            raise RowRejected(f"Column {column.name}: NULL is not allowed.", column=column.name)
+        if _has_minimum(values):
+            raise RowRejected(
+                f"Column {column.name}: a zero date or an infinite date cannot be written to a "
+                "file.",
+                remedy="Choose another type with typeOverrides, or another zeroDates policy.",
+                column=column.name,
+            )
+        arrays.append(values)
+    return pa.RecordBatch.from_arrays(arrays, schema=written_schema(columns))
+
+
+def _has_minimum(values: pa.Array) -> bool:
+    """Return whether the values contain the storage type's minimum, which stands for a date without
+    equivalent."""
+    is_date = pa.types.is_date32(values.type)
+    if not is_date and not pa.types.is_timestamp(values.type):
+        return False
+    storage, lowest = (
+        (pa.int32(), np.iinfo(np.int32).min) if is_date else (pa.int64(), np.iinfo(np.int64).min)
+    )
+    return bool(pc.any(pc.equal(values.view(storage), pa.scalar(int(lowest), storage))).as_py())
+
+
+class Encoder(Protocol):
+    """Encodes blocks for one file."""
+
+    def encode(self, batch: pa.RecordBatch) -> Any:
+        """Return what `write` takes. Raises `RowRejected`; nothing is written yet."""
+        ...
+
+    def write(self, encoded: Any) -> None:
+        """Write a block."""
+        ...
+
+    def finish(self) -> None:
+        """Write the buffered rows, and the end of the format."""
+        ...
+
+
+class TextEncoder:
+    """CSV and JSONL, compressed or not."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        compression: str,
+        encode: Callable[[pa.RecordBatch], Any],
+        begin: bytes = b"",
+    ) -> None:
+        self._encode = encode
+        self._out: Any = file
+        if compression != "none":
+            self._out = pa.CompressedOutputStream(pa.PythonFile(file, "w"), compression)
+        if begin:
+            self._out.write(begin)
+
+    def encode(self, batch: pa.RecordBatch) -> Any:
+        """Encode a block as lines in one buffer."""
+        return self._encode(batch)
+
+    def write(self, encoded: Any) -> None:
+        """Write lines."""
+        self._out.write(encoded)
+
+    def finish(self) -> None:
+        """End the compressed stream."""
+        self._out.close()
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    """Return whether a column gets a dictionary: texts, bytes, days and small integers often
+    repeat.
+
+    Keys, timestamps and measures seldom do. A dictionary would be built, hashed and given up half
+    way: twice the time, and with zstd twice the size.
+    """
+    small = pa.types.is_integer(kind) and kind.bit_width <= 32
+    return small or str(kind) in ("string", "binary", "date32[day]")
+
+
+class ParquetEncoder:
+    """Row groups of about `GROUP_ROWS` rows or `GROUP_BYTES`."""
+
+    def __init__(self, file: BinaryIO, compression: str, columns: Sequence[Column]) -> None:
+        self._writer = pq.ParquetWriter(
+            file,
+            written_schema(columns),
+            compression=compression,
+            use_dictionary=[column.name for column in columns if _repeats(column.arrow)],
+        )
+        self._held: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def encode(self, batch: pa.RecordBatch) -> Any:
+        """Return the block unchanged: Parquet stores every type of ours."""
+        return batch
+
+    def write(self, encoded: Any) -> None:
+        """Hold the block until a row group is full."""
+        self._held.append(encoded)
+        self._rows += encoded.num_rows
+        self._bytes += encoded.nbytes
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            table = pa.Table.from_batches(self._held)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._held, self._rows, self._bytes = [], 0, 0
+
+    def finish(self) -> None:
+        """Write the last row group and the footer."""
+        self._flush()
+        self._writer.close()
+
+
+def encoder(
+    file: BinaryIO,
+    file_format: str,
+    compression: str,
+    columns: Sequence[Column],
+    options: CsvOptions,
+) -> Encoder:
+    """Create the encoder of one file."""
+    if file_format == "parquet":
+        return ParquetEncoder(file, compression, columns)
+    if file_format == "jsonl":
+        return TextEncoder(file, compression, lambda batch: jsonl.encode(batch, columns))
+    begin = csv.header(columns, options)
+    return TextEncoder(file, compression, lambda batch: csv.encode(batch, columns, options), begin)

@@ -1,0 +1,1 @@
+"""Stores of files: folders and buckets."""

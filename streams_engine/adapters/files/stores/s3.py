@@ -1,0 +1,237 @@
+"""A bucket of S3 or of a server that speaks its protocol, through s3fs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, cast
+
+from streams_engine.adapters.files.stores.backend import FileInfo, Location, UnclosedSink
+from streams_engine.adapters.sql.server_message import Masked, server_text
+from streams_engine.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    NotFound,
+    PermissionDenied,
+    StreamsError,
+)
+
+__all__ = ["S3Files"]
+
+PART = 16 << 20
+"""Bytes of one part of a multipart upload; S3 takes 10,000 of them, of 5 MB at least."""
+READ_AHEAD = 8 << 20
+PAGE = 1000
+"""Objects of one answer to a listing, of which S3 gives no more."""
+
+CREDENTIALS = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "InvalidClientTokenId",
+    "TokenRefreshRequired",
+}
+UNREACHABLE = {
+    "EndpointConnectionError": "the connection was refused, or the host is unknown",
+    "ClientConnectorDNSError": "the host name is unknown",
+    "ConnectTimeoutError": "no answer in time",
+    "ReadTimeoutError": "no answer in time",
+    "TimeoutError": "no answer in time",
+    "SSLError": "the TLS handshake failed",
+    "ClientConnectorCertificateError": "the TLS handshake failed",
+    "ConnectionClosedError": "the connection was closed",
+}
+"""Errors of botocore and aiohttp, by name, and what they mean."""
+MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
+
+
+class S3Files:
+    """Objects below a prefix; an object is whole when its upload is completed."""
+
+    def __init__(self, store: Location) -> None:
+        bucket, _, prefix = store.root.strip("/").partition("/")
+        self._bucket = bucket
+        self._prefix = prefix.strip("/")
+        self._store = store
+        self._fs = _filesystem(store)
+
+    def show(self, path: str) -> str:
+        """Return the object's URI."""
+        return "s3://" + "/".join(p for p in (self._bucket, self._key(path)) if p)
+
+    def list(self, path: str) -> list[FileInfo]:
+        """List all objects below a prefix, page by page, never from a cache."""
+        key = self._key(path)
+        infos = []
+        for prefix in (key, f"{key}/") if path else (f"{key}/" if key else "",):
+            exactly = prefix == key and key != ""
+            infos = [info for info in self._page(prefix) if not exactly or info[0] == key]
+            if infos:
+                break
+        cut = len(self._prefix) + 1 if self._prefix else 0
+        return [FileInfo(name[cut:], size, mark) for name, size, mark in infos]
+
+    def _page(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        further: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", prefix, Prefix=prefix, MaxKeys=PAGE, **further)
+            for item in page.get("Contents", ()):
+                if not item["Key"].endswith("/"):  # a folder's place holder
+                    yield item["Key"], int(item["Size"]), str(item["ETag"])
+            if not page.get("IsTruncated"):
+                return
+            further = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def stat(self, path: str) -> FileInfo:
+        """Size and ETag of the object."""
+        head = self._call("head_object", self._key(path), Key=self._key(path))
+        return FileInfo(path, int(head["ContentLength"]), str(head["ETag"]))
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file that reads ahead; s3fs notices if the object changes meanwhile."""
+        with self._failing(self._key(path)):
+            name = f"{self._bucket}/{self._key(path)}"
+            return cast(BinaryIO, self._fs.open(name, "rb", block_size=READ_AHEAD))
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[BinaryIO]:
+        """Write an object: one put if it is small, else an upload in parts, which is aborted on an
+        error."""
+        upload = _Upload(self, self._key(path))
+        given = UnclosedSink(upload)
+        try:
+            yield cast(BinaryIO, given)
+            given.drop()
+            upload.complete()
+        except BaseException:
+            given.drop()
+            upload.abort()
+            raise
+
+    def delete(self, path: str) -> None:
+        """Delete an object. S3 reports no error if it does not exist."""
+        self._call("delete_object", self._key(path), Key=self._key(path))
+
+    def extras(self) -> dict[str, str]:
+        """Return the arguments for every new object."""
+        store = self._store
+        settings = {
+            "StorageClass": store.storage_class,
+            "ServerSideEncryption": store.server_side_encryption,
+            "SSEKMSKeyId": store.kms_key_id if store.server_side_encryption else "",
+        }
+        return {name: value for name, value in settings.items() if value}
+
+    def _key(self, path: str) -> str:
+        return "/".join(part for part in (self._prefix, path.strip("/")) if part)
+
+    def _call(self, method: str, key: str, **arguments: Any) -> Mapping[str, Any]:
+        with self._failing(key):
+            answer: Mapping[str, Any] = self._fs.call_s3(method, Bucket=self._bucket, **arguments)
+            return answer
+
+    @contextmanager
+    def _failing(self, key: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+        try:
+            yield
+        except (OSError, BotoCoreError, ClientError) as error:
+            raise self._translated(error, f"s3://{self._bucket}/{key}") from None
+
+    def _translated(self, error: Exception, where: str) -> StreamsError:
+        """Translate an error by S3's code, quoting S3's sentence if it refuses something."""
+        response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+        told = (response or {}).get("Error", {})
+        code = str(told.get("Code", ""))
+        secrets = Masked(self._store.secret, self._store.token)
+        said = ": ".join(filter(None, (code, server_text(str(told.get("Message", "")), secrets))))
+        if code in CREDENTIALS or type(error).__name__.endswith("CredentialsError"):
+            return AuthenticationFailed(
+                f"{where}: the server refused the credentials: {said or 'none were found'}.",
+                remedy="Check the access key, the secret key and the session token.",
+            )
+        if code == "NoSuchBucket":
+            return NotFound(f"The bucket {self._bucket} does not exist.", bucket=self._bucket)
+        if isinstance(error, FileNotFoundError) or code in MISSING:
+            return NotFound(f"{where} does not exist.", path=where)
+        if isinstance(error, PermissionError):
+            return PermissionDenied(
+                f"{where}: permission denied: {said or 'AccessDenied'}.", path=where
+            )
+        return self._unreachable(error, where, said)
+
+    def _unreachable(self, error: Exception, where: str, said: str) -> ConnectionFailed:
+        """Return the error for no answer, or an unexpected one; ``said`` is the store's own
+        sentence."""
+        kinds = {type(one).__name__ for one in (error, error.__cause__, error.__context__) if one}
+        reason = next((text for kind, text in UNREACHABLE.items() if kind in kinds), None)
+        if reason is None:
+            reason = f"unexpected answer: {said or type(error).__name__}"
+        return ConnectionFailed(
+            f"{where}: {reason}.",
+            remedy=(
+                f"Check the endpoint {self._store.endpoint_url or 'of the region'}, and that "
+                "this machine can reach it."
+            ),
+        )
+
+
+class _Upload:
+    """Gathers bytes into parts of one upload."""
+
+    def __init__(self, files: S3Files, key: str) -> None:
+        self._files = files
+        self._key = key
+        self._held = bytearray()
+        self._id = ""
+        self._parts: list[dict[str, Any]] = []
+
+    def write(self, data: Any) -> None:
+        self._held += data
+        while len(self._held) >= 2 * PART:
+            self._send(PART)
+
+    def _call(self, method: str, **arguments: Any) -> Mapping[str, Any]:
+        return self._files._call(method, self._key, Key=self._key, **arguments)
+
+    def _send(self, size: int) -> None:
+        if not self._id:
+            self._id = self._call("create_multipart_upload", **self._files.extras())["UploadId"]
+        number = len(self._parts) + 1
+        body = bytes(self._held[:size])
+        sent = self._call("upload_part", UploadId=self._id, PartNumber=number, Body=body)
+        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        del self._held[:size]
+
+    def complete(self) -> None:
+        if not self._id and len(self._held) <= PART:
+            self._call("put_object", Body=bytes(self._held), **self._files.extras())
+            return
+        while self._held:
+            self._send(min(len(self._held), PART))
+        parts = {"Parts": self._parts}
+        self._call("complete_multipart_upload", UploadId=self._id, MultipartUpload=parts)
+        self._id = ""
+
+    def abort(self) -> None:
+        if self._id:
+            with suppress(StreamsError):
+                self._call("abort_multipart_upload", UploadId=self._id)
+
+
+def _filesystem(store: Location) -> Any:
+    import s3fs
+
+    client = {"endpoint_url": store.endpoint_url, "region_name": store.region}
+    s3 = {"addressing_style": "path"} if store.endpoint_url else {}
+    return s3fs.S3FileSystem(
+        key=store.key or None,
+        secret=store.secret or None,
+        token=store.token or None,
+        client_kwargs={name: value for name, value in client.items() if value},
+        config_kwargs={"s3": s3} if s3 else {},
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )

@@ -1,0 +1,181 @@
+"""Take from the catalog what a statement of the log left of a table beyond its columns.
+
+The statements are read for what row images depend on: columns, keys that name rows, defaults.
+Indexes, foreign keys, checks and comments are taken from the catalog, once the log was read up to
+the moment of the look, for then the table is so at its place, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streams_engine.adapters.mysql.binlog.reader import BinlogReader
+from streams_engine.adapters.mysql.binlog.statements import StatementJudge
+from streams_engine.model import (
+    ChangeSet,
+    Position,
+    SchemaChange,
+    TableId,
+    TableSchema,
+    TableSubscription,
+)
+
+__all__ = ["WAITING", "StructureWatch"]
+
+Look = Callable[[Sequence[TableId]], "tuple[Mapping[TableId, TableSchema], Position]"]
+"""Tables as the catalog has them, and the end of the log after that."""
+Reached = Callable[[Position, Position], bool]
+"""(position, wanted) -> whether it is at or after it."""
+
+
+WAITING = "structure_waits"
+"""Key of a position up to which not all of the catalog's structure was given: with the first
+position from which on some of it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    table: TableSchema
+    end: Position
+    since: Position
+    """Where the statement was read that made the look necessary, the last one of the table."""
+
+
+class StructureWatch:
+    """A `ChangeReader` that adds such changes to the sets of another. Used by one thread."""
+
+    def __init__(
+        self,
+        reader: BinlogReader,
+        statements: StatementJudge,
+        tracked: Sequence[TableSubscription],
+        after: Position,
+        look: Look,
+        reached: Reached,
+    ) -> None:
+        self._reader, self._statements = reader, statements
+        self._look, self._reached = look, reached
+        self._tracked = {one.schema.id: one.schema for one in tracked}
+        self._position: Position | None = after
+        self._known = _plain(after)
+        """The last position that was read, whatever waits there."""
+        self._told_waiting = WAITING in after
+        """The last position that was given says that something waits."""
+        self._waiting: dict[TableId, _Waiting] = {}
+        # What the session before this one had not seen, or not yet given.
+        self._wait_for(list(self._tracked))
+
+    def poll(self, timeout: float, rows: int | None = None) -> ChangeSet | None:
+        """Return the next change set; see `ChangeReader.poll`."""
+        changes = self._reader.poll(timeout, rows)
+        if changes is None:
+            return self._idle()
+        self._position = changes.position
+        self._known = _plain(changes.position or self._known)
+        ended = [part for part in changes.parts if isinstance(part, SchemaChange)]
+        touched = self._statements.take_touched() | {p.after.id for p in ended if p.after}
+        after = self._after(ended)
+        wanted = [table for table in touched if table in after]
+        self._wait_for(wanted)
+        return self._marked(self._with_structure(changes, after))
+
+    def _idle(self) -> ChangeSet | None:
+        """Return what waited for the position that is reached, though nothing comes."""
+        still = ChangeSet((), self._position)
+        changed = self._with_structure(still, self._after(()))
+        if self._position is None or not (
+            changed.parts or self._told_waiting > bool(self._waiting)
+        ):
+            return None
+        return self._marked(changed)
+
+    def _marked(self, changes: ChangeSet) -> ChangeSet:
+        """Say in the position whether something waits, so that `catch_up` waits too."""
+        if changes.position is None:
+            return changes
+        position = _plain(changes.position)
+        self._told_waiting = bool(self._waiting)
+        if self._told_waiting:
+            position[WAITING] = self._first()
+        return replace(changes, position=position)
+
+    def _first(self) -> Position:
+        """Return the first position from which on something waits."""
+        several = iter(waiting.since for waiting in self._waiting.values())
+        first = next(several)
+        for since in several:
+            first = since if self._reached(first, since) else first
+        return first
+
+    def _wait_for(self, tables: Sequence[TableId]) -> None:
+        """Look at tables now, for what holds once the log was read up to its present end."""
+        if not tables:
+            return
+        found, end = self._look(tables)
+        since = self._known
+        self._waiting |= {table: _Waiting(schema, end, since) for table, schema in found.items()}
+
+    def _after(self, changes: Sequence[SchemaChange]) -> dict[TableId, TableSchema]:
+        """Return the tables as they are followed after these changes."""
+        after = dict(self._tracked)
+        for change in changes:
+            if change.before is not None:
+                after.pop(change.before.id, None)
+            if change.after is not None and not change.filled:
+                after[change.after.id] = change.after
+        return after
+
+    def _with_structure(
+        self, changes: ChangeSet, after: Mapping[TableId, TableSchema]
+    ) -> ChangeSet:
+        position = changes.position
+        if position is None or not self._waiting:
+            return changes
+        more = []
+        for table, waiting in list(self._waiting.items()):
+            if not self._reached(position, waiting.end):
+                continue
+            del self._waiting[table]
+            known = after.get(table)
+            now = None if known is None else as_known(known, waiting.table)
+            if known is not None and now is not None and now != known:
+                more.append(SchemaChange(known, now, 0))
+        return replace(changes, parts=(*changes.parts, *more)) if more else changes
+
+    def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
+        """Decode a table with this subscription from here on; None stops decoding it."""
+        self._tracked.pop(table, None)
+        if tracked is not None:
+            self._tracked[tracked.schema.id] = tracked.schema
+        self._reader.adopt(table, tracked)
+
+    def acknowledge(self, position: Position) -> None:
+        """Do nothing: the server removes its binary log by its own rules."""
+        self._reader.acknowledge(position)
+
+
+def _plain(position: Position) -> dict[str, Any]:
+    """Return a position without what waits there."""
+    return {key: value for key, value in position.items() if key != WAITING}
+
+
+def as_known(known: TableSchema, now: TableSchema) -> TableSchema | None:
+    """Return the table as it is followed with the keys, indexes, checks and comment of the catalog;
+    None if its columns are others, which the log will tell.
+
+    Columns stay as the statements say: a server spells expressions and defaults in its own way.
+    """
+    if [c.name for c in known.columns] != [c.name for c in now.columns]:
+        return None
+    old, new = known.primary_key, now.primary_key
+    same = old is not None and new is not None and old.columns == new.columns
+    return replace(
+        known,
+        primary_key=old if same else new,
+        indexes=now.indexes,
+        foreign_keys=now.foreign_keys,
+        checks=now.checks,
+        comment=now.comment,
+    )

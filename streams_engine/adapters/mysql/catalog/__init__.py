@@ -1,0 +1,1 @@
+"""The structure of MySQL and MariaDB databases, read from information_schema."""

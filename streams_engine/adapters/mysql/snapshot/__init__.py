@@ -1,0 +1,1 @@
+"""Consistent snapshots of MySQL and MariaDB, decoded into Arrow."""

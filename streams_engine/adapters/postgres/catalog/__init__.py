@@ -1,0 +1,1 @@
+"""The structure of PostgreSQL databases, read from pg_catalog."""

@@ -1,0 +1,116 @@
+"""The digest of a row in PostgreSQL's SQL.
+
+A row's text is concat_ws of its values' texts, which leaves NULLs out, then which of them are NULL,
+then the lengths of those that may contain the separator: no two rows have one text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+from streams_engine.model import TypeKind
+from streams_engine.schema.types.canonical import (
+    CanonicalColumn,
+    CanonicalType,
+    canonical_type_of,
+)
+
+__all__ = ["can_digest", "kinds", "row_digest"]
+
+KINDS: Mapping[str, str] = {
+    # Jenkins' hash of text, the same in every version since 11 (src/common/hashfn.c).
+    "hashtextextended": 'hashtextextended({} COLLATE "C", 0)',
+    "sha256/64": (
+        "('x' || left(encode(sha256(convert_to({}, 'UTF8')), 'hex'), 16))::bit(64)::bigint"
+    ),
+}
+CAST_KINDS = {**KINDS, "sha256/64": "substr(sha256(convert_to({}, 'UTF8')), 1, 8)::bigint"}
+"""Since 18, bytes are cast to numbers (the manual's Binary String Functions)."""
+
+SHORT = frozenset(["int2", "int4", "int8", "oid", "numeric", "bool", "float4", "float8", "uuid"])
+MOMENTS = frozenset(["date", "timestamp", "timestamptz", "time", "timetz", "interval"])
+"""Types whose texts contain no comma."""
+
+LABELS = (
+    "CASE WHEN array_ndims({0}) > 1 OR array_position({0}, NULL) IS NOT NULL"
+    " OR array_to_string({0}, '') LIKE '%,%' OR {0} = ARRAY['']"
+    " THEN chr(1) || {0}::text ELSE array_to_string({0}, ',') END"
+)
+
+
+def kinds(version: int) -> Mapping[str, str]:
+    """Return the digests of a server, by name, the cheapest first."""
+    return CAST_KINDS if version >= 180000 else KINDS
+
+
+def can_digest(column: CanonicalColumn) -> bool:
+    """Return whether a column has a text whose equality means that of its values."""
+    return _text(column) is not None
+
+
+def row_digest(columns: Sequence[CanonicalColumn], template: str) -> sql.Composable:
+    """Return the expression of a row's digest: bigint, signed."""
+    texts, nulls, lengths = [], [], []
+    for column in columns:
+        text = _text(column)
+        if text is None:
+            raise ValueError(f"{column.name} has no text for a digest")
+        name = sql.Identifier(column.name)
+        shown = sql.SQL(text).format(name)
+        texts.append(shown)
+        nulls.append(sql.SQL("({} IS NULL)::int").format(name))
+        if not _is_short(column):
+            lengths.append(sql.SQL("octet_length(({})::text)").format(shown))
+    row = sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join([*texts, *nulls, *lengths]))
+    return sql.SQL(template).format(row)
+
+
+def _is_short(column: CanonicalColumn) -> bool:
+    """Return whether a column's text has no comma, so that its length need not be told. As on the
+    other end."""
+    if column.form in (CanonicalType.TEXT, CanonicalType.LABELS, CanonicalType.JSON):
+        return False
+    if column.form is not CanonicalType.NATIVE:
+        return True
+    return column.type.kind is TypeKind.BASE and column.type.name in SHORT | MOMENTS
+
+
+def _text(column: CanonicalColumn) -> str | None:
+    name, form, own = column.type.name, column.form, canonical_type_of(column.type)
+    if form is CanonicalType.NATIVE:
+        return "{}"
+    if own is CanonicalType.FLOAT:
+        return FLOATS[name] if form is CanonicalType.FLOAT else None
+    if form is CanonicalType.BYTES:
+        return BYTES.get(name if name == "uuid" else own)
+    if form is CanonicalType.BITS:
+        digits = "coalesce(nullif(ltrim({}::text, '0'), ''), '0')"
+        return digits if own is CanonicalType.BITS else None
+    if form in (CanonicalType.INTEGER, CanonicalType.BOOLEAN, CanonicalType.DECIMAL):
+        if own is CanonicalType.DECIMAL and not column.same_scale:
+            return "trim_scale({})"
+        return NUMBERS.get(own)
+    if form is CanonicalType.MOMENT:
+        return MOMENT.get(name, "{}") if own is CanonicalType.MOMENT else None
+    if form is CanonicalType.LABELS:
+        return LABELS if own is CanonicalType.LABELS else None
+    if form is CanonicalType.JSON:
+        return "to_jsonb({})" if own is CanonicalType.LABELS else "{}"
+    return "{}::text" if name == "bpchar" else "{}"
+
+
+FLOATS = {"float4": "{}::float8", "float8": "{}"}
+BYTES = {
+    "uuid": "replace({}::text, '-', '')",
+    CanonicalType.BYTES: "encode({}, 'hex')",
+    CanonicalType.TEXT: "encode(convert_to({}::text, 'UTF8'), 'hex')",
+}
+NUMBERS = {
+    CanonicalType.INTEGER: "{}",
+    CanonicalType.DECIMAL: "{}",
+    CanonicalType.BOOLEAN: "{}::int",
+    CanonicalType.BITS: "{}::bigint",
+}
+MOMENT = {"timestamptz": "({} AT TIME ZONE 'UTC')"}

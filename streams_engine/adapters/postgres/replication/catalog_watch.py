@@ -1,0 +1,375 @@
+"""Watch the source's catalog for what no message of the log says of a table.
+
+A Relation message has the names and types of columns, and comes with the next row. Defaults, NOT
+NULL, keys, indexes, foreign keys, checks, generated columns, labels of enums, another name of a
+table that nobody writes to, and that it is gone: all that only the catalog has, as it is now. It
+is believed once the log was read up to the moment of the look, for then the table is so at its
+place, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.replication.old_rows import OldRows, is_rewritten
+from streams_engine.adapters.postgres.replication.pgoutput import lsn_value
+from streams_engine.adapters.postgres.replication.relations import (
+    RelationReader,
+    demand_told,
+    same,
+)
+from streams_engine.adapters.postgres.replication.slots import page_start
+from streams_engine.adapters.postgres.replication.type_changes import (
+    is_shown_anew,
+    more_labels,
+    wider_types,
+)
+from streams_engine.errors import SchemaChangeRefused, require
+from streams_engine.model import (
+    Column,
+    Partitioning,
+    SchemaChange,
+    TableId,
+    TableSchema,
+)
+
+__all__ = ["CatalogWatch", "TableLook", "structure_change"]
+
+WATCH_SECONDS = 5.0
+"""How often the catalog is asked whether anything of the tables changed."""
+
+DIGESTS = """
+WITH RECURSIVE watched(oid) AS (SELECT unnest(%s::pg_catalog.oid[])),
+kinds(root, oid) AS (
+  SELECT DISTINCT a.atttypid, a.atttypid FROM watched
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = watched.oid
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+  UNION SELECT kinds.root, x.oid FROM kinds
+  JOIN pg_catalog.pg_type t ON t.oid = kinds.oid
+  CROSS JOIN LATERAL (
+    SELECT t.typelem UNION SELECT t.typbasetype
+    UNION SELECT a.atttypid FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+  ) x(oid) WHERE x.oid >= 16384
+),
+made(root, digest) AS (
+  SELECT kinds.root, md5(string_agg(concat_ws(',', t.oid, t.xmin,
+    (SELECT string_agg(concat_ws(':', e.oid, e.xmin), ',' ORDER BY e.oid)
+     FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
+    (SELECT string_agg(concat_ws(':', k.oid, k.xmin), ',' ORDER BY k.oid)
+     FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid),
+    (SELECT string_agg(concat_ws(':', a.attnum, a.xmin), ',' ORDER BY a.attnum)
+     FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid)), ' ' ORDER BY t.oid))
+  FROM kinds JOIN pg_catalog.pg_type t ON t.oid = kinds.oid GROUP BY kinds.root
+)
+SELECT w.oid::int8, n.nspname, c.relname, coalesce(c.relispartition, false),
+  md5(concat_ws(';', c.xmin, n.xmin,
+  (SELECT string_agg(concat_ws(',', a.attnum, a.xmin, d.xmin, t.oid, made.digest), ' '
+                     ORDER BY a.attnum)
+   FROM pg_catalog.pg_attribute a
+   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+   LEFT JOIN made ON made.root = t.oid
+   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  (SELECT string_agg(concat_ws(',', k.oid, k.xmin), ' ' ORDER BY k.oid)
+   FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid),
+  (SELECT string_agg(concat_ws(',', i.indexrelid, i.xmin, x.xmin), ' ' ORDER BY i.indexrelid)
+   FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+   WHERE i.indrelid = c.oid),
+  (SELECT string_agg(concat_ws(',', p.relid, r.relfilenode, r.xmin, h.xmin), ' ' ORDER BY p.relid)
+   FROM pg_catalog.pg_partition_tree(c.oid) p
+   JOIN pg_catalog.pg_class r ON r.oid = p.relid
+   LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = p.relid
+   WHERE c.relkind = 'p')))
+FROM watched w
+LEFT JOIN pg_catalog.pg_class c ON c.oid = w.oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+"""
+"""By table, which transactions wrote the rows of its catalog last, and those of its types, if users
+made them (16384 and above)."""
+
+LOG_END = """
+SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+            ELSE pg_catalog.pg_current_wal_insert_lsn() END::text
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableLook:
+    """A table as the catalog had it at a moment."""
+
+    before: TableSchema
+    """As it is followed."""
+    table: TableSchema | None
+    """None: it is gone."""
+    lsn: int
+    """The end of the log then: from there on the table is so in the log."""
+    attached: bool = False
+    """It is gone because it became a partition, whose rows are those of its root."""
+    revalued: bool = False
+    """Its rows have other values, or are shown as others, than before."""
+    wider: TableSchema | None = None
+    """The table as it is followed, with what can only make it take more rows: labels of enums,
+    partitions, columns that allow NULL, and without checks, unique and foreign keys that are gone.
+    That may be so before its place."""
+
+
+class CatalogWatch:
+    """Looks at the tables that are followed. Used by one thread."""
+
+    def __init__(self, describer: RelationReader) -> None:
+        self._describer = describer
+        self._digests: dict[int, str | None] = {}
+        self._waiting: dict[int, TableLook] = {}
+        self._settled: dict[int, tuple[TableSchema, TableSchema]] = {}
+        """Tables as they are followed, and as they were when they were last found to hold the same
+        rows."""
+        self._due = 0.0
+        self._looked = 0
+        self.applied = 0
+        """The end of the log at the last look of which nothing waits any more."""
+
+    def hurry(self) -> None:
+        """Look at the next occasion."""
+        self._due = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Return whether it is time to look."""
+        return time.monotonic() >= self._due
+
+    def look(self, tables: Sequence[TableSchema]) -> None:
+        """Ask the catalog for what changed of the tables since the last look."""
+        known = {table.oid: table for table in tables if table.oid is not None}
+        with self._describer.asking() as connection:
+            with translating("watching the catalog"):
+                rows = connection.execute(DIGESTS.encode(), (list(known),)).fetchall()
+            changed: dict[int, TableId | None] = {}
+            attached: set[int] = set()
+            for oid, schema, name, is_partition, digest in rows:
+                if is_partition:
+                    attached.add(oid)
+                there = None if schema is None else TableId(schema, name)
+                if self._digests.get(oid, "") != digest or oid in self._waiting:
+                    changed[oid] = there
+                self._digests[oid] = digest if there else None
+            named = [table for table in changed.values() if table]
+            now = self._describer.tables(named) if named else {}
+            with translating("watching the catalog"):
+                row = require(connection.execute(LOG_END.encode()).fetchone(), "the log's end")
+            end = lsn_value(page_start(row[0]))
+            for oid, table in changed.items():
+                if oid in attached and known[oid].partitioning is None:
+                    # Its root is read again in a younger view than the log's, and takes its name.
+                    self._waiting[oid] = TableLook(known[oid], None, 0, attached=True)
+                    continue
+                self._note(known[oid], None if table is None else now.get(table), table, end)
+            self._looked = end
+        for oid in self._waiting.keys() - known.keys():
+            del self._waiting[oid]
+        if not self._waiting:
+            self.applied = self._looked
+        self._due = time.monotonic() + WATCH_SECONDS
+
+    def _note(
+        self, before: TableSchema, now: TableSchema | None, named: TableId | None, end: int
+    ) -> None:
+        """Keep what is to be made of a table; ``named``: the digest's name of it."""
+        oid = require(before.oid, "the table's oid")
+        if named is not None and (now is None or now.oid != oid):
+            self._digests.pop(oid)  # it went, or got another name, while it was looked at
+            return
+        if now is not None:
+            _demand_logged(now)
+            now = as_known(before, now)
+        revalued = now is not None and self._is_revalued(before, now)
+        if now == before and not revalued and not _stored_elsewhere(before, now):
+            self._settled[oid] = (before, now)
+            self._waiting.pop(oid, None)
+            return
+        waiting = self._waiting.get(oid)
+        if waiting is None or (waiting.before, waiting.table) != (before, now):
+            wider = None if now is None else _wider(before, now, self._describer)
+            if revalued or (now is not None and _rows_came_or_went(before, now, self._describer)):
+                end = 0  # it is read again, in a view that is younger than all that the log holds
+            self._waiting[oid] = TableLook(before, now, end, wider=wider, revalued=revalued)
+
+    def _is_revalued(self, before: TableSchema, now: TableSchema) -> bool:
+        """Return whether the rows that are there have other values, or are shown as others."""
+        known, settled = self._settled.get(require(before.oid, "the table's oid"), (before, before))
+        return is_rewritten(settled if known is before else before, now) or is_shown_anew(
+            before, now
+        )
+
+    def wider(self) -> TableLook | None:
+        """Return a look at a table that takes more rows now; None where there is none. It is
+        looked at again."""
+        for oid, look in self._waiting.items():
+            if look.wider is not None:
+                del self._waiting[oid]
+                self._digests.pop(oid, None)
+                self.hurry()
+                return look
+        return None
+
+    def ripe(self, lsn: int) -> TableLook | None:
+        """Take a look that the log, read up to ``lsn``, has come to; None where there is none."""
+        # Those that are gone come first: another table may have their name.
+        for oid, look in sorted(self._waiting.items(), key=lambda item: item[1].table is not None):
+            if lsn >= look.lsn:
+                del self._waiting[oid]
+                if not self._waiting:
+                    self.applied = self._looked
+                return look
+        return None
+
+
+def _demand_logged(table: TableSchema) -> None:
+    """Raise `SchemaChangeRefused` if the table has a partition now whose changes are in no log."""
+    for part in table.partitioning.every() if table.partitioning else ():
+        if part.unlogged:
+            raise SchemaChangeRefused(
+                f"The partition {part.id} of {table.id} is UNLOGGED: its changes are not in the "
+                "WAL.",
+                remedy=f"ALTER TABLE {part.id} SET LOGGED; and load the table again (start with "
+                "fresh=True).",
+                table=str(table.id),
+            )
+
+
+def as_known(before: TableSchema, now: TableSchema) -> TableSchema:
+    """Return a table of the catalog with the types of columns as they are read from the log, and
+    without what is not followed: numbers that move, parents, partitions."""
+    old = {column.name: column for column in before.columns}
+
+    def column(new: Column) -> Column:
+        known = old.get(new.name)
+        if known is None:
+            return new
+        if same(known.type, new.type) and known.type.labels == new.type.labels:
+            new = replace(new, type=known.type, arrow=known.arrow)
+        if known.identity is not None and new.identity is not None:
+            identity = replace(new.identity, next_value=known.identity.next_value)
+            new = replace(new, identity=identity)
+        return new
+
+    # The checkpoint of an older version does not know types.
+    unknown = not before.types and any(column.type.user for column in before.columns)
+    return replace(
+        now,
+        columns=tuple(map(column, now.columns)),
+        types=before.types if unknown else now.types,
+        inherits=before.inherits,
+        unlogged=before.unlogged,
+        estimated_rows=before.estimated_rows,
+        bytes=before.bytes,
+        source_notes=before.source_notes,
+        options=before.options,
+    )
+
+
+def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange:
+    """Return what a look says of a table. Columns are told apart by their numbers, where those
+    are known. Raises `SchemaChangeRefused` where a column may have been renamed or replaced."""
+    before, now = look.before, look.table
+    if now is None:
+        return SchemaChange(before, None, 0, rewritten=look.attached)
+    by_number = {column.number: column for column in now.columns if column.number is not None}
+    renamed, replaced = {}, False
+    for column in before.columns:
+        there = by_number.get(column.number) if column.number is not None else None
+        if there is not None and there.name != column.name:
+            renamed[column.name] = there.name
+        same_name = next((c for c in now.columns if c.name == column.name), None)
+        numbers = (column.number, None if same_name is None else same_name.number)
+        replaced |= None not in numbers and numbers[0] != numbers[1]
+    known = {renamed.get(c.name, c.name): c for c in before.columns}
+    demand_told(before, now)
+    added = [c.name for c in now.columns if c.name not in known]
+    retyped = [
+        c.name for c in now.columns if c.name in known and not same(known[c.name].type, c.type)
+    ]
+    rows = describer.old_rows(before, now, added, retyped) if added or retyped else OldRows()
+    replaced |= look.revalued or _rows_came_or_went(before, now, describer)
+    return SchemaChange(
+        before,
+        now,
+        0,
+        renamed,
+        backfill=rows.backfill,
+        rewritten=rows.rewritten or replaced,
+    )
+
+
+def _stored_elsewhere(before: TableSchema, now: TableSchema) -> bool:
+    """Return whether partitions came, went, or were written anew."""
+    return now.partitioning is not None and bool(before.storage) and before.storage != now.storage
+
+
+def _rows_came_or_went(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
+    """Return whether partitions brought rows, or took some along, that are in no message."""
+    old_tree, new_tree = before.partitioning, now.partitioning
+    if old_tree is not None and (new_tree is None or not _more_parts(old_tree, new_tree)):
+        return True  # a partition is another one by its name, or its bounds
+    if not _stored_elsewhere(before, now):
+        return False
+    new = dict(now.storage)
+    if any(new.get(oid) != file for oid, file in before.storage):
+        return True
+    return _new_ones_differ(before, now, describer)
+
+
+def _new_ones_differ(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
+    """Return whether new partitions brought rows, or were truncated or written anew since they were
+    made: then their file no longer has their own number."""
+    known = {oid for oid, _ in before.storage}
+    new = [(oid, file) for oid, file in now.storage if oid not in known]
+    return any(oid != file for oid, file in new) or describer.brought_rows([oid for oid, _ in new])
+
+
+def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> TableSchema | None:
+    """Return the table as it takes all rows that it took, and those of now; None: those are no
+    more."""
+    there = {column.name: column for column in now.columns}
+    columns = []
+    for column in before.columns:
+        new = there.get(column.name)
+        if new is not None and more_labels(column.type, new.type):
+            column = replace(column, type=new.type)
+        if new is not None and new.nullable and now.primary_key == before.primary_key:
+            column = replace(column, nullable=True, identity=new.identity)
+        columns.append(column)
+    names = {index.name for index in now.indexes} | {check.name for check in now.checks}
+    names |= {key.name for key in now.foreign_keys}
+    tree = before.partitioning
+    more = tree and now.partitioning and _more_parts(tree, now.partitioning)
+    if more and not _new_ones_differ(before, now, describer):
+        tree = now.partitioning
+    wider = replace(
+        before,
+        columns=tuple(columns),
+        indexes=tuple(index for index in before.indexes if index.name in names),
+        checks=tuple(check for check in before.checks if check.name in names),
+        foreign_keys=tuple(key for key in before.foreign_keys if key.name in names),
+        partitioning=tree,
+        types=wider_types(before.types, now.types),
+    )
+    return None if wider == before else wider
+
+
+def _more_parts(old: Partitioning, new: Partitioning) -> bool:
+    """Return whether all partitions are there still, as they were, and perhaps others."""
+    there = {part.id: part for part in new.partitions}
+    for part in old.partitions:
+        now = there.get(part.id)
+        if now is None or now.bound != part.bound:
+            return False
+        if (part.partitioning is None) != (now.partitioning is None):
+            return False
+        inner = (part.partitioning, now.partitioning)
+        if inner[0] and inner[1] and not _more_parts(inner[0], inner[1]):
+            return False
+    return old.key == new.key

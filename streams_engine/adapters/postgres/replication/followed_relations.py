@@ -1,0 +1,256 @@
+"""The relations that a slot describes, beside the tables that the stream follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from streams_engine.adapters.postgres.replication.catalog_watch import TableLook
+from streams_engine.adapters.postgres.replication.ddl_events import (
+    DroppedTable,
+    parse_event,
+)
+from streams_engine.adapters.postgres.replication.pgoutput import WHAT, Relation, lsn_value
+from streams_engine.adapters.postgres.replication.relations import (
+    RelationChange,
+    RelationReader,
+    changed,
+    identified,
+)
+from streams_engine.adapters.postgres.replication.row_decoder import DecodePlan, plan_for
+from streams_engine.arrow.buffers import violation
+from streams_engine.errors import SchemaChangeRefused
+from streams_engine.model import SchemaChange, TableId, TableSchema, TableSubscription
+
+__all__ = ["FollowedRelations"]
+
+
+class FollowedRelations:
+    """Tells what a relation message changes, and how the rows after it are decoded.
+
+    For one thread. Positions are LSNs as numbers.
+    """
+
+    def __init__(
+        self, tracked: Sequence[TableSubscription], start: int, describer: RelationReader
+    ) -> None:
+        self._describer, self._start = describer, start
+        self._tracked = {one.schema.id: one for one in tracked}
+        self._relations: dict[int, Relation] = {}
+        self._identities: dict[int, Relation] = {}
+        """Relations that were compared with what their tables' rows are known by."""
+        self._plans: dict[int, DecodePlan | None] = {}
+        self._gone: dict[TableId, int | None] = {}
+        """The oids of tables that are gone: another one may come under the name."""
+        self._older: set[int] = set()
+        """Relations as they were before their tables' views: their rows are known."""
+
+    def __contains__(self, oid: int) -> bool:
+        return oid in self._relations
+
+    @property
+    def schemas(self) -> list[TableSchema]:
+        """Return the tables that are followed."""
+        return [one.schema for one in self._tracked.values()]
+
+    def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
+        """Decode a table with this subscription from here on; None stops decoding it."""
+        self._tracked.pop(table, None)
+        if tracked is not None:
+            self._tracked[tracked.schema.id] = tracked
+        self._plans.clear()
+
+    def since(self, tracked: TableSubscription) -> int:
+        """Return the position from which on a table's rows count."""
+        own = lsn_value(tracked.since["lsn"]) if tracked.since is not None else 0
+        return max(self._start, own)
+
+    def stays(self, relation: Relation) -> bool:
+        """Return whether a relation message repeats what is known.
+
+        With REPLICA IDENTITY FULL it does not say whether the key still exists.
+        """
+        if self._relations.get(relation.oid) != relation or relation.oid not in self._plans:
+            return False
+        plan = self._plans[relation.oid]
+        return plan is None or relation.identity != "f" or len(plan.identity) == len(plan.wanted)
+
+    def describe(self, relation: Relation, seq: int, final: int) -> SchemaChange | None:
+        """Use a new description of a relation from here on; return what changed if its table is
+        followed.
+
+        ``final``: where its transaction commits.
+        """
+        table, tracked = self._followed(relation)
+        known = tracked or self._before(relation)
+        if known and self._is_known(known, final) and self._differs(known, relation):
+            # It is older than the table's view, and so are the rows that come with it.
+            self._relations.pop(relation.oid, None)
+            self._plans[relation.oid] = None
+            self._older.add(relation.oid)
+            return None
+        self._older.discard(relation.oid)
+        if tracked is None:
+            old = self._before(relation)
+            if old is not None:
+                return SchemaChange(old.schema, replace(old.schema, id=table), seq)
+        if tracked is not None:
+            others = [o for o, r in self._relations.items() if names(r) == names(relation)]
+            if {*others, tracked.schema.oid} - {relation.oid, None}:
+                # It was dropped, and another one made under its name.
+                for oid in others:
+                    del self._relations[oid]
+                self._gone[table] = tracked.schema.oid
+                return SchemaChange(tracked.schema, None, seq)
+            now = changed(tracked.schema, relation, self._describer)
+            if now is not None:
+                return _schema_change(tracked.schema, now, seq)
+        elif table in self._gone and self._gone[table] != relation.oid:
+            del self._gone[table]
+            created = self._describer.table(table)
+            if created is not None:
+                return SchemaChange(None, created, seq)
+        if tracked is not None:
+            change = self._identified(tracked, relation, seq)
+            if change is not None:
+                return change
+        self._relations[relation.oid] = relation
+        self._plans[relation.oid] = None if tracked is None else self._planned(relation, tracked)
+        return None
+
+    def told(self, content: bytes, seq: int, final: int) -> SchemaChange | None:
+        """Return what the event trigger reported of a followed table that was loaded before."""
+        event = parse_event(content)
+        if event is None:
+            return None
+        if isinstance(event, DroppedTable):
+            tracked = self._tracked.get(event.table)
+        else:
+            tracked = self._meant(event.relation)
+        if tracked is None or self._is_known(tracked, final):
+            return None
+        old = tracked.schema
+        if isinstance(event, DroppedTable):
+            self.forget(event.table)
+            return SchemaChange(old, None, seq)
+        table = self._followed(event.relation)[0]
+        if table != old.id:
+            return SchemaChange(old, replace(old, id=table), seq)
+        change = changed(old, event.relation, self._describer, event.renamed)
+        change = change or RelationChange(old, {})
+        now = _with_nulls(change.schema, event.solid)
+        if now == old:
+            return None
+        return _schema_change(old, replace(change, schema=now), seq)
+
+    def _meant(self, relation: Relation) -> TableSubscription | None:
+        """Return the subscription of the table that a relation is, whatever their names are: one
+        may have the name that another one had."""
+        for tracked in self._tracked.values():
+            if tracked.schema.oid == relation.oid:
+                return tracked
+        named = self._followed(relation)[1]
+        return named if named is not None and named.schema.oid is None else None
+
+    def plan(self, oid: int) -> DecodePlan | None:
+        """Return how rows of a relation are decoded; None if no subscription covers its table."""
+        if oid in self._older:
+            return None
+        if oid not in self._plans:
+            relation = self._relations.get(oid)
+            if relation is None:
+                raise violation(WHAT, "a row refers to a relation that was not described")
+            tracked = self._followed(relation)[1]
+            self._plans[oid] = None if tracked is None else self._planned(relation, tracked)
+        return self._plans[oid]
+
+    def _planned(self, relation: Relation, tracked: TableSubscription) -> DecodePlan:
+        return plan_for(relation, tracked, self._describer.json, self._describer.compute)
+
+    def is_current(self, look: TableLook) -> bool:
+        tracked = self._tracked.get(look.before.id)
+        return tracked is not None and tracked.schema == look.before
+
+    def forget(self, table: TableId) -> None:
+        """Forget the relations of a dropped table's name, which another table may take."""
+        for oid, relation in list(self._relations.items()):
+            if names(relation) == (table.schema, table.name):
+                del self._relations[oid]
+        known = self._tracked.get(table)
+        self._gone[table] = None if known is None else known.schema.oid
+
+    def _is_known(self, tracked: TableSubscription, final: int) -> bool:
+        """Return True if the table was loaded after a transaction that commits at ``final``."""
+        return bool(final) and final < self.since(tracked)
+
+    def _differs(self, tracked: TableSubscription, relation: Relation) -> bool:
+        """Return True if the relation differs from the followed table."""
+        schema = tracked.schema
+        if (schema.id.schema, schema.id.name) != names(relation):
+            return True
+        if schema.oid not in (None, relation.oid):
+            return True
+        try:
+            return changed(schema, relation, self._describer, frozenset()) is not None
+        except SchemaChangeRefused:
+            return True
+
+    def _identified(
+        self, tracked: TableSubscription, relation: Relation, seq: int
+    ) -> SchemaChange | None:
+        """Return a schema change if the replica identity changed, because it identifies the rows
+        from here on."""
+        if self._identities.get(relation.oid) == relation and relation.identity != "f":
+            return None
+        self._identities[relation.oid] = relation
+        followed = identified(tracked, relation, self._describer)
+        if followed is None:
+            return None
+        return SchemaChange(tracked.schema, followed[0], seq, identity=followed[1])
+
+    def _before(self, relation: Relation) -> TableSubscription | None:
+        """Return the subscription of a relation under its former name: it was renamed, here or
+        while nobody read."""
+        known = self._relations.get(relation.oid)
+        if known is not None and names(known) != names(relation):
+            return self._followed(known)[1]
+        same_oid = (t for t in self._tracked.values() if t.schema.oid == relation.oid)
+        return next(same_oid, None)
+
+    def _followed(self, relation: Relation) -> tuple[TableId, TableSubscription | None]:
+        table = TableId(relation.schema, relation.name)
+        return table, self._tracked.get(table)
+
+
+def _with_nulls(table: TableSchema, solid: frozenset[str]) -> TableSchema:
+    """Return the table with these columns NOT NULL, and no others: a key or an identity that one
+    of the others had is gone."""
+    columns = tuple(
+        c
+        if c.generated is not None
+        else replace(
+            c, nullable=c.name not in solid, identity=c.identity if c.name in solid else None
+        )
+        for c in table.columns
+    )
+    key = table.primary_key
+    if key is not None and not set(key.columns) <= solid:
+        key = None
+    return replace(table, columns=columns, primary_key=key)
+
+
+def _schema_change(before: TableSchema, change: RelationChange, seq: int) -> SchemaChange:
+    old_rows = change.old_rows
+    return SchemaChange(
+        before,
+        change.schema,
+        seq,
+        change.renamed,
+        backfill=old_rows.backfill,
+        rewritten=old_rows.rewritten,
+    )
+
+
+def names(relation: Relation) -> tuple[str, str]:
+    """Return the schema and the name of a relation."""
+    return relation.schema, relation.name

@@ -1,0 +1,117 @@
+"""Messages of a slot that wait until enough of them make a change set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from streams_engine.adapters.postgres.replication.pgoutput import (
+    BEGIN,
+    BOUNDARY,
+    COMMIT,
+    KEEP_ALIVE,
+    ROW,
+    Messages,
+)
+from streams_engine.adapters.postgres.replication.slot_stream import Pieces
+from streams_engine.adapters.postgres.replication.spill import OpenTransactions
+
+__all__ = ["PendingMessages"]
+
+ROWS_BUDGET = 50_000
+BYTES_BUDGET = 16 << 20
+
+
+class PendingMessages:
+    """Messages in the order of commits: those of streamed transactions come when they commit."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Messages] = []
+        self._count = self._size = 0
+        self._complete = False
+        """A boundary of a transaction is among them."""
+        self._streamed = OpenTransactions()
+        self._replay: Iterator[Messages] | None = None
+        self._later: list[Messages] = []
+        """What came after the commit of the transaction that is replayed."""
+
+    @property
+    def replaying(self) -> bool:
+        """Return whether a spooled transaction is being replayed."""
+        return self._replay is not None
+
+    def receive(self, bursts: list[Pieces]) -> None:
+        """Take bursts in, each of which is freed before the next one."""
+        bursts.reverse()
+        while bursts:
+            self._push(self._streamed.without(Messages.of(bursts.pop())))
+
+    def take(self) -> Messages | None:
+        """Return all that waits, as one; None if more must come first."""
+        self._refill()
+        if not self._waiting or not (self._complete or self._full()):
+            return None
+        messages = Messages.joined(self._waiting)
+        self._waiting = [messages]
+        return messages
+
+    def until(self, messages: Messages, rows: int | None, opened: bool) -> int:
+        """Return how many messages make a change set: up to a commit if one is within the budget;
+        0 if more must come first.
+
+        ``rows``: after how many rows a commit is enough. ``opened``: they begin inside of a
+        transaction.
+        """
+        kind, count = messages.kind, len(messages)
+        most = min(count, ROWS_BUDGET, int(np.searchsorted(messages.end, BYTES_BUDGET)) + 1)
+        edges = np.flatnonzero(BOUNDARY[kind[:most]])
+        if len(edges) and (kind[edges] == KEEP_ALIVE).any():
+            depth = np.cumsum(kind[:most] == BEGIN) - np.cumsum(kind[:most] == COMMIT)
+            closed = depth[edges] + opened == 0
+            edges = edges[closed | (kind[edges] != KEEP_ALIVE)]
+        if not len(edges):
+            self._complete = False  # boundaries, but inside of a transaction
+            return most if self._full() else 0
+        if rows:
+            done = np.cumsum(ROW[kind[:most]])[edges]
+            edges = edges[: int(np.searchsorted(done, rows)) + 1]
+        return int(edges[-1]) + 1
+
+    def keep(self, messages: Messages) -> None:
+        """Replace what waits by these."""
+        self._waiting, self._count, self._size, self._complete = [], 0, 0, False
+        self._push(messages)
+
+    def commit_streamed(self, content: bytes, rest: Messages) -> None:
+        """Replay a streamed transaction that commits now, and ``rest`` after it."""
+        self._replay = self._streamed.committed(content)
+        self._later = [rest]
+        self.keep(rest.part(0, 0))
+
+    def close(self) -> None:
+        """Discard spooled transactions."""
+        self._streamed.close()
+
+    def _push(self, messages: Messages) -> None:
+        if len(messages):
+            messages.demand_whole()
+            self._waiting.append(messages)
+            self._count += len(messages)
+            self._size += len(messages.buffer)
+            self._complete = self._complete or bool(BOUNDARY[messages.kind].any())
+
+    def _full(self) -> bool:
+        return self._count >= ROWS_BUDGET or self._size >= BYTES_BUDGET
+
+    def _refill(self) -> None:
+        """Continue with a spooled transaction, then with the messages after it."""
+        while self._replay is not None and not self._full():
+            piece = next(self._replay, None)
+            if piece is not None:
+                self._push(piece)
+                continue
+            self._replay = None
+            for messages in self._later:
+                self._push(messages)
+            self._later = []

@@ -1,0 +1,304 @@
+"""One slot's stream: received on a thread of its own, so that the server never waits for us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import struct
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from streams_engine.adapters.postgres.connection import PostgresConnect, translate
+from streams_engine.adapters.postgres.replication.pgoutput import EPOCH_SECONDS, lsn_text
+from streams_engine.adapters.postgres.replication.slots import ACTIVE_SECONDS
+from streams_engine.adapters.sql.polling import attempts
+from streams_engine.adapters.sql.watchdog import watch_of
+from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, StreamsError
+
+__all__ = ["Pieces", "SlotStream", "literal"]
+
+QUEUED_BYTES = 16 << 20
+"""What may wait to be decoded; beyond it nothing more is read from the socket."""
+
+LARGE_BYTES = 16 << 20
+"""While a burst with so large a message is worked on nothing more is read: it is in memory three
+times before it is decoded."""
+
+BURST, BURST_BYTES = 4096, 4 << 20
+"""Messages that are handed over at once at most: the first of them should not wait long."""
+
+STATUS_SECONDS = 5.0
+STATUS = struct.Struct(">cQQQqB")
+KEEP_ALIVE = ord("k")
+SHUTDOWN_REQUESTS = 8
+SHUTDOWN_SECONDS = 0.5
+"""A server that shuts down asks for an answer again and again: this often within this time."""
+
+Pieces = list[Any]
+
+
+def literal(text: str) -> str:
+    """Quote a text for a replication command."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class SlotStream:
+    """START_REPLICATION under way. `take` is for one thread, `acknowledge` for any."""
+
+    def __init__(
+        self,
+        connect: PostgresConnect,
+        slot: str,
+        publication: str,
+        after: int,
+        version: int,
+        patience: float = 0.0,
+    ) -> None:
+        """Start streaming a slot. ``patience``: accepted seconds of silence, if more than usual."""
+        self._connect, self._slot = connect, slot
+        self._queue: deque[tuple[Pieces, int]] = deque()
+        self._bytes = 0
+        self._large = False
+        """The reader works on something large."""
+        self._there = threading.Condition()
+        self._error: StreamsError | None = None
+        self._closing = False
+        self._acknowledged = after
+        self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
+        self._patience = max(connect.heartbeat, patience)
+        self._heard = time.monotonic()
+        self._connection = connect.replication()
+        try:
+            self._status_seconds = self._interval()
+            self._begin(publication, after, version)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        os.set_blocking(self._wake, False)
+        self._thread = threading.Thread(
+            target=self._run, name="streams-engine-replication", daemon=True
+        )
+        self._thread.start()
+
+    # Beginning
+
+    def _interval(self) -> float:
+        """Return how often to send a status update, well within wal_sender_timeout."""
+        row = self._connection.execute("SHOW wal_sender_timeout").fetchone()
+        text = str(row[0]) if row else "60s"
+        units = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+        number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+        seconds = float(number) * units.get(text[len(number) :], 0.001)
+        often = min(STATUS_SECONDS, self._connect.heartbeat / 4)
+        return min(often, seconds / 4) if seconds else often
+
+    def _begin(self, publication: str, after: int, version: int) -> None:
+        name = '"' + publication.replace('"', '""') + '"'
+        options = {"proto_version": "1", "publication_names": name}
+        if version >= 140000:
+            options |= {"proto_version": "2", "streaming": "on", "messages": "true"}
+        listed = ", ".join(f"{key} {literal(value)}" for key, value in options.items())
+        command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {lsn_text(after)} ({listed})'
+        # The server notices the end of the reader before us a bit later.
+        for last in attempts(ACTIVE_SECONDS, 0.05):
+            with watch_of(self._connection):
+                result = self._connection.pgconn.exec_(command.encode())
+            if result.status == pq.ExecStatus.COPY_BOTH:
+                self._connection.pgconn.nonblocking = 1
+                return
+            error = _refusal(result, self._slot)
+            if last or not isinstance(error, LockTimeout):
+                raise error
+
+    # For the reader
+
+    def take(self, timeout: float) -> list[Pieces]:
+        """Return all waiting messages, in bursts; empty after ``timeout`` seconds.
+
+        Raises the error that ended the stream, once all messages before it are taken.
+        """
+        with self._there:
+            inactive, self._large = self._large, False
+        if inactive:
+            self._poke()
+        with self._there:
+            if not self._queue and self._error is None and timeout > 0:
+                self._there.wait(timeout)
+            bursts = [pieces for pieces, _ in self._queue]
+            full = self._bytes >= QUEUED_BYTES
+            self._large = any(size >= LARGE_BYTES for _, size in self._queue)
+            self._queue.clear()
+            self._bytes = 0
+            if not bursts and self._error is not None:
+                raise self._error
+        if full:
+            self._poke()
+        return bursts
+
+    def acknowledge(self, lsn: int) -> None:
+        """Allow the server to remove WAL before this LSN."""
+        if lsn > self._acknowledged and not self._closing:
+            self._acknowledged = lsn
+            self._poke()
+
+    def close(self) -> None:
+        """End the stream. Idempotent."""
+        if self._closing:
+            return
+        self._poke(closing=True)
+        self._thread.join()
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def _poke(self, *, closing: bool = False) -> None:
+        # Under the lock: once the pipe is closed its number may be another file's.
+        with self._there:
+            if not self._closing:
+                self._closing = closing
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._waker, b".")
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            self._receive()
+        except psycopg.Error as error:
+            self._end(ConnectionFailed(f"Reading slot {self._slot}: the connection broke."), error)
+        except StreamsError as error:
+            self._end(error)
+        except Exception as error:
+            self._end(ConnectionFailed(f"Reading slot {self._slot}: {type(error).__name__}."))
+        finally:
+            self._say_goodbye()
+
+    def _end(self, error: StreamsError, cause: Exception | None = None) -> None:
+        error.__cause__ = cause
+        with self._there:
+            self._error = error
+            self._there.notify()
+
+    def _say_goodbye(self) -> None:
+        """Send the last status update, and close the connection."""
+        with contextlib.suppress(Exception):
+            self._answer()
+            self._connection.pgconn.put_copy_end()
+            self._connection.pgconn.flush()
+        with contextlib.suppress(Exception):
+            self._connection.close()
+
+    def _receive(self) -> None:
+        socket = self._connection.pgconn.socket
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        told, answered = self._acknowledged, 0.0
+        reading = False
+        while not self._closing:
+            now = time.monotonic()
+            if told != self._acknowledged or now - answered >= self._status_seconds:
+                told, answered = self._acknowledged, now
+                self._answer(ask=now - self._heard > self._patience / 3)
+            wanted = self._bytes < QUEUED_BYTES and not self._large
+            if not wanted:
+                self._heard = now  # nothing is read: nothing can be heard
+            elif self._gather():
+                self._heard = now
+                continue
+            if now - self._heard > self._patience:
+                raise ConnectionFailed(
+                    f"Reading slot {self._slot}: the server sent nothing for "
+                    f"{self._patience:.0f} seconds.",
+                    silence=self._patience,
+                )
+            if wanted != reading:
+                poll.register(socket, select.POLLIN) if wanted else poll.unregister(socket)
+                reading = wanted
+            for descriptor, _ in poll.poll(self._status_seconds * 1000):
+                if descriptor == socket:
+                    self._connection.pgconn.consume_input()
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake, 4096)
+
+    def _gather(self) -> bool:
+        """Hand over the messages that libpq has. False if there was none."""
+        get = self._connection.pgconn.get_copy_data
+        pieces: Pieces = []
+        size = total = 0
+        for _ in range(BURST):
+            size, data = get(1)
+            if size <= 0:
+                break
+            pieces.append(data)
+            total += size
+            if data[0] == KEEP_ALIVE and len(data) > 17 and data[17]:
+                self._asked_for()
+            if total >= BURST_BYTES:
+                break
+        if pieces:
+            with self._there:
+                self._queue.append((pieces, total))
+                self._bytes += total
+                self._there.notify()
+        if size < 0:
+            raise self._ended()
+        return bool(pieces)
+
+    def _asked_for(self) -> None:
+        """Answer a keepalive that requests a reply at once."""
+        self._answer()
+        now = time.monotonic()
+        self._asked.append(now)
+        if len(self._asked) == SHUTDOWN_REQUESTS and now - self._asked[0] < SHUTDOWN_SECONDS:
+            self._asked.clear()
+            # It waits for all it has sent to be durable on our side, which may never be. What
+            # is not is sent again after the restart.
+            if self._connect.is_shutting_down():
+                raise ConnectionFailed(f"Reading slot {self._slot}: the server is shutting down.")
+
+    def _answer(self, *, ask: bool = False) -> None:
+        """Say how far we are; ``ask`` for an answer at once."""
+        at, clock = self._acknowledged, int((time.time() - EPOCH_SECONDS) * 1e6)
+        self._connection.pgconn.put_copy_data(STATUS.pack(b"r", at, at, at, clock, int(ask)))
+        self._connection.pgconn.flush()
+
+    def _ended(self) -> StreamsError:
+        result = self._connection.pgconn.get_result()
+        if result is None or result.status not in (
+            pq.ExecStatus.FATAL_ERROR,
+            pq.ExecStatus.NONFATAL_ERROR,
+        ):
+            return ConnectionFailed(f"Reading slot {self._slot}: the server ended the stream.")
+        return _refusal(result, self._slot)
+
+
+def _refusal(result: Any, slot: str) -> StreamsError:
+    """Translate the server's error about a slot."""
+    error = psycopg.errors.error_from_result(result)
+    state = error.sqlstate or ""
+    if state == "55006":
+        return LockTimeout(
+            f"Another process is reading the slot {slot}.",
+            remedy=(
+                "End that process (pg_replication_slots.active_pid), or give this stream its "
+                "own name and slot."
+            ),
+            slot=slot,
+        )
+    if state in ("55000", "42704"):
+        return LogLost(
+            f"The slot {slot} cannot be read: {error.diag.message_primary}.",
+            remedy="Load the tables again (start with fresh=True).",
+            slot=slot,
+        )
+    if state[:2] in ("57", "08", ""):
+        return ConnectionFailed(f"Reading slot {slot}: the server closed the connection.")
+    return translate(error, f"reading slot {slot}")

@@ -1,0 +1,1 @@
+"""PostgreSQL as a sink of rows and of changes."""

@@ -1,0 +1,107 @@
+"""Change writer of PostgreSQL: rows, structure and position in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import psycopg
+
+from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.sink.ddl import run_statements
+from streams_engine.adapters.postgres.sink.deferred import DeferredChanges
+from streams_engine.adapters.postgres.sink.dml import PostgresDml
+from streams_engine.adapters.sql.change_writer import StepOrder, StepsAsTheyCome
+from streams_engine.contracts import Statement
+from streams_engine.errors import RowRejected
+from streams_engine.model import Finding, NetChanges, Severity, Truncation
+
+__all__ = ["PostgresChangeSession"]
+
+FOREIGN_KEYS_ENFORCED = Finding(
+    Severity.WARNING,
+    "foreign-keys-act",
+    "target",
+    "The account may not set session_replication_role: triggers fire and foreign keys are "
+    "enforced, at the end of the transaction if they are DEFERRABLE. Changes that violate them "
+    "are retried after other changes of their set, at last one by one, which is slow.",
+    "GRANT SET ON PARAMETER session_replication_role TO the account (PostgreSQL 15), "
+    "or use a superuser.",
+)
+
+
+class PostgresChangeSession:
+    """Session in which foreign keys and triggers are off if the account may turn them off.
+
+    See `ChangeSession`.
+    """
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        self.foreign_keys_enforced = not self._without_triggers()
+        self._changer = PostgresDml(connection, enforced=self.foreign_keys_enforced)
+        self.empty: Callable[[Truncation], None] = self._changer.empty
+        self.ended = self._changer.ended
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """Finding that foreign keys are enforced, if the account may not turn them off."""
+        return (FOREIGN_KEYS_ENFORCED,) if self.foreign_keys_enforced else ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes sent to the target."""
+        return self._changer.bytes
+
+    def _without_triggers(self) -> bool:
+        """Turn foreign keys and triggers off, because their effects are in the log; return False if
+        the role may not.
+
+        https://www.postgresql.org/docs/current/runtime-config-client.html
+        """
+        with translating("preparing the session"):
+            try:
+                self._connection.execute("SET SESSION session_replication_role = replica")
+                self._connection.commit()
+            except psycopg.errors.InsufficientPrivilege:
+                self._connection.rollback()
+                return False
+        return True
+
+    def begin(self) -> None:
+        """Do nothing: the first statement begins a transaction."""
+
+    def order(self, change: Callable[[NetChanges], None]) -> StepOrder:
+        """Return the order of a set: where foreign keys are enforced, what they refuse waits."""
+        if not self.foreign_keys_enforced:
+            return StepsAsTheyCome(change)
+        with translating("deferring constraints"):
+            self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
+        return DeferredChanges(change)
+
+    def change(self, step: NetChanges) -> tuple[int, int]:
+        """Apply one table's changes. Raises `RowRejected`, and psycopg's errors."""
+        try:
+            self._changer.check_protected(step)
+            with self._changer.undoing(self.foreign_keys_enforced):
+                return self._changer.change(step)
+        except RowRejected as error:
+            # What is found before anything is sent knows no table.
+            raise RowRejected(
+                f"changing {step.table}: {error.message}",
+                remedy=error.remedy,
+                **{**error.details, "table": str(step.table)},
+            ) from None
+
+    @contextlib.contextmanager
+    def foreign_keys_active(self) -> Iterator[None]:
+        """Enforce foreign keys and fire triggers inside the block."""
+        self._connection.execute("SET LOCAL session_replication_role = origin")
+        yield
+        self._connection.execute("SET LOCAL session_replication_role = replica")
+
+    def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
+        """Run DDL within the transaction."""
+        findings = run_statements(self._connection, statements, self._changer.undoing)
+        self._changer.forget()
+        return findings

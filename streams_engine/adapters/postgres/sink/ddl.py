@@ -1,0 +1,63 @@
+"""Run DDL on PostgreSQL, statement by statement within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import psycopg
+
+from streams_engine.adapters.postgres.connection import translating
+from streams_engine.contracts import Statement, orphaned_rows, skipped_statement
+from streams_engine.errors import PermissionDenied, StreamsError
+from streams_engine.model import (
+    Finding,
+    ObjectKind,
+)
+
+__all__ = ["run_statements"]
+
+FOREIGN_KEY_VIOLATION = "23503"
+
+Savepoint = Callable[[bool], AbstractContextManager[object]]
+"""Opens a savepoint where that is wanted; what fails inside is undone."""
+
+
+def run_statements(
+    connection: psycopg.Connection, statements: Sequence[Statement], savepoint: Savepoint
+) -> list[Finding]:
+    """Run all statements; an optional one that fails becomes a finding. Raises the errors of the
+    others."""
+    findings = []
+    for statement in statements:
+        may_fail = statement.optional or statement.orphans is not None
+        try:
+            with translating(str(statement.object)), savepoint(may_fail):
+                connection.execute(statement.sql.encode())
+        except StreamsError as error:
+            finding = _left_out(connection, statement, error)
+            if finding is None:
+                raise _with_statement(error, statement) from None
+            findings.append(finding)
+    return findings
+
+
+def _with_statement(error: StreamsError, statement: Statement) -> StreamsError:
+    """Add to the error's remedy the statement that an administrator may run instead."""
+    if statement.object.kind is ObjectKind.EXTENSION:
+        error.remedy = f"Install it on the server; then have an administrator run {statement.sql};"
+    elif isinstance(error, PermissionDenied):
+        error.remedy = f"Grant the privilege, or have a role that has it run {statement.sql};"
+    return error
+
+
+def _left_out(
+    connection: psycopg.Connection, statement: Statement, error: StreamsError
+) -> Finding | None:
+    """Return the finding for a statement that may be left out for this error; else None."""
+    if statement.orphans is not None and error.details.get("sqlstate") == FOREIGN_KEY_VIOLATION:
+        with translating(f"counting the orphans of {statement.object}"):
+            query = f"SELECT count(*) FROM ({statement.orphans}) o"
+            row = connection.execute(query.encode()).fetchone()
+        return orphaned_rows(statement, row[0] if row else 0)
+    return skipped_statement(statement, error) if statement.optional else None

@@ -1,0 +1,1 @@
+"""Exported snapshots of PostgreSQL, read by COPY into Arrow."""

@@ -1,0 +1,1 @@
+"""Parts that all SQL databases share; none depends on a driver."""

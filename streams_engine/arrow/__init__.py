@@ -1,0 +1,1 @@
+"""Record batches and Arrow buffers: rebatch, slice, check."""

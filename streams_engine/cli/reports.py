@@ -1,0 +1,166 @@
+"""Print a plan, a verification and the end of a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from streams_engine.cli import formatting
+from streams_engine.cli.progress import totals
+from streams_engine.model import Finding, Severity, SkippedObject
+from streams_engine.stats import Stats, TableStats
+
+if TYPE_CHECKING:
+    from streams_engine.pipeline.snapshot.plan import Plan
+    from streams_engine.verify.report import VerifyReport
+
+__all__ = [
+    "ddl",
+    "findings_report",
+    "left_behind_report",
+    "plan_view",
+    "report",
+    "summary",
+    "verify_view",
+]
+
+
+def ddl(statements: str) -> RenderableType:
+    """Render SQL, in colours if the terminal has them."""
+    return Syntax(statements, "sql", background_color="default", word_wrap=True)
+
+
+def plan_view(plan: Plan) -> RenderableType:
+    """Render each table with its columns, the statements, the findings, and what is not moved."""
+    parts: list[RenderableType] = []
+    for table in plan.tables:
+        rows = "" if table.rows is None else f", about {formatting.count(table.rows)} rows"
+        parts.append(Text.assemble((f"{table.source} → {table.target}", "bold"), (rows, "dim")))
+        grid = Table(box=None, padding=(0, 1), header_style="dim", show_header=False)
+        for column in table.columns:
+            notes = column.notes
+            grid.add_row(
+                f" {column.name}",
+                column.source_type,
+                "→",
+                column.target_type,
+                Text(notes if isinstance(notes, str) else " ".join(notes or ()), "dim"),
+            )
+        parts.extend((grid, Text()))
+    if plan.statements:
+        parts.append(Text(f"{len(plan.statements)} statements on the target", "bold"))
+        parts.append(ddl("\n".join(f"{s.sql.rstrip(';')};" for s in plan.statements)))
+        parts.append(Text())
+    parts.append(report(plan.findings, plan.left_behind))
+    return Group(*parts)
+
+
+def verify_view(verdict: VerifyReport) -> RenderableType:
+    """Render one line per table: both counts, how many rows differ, and the first keys that do."""
+    grid = Table(box=None, padding=(0, 1), header_style="dim")
+    grid.add_column("table", overflow="fold")
+    for head in ("source rows", "target rows", "differing"):
+        grid.add_column(head, justify="right", no_wrap=True)
+    grid.add_column("", overflow="fold")
+    for table in verdict.tables:
+        mark = Text("equal", "green") if table.equal else Text("DIFFERENT", "bold red")
+        if table.keys:
+            mark.append(f" at {', '.join(table.keys[:5])}", "default")
+        if table.note:
+            mark.append(f" {table.note}", "dim")
+        grid.add_row(
+            str(table.table),
+            formatting.count(table.source_rows),
+            formatting.count(table.target_rows),
+            formatting.count(table.differing),
+            mark,
+        )
+    equal = sum(table.equal for table in verdict.tables)
+    verdict_line = Text(
+        f"{equal} of {len(verdict.tables)} tables are equal on both sides.",
+        "bold green" if verdict.ok else "bold red",
+    )
+    return Group(grid, Text(), verdict_line)
+
+
+_MOST_TABLES = 40
+_MOST_OBJECTS = 5
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
+
+
+def summary(stats: Stats) -> RenderableType:
+    """Render one line per table (only the largest if there are many), and the outcome."""
+    rejects = any(table.rejected for table in stats.tables)
+    grid = Table(box=None, padding=(0, 1), header_style="dim", show_footer=False)
+    grid.add_column("table", overflow="fold")
+    for head in ("rows", *(["quarantined"] if rejects else []), "size", "time", "rows/s"):
+        grid.add_column(head, justify="right", no_wrap=True)
+    largest = sorted(stats.tables, key=lambda table: -table.rows)[:_MOST_TABLES]
+    for table in largest:
+        grid.add_row(*_cells(table, rejects))
+    if hidden := len(stats.tables) - len(largest):
+        grid.add_row(f"and {hidden} smaller ones", style="dim")
+    grid.add_row(*_cells(totals(stats), rejects), style="bold")
+    return Group(grid, Text(), outcome(stats)) if stats.tables else outcome(stats)
+
+
+def _cells(table: TableStats, rejects: bool) -> list[RenderableType]:
+    return [
+        Text(table.table),
+        formatting.count(table.rows),
+        *([formatting.count(table.rejected)] if rejects else []),
+        formatting.size(table.bytes),
+        formatting.duration(table.seconds),
+        formatting.rate(table.rows, table.seconds),
+    ]
+
+
+def outcome(stats: Stats) -> Text:
+    """Describe the run in one line."""
+    style = {"FINISHED": "bold green", "FAILED": "bold red"}.get(stats.state, "bold yellow")
+    text = Text(str(stats.state), style)
+    text.append(
+        f": {formatting.count(stats.rows)} rows, {formatting.size(stats.target.sum_data_size)} in "
+        f"{formatting.duration(stats.seconds)} ({formatting.rate(stats.rows, stats.seconds)})",
+        "default",
+    )
+    return text
+
+
+def report(findings: Sequence[Finding], left_behind: Sequence[SkippedObject]) -> RenderableType:
+    """Render the findings in groups, then what is not moved; empty if there is nothing to say."""
+    return Group(*findings_report(findings), *left_behind_report(left_behind))
+
+
+def findings_report(findings: Iterable[Finding]) -> list[Text]:
+    """Return lines for each code once, the gravest first, with its first few objects."""
+    groups: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        groups[finding.severity, finding.code].append(finding)
+    order = list(_STYLES)
+    lines: list[Text] = []
+    for (severity, code), group in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
+        lines.append(Text(f"{severity} {code} ({len(group)})", _STYLES[severity]))
+        lines.extend(Text(f"  {f.object}: {f.message}") for f in group[:_MOST_OBJECTS])
+        if len(group) > _MOST_OBJECTS:
+            lines.append(Text(f"  and {len(group) - _MOST_OBJECTS} more", "dim"))
+        remedies = dict.fromkeys(f.remedy for f in group if f.remedy)
+        lines.extend(Text(f"  → {remedy}", "dim") for remedy in list(remedies)[:_MOST_OBJECTS])
+    return lines
+
+
+def left_behind_report(left_behind: Iterable[SkippedObject]) -> list[Text]:
+    """Return one line per kind of object that is not moved, with all names."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for thing in left_behind:
+        kinds[thing.kind].append(thing.name)
+    return [
+        Text.assemble((f"not moved: {kind} ({len(names)}) ", "yellow"), ", ".join(names))
+        for kind, names in kinds.items()
+    ]

@@ -1,0 +1,123 @@
+"""The contracts between the pipeline and the adapters: small, one module an ability.
+
+A source need not be a database: abilities are separate protocols, and a source that has no
+log simply lacks `ChangeSource`.
+"""
+
+from streams_engine.contracts.adapter import (
+    Adapter,
+    Patience,
+    SinkRequest,
+    SourceRequest,
+)
+from streams_engine.contracts.change_log import (
+    CascadeSource,
+    CatalogSource,
+    ChangeReader,
+    ChangeSource,
+    Lag,
+    LagSource,
+    ReadinessSource,
+    RowIdentitySource,
+    SequenceSource,
+    SlotSource,
+)
+from streams_engine.contracts.change_writer import (
+    ApplyResult,
+    ChangeSink,
+    ChangeWriter,
+    FencedWriter,
+    LogWriter,
+    TableWriter,
+)
+from streams_engine.contracts.distributed import (
+    Fence,
+    OfferCallback,
+    PreparedWrite,
+    SharedSink,
+    SharedSource,
+    SnapshotHandle,
+)
+from streams_engine.contracts.explorer import (
+    Explorer,
+    RelationKind,
+)
+from streams_engine.contracts.sink import (
+    Checkpoint,
+    CheckpointCallback,
+    CheckpointStorage,
+    LayoutSink,
+    QuarantinedRow,
+    Sink,
+    StateChange,
+    Statement,
+    StructureSink,
+    TrialSink,
+    WritePlan,
+    WriteResult,
+    orphaned_rows,
+    skipped_statement,
+)
+from streams_engine.contracts.snapshot import (
+    RecordBatches,
+    Snapshot,
+)
+from streams_engine.contracts.source import (
+    ListingSource,
+    Scope,
+    Source,
+    WaitCallback,
+    WaitingSource,
+)
+
+__all__ = [
+    "Adapter",
+    "ApplyResult",
+    "CascadeSource",
+    "CatalogSource",
+    "ChangeReader",
+    "ChangeSink",
+    "ChangeSource",
+    "ChangeWriter",
+    "Checkpoint",
+    "CheckpointCallback",
+    "CheckpointStorage",
+    "Explorer",
+    "Fence",
+    "FencedWriter",
+    "Lag",
+    "LagSource",
+    "LayoutSink",
+    "ListingSource",
+    "LogWriter",
+    "OfferCallback",
+    "Patience",
+    "PreparedWrite",
+    "QuarantinedRow",
+    "ReadinessSource",
+    "RecordBatches",
+    "RelationKind",
+    "RowIdentitySource",
+    "Scope",
+    "SequenceSource",
+    "SharedSink",
+    "SharedSource",
+    "Sink",
+    "SinkRequest",
+    "SlotSource",
+    "Snapshot",
+    "SnapshotHandle",
+    "Source",
+    "SourceRequest",
+    "StateChange",
+    "Statement",
+    "StructureSink",
+    "TableWriter",
+    "TrialSink",
+    "WaitCallback",
+    "WaitingSource",
+    "WritePlan",
+    "WriteResult",
+    "orphaned_rows",
+    "skipped_statement",
+]

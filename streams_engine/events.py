@@ -1,0 +1,108 @@
+"""Structured records of a run's events, for `logging` and for listeners."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+__all__ = ["Event", "EventLog", "Listener", "Unsubscribe", "notify", "subscribe"]
+
+
+log = logging.getLogger("streams_engine.stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened."""
+
+    at: float
+    """Unix seconds."""
+    level: int
+    """Of `logging`: INFO, WARNING, ERROR."""
+    event: str
+    """Stable, kebab-case, as ``table-copied`` or ``reconnecting``."""
+    message: str
+    table: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as a JSON-able document."""
+        return {
+            "time": self.at,
+            "level": logging.getLevelName(self.level),
+            "event": self.event,
+            "message": self.message,
+            "table": self.table,
+            "details": dict(self.details),
+        }
+
+
+Listener = Callable[[Event], None]
+
+Unsubscribe = Callable[[], None]
+"""Ends one subscription; calling it again does nothing."""
+
+Callback = TypeVar("Callback", bound=Callable[..., None])
+
+
+def subscribe(callbacks: list[Callback], callback: Callback) -> Unsubscribe:
+    """Append a callback and return the function that removes it again. Thread-safe."""
+    callbacks.append(callback)
+    subscribed = [callback]
+
+    def unsubscribe() -> None:
+        with suppress(IndexError):  # a second call
+            callbacks.remove(subscribed.pop())
+
+    return unsubscribe
+
+
+class EventLog:
+    """The records of one stream. Thread-safe; a listener's exceptions are logged."""
+
+    def __init__(self, stream: str = "") -> None:
+        self.stream = stream
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> Unsubscribe:
+        """Call with each record from now on, on the thread that makes it, until unsubscribed."""
+        return subscribe(self._listeners, listener)
+
+    def note(
+        self, level: int, event: str, message: str, *, table: object = None, **details: Any
+    ) -> None:
+        """Log an event and pass it to all listeners."""
+        named = None if table is None else str(table)
+        extra = {"stream": self.stream, "event": event, "table": named, **details}
+        notify(self.stream, log.log, level, message, extra=extra)
+        if not self._listeners:
+            return
+        record = Event(time.time(), level, event, message, named, details)
+        for listener in list(self._listeners):
+            notify(self.stream, listener, record)
+
+
+log = logging.getLogger("streams_engine.stream")
+
+
+def notify(stream: str, callback: Callable[..., Any], *arguments: Any, **more: Any) -> None:
+    """Call ``callback``; log whatever it raises, including `SystemExit`.
+
+    Only Ctrl-C in the main thread passes. Call it under no lock.
+    """
+    try:
+        callback(*arguments, **more)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and _is_main():
+            raise
+        with suppress(Exception):  # it may be the logging itself that raises
+            log.exception("a callback raised", extra={"stream": stream})
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,1 @@
+"""Move rows and changes from a source to a sink, through the contracts alone."""

@@ -1,0 +1,1 @@
+"""The log of a stream: read, net, apply, commit with the position."""

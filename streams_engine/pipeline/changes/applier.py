@@ -1,0 +1,588 @@
+"""Apply one source's log: poll, convert, net, apply, commit with the position."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import pyarrow as pa
+
+from streams_engine.contracts import (
+    ApplyResult,
+    ChangeReader,
+    ChangeSink,
+    ChangeSource,
+    ChangeWriter,
+    FencedWriter,
+    LogWriter,
+    QuarantinedRow,
+)
+from streams_engine.errors import LogLost, RowRejected, StreamsError, require
+from streams_engine.faults import reach
+from streams_engine.model import (
+    ChangeSet,
+    Finding,
+    Position,
+    RowChanges,
+    SchemaChange,
+    Severity,
+    TableId,
+)
+from streams_engine.pipeline.changes.netting import net
+from streams_engine.pipeline.changes.spans import Spans, in_log_order
+from streams_engine.pipeline.changes.subscriptions import logs_cascades
+from streams_engine.pipeline.changes.table_replication import Relaxation, TableReplication
+from streams_engine.pipeline.changes.writer_tasks import WriterTasks
+from streams_engine.pipeline.control import Control
+from streams_engine.pipeline.monitor import Question
+from streams_engine.pipeline.records import Documents, Updates
+from streams_engine.pipeline.retry import Outage
+from streams_engine.pipeline.snapshot.preflight import demand_name
+from streams_engine.stats import Counters
+
+__all__ = ["ChangeApplier", "PendingDdl", "SessionRestart"]
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.1
+"""How long a poll waits: a pause or a stop of an idle stream is seen as late as that."""
+
+IDLE_COMMIT_SECONDS = 10.0
+"""A position that moved without changes is written down this often, or when somebody waits."""
+
+RELEASED_BYTES = 64 << 20
+"""After so much of the log memory that Arrow keeps is given back to the system."""
+
+LOOK_SECONDS = 1.0
+"""At least so long between two sessions that are begun for a refused row: many rows may be bad."""
+
+GATHER_SECONDS = 5.0
+"""A writer that keeps the log itself is given so much time to gather sets for one commit."""
+
+FOREIGN_KEY, CONSTRAINT = "23503", "23"
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+class SessionRestart(Exception):
+    """Signal to begin a new session from the last durable position; not an error."""
+
+
+Evolve = Callable[[SchemaChange, ChangeWriter, bool], TableReplication | None]
+"""(change, writer, something is applied and not committed) -> how the table goes on; raises
+`SessionRestart` if the transaction has to be read again."""
+
+
+@dataclass
+class PendingDdl:
+    """DDL that waits for the consistent point, recorded until then."""
+
+    key: str
+    """Of the record that says that it is to be made."""
+    make: Callable[[], bool]
+    """Make what is missing of it. False if the run must end before all is there."""
+    waiting: bool = False
+
+
+@dataclass
+class PendingCommit:
+    """Everything that the next commit makes durable. Replaced after each commit, and discarded with
+    a broken session."""
+
+    applied: bool = False
+    """Changes were given to the target since the last commit."""
+    gathered: ChangeSet | None = None
+    """What waits for more before it is committed: transactions, time and position."""
+    gathering_since: float = 0.0
+    passed: ChangeSet | None = None
+    """The last position without changes, while it is too soon to write it down: a reader gives
+    none twice."""
+    within: bool = False
+    """A transaction goes on in the next set."""
+    updates: Updates = field(default_factory=dict)
+    """Checkpoint records to put or to remove."""
+    quarantined: list[QuarantinedRow] = field(default_factory=list)
+    counts: dict[TableId, list[int]] = field(default_factory=dict)
+    """By source table: rows applied, and rows quarantined."""
+
+    @property
+    def empty(self) -> bool:
+        """True if only a position would become durable."""
+        return not (self.applied or self.updates or self.quarantined)
+
+    def gather(self, changes: ChangeSet) -> None:
+        """Add a set that is applied to those that wait for a commit together."""
+        before = self.gathered
+        if before is None:
+            self.gathering_since = time.monotonic()
+            self.gathered = replace(changes, parts=())
+            return
+        self.gathered = replace(
+            changes,
+            parts=(),
+            transactions=before.transactions + changes.transactions,
+            committed_at=changes.committed_at or before.committed_at,
+        )
+
+    def reject(self, table: TableId, row: QuarantinedRow) -> None:
+        """Quarantine a row that was counted as applied."""
+        self.quarantined.append(row)
+        counts = self.counts[table]
+        counts[0], counts[1] = counts[0] - 1, counts[1] + 1
+
+    def count(self, table: TableId, rows: int, quarantined: int) -> None:
+        """Count rows of a table."""
+        counts = self.counts.setdefault(table, [0, 0])
+        counts[0] += rows
+        counts[1] += quarantined
+
+
+def first_refused(spans: Spans, writer: ChangeWriter) -> int:
+    """Return the ``seq`` of the first change that the target rejects, in the order of the log."""
+    order = spans.order
+    low, high = 0, len(order) - 1
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            writer.apply(spans.before(order[middle] + 1).steps(singly=True))
+            low = middle + 1
+        except RowRejected:
+            high = middle
+        finally:
+            writer.rollback()
+    return order[low]
+
+
+@dataclass
+class ChangeApplier:
+    """Applies one source's changes to the target. `run` is for one thread; the rest for any."""
+
+    stream: str
+    key: str
+    """Of the record that holds the position."""
+    alias: str
+    source: ChangeSource
+    sink: ChangeSink
+    control: Control
+    counters: Counters
+    records: Callable[[], Documents]
+    """The records of this log alone, whoever wrote them last."""
+    recorded: Callable[[Documents], dict[TableId, TableReplication]]
+    """The tables as the records have them at the durable position."""
+    evolve: Evolve
+    patience: float = 0.0
+    """Seconds that an outage may last; 0: any time."""
+    pending: PendingDdl = field(default_factory=lambda: PendingDdl("pending", lambda: True))
+    relax: Callable[[TableReplication, tuple[str, ...], ChangeWriter], None] = lambda *_: None
+    """Make columns of the target hold every value, durably; for tables that are `relaxable`."""
+    poll_seconds: float = POLL_SECONDS
+    due: Callable[[], list[SchemaChange]] = list
+    """Changes of structure that a session begins with."""
+    leave: threading.Event = field(default_factory=threading.Event)
+    """End the session at the next commit: tables join."""
+    opened: bool = False
+    """The log is read, or was: ``tables`` are all that are followed."""
+    tables: dict[TableId, TableReplication] = field(default_factory=dict)
+    position: Position = field(default_factory=dict)
+    tasks: WriterTasks | None = None
+    looks_first: bool = False
+    """A session that begins looks at the structure of the tables before it reads."""
+    _refused_at: Position | None = None
+    _looked_at: float = float("-inf")
+    _outage: Outage = field(init=False)
+    _moved: threading.Condition = field(default_factory=threading.Condition)
+    _awaited: int = 0
+    _commit: PendingCommit = field(default_factory=lambda: PendingCommit())
+    _idle_since: float = 0.0
+    _owned_since: float = 0.0
+    """When it was last seen that no other process had taken the stream over."""
+    _unreleased: int = 0
+    """Bytes of the log since memory was given back."""
+    _keys_changed: bool = False
+    """Foreign keys changed in the log that change rows without a trace there."""
+
+    def __post_init__(self) -> None:
+        self._outage = Outage(self.control, self.counters, self.alias, self.patience)
+
+    def run(self) -> None:
+        """Follow the log until the control ends the run. Raises the error that ends the stream.
+
+        A lost connection, on either side, is opened again from the last durable position, for as
+        long as outages are allowed. Whether a commit without an answer happened is read from the
+        record that it would have written.
+        """
+        while self.control.hold():
+            try:
+                self._session()
+                return
+            except SessionRestart:
+                continue
+            except StreamsError as error:
+                self._outage.wait(error)
+
+    def _session(self) -> None:
+        """Open the log, take over the stream, and follow.
+
+        The log is opened first: a process that cannot open it, because another one reads the slot,
+        leaves that one undisturbed.
+        """
+        self._commit = PendingCommit()
+        self._keys_changed = False
+        records = self.records()
+        self.tables = self.recorded(records)
+        self._stand(records.get(self.key, {}).get("position", self.position))
+        tracked = [table.tracked for table in self.tables.values()]
+        with ExitStack() as stack:
+            try:
+                reader = stack.enter_context(self.source.changes(tracked, self.position))
+            except LogLost:
+                # Who has followed until now may have gone further, and let go of the log.
+                if self.records() != records:
+                    raise SessionRestart from None
+                raise
+            writer = stack.enter_context(self.sink.change_writer(self.stream, self.key))
+            # Only now it is known what a session that broke, or was fenced off, made durable.
+            if self.records() != records:
+                raise SessionRestart
+            self.counters.found(writer.findings)
+            self._outage.over()
+            self.opened = True
+            reach("log: opened")
+            self.counters.phase = "following"
+            self._idle_since = self._owned_since = time.monotonic()
+            self._make_pending(writer)
+            for change in self.due():
+                self._take(ChangeSet((change,), self.position), writer, reader)
+            while self._commit.applied or (self.control.hold() and not self.leave.is_set()):
+                changes = reader.poll(self.poll_seconds, self.control.rows_left())
+                if changes is None and self._due():
+                    changes = self._commit.passed
+                if changes is not None:
+                    self._take(changes, writer, reader)
+                    self._free(changes.bytes)
+                    changes = None  # the next set comes before this name has another value
+                else:
+                    self._demand_ours(writer)
+                self._do_tasks(writer)
+                if (
+                    self._commit.gathered is not None
+                    and not self._commit.within
+                    and self._ripe(writer)
+                ):
+                    self._make_durable(self._commit.gathered, writer, reader)
+
+    def _do_tasks(self, writer: ChangeWriter) -> None:
+        """Do what other threads want done on the target, at a boundary of transactions."""
+        if self.tasks is not None and not self._commit.applied and not self._commit.within:
+            position = writer.document or {"position": dict(self.position)}
+            self.tasks.do(writer, lambda: writer.commit(position))
+
+    def _demand_ours(self, writer: ChangeWriter) -> None:
+        """Look now and then whether an idle stream is still this process's.
+
+        Raises `FencedOff`, which a commit would raise at the next change.
+        """
+        if self._commit.applied or not isinstance(writer, FencedWriter):
+            return
+        if time.monotonic() - self._owned_since > IDLE_COMMIT_SECONDS:
+            writer.check_fence()
+            self._owned_since = time.monotonic()
+
+    def _free(self, size: int) -> None:
+        """Give memory that is free back to the system, once for so many bytes of the log."""
+        self._unreleased += size
+        if self._unreleased >= RELEASED_BYTES:
+            self._unreleased = 0
+            pa.default_memory_pool().release_unused()
+
+    # One set
+
+    def _take(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
+        self._commit.passed = None
+        self.counters.read(changes.rows, changes.bytes)
+        reach("log: fetched")
+        if self._apply(changes, writer):
+            self._commit.applied = True
+            reach("apply: done")
+        for part in changes.parts:
+            if isinstance(part, SchemaChange):
+                self._adopt(part, writer, reader)
+                reach("ddl: recorded")
+        self._commit.within = changes.position is None
+        if self._commit.within:
+            return
+        if self._commit.empty and not self._due():
+            self._commit.passed = changes
+            return
+        if isinstance(writer, LogWriter):
+            # The session commits it, at once or when more has come.
+            self._commit.gather(changes)
+        else:
+            self._make_durable(changes, writer, reader)
+
+    def _apply(self, changes: ChangeSet, writer: ChangeWriter) -> bool:
+        """Apply the set's changes to the target; return False if there were none."""
+        try:
+            spans = self._spans(changes, writer)
+        except Relaxation as needed:
+            # The columns are ready before the transaction is read again: its rows fit then.
+            self.relax(needed.followed, needed.columns, writer)
+            raise SessionRestart from None
+        if isinstance(writer, LogWriter):
+            logged = spans.logged()
+            if logged or changes.position is not None:
+                applied = writer.append(logged, changes.position, changes.committed_at)
+                self.counters.sent(applied.bytes)
+            return bool(logged)
+        steps = spans.steps()
+        if not steps:
+            return False
+        try:
+            applied = writer.apply(steps)
+        except RowRejected as error:
+            self._look_again(writer)
+            if self._commit.applied:  # a part of its transaction is: it cannot be undone
+                raise
+            writer.rollback()
+            applied = self._persist(spans, writer, error)
+        self._note_unmatched(applied.unmatched)
+        self.counters.sent(applied.bytes)
+        return True
+
+    def _look_again(self, writer: ChangeWriter) -> None:
+        """Read the log again where a row was refused for the first time there: a new session looks
+        at the source's structure first, which may have come to take such rows. Raises
+        `SessionRestart`."""
+        rested = time.monotonic() - self._looked_at > LOOK_SECONDS
+        if self.looks_first and self._refused_at != self.position and rested:
+            self._refused_at, self._looked_at = self.position, time.monotonic()
+            writer.rollback()
+            raise SessionRestart
+
+    def _persist(self, spans: Spans, writer: ChangeWriter, error: RowRejected) -> ApplyResult:
+        """Apply a rejected set again: in the order of the log if foreign keys are enforced, which
+        violates none, and without faulty rows if these may be quarantined."""
+        state = str(error.details.get("sqlstate"))
+        if state == FOREIGN_KEY or (spans.foreign_keys_enforced and state.startswith(CONSTRAINT)):
+            try:
+                return writer.apply(spans.steps(singly=True))
+            except RowRejected as again:
+                writer.rollback()
+                error = again
+        while any(table.quarantine for table in self.tables.values()):
+            seq = first_refused(spans, writer)
+            batch, row = spans.at(seq)
+            table = self.tables[self._with_alias(batch.table)]
+            self._commit.reject(table.mapping.source.id, table.refused(batch, row, error))
+            spans = spans.without(seq)
+            try:
+                return writer.apply(spans.steps(singly=True))
+            except RowRejected as again:
+                writer.rollback()
+                error = again
+        raise error
+
+    def _ripe(self, writer: ChangeWriter) -> bool:
+        """Return True if the gathered changes are to be committed now: there are enough, they have
+        waited long enough, or something depends on them."""
+        waited = time.monotonic() - self._commit.gathering_since >= GATHER_SECONDS
+        due = bool(self._awaited or self._commit.updates or self._commit.quarantined)
+        ending = self.control.cut() or self.control.counts_rows or self.leave.is_set()
+        return waited or due or ending or (isinstance(writer, LogWriter) and writer.full)
+
+    def _due(self) -> bool:
+        """Return True if a position without changes has to be recorded."""
+        awaited = bool(self._awaited) or self.pending.waiting
+        return awaited or time.monotonic() - self._idle_since > IDLE_COMMIT_SECONDS
+
+    def _make_durable(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
+        position = require(changes.position, "the position of a set that ends a transaction")
+        document = {"position": dict(position)}
+        reach("commit: before")
+        writer.commit(document, dict(self._commit.updates), tuple(self._commit.quarantined))
+        reach("commit: after")
+        total = 0
+        for table, (rows, quarantined) in self._commit.counts.items():
+            self.counters.wrote(table, rows, quarantined, 0)
+            total += rows
+        self.control.count(total)
+        self.counters.committed(changes.transactions, changes.committed_at)
+        self._commit = PendingCommit()
+        self._idle_since = self._owned_since = time.monotonic()
+        self._outage.progressed()
+        self._stand(position)
+        reader.acknowledge(position)
+        reach("acknowledge: after")
+        self._make_pending(writer)
+        if self._keys_changed:
+            raise SessionRestart  # a parent's changes act on other tables than before
+
+    @property
+    def consistent(self) -> bool:
+        """True once each table has reached at least the newest snapshot of all."""
+        views = [t.tracked.since for t in self.tables.values() if t.tracked.since is not None]
+        return all(self.source.at_or_after(self.position, view) for view in views)
+
+    def _make_pending(self, writer: ChangeWriter) -> None:
+        """Create what waits for the consistent point, once that is reached."""
+        if not self.pending.waiting or not self.consistent:
+            return
+        reach("pending: begun")
+        if not self.pending.make():
+            return
+        reach("pending: executed")
+        writer.execute(())  # the target's tables are others than the writer knows
+        document = writer.document or {"position": dict(self.position)}
+        writer.commit(document, {self.pending.key: None})
+        self._outage.progressed()
+        reach("pending: recorded")
+        with self._moved:
+            self.pending.waiting = False
+            self._moved.notify_all()
+        if any(any(table.cascades) for table in self.tables.values()):
+            raise SessionRestart  # whether the target does what the log does not carry is looked at
+
+    def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
+        followed = self.evolve(change, writer, self._commit.applied)
+        before, after = (
+            () if table is None else table.foreign_keys for table in (change.before, change.after)
+        )
+        self._keys_changed |= before != after and not logs_cascades(self.source)
+        if isinstance(writer, LogWriter):
+            demand_name(self.tables.get(self._with_alias(change.table)), followed)
+        name = self._with_alias(change.table)
+        old = self.tables.pop(name, None)
+        if followed is not None:
+            self.tables[followed.mapping.source.id] = followed
+        if old is not None and (followed is None or followed.mapping.source.id != name):
+            reader.adopt(self._own(change.table), None)
+        if followed is not None:
+            reader.adopt(self._own(followed.mapping.source.id), followed.tracked)
+
+    def insert_all(
+        self, table: TableReplication, rows: Iterable[pa.RecordBatch], writer: ChangeWriter
+    ) -> int:
+        """Insert all rows of a table, which is empty, in the open transaction; return how many."""
+        count = 0
+        for batch in rows:
+            inserts = table.tracked.inserts(batch)
+            converted = table.converted(inserts, self._commit.quarantined)
+            if converted is not None:
+                writer.apply(net([converted], table.key))
+            count += batch.num_rows
+        self._commit.applied = True
+        return count
+
+    def remember(self, updates: Updates) -> None:
+        """Make checkpoint records durable with the next commit."""
+        self._commit.updates.update(updates)
+
+    @staticmethod
+    def _own(table: TableId) -> TableId:
+        return TableId(table.schema, table.name)
+
+    def _note_unmatched(self, unmatched: Mapping[TableId, int]) -> None:
+        if not unmatched:
+            return
+        self.counters.diverged(sum(unmatched.values()))
+        self.counters.found(
+            Finding(
+                Severity.WARNING,
+                "diverged",
+                str(table),
+                "Updates or deletes matched no row on the target: something else changed it, or "
+                "it differed from the source at the start.",
+                "Run verify(), and load the table again.",
+            )
+            for table in unmatched
+        )
+
+    # From log to target
+
+    def _spans(self, changes: ChangeSet, writer: ChangeWriter) -> Spans:
+        batches = in_log_order([p for p in changes.parts if isinstance(p, RowChanges)])
+        converted = [(batch, self._converted(batch)) for batch in batches]
+        return Spans(self.tables, self.alias, changes, converted, writer.foreign_keys_enforced)
+
+    def _converted(self, batch: RowChanges) -> RowChanges | None:
+        table = self.tables[self._with_alias(batch.table)]
+        before, known = len(self._commit.quarantined), len(table.replaced)
+        converted = table.converted(batch, self._commit.quarantined)
+        if len(table.replaced) > known:
+            self._note_replaced(table)
+        rows = 0 if converted is None else converted.rows
+        self._commit.count(table.mapping.source.id, rows, len(self._commit.quarantined) - before)
+        return converted
+
+    def _note_replaced(self, table: TableReplication) -> None:
+        self.counters.found(
+            Finding(
+                Severity.WARNING,
+                "zero-dates",
+                f"{table.mapping.source.id}.{column}",
+                "Zero or partial dates in the log became NULL (zeroDates: null).",
+                "To keep them, choose zeroDates error, or text with a text type.",
+            )
+            for column in table.replaced
+        )
+
+    def _with_alias(self, table: TableId) -> TableId:
+        return TableId(table.schema, table.name, self.alias)
+
+    # Who waits
+
+    def _stand(self, position: Position) -> None:
+        with self._moved:
+            self.position = position
+            self._moved.notify_all()
+
+    def catch_up(self, deadline: float | None) -> bool:
+        """Return True once all that was committed on the source before the call is durable on the
+        target."""
+        wanted = self.ask(self.source.end, deadline)
+        if wanted is None:
+            return False
+        with self._moved:
+            self._awaited += 1
+            try:
+                while self.pending.waiting or not self.source.at_or_after(self.position, wanted):
+                    left = self._left(deadline, 1.0)
+                    if left <= 0:
+                        return False
+                    self._moved.wait(left)
+                return True
+            finally:
+                self._awaited -= 1
+
+    def ask(self, call: Callable[[], T], deadline: float | None) -> T | None:
+        """Return what a source answers to a call; None if it does not in time.
+
+        A source that is away is asked again. Raises errors that are final.
+        """
+        question: Question[T] | None = None
+        while (left := self._left(deadline, 0.2)) > 0:
+            question = question or Question(call)
+            try:
+                answer = question.answer(left)
+            except StreamsError as error:
+                if self.control.state.final:
+                    return None
+                if not error.retryable:
+                    raise
+                question = None
+                with self._moved:
+                    self._moved.wait(left)
+            else:
+                if answer is not None:
+                    return answer
+        return None
+
+    def _left(self, deadline: float | None, most: float) -> float:
+        """Return the seconds for the next step of a wait, at most ``most``; 0 once the run is
+        over."""
+        if self.control.state.final:
+            return 0.0
+        return most if deadline is None else min(most, deadline - time.monotonic())

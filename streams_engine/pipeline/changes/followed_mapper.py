@@ -1,0 +1,220 @@
+"""Map the tables of a log, as it has them at a position, onto the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+from streams_engine.contracts import StructureSink
+from streams_engine.errors import SchemaChangeRefused
+from streams_engine.model import (
+    Catalog,
+    Column,
+    Finding,
+    RowObservations,
+    SchemaChange,
+    TableId,
+    TableSchema,
+)
+from streams_engine.pipeline.catalog_mapper import CatalogMapper
+from streams_engine.pipeline.changes.followed_log import FollowedLog
+from streams_engine.pipeline.snapshot.plan import adapt
+from streams_engine.schema.evolution.index_names import named_as_there
+from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
+from streams_engine.schema.types.compatibility import can_hold, fit
+from streams_engine.schema.types.relaxation import fits_boolean
+
+__all__ = ["FollowedMapper", "Step"]
+
+NOTHING_OBSERVED = RowObservations()
+
+Step = tuple[TableMapping, TableMapping, Mapping[str, str]]
+"""From one structure to another, and the columns that were renamed."""
+
+
+@dataclass
+class FollowedMapper:
+    """Maps tables by what the stream follows, and by what is on the target."""
+
+    log: FollowedLog
+    _findings: Sequence[Finding] = ()
+    """Of the last mapping."""
+
+    def onto_target(
+        self, schemas: Sequence[TableSchema], intended: AbstractSet[TableId]
+    ) -> dict[TableId, TableMapping]:
+        """Map tables as they are in the log onto the target's existing tables.
+
+        For ``intended`` changes the target may be ahead of the log.
+        """
+        mappings = self._map(schemas)
+        if not isinstance(self.log.sink, StructureSink):
+            return mappings
+        there = self.log.sink.inspect([m.target.id for m in mappings.values()])
+        present = {table.id: table for table in there.tables}
+        for table, mapping in mappings.items():
+            target = present.get(mapping.target.id)
+            if target is not None:
+                ahead = table in intended
+                mappings[table] = adapt(
+                    _common(mapping, target) if ahead else mapping, target, recreates=False
+                )
+        return mappings
+
+    def by_rules(self, schema: TableSchema, observed: RowObservations) -> TableMapping:
+        """Return the table's mapping by the rules alone, whatever the target contains.
+
+        The other tables are mapped too: foreign keys refer to them, and names must differ. Raises
+        `SchemaChangeRefused` for one that the target cannot have.
+        """
+        schemas = {t: f.tracked.schema for t, f in self.log.applier.tables.items()}
+        table = self.log.stamped(schema.id)
+        mapping = self._map([*{**schemas, table: schema}.values()], observed).get(table)
+        if mapping is None:
+            raise SchemaChangeRefused(
+                f"{schema.id} cannot be on the target as it is now (has it no columns left?).",
+                remedy="Leave the table out of the stream (tables), or give it a column and load "
+                "it again (start with fresh=True).",
+                table=str(schema.id),
+            )
+        return mapping
+
+    def findings_of(self, table: TableId) -> list[Finding]:
+        """Return what the last mapping has found of a table: what of it is changed or left out."""
+        label = str(self.log.stamped(table))
+        return [f for f in self._findings if f"{f.object}.".startswith(f"{label}.")]
+
+    def named(
+        self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
+    ) -> tuple[TableMapping | None, TableMapping | None]:
+        """Return both mappings of a changed table with the names that its indexes have there."""
+        there = {t: f.mapping.target for t, f in self.log.applier.tables.items()}
+        own = there.pop(self.log.stamped(change.table), None)
+        return named_as_there(old, new, own if old is not None else None, there.values())
+
+    def booleans(self, change: SchemaChange) -> RowObservations:
+        """Return the TINYINT(1) columns that are booleans on the target, before and after a change.
+
+        A new one is a boolean, because existing rows contain its default.
+        """
+        flags = {
+            (table, column.source.name)
+            for table, followed in self.log.applier.tables.items()
+            for column in followed.mapping.columns
+            if column.target.type.name == "bool"
+        }
+        if change.after is None:
+            return RowObservations(frozenset(flags))
+        before = set() if change.before is None else {c.name for c in change.before.columns}
+        old, new = self.log.stamped(change.table), self.log.stamped(change.after.id)
+        was = {now: then for then, now in change.renamed.items()}
+        for column in change.after.columns:
+            name = was.get(column.name, column.name)
+            if (old, name) in flags or (name not in before and fits_boolean(column)):
+                flags.add((new, column.name))
+        return RowObservations(frozenset(flags))
+
+    def steps(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[Step]:
+        """Return the changes (from, to, renamed columns) that one comes in.
+
+        New columns whose default is not what the rows that are there have come with that value,
+        and get their default then.
+        """
+        if change.after is None or not change.backfill:
+            return [(old, new, change.renamed)]
+        filled = replace(
+            change.after,
+            columns=tuple(
+                replace(c, default=change.backfill[c.name]) if c.name in change.backfill else c
+                for c in change.after.columns
+            ),
+        )
+        between = self.by_rules(filled, self.booleans(change))
+        indexes, key = new.target.indexes, new.target.primary_key
+        target = replace(between.target, indexes=indexes, primary_key=key)
+        between = replace(between, target=target)
+        if between.target == new.target:
+            return [(old, new, change.renamed)]
+        return [(old, between, change.renamed), (between, new, {})]
+
+    def as_there(
+        self,
+        change: SchemaChange,
+        there: TableMapping,
+        old: TableMapping,
+        new: TableMapping,
+        ignoring: bool,
+    ) -> TableMapping:
+        """Map onto the columns that the target really has.
+
+        An unchanged column keeps its type on the target, which is not always the one that the
+        mapping would choose; if changes are ignored, the table keeps its name and columns.
+        """
+        before = {now: was for was, now in change.renamed.items()}
+        present = {c.source.name: c for c in there.columns}
+        planned = {c.source.name: c.target.type for c in old.columns}
+        read = {c.source.name: c.source for c in (*old.columns, *old.generated)}
+        columns = []
+        # What the target would compute, and has as a plain column, is carried as before.
+        computed = {c.source.name for c in old.generated}
+        plain = [
+            c
+            for c in new.generated
+            if (was := before.get(c.source.name, c.source.name)) in present
+            and (ignoring or was in computed)
+        ]
+        planned |= {c.source.name: c.target.type for c in old.generated}
+        for column in new.carrying(plain):
+            was = before.get(column.source.name, column.source.name)
+            known = present.get(was)
+            if known is None:
+                columns += [] if ignoring else [column]
+            elif ignoring or planned.get(was) == column.target.type:
+                name = known.target.name if ignoring else column.target.name
+                columns.append(_kept(known, read.get(was), column, name))
+            else:
+                columns.append(column)
+        target = there.target if ignoring else new.target
+        return replace(new, columns=tuple(columns), target=target)
+
+    def _map(
+        self,
+        schemas: Sequence[TableSchema],
+        observed: RowObservations = NOTHING_OBSERVED,
+    ) -> dict[TableId, TableMapping]:
+        options = replace(self.log.origin.mapping, observed=observed)
+        origin = replace(self.log.origin, mapping=options)
+        mapper = CatalogMapper(self.log.job, self.log.sink)
+        bare = tuple(replace(s, id=replace(s.id, alias="")) for s in schemas)
+        catalog = Catalog(self.log.origin.source.dialect, bare)
+        catalogs = mapper.map(origin, catalog, None, mapper.flavour())
+        self._findings = catalogs.findings
+        return {mapping.source.id: mapping for mapping in catalogs.tables}
+
+
+def _kept(known: ColumnMapping, was: Column | None, now: ColumnMapping, name: str) -> ColumnMapping:
+    """Return the mapping of a column that stays as it is on the target.
+
+    ``was``: the source's column before, by the rules. It may have another type now that goes into
+    the same one, and is read as what it is.
+    """
+    target = replace(known.target, name=name)
+    if was is None or (was.type, was.arrow) == (now.source.type, now.source.arrow):
+        return replace(known, source=replace(known.source, name=now.source.name), target=target)
+    return fit(now, target) or now
+
+
+def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:
+    """Return the mapping without the columns that the target lacks, already or still, or has with
+    a type that does not hold theirs: such a table is read again."""
+    types = {column.name: column.type for column in there.columns}
+    names = types.keys()
+    columns = tuple(
+        c
+        for c in mapping.columns
+        if c.target.name in names
+        and (c.target.type == types[c.target.name] or can_hold(c.target.type, types[c.target.name]))
+    )
+    computed = tuple(c for c in mapping.generated if c.target.name in names)
+    return replace(mapping, columns=columns, generated=computed)

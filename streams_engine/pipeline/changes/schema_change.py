@@ -1,0 +1,268 @@
+"""Handle schema changes of the log: their effect on the target and on the followed tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from streams_engine.contracts import ChangeWriter, LogWriter, StructureSink, TableWriter
+from streams_engine.errors import (
+    SchemaChangeRefused,
+)
+from streams_engine.faults import reach
+from streams_engine.model import (
+    Finding,
+    ForeignKey,
+    Position,
+    SchemaChange,
+    TableId,
+    TableSchema,
+)
+from streams_engine.pipeline.changes.cascades import TargetKeys
+from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
+from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.table_reload import REWRITTEN, TableGone, TableReload
+from streams_engine.pipeline.changes.table_replication import TableReplication
+from streams_engine.pipeline.changes.target_structure import TargetStructure
+from streams_engine.pipeline.multi_source import SourceSpec
+from streams_engine.pipeline.records import DdlIntentRecord, TableRecord, removed
+from streams_engine.schema.evolution.differences import canonical
+from streams_engine.schema.mapping.tables import TableMapping, warning
+
+__all__ = ["SchemaChangeHandler", "skipped_by_change"]
+
+Attach = Callable[
+    [
+        SourceSpec,
+        TableMapping,
+        TableSchema,
+        "tuple[str, ...] | None",
+        Position | None,
+        Mapping[TableId, TableSchema],
+    ],
+    TableReplication,
+]
+
+DemandCascades = Callable[[SourceSpec, Mapping[TableId, TableReplication], TargetKeys], None]
+
+
+@dataclass
+class SchemaChangeHandler:
+    """Carries schema changes of one source to the target, as ``schemaChanges`` says."""
+
+    log: FollowedLog
+    policy: str
+    attach: Attach
+    demand_cascades: DemandCascades
+    """Raises where the target does not do again what the log does not carry."""
+    joins_new_tables: bool = True
+    """Tables that are not followed yet are loaded while the log is followed."""
+
+    def __post_init__(self) -> None:
+        self.mapper = FollowedMapper(self.log)
+        self.target = TargetStructure(self.log, self.mapper)
+        self._reload = TableReload(self.log, self.mapper, self.target, self._attached)
+
+    def __call__(
+        self, change: SchemaChange, writer: ChangeWriter, applied: bool
+    ) -> TableReplication | None:
+        """Apply a schema change. Return the table's new replication; None if it is left.
+
+        ``applied``: rows of the same transaction are applied and not committed. Raises
+        `SchemaChangeRefused`, and `SessionRestart` if the transaction has to be read again.
+        """
+        known = [table.mapping.source.id for table in self.log.applier.tables.values()]
+        if change.after is not None and not self.log.origin.wants(change.after.id, known):
+            if change.before is None or self.log.origin.scope.tables is not None:
+                self._leave(change)
+                return None
+            # It went to another database: of the one that is followed it is dropped.
+            change = replace(change, after=None, renamed={}, rewritten=False)
+        elif change.hindrance is not None:
+            raise _unfollowable(change, change.hindrance)
+        if change.before is None and change.filled:
+            if self.joins_new_tables:
+                return None  # it joins with its rows
+            raise self._joins(change)
+        if self.policy == "fail":
+            raise refused(change, "schemaChanges is fail")
+        flags = self.mapper.booleans(change)
+        old = None if change.before is None else self.mapper.by_rules(change.before, flags)
+        new = None if change.after is None else self.mapper.by_rules(change.after, flags)
+        found = self.mapper.findings_of(change.after.id) if change.after else []
+        old, new = self.mapper.named(change, old, new)
+        if self.policy == "apply" and isinstance(self.log.sink, StructureSink):
+            self.log.counters.found(found)
+            reach("ddl: begun")
+            if self._reload.needed(change, old, new):
+                try:
+                    reloaded = self._reload.run(change, writer, applied)
+                except TableGone as gone:
+                    self._give_up(change, gone, old, writer, applied)
+                    return None
+                self._remember(reloaded.change, reloaded.position)
+                return reloaded.followed
+            self.target.carry(change, old, new, writer, applied)
+            reach("ddl: executed")
+        elif self.policy == "apply" and isinstance(writer, TableWriter):
+            if change.rewritten or _computes_anew(change):
+                raise refused(change, REWRITTEN)
+            reach("ddl: begun")
+            self.target.alter(change, old, new, writer)
+            reach("ddl: executed")
+        elif self.policy == "apply" and isinstance(writer, LogWriter):
+            self._demand_told(change, old, new)
+        self._remember(change)
+        if new is None or change.after is None:
+            return None
+        if old is None and self.policy == "ignore":
+            return None
+        return self._attached(change, change.after, old, new)
+
+    def due(self) -> list[SchemaChange]:
+        """Return the changes that a session begins with."""
+        return self._reload.due()
+
+    def _give_up(
+        self,
+        change: SchemaChange,
+        gone: TableGone,
+        old: TableMapping | None,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """Drop a table that is to be read again and is gone: the log says so further on, or that it
+        has another name, under which it joins with its rows."""
+        if not self.log.origin.mapping.allow_lossy:
+            raise gone.refused
+        dropped = replace(change, after=None, renamed={}, backfill={}, rewritten=False)
+        self.target.carry(dropped, old, None, writer, applied)
+        self._remember(dropped)
+        self.log.counters.found(
+            [
+                warning(
+                    "dropped-early",
+                    self.log.stamped(change.table),
+                    "Its rows had to be read again, and it is not there any more under that name: "
+                    "it is dropped here, and joins with its rows where it was renamed.",
+                )
+            ]
+        )
+
+    def _demand_told(
+        self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
+    ) -> None:
+        """Raise `SchemaChangeRefused` where the rows that a target was given before, and keeps as
+        they were, would be others than the source's."""
+        if change.rewritten:
+            raise refused(change, f"{REWRITTEN} The target keeps what it was given")
+        if old is None or new is None:
+            return
+        untold = self._reload.unknown(change, old, new)
+        if change.renamed:
+            names = ", ".join(f"{was} to {now}" for was, now in change.renamed.items())
+            untold.append(f"Columns are renamed ({names}): rows of before keep the old names.")
+        if not untold:
+            return
+        if not self.log.origin.mapping.allow_lossy:
+            raise refused(change, f"the target keeps rows as it was given them. {' '.join(untold)}")
+        self.log.counters.found(warning("rows-as-given", change.table, text) for text in untold)
+
+    def _leave(self, change: SchemaChange) -> None:
+        """Stop following a table that is not, or no longer, among those that the user named."""
+        if change.before is None or change.after is None:
+            return
+        self.log.applier.remember(removed([TableRecord.key_of(self.log.stamped(change.before.id))]))
+        self.log.counters.found(
+            [skipped_by_change(self.log.stamped(change.before.id), f"is now {change.after.id}")]
+        )
+
+    @staticmethod
+    def _joins(change: SchemaChange) -> SchemaChangeRefused:
+        return SchemaChangeRefused(
+            f"A table outside the stream was renamed to {change.table}, which is one of the "
+            "stream's tables: its rows are not in the log.",
+            remedy="Start the stream again: it then loads the table.",
+            table=str(change.table),
+        )
+
+    def _remember(self, change: SchemaChange, since: Position | None = None) -> None:
+        """Make the meaning of the log's rows from here on durable with its position.
+
+        ``since``: the table's rows are known up to there; None: up to the position.
+        """
+        updates = removed([DdlIntentRecord.key_of(self.log.stamped(change.table))])
+        if change.before is not None:
+            updates |= removed([TableRecord.key_of(self.log.stamped(change.before.id))])
+        if change.after is not None and not (change.before is None and self.policy == "ignore"):
+            table = self.log.stamped(change.after.id)
+            record = TableRecord(table, change.after, since or self.log.applier.position)
+            updates[record.key] = record.to_json()
+        self.log.applier.remember(updates)
+
+    def _attached(
+        self,
+        change: SchemaChange,
+        schema: TableSchema,
+        old: TableMapping | None,
+        new: TableMapping,
+        since: Position | None = None,
+    ) -> TableReplication:
+        followed = self.log.applier.tables.get(self.log.stamped(change.table))
+        if old is not None and followed is not None:
+            new = self.mapper.as_there(change, followed.mapping, old, new, self.policy == "ignore")
+        table = self.log.stamped(schema.id)
+        self.log.counters.expect(table, None)
+        self.log.counters.enter(table, "following")
+        schemas = {t: f.tracked.schema for t, f in self.log.applier.tables.items()}
+        identity = change.identity
+        everything = {**schemas, table: schema}
+        attached = self.attach(self.log.origin, new, schema, identity, since, everything)
+        if not self.log.applier.pending.waiting:
+            self._demand_cascades(change, attached)
+        return attached
+
+    def _demand_cascades(self, change: SchemaChange, changed: TableReplication) -> None:
+        """Check the foreign keys again, which may refer elsewhere now, or to a renamed table."""
+        tables = dict(self.log.applier.tables)
+        tables.pop(self.log.stamped(change.table), None)
+        tables[changed.mapping.source.id] = changed
+        planned = changed.mapping.target.id
+
+        def target_keys(mapping: TableMapping) -> Sequence[ForeignKey]:
+            made = mapping.target.id != planned or self.log.job.structure.foreign_keys
+            return mapping.target.foreign_keys if made else ()
+
+        self.demand_cascades(self.log.origin, tables, target_keys)
+
+
+def _unfollowable(change: SchemaChange, why: str) -> SchemaChangeRefused:
+    table = change.after.id if change.after else change.table
+    return SchemaChangeRefused(
+        f"{table} cannot be followed: {why}",
+        remedy="Leave the table out of the stream (tables), or drop it and start with fresh=True.",
+        table=str(table),
+    )
+
+
+def _computes_anew(change: SchemaChange) -> bool:
+    """Return True if columns came that are generated, or are generated otherwise."""
+    if change.before is None or change.after is None:
+        return False
+    names = {change.renamed.get(c.name, c.name): c.generated for c in change.before.columns}
+    return any(
+        column.generated is not None
+        and canonical(names.get(column.name), change.renamed) != canonical(column.generated)
+        for column in change.after.columns
+    )
+
+
+def skipped_by_change(table: TableId, why: str) -> Finding:
+    """Return the finding that a table has left the stream."""
+    return warning(
+        "left-the-stream",
+        table,
+        f"The table {why}, and is no longer in the stream: the target keeps its rows.",
+        "Drop the target's table. Or, to load it again, empty it and add it to the stream's "
+        "tables.",
+    )

@@ -1,0 +1,256 @@
+"""Read a table again while its log is followed: a change made its rows what no log says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from streams_engine.contracts import ChangeWriter, Snapshot
+from streams_engine.errors import NotFound, SchemaChangeRefused, require
+from streams_engine.faults import reach
+from streams_engine.model import (
+    Chunk,
+    Extract,
+    Finding,
+    Position,
+    RowObservations,
+    SchemaChange,
+    TableId,
+    TableSchema,
+    Truncation,
+)
+from streams_engine.pipeline.catalog_mapper import RowScan
+from streams_engine.pipeline.changes.applier import SessionRestart
+from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
+from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.subscriptions import change_source
+from streams_engine.pipeline.changes.table_replication import TableReplication
+from streams_engine.pipeline.changes.target_structure import TargetStructure
+from streams_engine.pipeline.multi_source import SourceSpec
+from streams_engine.schema.evolution.plan import evolve
+from streams_engine.schema.mapping.tables import TableMapping, warning
+
+__all__ = ["REWRITTEN", "Reloaded", "TableGone", "TableReload"]
+
+REWRITTEN = "rows that were there got other values, which the log does not hold."
+
+Attached = Callable[
+    [SchemaChange, TableSchema, TableMapping, TableMapping, Position], TableReplication
+]
+"""Lets a table be followed with a new structure, from a position on."""
+
+
+class TableGone(Exception):
+    """A table that is to be read again is not there any more under its name."""
+
+    def __init__(self, refused: SchemaChangeRefused) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A table that was read again: its log counts from a position on."""
+
+    change: SchemaChange
+    followed: TableReplication
+    position: Position
+
+
+@dataclass
+class TableReload:
+    """Reads tables again whose rows a change of structure gave other values."""
+
+    log: FollowedLog
+    mapper: FollowedMapper
+    target: TargetStructure
+    attached: Attached
+    _reshaped: set[TableId] = field(default_factory=set)
+    """Tables that have their new structure already, and whose rows are still to be read again:
+    statements that change nothing may seem to be missing for ever."""
+    _first: dict[TableId, TableSchema] = field(default_factory=dict)
+    """Tables that the next session reads again before all else, as they are followed."""
+
+    def due(self) -> list[SchemaChange]:
+        """Return the changes that a session begins with: tables that have to be read again while
+        nothing is applied yet."""
+        first, self._first = self._first, {}
+        return [SchemaChange(table, table, 0, rewritten=True) for table in first.values()]
+
+    def needed(
+        self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
+    ) -> bool:
+        """Return whether the rows that are there cannot be made what they are on the source."""
+        if old is None or new is None:
+            return False
+        if change.rewritten or change.table in self.target.unfit:
+            return True
+        return bool(self.unknown(change, old, new))
+
+    def unknown(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[str]:
+        """Return why rows that are there may come out otherwise than on the source."""
+        steps = self.mapper.steps(change, old, new)
+        return [why for step in steps for why in evolve(*step, self.log.job.structure).unknown]
+
+    def run(self, change: SchemaChange, writer: ChangeWriter, applied: bool) -> Reloaded:
+        """Give the target the table as it is in a new view, with all its rows.
+
+        The log counts for it from that view on. The rows are part of the transaction that the
+        next commit ends; DDL that commits by itself leaves the table empty until then. Raises
+        `TableGone`.
+        """
+        if self.log.job.on_rewrite == "fail":
+            raise refused(change, f"{REWRITTEN} They are not read again: onRewrite is fail")
+        if writer.foreign_keys_enforced:
+            raise refused(
+                change,
+                f"{REWRITTEN} They cannot be read again, for foreign keys are enforced while "
+                "changes are applied",
+            )
+        before = require(change.before, "the table that is loaded again")
+        known = all(column.number is not None for column in before.columns)
+        if applied and known and self.target.transactional:
+            # A view waits for transactions that are open on its server, which may be this one's.
+            self._first[change.table] = before
+            writer.rollback()
+            raise SessionRestart
+        after = require(change.after, "the table that is loaded again")
+        with reloading(self.log.origin, after.id) as view:
+            renamed = {**_moved_names(before, view.schema), **change.renamed}
+            change = replace(
+                change, after=view.schema, renamed=renamed, backfill={}, rewritten=False
+            )
+            old = self.mapper.by_rules(before, self.mapper.booleans(change))
+            new = self.mapper.by_rules(view.schema, self._as_seen(view))
+            self.log.counters.found(self.mapper.findings_of(view.schema.id))
+            named = self.mapper.named(change, old, new)
+            old, new = named[0] or old, named[1] or new
+            losses = evolve(old, new, change.renamed, self.log.job.structure).losses
+            if losses and not change.exchanged and not self.log.origin.mapping.allow_lossy:
+                raise refused(change, f"values would be lost. {' '.join(losses)}")
+            emptied = Truncation((old.target.id,))
+            if self.target.transactional:
+                writer.apply([emptied])
+                plan = evolve(old, new, change.renamed, self.log.job.structure)
+                self.target.execute(plan.statements, plan.alone, writer)
+            else:
+                self._reshape(change, old, new, writer, applied)
+                writer.apply([emptied])
+            reach("reload: emptied")
+            followed = self.attached(change, view.schema, old, new, view.position)
+            batches = view.rows(followed.tracked.extract)
+            rows = self.log.applier.insert_all(followed, batches, writer)
+            reach("reload: rows applied")
+        self.target.unfit.discard(change.table)
+        self._reshaped.discard(change.table)
+        self.log.counters.found([reloaded(followed.mapping.source.id, rows)])
+        return Reloaded(change, followed, view.position)
+
+    def _reshape(
+        self,
+        change: SchemaChange,
+        old: TableMapping,
+        new: TableMapping,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """Empty a table, and give it its new structure, where DDL commits by itself."""
+        statements = self.target.pending(old, new, change.renamed, writer)
+        if not statements or change.table in self._reshaped:
+            return
+        self._reshaped.add(change.table)
+        emptied = [Truncation((old.target.id,))]
+        self.target.commit_intent(change, writer, applied=applied, lossy=False, emptied=emptied)
+        self.target.report([writer.execute(statements)])
+        if applied:
+            raise SessionRestart
+
+    def _as_seen(self, view: ReloadView) -> RowObservations:
+        """Return what the rows of a reloaded table show, and what is known of the others."""
+        table = self.log.stamped(view.schema.id)
+        found = view.observed(self.log.origin.alias)
+        others = {
+            (other, column.source.name)
+            for other, followed in self.log.applier.tables.items()
+            for column in followed.mapping.columns
+            if other != table and column.target.type.name == "bool"
+        }
+        return RowObservations(found.booleans | others, found.zero_dates)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadView:
+    """One table in a consistent view at a position of its log."""
+
+    schema: TableSchema
+    position: Position
+    _snapshot: Snapshot
+
+    def observed(self, alias: str) -> RowObservations:
+        """Scan the rows for what a mapping asks of them."""
+        if not isinstance(self._snapshot, RowScan):
+            return RowObservations()
+        seen = self._snapshot.observe(
+            [self.schema], booleans=True, zero_dates=True, foreign_keys=False
+        )
+        return seen.stamped(alias)
+
+    def rows(self, extract: Extract) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, as the extract wants them."""
+        with contextlib.closing(self._snapshot.read(extract, Chunk(self.schema.id))) as batches:
+            yield from batches
+
+
+@contextlib.contextmanager
+def reloading(origin: SourceSpec, table: TableId) -> Iterator[ReloadView]:
+    """Open a view of one table whose position the log goes on from.
+
+    Raises `TableGone`.
+    """
+    scope = replace(origin.scope, tables=(f"{table.schema}.{table.name}",), queries=())
+    source = change_source(origin)
+    with contextlib.ExitStack() as stack:
+        try:
+            snapshot = stack.enter_context(source.snapshot_at_position(scope, 1, resume=True))
+        except NotFound:
+            raise _gone(table) from None
+        schema = snapshot.catalog.table(replace(table, alias=""))
+        if schema is None:
+            raise _gone(table)
+        yield ReloadView(schema, snapshot.position, snapshot)
+
+
+def reloaded(table: TableId, rows: int) -> Finding:
+    """Return the finding for a table that was read again."""
+    return warning(
+        "table-reloaded",
+        table,
+        f"A change of its structure gave its rows other values, which the log does not hold: all "
+        f"{rows} rows were read again.",
+        "Nothing has to be done.",
+    )
+
+
+def _moved_names(before: TableSchema, now: TableSchema) -> dict[str, str]:
+    """Return old to new name of columns that the server knows by numbers."""
+    names: dict[int | None, str] = {column.number: column.name for column in now.columns}
+    names.pop(None, None)
+    return {
+        column.name: names[column.number]
+        for column in before.columns
+        if column.number in names and names[column.number] != column.name
+    }
+
+
+def _gone(table: TableId) -> TableGone:
+    refused = SchemaChangeRefused(
+        f"The structure of {table} changed so that its rows have to be read again, and the table "
+        "is not there any more under that name.",
+        remedy="Allow the target's table to be dropped (allowLossy): it joins again where it was "
+        "renamed. Or load again with start(fresh=True), or leave the table out of the stream.",
+        table=str(table),
+    )
+    return TableGone(refused)

@@ -1,0 +1,278 @@
+"""Replicate one table: convert its log changes to changes of its target table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams_engine.arrow.row_text import row_texts
+from streams_engine.contracts import QuarantinedRow
+from streams_engine.errors import ConfigError, RowRejected
+from streams_engine.model import (
+    Column,
+    Op,
+    Position,
+    RowChanges,
+    TableSchema,
+    TableSubscription,
+)
+from streams_engine.schema.dialects import spec_of
+from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
+from streams_engine.schema.row_keys import is_key
+from streams_engine.schema.types.conversions import BadRows, Converter
+from streams_engine.schema.types.relaxation import relaxable
+
+__all__ = [
+    "Relaxation",
+    "TableReplication",
+    "follow",
+    "in_log_form",
+    "operations_of",
+]
+
+
+class Relaxation(Exception):
+    """Signal that columns of the target must be altered to hold more values before the log can
+    continue."""
+
+    def __init__(self, followed: TableReplication, columns: tuple[str, ...]) -> None:
+        super().__init__(columns)
+        self.followed = followed
+        self.columns = columns
+
+
+@dataclass(slots=True)
+class TableReplication:
+    """The state of a table while its log is read."""
+
+    mapping: TableMapping
+    tracked: TableSubscription
+    columns: tuple[Column, ...]
+    """The target's columns that changes carry."""
+    key: tuple[str, ...]
+    """The target's columns that name a row; empty: only all values together do."""
+    operations: frozenset[Op]
+    quarantine: bool
+    _after: Converter
+    _before: Converter
+    cascades: tuple[bool, bool] = (False, False)
+    """Whether foreign keys of others act on its deletes, and on changes of its keys, without a
+    trace in the log."""
+    relaxable: frozenset[str] = frozenset()
+    """The source columns that can be made to hold a value that they do not hold now."""
+    replaced: dict[str, int] = field(default_factory=dict)
+    """Zero dates that became NULL, by column."""
+
+    def converted(self, batch: RowChanges, quarantined: list[QuarantinedRow]) -> RowChanges | None:
+        """Convert the batch to the target's names and types, without excluded operations.
+
+        Rows that fit no target value go to ``quarantined``. Raises `RowRejected` if they may not be
+        quarantined, and `Relaxation` if the target's columns can be altered to hold them. Returns
+        None if nothing is left.
+        """
+        after, bad, replaced = self._after(batch.after)
+        self._demand_held(batch, bad)
+        for column, count in replaced.items():
+            self.replaced[column] = self.replaced.get(column, 0) + count
+        before = None
+        if batch.before is not None:
+            before, bad_keys, _ = self._before(batch.before)
+            if bad_keys:
+                raise self._refused(bad_keys[0])
+        names = {c.source.name: c.target.name for c in self.mapping.columns}
+        missing = {names[name]: mask for name, mask in batch.missing.items() if name in names}
+        changes = replace(
+            batch,
+            table=self.mapping.target.id,
+            columns=self.columns,
+            identity=tuple(names[name] for name in batch.identity),
+            after=after,
+            before=before,
+            missing=missing,
+        )
+        keep = self._kept(batch, bad, quarantined)
+        if keep is None:
+            return changes
+        return changes.filter(keep) if keep.any() else None
+
+    def _demand_held(self, batch: RowChanges, bad: Sequence[BadRows]) -> None:
+        """Raise `Relaxation` with the columns that have to hold more than they do."""
+        wanted = self._wanted(batch) & (batch.op != Op.DELETE)
+        columns = [r.column for r in bad if r.column in self.relaxable and (r.mask & wanted).any()]
+        if columns:
+            raise Relaxation(self, tuple(columns))
+
+    def _wanted(self, batch: RowChanges) -> np.ndarray:
+        """Mark the changes whose operation is selected."""
+        if len(self.operations) == len(Op):
+            return np.ones(batch.rows, bool)
+        return np.isin(batch.op, list(self.operations))
+
+    def triggered_ranges(self, batch: RowChanges) -> list[tuple[int, int]]:
+        """Return the half-open ``seq`` ranges whose changes triggered referential actions.
+
+        Only if the log lacks the changes that these actions made.
+        """
+        deletes, updates = self.cascades
+        if not (deletes or updates):
+            return []
+        acts = (batch.op == Op.DELETE) if deletes else np.zeros(batch.rows, bool)
+        if updates and batch.before is not None:
+            acts |= (batch.op == Op.UPDATE) & _differs(batch.before, batch.after)
+        if batch.unchecked is not None:
+            acts &= ~batch.unchecked
+        places = np.flatnonzero(acts)
+        if not len(places):
+            return []
+        kinds, seq = batch.op[places], batch.seq[places]
+        breaks = (np.diff(seq) != 1) | (kinds[1:] != Op.DELETE) | (kinds[:-1] != Op.DELETE)
+        groups = np.split(seq, np.flatnonzero(breaks) + 1)
+        return [(int(group[0]), int(group[-1]) + 1) for group in groups]
+
+    def _kept(
+        self, batch: RowChanges, bad: Sequence[BadRows], quarantined: list[QuarantinedRow]
+    ) -> np.ndarray | None:
+        """Return a mask of the rows to apply; None for all."""
+        keep = self._wanted(batch) if len(self.operations) < len(Op) else None
+        for rows in bad:
+            # A deleted row has no values, and none that could be bad.
+            mask = rows.mask & (batch.op != Op.DELETE) & self._wanted(batch)
+            if not mask.any():
+                continue
+            if not self.quarantine:
+                raise self._refused(rows)
+            keep = np.ones(batch.rows, bool) if keep is None else keep
+            quarantined += [
+                self._quarantined(batch, int(i), rows) for i in np.flatnonzero(mask & keep)
+            ]
+            keep &= ~mask
+        return keep
+
+    def _refused(self, rows: BadRows) -> RowRejected:
+        table = self.mapping.source.id
+        return RowRejected(
+            f"A change of {table} cannot be applied: column {rows.column}: {rows.reason}.",
+            remedy="Choose another type (options.typeOverrides), another zeroDates policy, or "
+            "onError: quarantine.",
+            table=str(table),
+            column=rows.column,
+        )
+
+    def _quarantined(self, batch: RowChanges, index: int, rows: BadRows) -> QuarantinedRow:
+        reason = f"column {rows.column}: {rows.reason}"
+        return QuarantinedRow(self.mapping.source.id, reason, "POLICY", _shown(batch, index))
+
+    def refused(self, batch: RowChanges, index: int, error: RowRejected) -> QuarantinedRow:
+        """Return a change that the target rejected as a quarantined row."""
+        code = error.details.get("sqlstate") or error.details.get("errno") or "RANGE"
+        reason = f"{Op(batch.op[index]).name}: {error.message}"
+        return QuarantinedRow(self.mapping.source.id, reason, str(code), _shown(batch, index))
+
+
+def follow(
+    mapping: TableMapping,
+    schema: TableSchema,
+    identity: tuple[str, ...],
+    watched: tuple[str, ...],
+    since: Position | None,
+    *,
+    zero_dates: str,
+    quarantine: bool,
+    operations: frozenset[Op],
+    cascades: tuple[bool, bool] = (False, False),
+    relaxes: bool = False,
+) -> TableReplication:
+    """Follow a table from a position on.
+
+    ``schema`` is the source's own, complete; ``watched`` are columns whose old values are needed
+    besides those of ``identity``. ``relaxes``: the target's columns may be altered to hold more
+    values. Raises `ConfigError` if the key is not among the moved columns.
+    """
+    mapping = in_log_form(mapping)
+    by_name = {c.source.name: c for c in mapping.columns}
+    left_out = [name for name in identity if name not in by_name]
+    keyed = is_key(schema, identity)
+    if left_out and keyed:
+        raise ConfigError(
+            f"{mapping.source.id}: the key columns {', '.join(left_out)} are not selected.",
+            path="$.source.connections[*].tables[*].selection.selectedColumns",
+            remedy="Select the key columns too: they identify the rows to change.",
+        )
+    if not keyed:  # only all values together name a row
+        computed = (c.source.name for c in mapping.columns if c.source.generated is not None)
+        identity = tuple(dict.fromkeys((*identity, *computed)))
+    old = [by_name[name] for name in (*identity, *watched) if name in by_name]
+    columns = tuple(c.target for c in mapping.columns)
+    key = tuple(by_name[name].target.name for name in identity) if keyed else ()
+    # A log knows no aliases.
+    extract = replace(mapping.extract(), table=schema.id)
+    return TableReplication(
+        mapping,
+        TableSubscription(schema, extract, tuple(c.source.name for c in old), since),
+        columns,
+        key,
+        operations,
+        quarantine,
+        Converter(mapping.columns, zero_dates),
+        Converter(old, zero_dates),
+        cascades,
+        relaxable(mapping, key, zero_dates) if relaxes else frozenset(),
+    )
+
+
+def in_log_form(mapping: TableMapping) -> TableMapping:
+    """Return the mapping in the form of the log: PostgreSQL's has each value as a text that any
+    server reads back exactly.
+
+    Only bytes are carried as bytes, because their text is twice as long.
+    """
+    source = mapping.source.dialect
+    if source is not mapping.target.dialect or not spec_of(source).log_texts:
+        return replace(mapping, tuples=False)
+    return replace(
+        mapping,
+        tuples=False,
+        columns=tuple(c if c.fit or _is_bytes(c) else _as_text(c) for c in mapping.columns),
+    )
+
+
+def _is_bytes(column: ColumnMapping) -> bool:
+    ends = (column.source, column.target)
+    return column.convert is None and all(end.arrow == pa.binary() for end in ends)
+
+
+def _as_text(column: ColumnMapping) -> ColumnMapping:
+    return replace(
+        column,
+        source=replace(column.source, arrow=pa.string(), as_json=False),
+        target=replace(column.target, arrow=pa.string()),
+        convert=None,
+    )
+
+
+def _shown(batch: RowChanges, index: int) -> dict[str, str | None]:
+    """Return the new values of a change; for a deletion the old identity."""
+    gone = batch.op[index] == Op.DELETE and batch.before is not None
+    values = batch.before if gone and batch.before is not None else batch.after
+    return row_texts(values.slice(index, 1))
+
+
+def operations_of(names: Sequence[str]) -> frozenset[Op]:
+    """Return the operations named in the stream document."""
+    return frozenset(Op[name.upper()] for name in names)
+
+
+def _differs(before: pa.RecordBatch, after: pa.RecordBatch) -> np.ndarray:
+    """Mark the rows with an old value that differs from the new one."""
+    differing = np.zeros(before.num_rows, bool)
+    for name in before.schema.names:
+        old, new = before.column(name), after.column(name)
+        same = pc.or_(
+            pc.fill_null(pc.equal(old, new), False), pc.and_(pc.is_null(old), pc.is_null(new))
+        )
+        differing |= ~np.asarray(same)
+    return differing

@@ -1,0 +1,313 @@
+"""Give the target's tables the structure that a log's tables have got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from streams_engine.contracts import ChangeWriter, Statement, TableWriter
+from streams_engine.errors import RowRejected, StreamsError, TargetConflict, require
+from streams_engine.faults import reach
+from streams_engine.model import Finding, Position, SchemaChange, TableId, Truncation
+from streams_engine.pipeline.changes.applier import SessionRestart
+from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
+from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.table_replication import TableReplication
+from streams_engine.pipeline.records import DdlIntentRecord
+from streams_engine.schema.ddl.structure import Structure
+from streams_engine.schema.dialects import ddl_of
+from streams_engine.schema.evolution.plan import create, drop, evolve, pending
+from streams_engine.schema.mapping.tables import TableMapping, warning
+from streams_engine.schema.types.relaxation import relax
+
+__all__ = ["TargetStructure", "without_new_keys"]
+
+
+@dataclass
+class _Restarts:
+    """What was executed at one durable position before the log was read from there again.
+
+    A key that is made anew under its name does not show whether it was: it would be made at each
+    session, and end it.
+    """
+
+    position: Position | None = None
+    executed: set[tuple[str, ...]] = field(default_factory=set)
+
+    def seen(self, position: Position, statements: Sequence[Statement]) -> bool:
+        """Return whether statements were executed since the position was durable."""
+        if position != self.position:
+            self.position, self.executed = dict(position), set()
+        return _texts(statements) in self.executed
+
+    def add(self, statements: Sequence[Statement]) -> None:
+        """Note what was executed."""
+        self.executed.add(_texts(statements))
+
+
+def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
+    return tuple(statement.sql for statement in statements)
+
+
+@dataclass
+class TargetStructure:
+    """Changes the structure of tables on the target, once, whatever kills the process."""
+
+    log: FollowedLog
+    mapper: FollowedMapper
+    unfit: set[TableId] = field(default_factory=set)
+    """Tables whose rows on the target did not fit a change: it is read again, and reloads them."""
+    _restarts: _Restarts = field(default_factory=lambda: _Restarts())
+
+    @property
+    def transactional(self) -> bool:
+        """Return whether the target's DDL is part of its transaction."""
+        return bool(getattr(self.log.sink, "transactional_ddl", False))
+
+    def carry(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """Execute what makes the old structure the new one; ``applied``: after rows of the same
+        transaction. Raises `SchemaChangeRefused`, and `SessionRestart` if the transaction has to
+        be read again."""
+        if old is not None and new is not None:
+            plans = [
+                evolve(before, after, renamed, self.log.job.structure)
+                for before, after, renamed in self.mapper.steps(change, old, new)
+            ]
+            losses = tuple(loss for plan in plans for loss in plan.losses)
+            alone = sum(plan.alone for plan in plans)
+            statements = (
+                *(s for plan in plans for s in plan.statements[: plan.alone]),
+                *(s for plan in plans for s in plan.statements[plan.alone :]),
+            )
+            if self.log.applier.pending.waiting:
+                statements = without_new_keys(old, new, statements)
+            self.log.counters.found(finding for plan in plans for finding in plan.findings)
+        elif new is not None:
+            statements, losses, alone = create(new, self._structure(writer)), (), 0
+        else:
+            gone = require(old, "the table that a schema change is about")
+            lost = f"The table {gone.target.id} is dropped with its rows."
+            losses = () if change.rewritten else (lost,)
+            statements, alone = (*self._unreferenced(gone), *drop(gone)), 0
+        if losses and not self.log.origin.mapping.allow_lossy:
+            raise refused(change, f"it would lose values. {' '.join(losses)}")
+        if self.transactional:
+            with self._fitting(change):
+                self.execute(statements, alone, writer)
+            return
+        self._carry_committed(change, old, new, statements, writer, applied)
+
+    def alter(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        writer: TableWriter,
+    ) -> None:
+        """Let a target that makes its tables itself change one."""
+        kept = {} if new is None else {c.source.name: c.target.name for c in new.columns}
+        was = {now: then for then, now in change.renamed.items()}
+        names = {} if old is None else {c.source.name: c.target.name for c in old.columns}
+        # Under the name of one that was dropped, another one is new.
+        origins = {n: was.get(n, "" if n in change.renamed else n) for n in kept}
+        pairs = {names.pop(origins[name], None): target for name, target in kept.items()}
+        if old is not None and (names or new is None) and not self.log.origin.mapping.allow_lossy:
+            gone = f"columns {', '.join(names.values())} of" if new is not None else "rows of"
+            raise refused(change, f"it would drop the {gone} {old.target.id}.")
+        writer.alter(
+            None if old is None else old.target,
+            None if new is None else new.target,
+            {then: now for then, now in pairs.items() if then is not None and then != now},
+        )
+
+    def commit_intent(
+        self,
+        change: SchemaChange,
+        writer: ChangeWriter,
+        *,
+        applied: bool,
+        lossy: bool,
+        emptied: Sequence[Truncation] = (),
+    ) -> None:
+        """Record that a table's structure is about to change, at the position before."""
+        if applied and lossy:
+            raise refused(
+                change, "its transaction also changes rows, and MySQL cannot roll DDL back"
+            )
+        if applied:
+            writer.rollback()
+        if emptied:
+            writer.apply(emptied)
+        document = writer.document or {"position": dict(self.log.applier.position)}
+        intent = DdlIntentRecord(self.log.stamped(change.table))
+        writer.commit(document, {intent.key: intent.to_json()})
+        reach("ddl: intent recorded")
+
+    def pending(
+        self,
+        old: TableMapping,
+        new: TableMapping,
+        renamed: Mapping[str, str],
+        writer: ChangeWriter,
+    ) -> Sequence[Statement]:
+        """Return the statements that the target still needs, by what is there."""
+        sink: Any = self.log.sink
+        there = sink.inspect([old.target.id, new.target.id])
+        present = there.table(new.target.id) or there.table(old.target.id)
+        if present is None:
+            return create(new, self._structure(writer))
+        statements = pending(old, new, present, renamed, self.log.job.structure)
+        if self.log.applier.pending.waiting:
+            statements = without_new_keys(old, new, statements)
+        return statements
+
+    def relax(
+        self, followed: TableReplication, columns: tuple[str, ...], writer: ChangeWriter
+    ) -> None:
+        """Alter columns so that they hold the log's values; committed at the position before them.
+
+        A kill in between leaves columns that can hold more than they need to, and nothing else.
+        """
+        statements, findings = relax(followed.mapping, columns)
+        writer.rollback()
+        reach("ddl: begun")
+        try:
+            self.report([writer.execute(statements)])
+        except StreamsError as error:
+            if error.retryable:
+                raise
+            raise TargetConflict(
+                f"{findings[0].object}: the log contains a value that the column cannot hold, "
+                f"and the column could not be widened: {error.message}",
+                remedy=(
+                    "Drop what depends on the column (a view, a check), or run this by hand, "
+                    "and start again: "
+                    f"{'; '.join(statement.sql for statement in statements)};"
+                ),
+                table=str(followed.mapping.target.id),
+            ) from None
+        reach("ddl: executed")
+        writer.commit(writer.document or {"position": dict(self.log.applier.position)})
+        reach("ddl: recorded")
+        self.log.counters.found(findings)
+
+    def execute(self, statements: Sequence[Statement], alone: int, writer: ChangeWriter) -> None:
+        """Execute statements in the transaction of the change; the first ``alone`` of them outside
+        of it, as they must be."""
+        sink: Any = self.log.sink
+        self.report(sink.execute([statement]) for statement in statements[:alone])
+        self.report([writer.execute(statements[alone:])])
+
+    def report(self, several: Iterable[Sequence[Finding]]) -> None:
+        """Report what several statements found."""
+        for findings in several:
+            self.log.counters.found(findings)
+
+    def _carry_committed(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        statements: Sequence[Statement],
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """DDL that commits by itself: the intent first, and after a kill what is still to do."""
+        if old is None or new is None:
+            if statements:
+                self.commit_intent(change, writer, applied=applied, lossy=True)
+                with self._fitting(change):
+                    self.report([writer.execute(statements)])
+            return
+        executed = False
+        for before, after, renamed in self.mapper.steps(change, old, new):
+            try:
+                statements = self.pending(before, after, renamed, writer)
+            except TargetConflict as conflict:
+                if not _same_columns(change):
+                    raise
+                text = f"Its keys or indexes changed: {conflict.message}"
+                self.log.counters.found([warning("not-carried", after.target.id, text)])
+                continue
+            if not statements or self._restarts.seen(self.log.applier.position, statements):
+                continue
+            if not executed:
+                lossy = bool(change.renamed) or _dropped(old, new)
+                self.commit_intent(change, writer, applied=applied, lossy=lossy)
+            executed = True
+            with self._fitting(change):
+                self.report([writer.execute(statements)])
+            if applied:
+                self._restarts.add(statements)
+        if executed and applied:
+            raise SessionRestart
+
+    def _unreferenced(self, gone: TableMapping) -> Iterator[Statement]:
+        """Yield the statements that drop the target's foreign keys to a table: the source had none
+        any more when it was dropped."""
+        for table in self.log.applier.tables.values():
+            mapping = table.mapping
+            if mapping.target.id == gone.target.id:
+                continue
+            kept = tuple(k for k in mapping.target.foreign_keys if k.referenced != gone.target.id)
+            if len(kept) < len(mapping.target.foreign_keys):
+                without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
+                yield from evolve(mapping, without, {}, self.log.job.structure).statements
+
+    def _structure(self, writer: ChangeWriter) -> Structure:
+        """Return the structure options of a new table: where foreign keys are enforced, its own
+        wait for the consistent point."""
+        wanted, wait = self.log.job.structure, self.log.applier.pending.waiting
+        return (
+            replace(wanted, foreign_keys=False) if wait and writer.foreign_keys_enforced else wanted
+        )
+
+    @contextmanager
+    def _fitting(self, change: SchemaChange) -> Iterator[None]:
+        """Read the change again where the target's rows do not fit a new structure: they are
+        loaded again then, for no row is wrong on the source. Raises `SessionRestart`, or
+        `SchemaChangeRefused` where they were."""
+        try:
+            yield
+        except RowRejected as error:
+            if change.table not in self.unfit and change.before and change.after:
+                self.unfit.add(change.table)
+                raise SessionRestart from None
+            failure = refused(change, f"rows of the target violate it: {error.message.rstrip('.')}")
+            failure.remedy = (
+                "Make the change on the target by hand in a form that its rows satisfy (such as "
+                "a new column without NOT NULL, if the source filled it with zero dates), and "
+                "start again."
+            )
+            raise failure from None
+
+
+def without_new_keys(
+    old: TableMapping, new: TableMapping, statements: Sequence[Statement]
+) -> tuple[Statement, ...]:
+    """Leave out the statements that make a foreign key which the old table does not have."""
+    before = {key.name for key in old.target.foreign_keys}
+    added = [key for key in new.target.foreign_keys if key.name not in before]
+    ddl = ddl_of(new.target.dialect)
+    made = {s.object for s in ddl.foreign_keys(replace(new.target, foreign_keys=tuple(added)))}
+    return tuple(statement for statement in statements if statement.object not in made)
+
+
+def _same_columns(change: SchemaChange) -> bool:
+    """Return True if only keys, indexes and the like differ, which no row depends on."""
+    before, after = change.before, change.after
+    return before is not None and after is not None and before.columns == after.columns
+
+
+def _dropped(old: TableMapping, new: TableMapping) -> bool:
+    kept = {c.source.name for c in new.columns}
+    return any(c.source.name not in kept for c in old.columns)

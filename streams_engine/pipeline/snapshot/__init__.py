@@ -1,0 +1,1 @@
+"""The load of a stream: plan, preflight, chunks, copy, post-load DDL."""

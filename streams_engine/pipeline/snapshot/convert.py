@@ -1,0 +1,103 @@
+"""Run one convert: load a snapshot, and forget its checkpoint at the end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+from streams_engine.faults import reach
+from streams_engine.model import Finding, Severity
+from streams_engine.pipeline.catalog_mapper import CatalogMapper
+from streams_engine.pipeline.checkpoint import CheckpointStore
+from streams_engine.pipeline.context import RunContext
+from streams_engine.pipeline.multi_source import CombinedSnapshot
+from streams_engine.pipeline.resume import ResumeRequest, may_remain
+from streams_engine.pipeline.snapshot.load import LoadPlan, SnapshotLoad
+from streams_engine.pipeline.snapshot.plan import Plan, describe
+from streams_engine.pipeline.snapshot.start_waits import StartInterrupted
+from streams_engine.schema.mapping.tables import MappedCatalog
+
+__all__ = ["ConvertPipeline"]
+
+
+NO_CHECKPOINT = Finding(
+    Severity.WARNING,
+    "no-checkpoint",
+    "the target",
+    "The target stores no checkpoint: a load that ends early cannot be resumed.",
+    "After such an end, empty the target's tables and start again.",
+)
+
+
+class ConvertPipeline:
+    """Runs one convert between its sources and a sink. Used by one thread."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.resumable = False
+        """The load can go on from its checkpoint, should it end now."""
+
+    def plan(self) -> Plan:
+        """Plan a `run` on an empty target; the target is not asked."""
+        findings = [
+            finding
+            for source in self.context.sources
+            for finding in self.context.check_source(source)
+        ]
+        return describe(self.mapped(), self.context.job.structure, findings)
+
+    def mapped(self) -> MappedCatalog:
+        """Map the present catalogs of the sources, for `plan` and `verify`."""
+        return CatalogMapper.of(self.context).map_sources(self.context.sources)
+
+    def run(self, *, fresh: bool) -> None:
+        """Run to the end. Raises the error that the run failed of."""
+        context = self.context
+        with context.control.working(), suppress(StartInterrupted):
+            for source in context.sources:
+                context.report(context.check_source(source))
+            context.restart_after_pause(partial(self._run, fresh=fresh))
+
+    def _run(self, *, fresh: bool) -> None:
+        context, control = self.context, self.context.control
+        store = CheckpointStore(context.checkpoints, context.job.name)
+        load = SnapshotLoad(context, store)
+        with load.opened() as (snapshot, mapped):
+            context.report(context.sink.check())
+            if not context.durable:
+                context.report([NO_CHECKPOINT])
+            plan = self._plan(store, snapshot, mapped, fresh=fresh)
+            prepared = load.prepare(plan)
+            self.resumable = context.durable
+            reach("load: structure made")
+            context.demand_uncut()
+            load.copy(snapshot, prepared, plan.resume)
+        if control.hold():
+            load.finish(prepared, plan)
+        load.demand_copied()
+        if control.hold():
+            store.check_fence()
+            store.forget()
+            control.complete()
+            context.counters.phase = "done"
+
+    def _plan(
+        self,
+        store: CheckpointStore,
+        snapshot: CombinedSnapshot,
+        mapped: MappedCatalog,
+        *,
+        fresh: bool,
+    ) -> LoadPlan:
+        job, counters = self.context.job, self.context.counters
+        request = ResumeRequest(
+            job.name, job.fingerprint, snapshot.position, job.on_resume, job.write_mode, fresh
+        )
+        resume, records = store.plan_resume(request)
+        self.context.report(resume.findings)
+        if not resume.kept:
+            counters.begin_again()
+        if resume.ours and not resume.kept and job.write_mode == "upsert":
+            self.context.report(may_remain(m.target.id) for m in mapped.tables)
+        opening = store.opening(records, job.fingerprint, snapshot.position, resume)
+        return LoadPlan(mapped, resume, opening)

@@ -1,0 +1,263 @@
+"""Check the target against schemaPolicy and writeMode before anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from streams_engine.contracts import Statement, StructureSink
+from streams_engine.errors import NotFound, SchemaChangeRefused, TargetConflict
+from streams_engine.model import Catalog, TableId, TableSchema
+from streams_engine.pipeline.changes.table_replication import TableReplication
+from streams_engine.pipeline.resume import ResumePlan
+from streams_engine.pipeline.snapshot.plan import adapt, creation_order
+from streams_engine.schema.ddl.structure import Structure
+from streams_engine.schema.dialects import ddl_of
+from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
+
+__all__ = [
+    "TargetPreparation",
+    "demand_name",
+    "prepare",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPreparation:
+    """The work before the rows: statements, and each table's final mapping."""
+
+    tables: tuple[TableMapping, ...]
+    before: tuple[Statement, ...]
+    created: frozenset[TableId]
+    """Target tables that ``before`` creates. (One that it empties may be referred to by keys.)"""
+    keys: Mapping[TableId, tuple[str, ...]]
+    """The upsert key of each target table."""
+    catalog: Catalog
+    """The target's tables that ``before`` creates: those get indexes and keys afterwards."""
+    waves: tuple[frozenset[TableId], ...]
+    """Target tables to load one group after the other."""
+    new: Catalog
+    """The part of the target's catalog that ``before`` makes."""
+
+
+def prepare(
+    mapped: MappedCatalog,
+    sink: StructureSink,
+    *,
+    schema_policy: str,
+    write_mode: str,
+    wanted: Structure,
+    resume: ResumePlan,
+) -> TargetPreparation:
+    """Decide per table what to create, reuse or drop. Raises `TargetConflict`, `NotFound`.
+
+    Where ``resume`` says that an earlier run of the same stream left the tables, their
+    presence and their rows are no conflict: they are kept, or emptied.
+    """
+    ours = resume.ours
+    ddl = ddl_of(mapped.target.dialect)
+    existing = sink.inspect([mapping.target.id for mapping in mapped.tables])
+    present = {table.id: table for table in existing.tables}
+    if schema_policy == "fail_if_exists" and present and not ours:
+        raise TargetConflict(
+            f"These tables already exist on the target: {_names(present)}.",
+            remedy="schemaPolicy is fail_if_exists: drop them, or choose another policy.",
+            tables=sorted(map(str, present)),
+        )
+    if schema_policy == "validate_existing" or not wanted.tables:
+        missing = [m.target.id for m in mapped.tables if m.target.id not in present]
+        if missing:
+            raise NotFound(
+                f"These tables do not exist on the target: {_names(missing)}.",
+                remedy="Create them, or use schemaPolicy create_missing_only.",
+                tables=sorted(map(str, missing)),
+            )
+    dropping = schema_policy == "drop_and_recreate" and wanted.tables and not ours
+    kept = {} if dropping else present
+    tables = _adapted(mapped.tables, kept, schema_policy)
+    _check_rows(tables, kept, sink, write_mode, ours)
+    new = [m.target for m in tables if m.target.id not in kept]
+    recreates = schema_policy != "drop_and_recreate"
+    made = _missing(mapped.target, new, existing, dropping, recreates=recreates)
+    before: list[Statement] = []
+    if dropping:
+        before += ddl.drop(list(present), mapped.target, existing)
+    before += ddl.objects(made)
+    for schema in creation_order(made.tables):
+        before += ddl.table(schema, wanted)
+    keys = {m.target.id: _key(m, write_mode) for m in tables}
+    for schema in made.tables if write_mode == "upsert" else ():
+        before += ddl.key(schema, keys[schema.id])
+    before += ddl.empty(kept[table] for table in _truncated(tables, kept, write_mode, resume))
+    return TargetPreparation(
+        tables,
+        tuple(before),
+        frozenset(table.id for table in new),
+        keys,
+        # An earlier run may have been killed before it made all keys and indexes.
+        mapped.target if ours else made,
+        _waves(tables, kept),
+        made,
+    )
+
+
+def _adapted(
+    mappings: Sequence[TableMapping], kept: Mapping[TableId, TableSchema], schema_policy: str
+) -> tuple[TableMapping, ...]:
+    """Adapt the mappings to the existing tables. Raises one `TargetConflict` for all."""
+    adapted: list[TableMapping] = []
+    conflicts: list[TargetConflict] = []
+    recreates = schema_policy != "drop_and_recreate"
+    for mapping in mappings:
+        there = kept.get(mapping.target.id)
+        try:
+            adapted.append(adapt(mapping, there, recreates=recreates) if there else mapping)
+        except TargetConflict as conflict:
+            conflicts.append(conflict)
+    if len(conflicts) > 1:
+        tables = sorted(str(conflict.details["table"]) for conflict in conflicts)
+        raise TargetConflict(
+            " ".join(conflict.message for conflict in conflicts[:10])
+            + (f" And {len(conflicts) - 10} more." if len(conflicts) > 10 else ""),
+            remedy=conflicts[0].remedy,
+            table=tables[0],
+            tables=tables,
+            faults=[fault for conflict in conflicts for fault in conflict.details["faults"]],
+        )
+    if conflicts:
+        raise conflicts[0]
+    return tuple(adapted)
+
+
+def _waves(
+    tables: Sequence[TableMapping], kept: Mapping[TableId, TableSchema]
+) -> tuple[frozenset[TableId], ...]:
+    """Order tables by existing foreign keys, parents before children; the tables of a cycle
+    together."""
+    left = {
+        m.target.id: {fk.referenced for fk in m.target.every_foreign_key} - {m.target.id}
+        if m.target.id in kept
+        else set()
+        for m in tables
+    }
+    waves = []
+    while left:
+        free = frozenset(t for t, parents in left.items() if not parents & left.keys())
+        waves.append(free or frozenset(left))
+        left = {t: parents for t, parents in left.items() if t not in waves[-1]}
+    return tuple(waves)
+
+
+def _truncated(
+    tables: Sequence[TableMapping],
+    kept: Mapping[TableId, TableSchema],
+    write_mode: str,
+    resume: ResumePlan,
+) -> list[TableId]:
+    """Return the existing tables whose rows are deleted before the load."""
+    there = [m for m in tables if m.target.id in kept]
+    mine = write_mode not in {"append", "upsert"}
+    if resume.kept:
+        return [m.target.id for m in there if mine and m.source.id in resume.reload]
+    own = resume.ours and mine
+    return [m.target.id for m in there] if own or write_mode == "truncate_and_load" else []
+
+
+def _check_rows(
+    tables: Sequence[TableMapping],
+    kept: Mapping[TableId, TableSchema],
+    sink: StructureSink,
+    write_mode: str,
+    ours: bool,
+) -> None:
+    if write_mode != "fail_if_not_empty" or ours:
+        return
+    full = [m.target.id for m in tables if m.target.id in kept and sink.has_rows(m.target.id)]
+    if full:
+        raise TargetConflict(
+            f"These tables on the target contain rows: {_names(full)}.",
+            remedy="writeMode is fail_if_not_empty: empty them, or use append, upsert or "
+            "truncate_and_load.",
+            tables=sorted(map(str, full)),
+        )
+
+
+def _key(mapping: TableMapping, write_mode: str) -> tuple[str, ...]:
+    """Return the columns by which an upsert matches: the primary key, else a unique key of NOT NULL
+    columns, preferably not deferrable."""
+    if write_mode != "upsert":
+        return ()
+    target = mapping.target
+    carried = {column.target.name for column in mapping.columns}
+    solid = {column.name for column in target.columns if not column.nullable}
+    keys = [key for key in (target.primary_key, *target.indexes) if key is not None]
+    for index in sorted(keys, key=lambda key: key.deferrable):
+        if not index.unique or index.where:
+            continue
+        plain = all(part.column is not None for part in index.parts)
+        if (
+            plain
+            and set(index.columns) <= carried
+            and (index.primary or set(index.columns) <= solid)
+        ):
+            return index.columns
+    raise TargetConflict(
+        f"The table {target.id} has neither a primary key nor a unique key without NULLs.",
+        remedy="writeMode upsert needs such a key: add one, or use append or truncate_and_load.",
+        table=str(target.id),
+    )
+
+
+def _missing(
+    target: Catalog,
+    new: Sequence[TableSchema],
+    existing: Catalog,
+    dropping: bool,
+    *,
+    recreates: bool,
+) -> Catalog:
+    """Return the objects that the target's catalog lacks. Raises `TargetConflict` on another
+    type."""
+    types = {t.id: t for t in existing.types} if not dropping else {}
+    for wanted in target.types:
+        there = types.get(wanted.id)
+        if there is not None and (there.kind, there.labels) != (wanted.kind, wanted.labels):
+            raise TargetConflict(
+                f"The type {wanted.id} exists on the target with another definition.",
+                remedy="Rename or drop it"
+                + (", or use schemaPolicy drop_and_recreate." if recreates else "."),
+                type=str(wanted.id),
+            )
+    sequences = {s.id for s in existing.sequences} if not dropping else set()
+    return replace(
+        target,
+        tables=tuple(new),
+        types=tuple(t for t in target.types if t.id not in types) if new else (),
+        sequences=tuple(s for s in target.sequences if s.id not in sequences) if new else (),
+        extensions=target.extensions if new else (),
+        schemas=existing.schemas,
+    )
+
+
+def _names(tables: Sequence[TableId] | Mapping[TableId, TableSchema]) -> str:
+    names = sorted(map(str, tables))
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
+def demand_name(old: TableReplication | None, new: TableReplication | None) -> None:
+    """Refuse to rename a table of a change log in files, because its earlier rows have the old
+    name.
+
+    Raises `SchemaChangeRefused`.
+    """
+    if old is None or new is None or old.mapping.target.id == new.mapping.target.id:
+        return
+    raise SchemaChangeRefused(
+        f"{old.mapping.source.id} was renamed, and a change log in files keeps the old name.",
+        remedy=(
+            "Choose schemaChanges ignore to continue under the old name, or load again with "
+            "start(fresh=True)."
+        ),
+        table=str(old.mapping.source.id),
+    )

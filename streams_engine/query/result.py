@@ -1,0 +1,193 @@
+"""The result of a query: rows as they come, or all of them, with what the sources were asked."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from streams_engine.errors import QueryStopped, StreamsError
+from streams_engine.model import Finding
+from streams_engine.query.cancellation import Cancellation
+
+__all__ = ["QueryResult"]
+
+Asked = Callable[[], list[dict[str, Any]]]
+EXACT = 1 << 53
+"""Up to here every reader of JSON has an integer exactly."""
+
+
+class QueryResult:
+    """The rows of one query. They are read once: by `reader`, or all by `table`.
+
+    To be closed, best as a context manager: until its rows are read to their end it holds
+    connections. Used by one thread, but for `cancel`.
+    """
+
+    findings: Sequence[Finding]
+    """What does not compare between the sources as it does on each."""
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        stopping: Cancellation,
+        close: Callable[[], None],
+        asked: Asked,
+        begun: float,
+        *,
+        limit: int | None,
+        findings: Sequence[Finding] = (),
+    ) -> None:
+        self.schema = schema
+        self.findings = findings
+        self._stopping = stopping
+        self._close: Callable[[], None] | None = close
+        self._asked = asked
+        self._limit = limit
+        self._begun = begun
+        self._duration: float | None = None
+        self._truncated = False
+        self._table: pa.Table | None = None
+        self._reader: pa.RecordBatchReader | None = pa.RecordBatchReader.from_batches(
+            schema, self._rows(batches)
+        )
+        self._failed: StreamsError | None = None
+
+    def _rows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        left = self._limit
+        try:
+            for batch in batches:
+                if left is not None and batch.num_rows > left:
+                    self._truncated = True
+                    batch = batch.slice(0, left)
+                if left is not None:
+                    left -= batch.num_rows
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
+                if self._truncated:
+                    return
+            self._stopping.demand()
+        except StreamsError as error:
+            self._failed = self._stopping.reason or error
+            raise self._failed from None
+        finally:
+            self.close()
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return a reader of the rows as they arrive; it can be read once.
+
+        Its batches raise the errors of `table`, as text. Raises `QueryStopped` if the rows were
+        read already or the result is closed.
+        """
+        if self._table is not None:
+            return self._table.to_reader()
+        reader, self._reader = self._reader, None
+        if reader is None or self._close is None:
+            raise QueryStopped("The rows of this result have been read, or it is closed.")
+        return reader
+
+    def table(self) -> pa.Table:
+        """Read all rows into memory.
+
+        Raises `QueryTimeout`, `QueryStopped`, `QueryFailed`, and what reading a source raises.
+        """
+        if self._table is None:
+            reader = self.reader()
+            try:
+                self._table = reader.read_all()
+            except (pa.ArrowException, OSError, StreamsError):
+                if self._failed is None:
+                    raise
+                raise self._failed from None
+        return self._table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{columns, rows, count, status, duration}`` as a JSON-able document.
+
+        Decimals and large integers are texts, times ISO 8601, bytes base64. ``status`` is complete,
+        or truncated by the row limit; ``duration`` is in seconds. Raises what `table` raises.
+        """
+        table = self.table()
+        columns = [[_plain(value) for value in column.to_pylist()] for column in table.columns]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        return {
+            "columns": list(table.schema.names),
+            "rows": rows,
+            "count": table.num_rows,
+            "status": self.status,
+            "duration": self.duration,
+        }
+
+    @property
+    def status(self) -> str:
+        """open, complete, truncated (the row limit left rows out) or failed."""
+        if self._failed is not None:
+            return "failed"
+        if self._truncated:
+            return "truncated"
+        return "open" if self._close is not None else "complete"
+
+    @property
+    def duration(self) -> float:
+        """Seconds until the last row was read, or until now."""
+        return self._duration if self._duration is not None else time.monotonic() - self._begun
+
+    @property
+    def asked(self) -> list[dict[str, Any]]:
+        """By source: ``{source, connection, sql, rows}``: what it was asked, and how many rows
+        came of it."""
+        return self._asked()
+
+    def cancel(self) -> None:
+        """End the query, on its servers too. Whoever reads gets `QueryStopped`. Any thread."""
+        self._stopping.stop(QueryStopped("The query was cancelled."))
+
+    def close(self) -> None:
+        """Let go of connections; rows that were not read are lost. Idempotent."""
+        close, self._close = self._close, None
+        if close is not None:
+            self._duration = time.monotonic() - self._begun
+            close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def __enter__(self) -> QueryResult:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<QueryResult {self.status}, {len(self.schema)} columns>"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can represent, or a text that loses nothing."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= EXACT else str(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value)

@@ -1,1 +1,0 @@
-"""The engine room: planning, copying and verifying, by protocols alone."""

@@ -1,0 +1,1 @@
+"""DDL of each dialect from table schemas."""

@@ -1,0 +1,1 @@
+"""Schema changes: what differs between two versions of a table, and the DDL for it."""

@@ -1,0 +1,1 @@
+"""Map a source's tables to the target's: one module a route."""

@@ -1,0 +1,1 @@
+"""The types of each dialect, their Arrow forms, and conversions of values."""

@@ -1,0 +1,91 @@
+"""Arrow values as the texts that `verify` compares: of files, and of every place that keeps Arrow
+types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streams_engine.schema.types.canonical import PADDED, CanonicalColumn, CanonicalType
+
+__all__ = ["text_of", "texts_of", "values_of"]
+
+Row = tuple[str | None, ...]
+
+
+def texts_of(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Iterator[Row]:
+    """Yield the rows of a batch as texts."""
+    texts = [text_of(column) for column in columns]
+    arrays = [values_of(batch.column(column.name)) for column in columns]
+    for values in zip(*arrays, strict=True):
+        yield tuple(
+            None if value is None else text(value)
+            for text, value in zip(texts, values, strict=True)
+        )
+
+
+def values_of(column: pa.Array) -> list[Any]:
+    """Return Python values; moments as ISO texts, whatever the year."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return values_of(column.dictionary_decode())
+    if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
+        unit, storage = ("D", pa.int32()) if pa.types.is_date32(kind) else (kind.unit, pa.int64())
+        numbers = column.view(storage) if not pa.types.is_timestamp(kind) else column.cast(storage)
+        made: Any = np.datetime64
+        return [None if v is None else str(made(v, unit)) for v in numbers.to_pylist()]
+    plain = column.cast(pa.string()) if pa.types.is_time(kind) else column
+    values_listed: list[Any] = plain.to_pylist()
+    return values_listed
+
+
+def text_of(column: CanonicalColumn) -> Callable[[Any], str]:
+    """Return what renders a value of the column, which is not None, in its form."""
+    if column.type.name == PADDED:
+        return lambda value: str(value).rstrip(" ")
+    if column.type.name == "float" and column.form is CanonicalType.FLOAT:
+        single = column.type.text == "float"
+        return lambda value: repr(float(np.float32(value)) if single else float(value))
+    return TEXTS.get(column.form, _plain_text)
+
+
+def _plain_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _boolean(value: Any) -> str:
+    text = _plain_text(value).lower()
+    return {"true": "1", "false": "0"}.get(text, text)
+
+
+def _bytes(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value).lower().removeprefix("\\x")
+
+
+_OFFSET = re.compile(r"[+-]\d\d:?\d\d$")
+
+
+def _moment(value: Any) -> str:
+    text = str(value).replace("T", " ", 1).replace("Z", "+00:00")
+    if _OFFSET.search(text) and not text.endswith(("+00:00", "+0000")):
+        moved = datetime.fromisoformat(text).astimezone(UTC)
+        text = moved.replace(tzinfo=None).isoformat(" ")
+    text = text.removesuffix("+00:00").removesuffix("+0000").lstrip("+")
+    if text.startswith("-") and text.count("-") == 3:  # a year before 1, as PostgreSQL says it
+        year, rest = text[1:].split("-", 1)
+        return f"{int(year) + 1:04d}-{rest} BC"
+    return text
+
+
+TEXTS: Mapping[CanonicalType, Callable[[Any], str]] = {
+    CanonicalType.BOOLEAN: _boolean,
+    CanonicalType.BYTES: _bytes,
+    CanonicalType.MOMENT: _moment,
+}

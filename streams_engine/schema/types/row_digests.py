@@ -1,0 +1,66 @@
+"""What an end of `verify` offers whose server sums up digests of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalRead
+
+__all__ = ["BUCKETS", "Digested", "RowDigests"]
+
+BUCKETS = 4096
+"""Of digests by their lowest bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """Some rows of one end, summed up. Two ends with the same sums have the same rows, but for a
+    chance of one in 2**64."""
+
+    rows: int
+    total: int
+    """The sum of the rows' digests, modulo 2**64."""
+    whole: bool = True
+    """Every row has a digest; a server makes none of a text that is too long for it."""
+
+
+@runtime_checkable
+class RowDigests(Protocol):
+    """An end that digests rows itself: no row goes over the network.
+
+    The digest of a row is made of its values' texts, each of them such that equal texts mean equal
+    values in the form in which `verify` compares the column. The reverse need not hold.
+    """
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The kinds of digest that the server can make, the cheapest first. One name means one
+        function of the same texts on every server."""
+        ...
+
+    def can_digest(self, column: CanonicalColumn) -> bool:
+        """Return whether a column has a text that the digest can be made of."""
+        ...
+
+    def key_bounds(self, read: CanonicalRead, column: str) -> tuple[int, int] | None:
+        """Return the least and the greatest value of a column of whole numbers; None: no rows."""
+        ...
+
+    def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
+        """Return the value of a column of whole numbers that so many rows come before, in its
+        order; None if there are not so many."""
+        ...
+
+    def digest(self, read: CanonicalRead, kind: str) -> Digested:
+        """Return the sum over the rows of a read."""
+        ...
+
+    def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
+        """Return the sums by bucket; without those of no row."""
+        ...
+
+    def renew(self) -> None:
+        """See what is committed by now."""
+        ...

@@ -1,0 +1,1 @@
+"""Compare source and target, row by row, by the servers' own texts."""

@@ -1,0 +1,320 @@
+"""Compare two ends by digests that their servers sum up: only rows that may differ are fetched.
+
+Rows are cut into ranges of a key of whole numbers, else into buckets of their digests. A range
+whose sums differ is split until few rows are left, and those are compared by their values: a digest
+may differ although the values are equal, never the reverse.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from streams_engine.errors import require
+from streams_engine.schema.types.canonical import BucketFilter, CanonicalRead, KeyRange
+from streams_engine.schema.types.row_digests import BUCKETS, Digested, RowDigests
+from streams_engine.verify.rows import End, RowTally, Signed, both, grouped, signed
+
+__all__ = ["LOOKS", "STANDS", "DigestComparison", "DigestPlan", "Settle", "plan_for"]
+
+RANGE_ROWS = 100_000
+"""Of a range that one statement sums up."""
+LEAF_ROWS = 2000
+"""So many rows are compared by their values rather than split."""
+PARTS = 16
+"""That a range is split into."""
+LOOKS = 50
+"""At rows that change, after which they are left out."""
+STANDS = 5
+"""After so many looks at which a row was the same on both ends, and not equal, it differs."""
+MOST_LEAVES = 20
+"""Leaves without any row that differs, after which the columns whose texts differ are compared by
+their values alone."""
+MOST_BUCKETS = BUCKETS // 4
+"""Of more differing buckets the whole tables are compared by their rows."""
+SUM_BYTES = 64
+"""About what an answer with one sum takes."""
+
+Settle = Callable[[], bool]
+"""Waits until the target has all that the source had at the call; False: no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestPlan:
+    """How a pair of tables is compared by digests."""
+
+    kind: str
+    places: tuple[int, ...]
+    """The columns that the digest is made of."""
+    range_key: tuple[str, str] | None
+    """The columns of both ends that ranges are cut by; None: buckets."""
+
+    def without(self, places: frozenset[int]) -> DigestPlan:
+        """Return the plan with a digest of fewer columns."""
+        return replace(self, places=tuple(p for p in self.places if p not in places))
+
+
+def plan_for(ends: tuple[End, End], range_key: str | None) -> DigestPlan | None:
+    """Return how two ends are compared by digests; None if they cannot be.
+
+    Without a key every column must have a digest: it is all that holds the values of a row
+    together.
+    """
+    one, two = (end.canonical for end in ends)
+    if not isinstance(one, RowDigests) or not isinstance(two, RowDigests):
+        return None
+    kind = next((kind for kind in two.digests if kind in one.digests), None)
+    pairs = list(zip(ends[0].read.columns, ends[1].read.columns, strict=True))
+    places = tuple(
+        i for i, (left, right) in enumerate(pairs) if one.can_digest(left) and two.can_digest(right)
+    )
+    if kind is None or not places or (len(places) < len(pairs) and not ends[0].key):
+        return None
+    names = {left.name: right.name for left, right in pairs}
+    ranged = range_key is not None and range_key in names
+    return DigestPlan(kind, places, (range_key, names[range_key]) if ranged and range_key else None)
+
+
+class TextsDifferError(Exception):
+    """Signal that columns must be compared by their values: their texts differ nearly always."""
+
+    def __init__(self, places: frozenset[int]) -> None:
+        super().__init__(places)
+        self.places = places
+
+
+@dataclass(slots=True)
+class DigestComparison:
+    """Compares one pair of tables. For one thread, beside those of the executor."""
+
+    ends: tuple[End, End]
+    plan: DigestPlan
+    tally: RowTally
+    pool: Executor
+    chosen: Callable[[int], bool] = lambda _: True
+    """Which ranges (buckets) are looked at, by number: a sample."""
+    settle: Settle | None = None
+    """Not None: rows change meanwhile."""
+    rows: list[int] = field(default_factory=lambda: [0, 0])
+    only: tuple[KeyRange, ...] | None = None
+    """The ranges to look at; None: all."""
+    leaves: list[KeyRange] = field(default_factory=list)
+    """The ranges whose rows were compared by their values."""
+    unsettled: int = 0
+    """Rows that changed at each look, so that nothing is known of them."""
+    _alike: int = 0
+    """Leaves whose digests differed, and no row."""
+
+    def run(self) -> tuple[int, int]:
+        """Compare all rows. Return the rows of both ends. Raises `TextsDifferError`."""
+        if self.plan.range_key is None:
+            self._by_buckets()
+        else:
+            self._by_ranges()
+        return self.rows[0], self.rows[1]
+
+    # Ranges
+
+    def _by_ranges(self) -> None:
+        ranges: queue.SimpleQueue[KeyRange | None] = queue.SimpleQueue()
+        cut = list[KeyRange]()
+
+        def source(end: End, halt: threading.Event) -> list[Digested]:
+            found = []
+            try:
+                for number, one in enumerate(self._ranges(end)):
+                    if halt.is_set():
+                        break
+                    if self.chosen(number):
+                        cut.append(one)
+                        ranges.put(one)
+                        found.append(self._digest(end, one))
+                        end.tell(sum(digested.rows for digested in found))
+            finally:
+                ranges.put(None)
+            return found
+
+        def target(end: End, halt: threading.Event) -> list[Digested]:
+            found = []
+            while (one := ranges.get()) is not None and not halt.is_set():
+                found.append(self._digest(end, one))
+            return found
+
+        def side(end: End, halt: threading.Event) -> list[Digested]:
+            return (source if end is self.ends[0] else target)(end, halt)
+
+        for one, left, right in zip(cut, *both(self.pool, self.ends, side), strict=True):
+            self.rows[0] += left.rows
+            self.rows[1] += right.rows
+            if not _same(left, right):
+                self._narrow(one, left, right)
+
+    def _ranges(self, end: End) -> Iterator[KeyRange]:
+        """Yield ranges that hold all keys of both ends, of about RANGE_ROWS rows of the source."""
+        columns = require(self.plan.range_key, "the columns that ranges are cut by")
+        if self.only is not None:
+            yield from self.only
+            return
+        bounds = [
+            _digesting(end).key_bounds(end.read, column)
+            for end, column in zip(self.ends, columns, strict=True)
+        ]
+        there = [bound for bound in bounds if bound is not None]
+        if not there:
+            return
+        low, last = min(a for a, _ in there), max(b for _, b in there) + 1
+        column = columns[0]
+        while low < last:
+            part = replace(end.read, part=KeyRange(column, low))
+            edge = _digesting(end).key_after(part, column, RANGE_ROWS)
+            high = last if edge is None else min(max(edge, low + 1), last)
+            yield KeyRange(column, low, high)
+            low = high
+
+    def _digest(self, end: End, one: KeyRange) -> Digested:
+        end.bytes_read += SUM_BYTES
+        if self.settle is not None:
+            _digesting(end).renew()  # no view that is older than a statement
+        return _digesting(end).digest(self._digested(end, one), self.plan.kind)
+
+    def _digested(self, end: End, one: KeyRange | None = None) -> CanonicalRead:
+        """Return the read of the columns that the digest is made of."""
+        columns = tuple(end.read.columns[place] for place in self.plan.places)
+        return replace(end.read, columns=columns, part=self._at(end, one) if one else None)
+
+    def _at(self, end: End, one: KeyRange) -> KeyRange:
+        """Return the range by the name that the key has on an end."""
+        columns = require(self.plan.range_key, "the columns that ranges are cut by")
+        return replace(one, column=columns[end is self.ends[1]])
+
+    def _narrow(self, one: KeyRange, left: Digested, right: Digested) -> None:
+        """Split a range that differs, until few rows are left."""
+        few = max(left.rows, right.rows) <= LEAF_ROWS or one.single
+        if few or not left.whole or not right.whole:
+            self.leaves.append(one)
+            self._compare([end.part(self._at(end, one)) for end in self.ends])
+            return
+        parts = one.split(PARTS)
+
+        def side(end: End, halt: threading.Event) -> list[Digested]:
+            return [self._digest(end, part) for part in parts if not halt.is_set()]
+
+        for part, a, b in zip(parts, *both(self.pool, self.ends, side), strict=True):
+            if not _same(a, b):
+                self._narrow(part, a, b)
+
+    # Buckets
+
+    def _by_buckets(self) -> None:
+        def side(end: End, _: threading.Event) -> Mapping[int, Digested]:
+            end.bytes_read += BUCKETS * SUM_BYTES
+            return _digesting(end).buckets(self._digested(end), self.plan.kind)
+
+        nothing = Digested(0, 0)
+        left, right = both(self.pool, self.ends, side)
+        self.rows = [sum(one.rows for one in found.values()) for found in (left, right)]
+        self.ends[0].tell(self.rows[0])
+        odd = [
+            bucket
+            for bucket in sorted({*left, *right})
+            if self.chosen(bucket)
+            and not _same(left.get(bucket, nothing), right.get(bucket, nothing))
+        ]
+        whole = all(one.whole for found in (left, right) for one in found.values())
+        if not whole:
+            raise TextsDifferError(frozenset(self.plan.places))
+        if len(odd) > MOST_BUCKETS:
+            raise TextsDifferError(self._unlike(self.ends) or frozenset(self.plan.places))
+        held = {b: left.get(b, nothing).rows + right.get(b, nothing).rows for b in odd}
+        for group in grouped(held):
+            filters = [
+                BucketFilter(self.plan.kind, self._digested(end).columns, tuple(group))
+                for end in self.ends
+            ]
+            self._compare([e.part(f) for e, f in zip(self.ends, filters, strict=True)])
+
+    # Rows
+
+    def _compare(self, ends: Sequence[End]) -> None:
+        """Compare few rows by their values."""
+        pair = (ends[0], ends[1])
+        left, right = both(self.pool, pair, signed)
+        if left == right:
+            self._suspect(pair)
+        elif self.settle is not None:
+            left, right = self._settled(pair, left, right)
+        self.tally.add(left, right)
+        for end, part in zip(self.ends, ends, strict=True):
+            end.bytes_read += part.bytes_read
+
+    def _settled(self, ends: tuple[End, End], left: Signed, right: Signed) -> tuple[Signed, Signed]:
+        """Look at differing rows again, until each is equal or has stood still and differs.
+
+        One look is not enough: a row may come and go between two of them, and be on its way to the
+        target at each.
+        """
+        standing: tuple[Signed, Signed] = (Counter(), Counter())
+        steady = dict.fromkeys(_odd(left, right), 0)
+        for _ in range(LOOKS):
+            if not steady:
+                break
+            if self.settle is None or not self.settle():
+                # Nothing more will be known: they differ, as far as that goes.
+                return left, right
+            for end in ends:
+                _digesting(end).renew()
+            now = both(self.pool, ends, signed)
+            odd = _odd(*now)
+            for key in list(steady):
+                same = _of(left, key) == _of(now[0], key) and _of(right, key) == _of(now[1], key)
+                steady[key] = steady[key] + 1 if same else 0
+                if key not in odd:
+                    del steady[key]
+                elif steady[key] == STANDS:
+                    del steady[key]
+                    for total, rows in zip(standing, now, strict=True):
+                        total.update(_of(rows, key))
+            left, right = now
+        self.unsettled += len(steady)
+        return standing
+
+    def _suspect(self, ends: tuple[End, End]) -> None:
+        """Find the columns that made digests differ where no value does."""
+        self._alike += 1
+        if self._alike % MOST_LEAVES:
+            return
+        places = self._unlike(ends)
+        if places and self.settle is None:
+            raise TextsDifferError(places)
+
+    def _unlike(self, ends: tuple[End, End]) -> frozenset[int]:
+        """Return the columns whose texts have other sums on both ends."""
+
+        def side(end: End, _: threading.Event) -> list[Digested]:
+            reads = [replace(end.read, columns=(end.read.columns[p],)) for p in self.plan.places]
+            return [_digesting(end).digest(read, self.plan.kind) for read in reads]
+
+        sums = zip(self.plan.places, *both(self.pool, ends, side), strict=True)
+        return frozenset(place for place, one, two in sums if not _same(one, two))
+
+
+def _digesting(end: End) -> RowDigests:
+    """Return the end as the server that digests its rows, which `plan_for` found it to be."""
+    return cast(RowDigests, end.canonical)
+
+
+def _same(left: Digested, right: Digested) -> bool:
+    return left == right and left.whole
+
+
+def _of(rows: Signed, key: object) -> Signed:
+    return Counter({row: count for row, count in rows.items() if row[0] == key})
+
+
+def _odd(left: Signed, right: Signed) -> set[object]:
+    return {key for key, _ in (*(left - right), *(right - left))}

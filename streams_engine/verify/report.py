@@ -1,0 +1,100 @@
+"""The verdict of a verification: which tables are equal, and which rows of the others are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Difference", "TableVerdict", "VerifyReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row that is not the same on both ends."""
+
+    key: tuple[str | None, ...]
+    """The texts of its key, in the form in which they are compared."""
+    kind: str
+    """``missing`` (on the target), ``extra`` or ``different``."""
+    columns: tuple[str, ...] = ()
+    """The source's columns whose values differ, of a row that is different."""
+
+    @property
+    def shown(self) -> str:
+        """The key as one text."""
+        return ", ".join("NULL" if value is None else value for value in self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerdict:
+    """The verdict on one table. ``differences`` names at most 100 rows, of tables with a key."""
+
+    table: str
+    source_rows: int
+    target_rows: int
+    equal: bool
+    differing: int = 0
+    """Keys that differ; without a key the rows missing or too many, whichever are more."""
+    differences: tuple[Difference, ...] = ()
+    note: str | None = None
+    repaired: int = 0
+    """Rows of the target that were written again or removed, as the source has them."""
+    statements: tuple[str, ...] = field(default=(), repr=False)
+    """SQL that makes the rows of ``differences`` what they are on the source. It holds values."""
+    seconds: float = field(default=0.0, compare=False)
+    bytes_read: int = field(default=0, compare=False)
+    """Of both ends: texts of rows that were fetched, and of the sums of those that were not."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the differences, as texts."""
+        return tuple(difference.shown for difference in self.differences)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of the differences."""
+        return tuple(difference.kind for difference in self.differences)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as a JSON-able document."""
+        return {
+            "table": self.table,
+            "sourceRows": self.source_rows,
+            "targetRows": self.target_rows,
+            "equal": self.equal,
+            "differing": self.differing,
+            "keys": list(self.keys),
+            "kinds": list(self.kinds),
+            "differences": [
+                {"key": list(d.key), "kind": d.kind, "columns": list(d.columns)}
+                for d in self.differences
+            ],
+            "note": self.note,
+            "repaired": self.repaired,
+            "seconds": round(self.seconds, 3),
+            "bytesRead": self.bytes_read,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The verdicts on all tables."""
+
+    tables: tuple[TableVerdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if every table is equal."""
+        return all(table.equal for table in self.tables)
+
+    def to_sql(self) -> list[str]:
+        """Return the statements that make the named rows of the target what they are on the source,
+        for review; they hold values of rows. Nothing is executed.
+
+        Tables without a key, and targets that are files, have none.
+        """
+        return [f"{sql};" for table in self.tables for sql in table.statements]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as a JSON-able document."""
+        return {"ok": self.ok, "tables": [table.to_dict() for table in self.tables]}

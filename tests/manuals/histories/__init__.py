@@ -1,0 +1,1 @@
+"""Histories composed from the catalogue: many tables, a stream that is stopped and killed."""

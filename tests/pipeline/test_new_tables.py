@@ -1,0 +1,51 @@
+"""Tables that a listing shows, and no log: they join, come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from streams_engine import Stream
+from streams_engine.adapters.memory import MemorySource
+from streams_engine.contracts import Scope
+from streams_engine.model import TableId
+from tests.support.memory_run import SHOP, MemoryRun, ends, filled
+
+WAIT = 30
+
+
+class Listing(MemorySource):
+    """Lists what is there, and tables that are dropped before anybody can read them."""
+
+    asked = 0
+    ghosts = 0
+
+    def tables(self, scope: Scope) -> Sequence[TableId]:
+        self.asked += 1
+        there = [t for t in self.database.tables if scope.tables is None or t.name in scope.tables]
+        (schema,) = {t.schema for t in self.database.tables}
+        return [*there, *(TableId(schema, f"ghost{n}") for n in range(self.ghosts))]
+
+
+def shown_by_no_log(run: MemoryRun, name: str) -> None:
+    """Create a table with a row, and drop the log of that: the log goes on after it."""
+    run.source.create_table(name, SHOP, ("id",))
+    run.source.insert(name, {"id": 1, "who": "first", "price": None})
+
+
+@pytest.mark.parametrize("ghosts", [0, 3], ids=["quiet", "while others come and go"])
+def test_catch_up_waits_for_what_was_there_alone(ghosts: int) -> None:
+    run = filled(MemoryRun())
+    _, sink, options = ends(run, mode="cdc")
+    source = Listing(run.source)
+    with Stream(source, sink, **options) as stream:
+        stream.start()
+        assert stream.catch_up(WAIT)
+        source.ghosts = ghosts
+        for number in range(3):
+            run.source.insert("orders", {"id": 100 + number, "who": "new", "price": None})
+            shown_by_no_log(run, f"made{number}")
+            assert stream.catch_up(WAIT), stream.error
+            assert run.equal()
+    assert source.asked

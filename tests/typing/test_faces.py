@@ -1,0 +1,278 @@
+"""The public faces are typed: a type checker and an editor know all that a user may say."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, TypeAdapter
+
+from streams_engine import AsyncEngine, AsyncStream, Engine, Stats, Stream
+from streams_engine.config import documents, options
+from streams_engine.config.flat import KEYWORDS
+from streams_engine.config.secret import BUILT_IN, Scheme
+from streams_engine.engine import aio
+from streams_engine.engine.configs import Configs
+from streams_engine.engine.connections import Connections
+from streams_engine.engine.streams import Streams
+from streams_engine.events import Event, EventLog, subscribe
+from streams_engine.query.editor import SqlHelp
+
+HERE = Path(__file__).parent
+ERROR = re.compile(r"^.*?(\w+\.py):(\d+): error: .*\[([\w-]+)\]$", re.M)
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, set[str]]]:
+    """By file, by line: the codes of mypy's errors, as a user's project would see them."""
+    files = ("service.py", "misuses.py")
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent",
+         "--cache-dir", str(tmp_path_factory.mktemp("mypy")), "--no-error-summary",
+         *(str(HERE / name) for name in files)],
+        capture_output=True,
+        text=True,
+        cwd=HERE.parents[1],
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    found: dict[str, dict[int, set[str]]] = {name: {} for name in files}
+    for name, line, code in ERROR.findall(ran.stdout):
+        found[name].setdefault(int(line), set()).add(code)
+    return found
+
+
+def test_a_service_that_uses_every_face_is_clean(
+    checked: dict[str, dict[int, set[str]]],
+) -> None:
+    assert checked["service.py"] == {}
+
+
+def test_every_misuse_gives_the_errors_that_it_says(
+    checked: dict[str, dict[int, set[str]]],
+) -> None:
+    lines = (HERE / "misuses.py").read_text().splitlines()
+    expected = {
+        number: set(line.partition("  # E: ")[2].split(", "))
+        for number, line in enumerate(lines, 1)
+        if "  # E: " in line
+    }
+    assert checked["misuses.py"] == expected
+
+
+# The keywords of Stream
+
+
+def field(keyword: str) -> tuple[type[BaseModel], str]:
+    """The document's model and attribute that a keyword stands for."""
+    model: type[BaseModel] = documents.StreamDocument
+    *parents, last = KEYWORDS[keyword]
+    for step in parents:
+        annotation = model.model_fields[attribute(model, step)].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    return model, attribute(model, last)
+
+
+def attribute(model: type[BaseModel], key: str) -> str:
+    return next(n for n, one in model.model_fields.items() if key in (n, one.alias))
+
+
+def described(module: Any) -> dict[tuple[str, str], str]:
+    """By class and attribute: the docstring after the attribute."""
+    return {
+        (node.name, ast.unparse(before.target)): " ".join(after.value.value.split())
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ClassDef)
+        for before, after in zip(node.body, node.body[1:], strict=False)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and isinstance(after.value.value, str)
+    }
+
+
+HINTS = typing.get_type_hints(options.StreamOptions)
+
+
+def test_the_typed_keywords_are_those_that_stream_takes() -> None:
+    assert set(HINTS) == set(KEYWORDS)
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_keyword_is_described_as_its_key(keyword: str) -> None:
+    model, name = field(keyword)
+    told = described(options)["StreamOptions", keyword]
+    assert told == described(documents)[model.__name__, name]
+
+
+def literals(annotation: Any) -> set[Any]:
+    """Every text that an annotation names, also within."""
+    inner = get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return set(inner)
+    return {text for one in inner for text in literals(one)}
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_keyword_takes_the_texts_of_its_key(keyword: str) -> None:
+    model, name = field(keyword)
+    assert literals(HINTS[keyword]) == literals(model.model_fields[name].annotation)
+
+
+EXAMPLES = {bool: True, int: 64 << 20, float: 2.5, str: "64MB"}
+"""A value of each plain type."""
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_keyword_has_the_plain_types_of_its_key(keyword: str) -> None:
+    """What the one takes the other takes too; bounds are not compared."""
+    model, name = field(keyword)
+    annotation = model.model_fields[name].annotation
+    for kind, value in EXAMPLES.items():
+        plain = HINTS[keyword] in (kind, kind | None)
+        assert plain == (annotation in (kind, kind | None)) or keyword == "memory_budget", kind
+        if plain:
+            TypeAdapter(annotation).validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "model"),
+    [
+        (options.LimitsDict, documents.Limits),
+        (options.StructureOptionsDict, documents.StructureOptions),
+        (options.TypeOverrideDict, documents.TypeOverride),
+        (options.DaskDict, documents.Dask),
+    ],
+)
+def test_a_typed_document_has_the_keys_of_its_model(typed: type, model: type[BaseModel]) -> None:
+    assert set(typed.__annotations__) == {
+        one.alias or name for name, one in model.model_fields.items()
+    }
+
+
+def test_references_name_the_built_in_schemes() -> None:
+    assert set(get_args(Scheme)) == set(BUILT_IN)
+
+
+# The faces of asyncio
+
+TWINS: list[tuple[type, type]] = [
+    (Stream, AsyncStream),
+    (Engine, AsyncEngine),
+    (Connections, aio.AsyncConnections),
+    (Configs, aio.AsyncConfigs),
+    (Streams, aio.AsyncStreams),
+    (SqlHelp, aio.AsyncSqlHelp),
+]
+
+AT_ONCE = {"stats", "on_progress", "on_state", "on_record", "start", "pause", "resume", "stop"}
+"""Of `AsyncStream`: what does not block, and is not awaited."""
+
+
+def operations(kind: type) -> dict[str, Callable[..., Any]]:
+    found = {name: one for name, one in inspect.getmembers(kind, callable) if name[0] != "_"}
+    if kind is Streams:
+        del found["close"]  # the engine's
+    return found
+
+
+def signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], str]:
+    found = inspect.signature(function)
+    given = list(found.parameters.values())
+    returned = str(found.return_annotation).removeprefix("Async")
+    return given, returned
+
+
+@pytest.mark.parametrize(("face", "twin"), TWINS)
+def test_the_awaited_twin_has_the_same_operations(face: type, twin: type) -> None:
+    assert operations(twin).keys() == operations(face).keys()
+    for name, function in operations(face).items():
+        assert signature(operations(twin)[name]) == signature(function), name
+
+
+@pytest.mark.parametrize(("face", "twin"), [pair for pair in TWINS[:2]])
+def test_the_awaited_twin_is_made_as_the_other(face: Any, twin: Any) -> None:
+    assert inspect.signature(twin) == inspect.signature(face)
+
+
+@pytest.mark.parametrize("twin", [twin for _, twin in TWINS])
+def test_what_blocks_is_awaited(twin: type) -> None:
+    for name, function in operations(twin).items():
+        at_once = name == "from_config" or (twin is AsyncStream and name in AT_ONCE)
+        iterated = name.startswith("follow_")
+        assert inspect.iscoroutinefunction(function) != (at_once or iterated), name
+
+
+class Recorder:
+    """Stands for the object behind a face; keeps what is called."""
+
+    def __init__(self) -> None:
+        self.called: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.called.append((name, args, kwargs))
+            return iter([{"name": name}] if name.startswith("follow_") else ["result"])
+
+        return call
+
+
+@pytest.mark.parametrize(("face", "twin"), TWINS[2:])
+def test_every_operation_passes_all_that_it_is_given(face: type, twin: type) -> None:
+    async def use() -> None:
+        for name, function in operations(face).items():
+            inner = Recorder()
+            parameters = list(inspect.signature(function).parameters.values())[1:]
+            values = {one.name: object() for one in parameters}
+            result = getattr(twin(inner), name)(
+                *(values[one.name] for one in parameters if one.kind is not one.KEYWORD_ONLY),
+                **{
+                    one.name: values[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY
+                },
+            )
+            if inspect.isawaitable(result):
+                await result
+            else:
+                assert [one async for one in result] == [{"name": name}]
+            ((called, args, kwargs),) = inner.called
+            assert called == name
+            assert {*args, *kwargs.values()} == set(values.values()), name
+
+    asyncio.run(use())
+
+
+# Callbacks
+
+
+def test_ending_a_subscription_twice_leaves_the_same_callback_of_another() -> None:
+    def keep(stats: Stats) -> None: ...
+
+    callbacks = [keep]
+    first, second = subscribe(callbacks, keep), subscribe(callbacks, keep)
+    first()
+    first()
+    assert callbacks == [keep, keep]
+    second()
+    assert callbacks == [keep]
+
+
+def test_a_listener_of_events_can_end_its_subscription() -> None:
+    log, seen = EventLog("s"), []
+
+    def keep(event: Event) -> None:
+        seen.append(event.event)
+
+    unsubscribe = log.listen(keep)
+    log.note(20, "first", "1")
+    unsubscribe()
+    log.note(20, "second", "2")
+    assert seen == ["first"]
