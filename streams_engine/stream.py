@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from streams_engine.contracts import Sink, Source
     from streams_engine.model import TableId
     from streams_engine.pipeline.changes.cdc import CdcPipeline
+    from streams_engine.pipeline.multi_source import SourceSpec
     from streams_engine.pipeline.snapshot.convert import ConvertPipeline
     from streams_engine.pipeline.snapshot.plan import Plan
     from streams_engine.verify.report import VerifyReport
@@ -383,13 +384,10 @@ class Stream:
         try:
             with self._parts.opened() as (sources, sink):
                 self._ends += [*(source.source for source in sources), sink]
-                context = self._parts.context(sources, sink, self._control, self._counters)
-                if self._config.follows:
-                    self._cdc = self._parts.cdc(context)
-                    self._opening.set()
-                    self._outlive(self._cdc, fresh)
-                else:
-                    self._outlive(self._parts.convert(context), fresh)
+                try:
+                    self._work(sources, sink, fresh)
+                finally:  # whoever asks a server beside the run learns why connections close
+                    self._control.abort()
             self._end(self._control.end_state())
         except StreamsError as error:
             self._fail(error)
@@ -403,6 +401,15 @@ class Stream:
             )
         finally:
             self._ends.clear()
+
+    def _work(self, sources: list[SourceSpec], sink: Sink, fresh: bool) -> None:
+        context = self._parts.context(sources, sink, self._control, self._counters)
+        if self._config.follows:
+            self._cdc = self._parts.cdc(context)
+            self._opening.set()
+            self._outlive(self._cdc, fresh)
+        else:
+            self._outlive(self._parts.convert(context), fresh)
 
     def _outlive(self, run: CdcPipeline | ConvertPipeline, fresh: bool) -> None:
         """Run to the end. A load that a server's absence, or a lock of others, ended goes on from

@@ -145,7 +145,7 @@ class Control:
             self._changed.notify_all()
 
     def abort(self) -> None:
-        """End every worker at its next boundary, because the run has failed."""
+        """End every worker at its next boundary: the run has failed, or nothing is left of it."""
         with self._changed:
             self._aborted = True
             self._changed.notify_all()
@@ -201,6 +201,11 @@ class Control:
                 self._holding -= 1
             ending = self._stopping or self._aborted
             return not (ending or self.out_of_time or self.out_of_rows)
+
+    @property
+    def ending(self) -> bool:
+        """True once nothing but the end of the run can follow."""
+        return self._state.final or self.word in (Directive.END, Directive.ABORT)
 
     @property
     def word(self) -> Directive:

@@ -560,7 +560,8 @@ class ChangeApplier:
     def ask(self, call: Callable[[], T], deadline: float | None) -> T | None:
         """Return what a source answers to a call; None if it does not in time.
 
-        A source that is away is asked again. Raises errors that are final.
+        A source that is away is asked again. Raises errors that are final, except while the run
+        ends.
         """
         question: Question[T] | None = None
         while (left := self._left(deadline, 0.2)) > 0:
@@ -568,9 +569,8 @@ class ChangeApplier:
             try:
                 answer = question.answer(left)
             except StreamsError as error:
-                if self.control.state.final:
-                    return None
-                if not error.retryable:
+                # A run that ends cuts its own connections: its state says more than that.
+                if not (error.retryable or self.control.ending):
                     raise
                 question = None
                 with self._moved:
