@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from streams_engine.config import connection as connections
 from streams_engine.config import documents
-from streams_engine.config.flat import KEYWORDS
+from streams_engine.config.keywords import KEYWORDS
 from streams_engine.config.validation import IGNORED
 
 MARKER = re.compile(r"<!-- generated: ([\w-]+) -->")

@@ -24,7 +24,8 @@ from streams_engine.config.documents import (
     StreamDocument,
     TypeOverride,
 )
-from streams_engine.config.flat import from_keywords, is_flat, nested
+from streams_engine.config.flat import is_flat, nested
+from streams_engine.config.keywords import from_keywords
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.config.validation import IGNORED, validate
 from streams_engine.errors import ConfigError

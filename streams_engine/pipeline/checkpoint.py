@@ -10,7 +10,7 @@ from uuid import uuid4
 from streams_engine.contracts import CheckpointStorage, Sink
 from streams_engine.errors import FencedOff
 from streams_engine.model import Chunk, Position, TableId
-from streams_engine.pipeline.records import (
+from streams_engine.pipeline.checkpoint_records import (
     Document,
     Records,
     RunRecord,

@@ -21,7 +21,7 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
-from streams_engine.pipeline.records import ChunkRecord, Records, RunRecord
+from streams_engine.pipeline.checkpoint_records import ChunkRecord, Records, RunRecord
 
 __all__ = ["ResumePlan", "ResumeRequest", "may_remain", "plan_resume", "remaining_chunk"]
 

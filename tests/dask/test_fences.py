@@ -23,7 +23,7 @@ from streams_engine.model import (
     ObjectRef,
     TableId,
 )
-from streams_engine.pipeline.records import RUN
+from streams_engine.pipeline.checkpoint_records import RUN
 from streams_engine.schema.types.mysql import mysql_type
 from streams_engine.schema.types.postgres import postgres_type
 from streams_engine.testing.servers import Server

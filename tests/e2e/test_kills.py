@@ -27,7 +27,7 @@ CHILD = """
 import sys
 from streams_engine import Stream
 from streams_engine.pipeline.multi_source import CombinedSnapshot
-from streams_engine.pipeline.records import ChunkRecord
+from streams_engine.pipeline.checkpoint_records import ChunkRecord
 from streams_engine.stats import Counters
 
 def told(cls, name, what):

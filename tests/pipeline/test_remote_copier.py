@@ -27,8 +27,8 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
+from streams_engine.pipeline.checkpoint_records import ChunkRecord
 from streams_engine.pipeline.control import Control
-from streams_engine.pipeline.records import ChunkRecord
 from streams_engine.pipeline.remote.copier import ChunkTally, RemoteRun
 from streams_engine.pipeline.remote.fenced_copy import (
     ChunkAttempt,

@@ -10,7 +10,12 @@ import pytest
 from streams_engine.errors import CheckpointMismatch, FencedOff, TargetConflict
 from streams_engine.model import Chunk, TableId
 from streams_engine.pipeline.checkpoint import CheckpointStore
-from streams_engine.pipeline.records import ChunkRecord, Records, RunRecord, TablePlanRecord
+from streams_engine.pipeline.checkpoint_records import (
+    ChunkRecord,
+    Records,
+    RunRecord,
+    TablePlanRecord,
+)
 from streams_engine.pipeline.resume import ResumePlan, ResumeRequest, plan_resume
 
 PLAIN, ODD = TableId("s", "t"), TableId("s", "t:x")

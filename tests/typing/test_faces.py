@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from streams_engine import AsyncEngine, AsyncStream, Engine, Stats, Stream
 from streams_engine.config import documents, options
-from streams_engine.config.flat import KEYWORDS
+from streams_engine.config.keywords import KEYWORDS
 from streams_engine.config.secret import BUILT_IN, Scheme
 from streams_engine.engine import aio
 from streams_engine.engine.configs import Configs

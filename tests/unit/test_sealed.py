@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams_engine.config.connection import Ssh
-from streams_engine.config.flat import from_keywords
+from streams_engine.config.keywords import from_keywords
 from streams_engine.config.secret import Secret
 from streams_engine.config.stream import parse_config
 from streams_engine.dask.sealed import _pem, _with_texts, carried, new_key, seal, unseal

@@ -37,9 +37,9 @@ from streams_engine.pipeline.changes.spans import Spans, in_log_order
 from streams_engine.pipeline.changes.subscriptions import logs_cascades
 from streams_engine.pipeline.changes.table_replication import Relaxation, TableReplication
 from streams_engine.pipeline.changes.writer_tasks import WriterTasks
+from streams_engine.pipeline.checkpoint_records import Documents, Updates
 from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.monitor import Question
-from streams_engine.pipeline.records import Documents, Updates
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.preflight import demand_name
 from streams_engine.stats import Counters

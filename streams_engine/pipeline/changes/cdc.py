@@ -57,10 +57,7 @@ from streams_engine.pipeline.changes.subscriptions import (
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.writer_tasks import WriterTasks
 from streams_engine.pipeline.checkpoint import CheckpointStore
-from streams_engine.pipeline.context import RunContext
-from streams_engine.pipeline.monitor import monitored
-from streams_engine.pipeline.multi_source import SourceSpec, error_context
-from streams_engine.pipeline.records import (
+from streams_engine.pipeline.checkpoint_records import (
     DdlIntentRecord,
     Documents,
     LogRecord,
@@ -70,6 +67,9 @@ from streams_engine.pipeline.records import (
     TableRecord,
     removed,
 )
+from streams_engine.pipeline.context import RunContext
+from streams_engine.pipeline.monitor import monitored
+from streams_engine.pipeline.multi_source import SourceSpec, error_context
 from streams_engine.pipeline.resume import ResumePlan
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.post_load import PostLoad

@@ -20,6 +20,15 @@ from streams_engine.pipeline.changes.subscriptions import (
     logs_cascades,
 )
 from streams_engine.pipeline.checkpoint import CheckpointStore
+from streams_engine.pipeline.checkpoint_records import (
+    LogRecord,
+    PendingDdlRecord,
+    Records,
+    RunRecord,
+    TableRecord,
+    Updates,
+    removed,
+)
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import (
     CombinedSnapshot,
@@ -28,15 +37,6 @@ from streams_engine.pipeline.multi_source import (
     error_context,
     merged,
     with_alias,
-)
-from streams_engine.pipeline.records import (
-    LogRecord,
-    PendingDdlRecord,
-    Records,
-    RunRecord,
-    TableRecord,
-    Updates,
-    removed,
 )
 from streams_engine.pipeline.resume import ResumePlan, may_remain
 from streams_engine.pipeline.snapshot.consistency import crossing, in_one_view

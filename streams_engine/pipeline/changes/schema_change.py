@@ -24,8 +24,8 @@ from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
 from streams_engine.pipeline.changes.table_reload import REWRITTEN, TableGone, TableReload
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.target_structure import TargetStructure
+from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRecord, removed
 from streams_engine.pipeline.multi_source import SourceSpec
-from streams_engine.pipeline.records import DdlIntentRecord, TableRecord, removed
 from streams_engine.schema.evolution.differences import canonical
 from streams_engine.schema.mapping.tables import TableMapping, warning
 

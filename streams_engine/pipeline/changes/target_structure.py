@@ -15,7 +15,7 @@ from streams_engine.pipeline.changes.applier import SessionRestart
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
 from streams_engine.pipeline.changes.table_replication import TableReplication
-from streams_engine.pipeline.records import DdlIntentRecord
+from streams_engine.pipeline.checkpoint_records import DdlIntentRecord
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 from streams_engine.schema.evolution.plan import create, drop, evolve, pending

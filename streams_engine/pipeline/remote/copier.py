@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from streams_engine.contracts import SharedSink, SnapshotHandle
 from streams_engine.errors import FencedOff
+from streams_engine.pipeline.checkpoint_records import ChunkRecord
 from streams_engine.pipeline.control import Control
-from streams_engine.pipeline.records import ChunkRecord
 from streams_engine.pipeline.remote.fenced_copy import (
     ChunkCommit,
     ChunkProgress,

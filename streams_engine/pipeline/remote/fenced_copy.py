@@ -28,8 +28,8 @@ from streams_engine.errors import (
     require,
 )
 from streams_engine.model import Chunk, Extract, TableId
+from streams_engine.pipeline.checkpoint_records import ChunkRecord, Document, Documents, Records
 from streams_engine.pipeline.control import Control
-from streams_engine.pipeline.records import ChunkRecord, Document, Documents, Records
 from streams_engine.pipeline.resume import remaining_chunk
 from streams_engine.pipeline.snapshot.chunk_copy import ChunkCopy, ChunkTask
 

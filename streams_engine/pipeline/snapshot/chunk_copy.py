@@ -20,8 +20,8 @@ from streams_engine.contracts import (
 )
 from streams_engine.errors import RowRejected, StreamsError, require
 from streams_engine.model import Chunk, Extract, TableId
+from streams_engine.pipeline.checkpoint_records import ChunkRecord
 from streams_engine.pipeline.control import Control
-from streams_engine.pipeline.records import ChunkRecord
 from streams_engine.pipeline.retry import retry
 from streams_engine.pipeline.snapshot.rebatcher import Rebatcher
 from streams_engine.schema.mapping.tables import TableMapping

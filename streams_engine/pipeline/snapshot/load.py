@@ -28,6 +28,7 @@ from streams_engine.errors import ConnectionFailed, StreamsError
 from streams_engine.model import Catalog, Chunk, Finding, Severity, TableId
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
 from streams_engine.pipeline.checkpoint import CheckpointStore
+from streams_engine.pipeline.checkpoint_records import MadeTableRecord, Updates
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import (
     CombinedSnapshot,
@@ -35,7 +36,6 @@ from streams_engine.pipeline.multi_source import (
     error_context,
     merged,
 )
-from streams_engine.pipeline.records import MadeTableRecord, Updates
 from streams_engine.pipeline.remote.copier import RemoteCopier, RemoteRun, WorkerPool
 from streams_engine.pipeline.resume import ResumePlan
 from streams_engine.pipeline.retry import retry

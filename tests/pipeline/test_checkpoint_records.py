@@ -10,7 +10,7 @@ import pytest
 
 from streams_engine.errors import CheckpointMismatch
 from streams_engine.model import Chunk, Dialect, TableId, TableSchema
-from streams_engine.pipeline.records import (
+from streams_engine.pipeline.checkpoint_records import (
     VERSION,
     ChunkRecord,
     DdlIntentRecord,
