@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import importlib
 import importlib.util
 import inspect
@@ -175,6 +176,17 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_what_is_included_is_there(page: str) -> None:
     for path in re.findall(r'^--8<-- "(.+)"$', TEXTS[page], re.M):
         assert (ROOT / path).is_file(), path
+
+
+PLACES = [f"/{path.relative_to(ROOT)}" for part in ("streams_engine", "tests", "docs", "examples")
+          for path in (ROOT / part, *(ROOT / part).rglob("*"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"])
+def test_modules_that_are_named_are_there(page: Path) -> None:
+    named = re.findall(r"`([\w/*.]+(?:\.py|/))`", page.read_text())
+    assert len(named) > 20
+    assert [name for name in named if not fnmatch.filter(PLACES, f"*/{name.rstrip('/')}")] == []
 
 
 def test_every_example_is_shown() -> None:
