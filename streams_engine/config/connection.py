@@ -48,17 +48,17 @@ class Ssl(Document):
     """TLS: the mode, and certificates as PEM text or as a path."""
 
     mode: SslMode = "prefer"
-    """`prefer`: TLS where the server offers it, but none for MySQL on this machine. `verify-ca`:
-    with a certificate of a known authority; `verify-full`: and of this very host. `require` with a
-    `ca` is `verify-ca`."""
+    """`prefer`: TLS if the server offers it, but none for MySQL on this machine. `verify-ca`: the
+    server's certificate must be of a known authority; `verify-full`: it must also name this host.
+    `require` with a `ca` means `verify-ca`."""
     ca: str | None = None
     """The certificate of the authority, as PEM text or as a path."""
     client_cert: str | None = Field(None, alias="client_cert")
     """The client's certificate, as PEM text or as a path."""
     client_key: str | None = Field(None, alias="client_key", repr=False)
-    """Its private key, as PEM text or as a path."""
+    """The client's private key, as PEM text or as a path."""
     allow_clear_text: bool = False
-    """Send the password as it is, without TLS, to a server that asks for it so (LDAP, PAM)."""
+    """Send the password in clear text without TLS if the server asks for that (LDAP, PAM)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Ssl:
@@ -71,7 +71,7 @@ class Ssl(Document):
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """A server that the database is reached through."""
+    """The SSH server through which the database is reached."""
 
     host: str
     username: str
@@ -244,19 +244,19 @@ Connection = (
 
 class _Ssh(Document):
     host: str
-    """The host that is logged in to."""
+    """The host of the SSH server."""
     port: int = Field(22, ge=1, le=65535)
-    """Its port."""
+    """The port of the SSH server."""
     username: str
-    """The account on it."""
+    """The account on the SSH server."""
     password: str | None = Field(None, repr=False)
-    """Its password, or a reference. This, or `privateKey`, or both."""
+    """The account's password, or a reference to it. This, `privateKey`, or both."""
     private_key: str | None = Field(None, repr=False)
-    """A PEM or OpenSSH key as text, as a path, or a reference."""
+    """A PEM or OpenSSH key: its text, its path, or a reference to it."""
     passphrase: str | None = Field(None, repr=False)
-    """What the key is encrypted with, or a reference."""
+    """The passphrase of the key, or a reference to it."""
     known_hosts: str | None = None
-    """Lines of a known_hosts file, or its path; null: the account's own file."""
+    """Lines of a known_hosts file, or the path of one; null: the account's own file."""
 
     @model_validator(mode="after")
     def _proves_itself(self) -> _Ssh:
@@ -284,49 +284,49 @@ class _Server(Document):
     username: str
     """The account."""
     password: str | None = Field(None, repr=False)
-    """Its password, or a reference."""
+    """The account's password, or a reference to it."""
     database: str | None = None
-    """The database. MySQL without it: every database of the server. PostgreSQL without it:
+    """The database. null: on MySQL and MariaDB all databases of the server, on PostgreSQL
     `postgres`."""
     default_database: str | None = None
     """The same as `database`."""
     schema_: str | None = Field(None, alias="schema")
-    """PostgreSQL: the schema; null: every schema."""
+    """PostgreSQL: the schema; null: all schemas."""
     ssl: Ssl | None = None
-    """TLS."""
+    """The settings of TLS."""
     ssh: _Ssh | None = None
-    """A server that the database is reached through."""
+    """The SSH server through which the database is reached."""
     name: str | None = None
-    """What a stream config may call it. An `Engine` requires it, and it is unique there."""
+    """The name by which stream configs refer to it. An `Engine` requires one, and it is unique."""
     type: str
-    """mysql, mariadb, postgresql or postgres, in any letter case."""
+    """`mysql`, `mariadb`, `postgresql` or `postgres`, in any letter case."""
 
 
 class _Credentials(Document):
     access_key: str = Field(repr=False)
-    """The access key id, or a reference."""
+    """The access key id, or a reference to it."""
     secret_key: str = Field(repr=False)
-    """The secret access key, or a reference."""
+    """The secret access key, or a reference to it."""
     session_token: str | None = Field(None, repr=False)
-    """The session token, or a reference."""
+    """The session token, or a reference to it."""
 
 
 class _Scope(Document):
     bucket: str | None = None
     """The bucket."""
     prefix: str = ""
-    """What the names of all objects begin with."""
+    """The prefix of all objects' names."""
 
 
 class _S3(Document):
     region: str | None = None
     """The region."""
     endpoint: str | None = None
-    """The URL of a store that is not Amazon's."""
+    """The URL of a store other than Amazon's."""
     credentials: _Credentials | None = None
-    """The keys; null: what AWS's own chain finds."""
+    """The keys; null: those that AWS's default credential chain finds."""
     scope: _Scope | None = None
-    """Where in the store."""
+    """The place in the store."""
 
 
 class _Files(Document):
@@ -336,9 +336,9 @@ class _Files(Document):
 
 class _Store(Document):
     url: str
-    """The URL of a folder or of one file, as `sftp://user@host/path` or `gs://bucket/path`."""
+    """The URL of a folder or a file, such as `sftp://user@host/path` or `gs://bucket/path`."""
     storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """What the fsspec filesystem is made with, in the words of its package; texts may be
+    """Options of the fsspec filesystem, under the names of its package; texts may be
     references."""
 
 
@@ -348,7 +348,7 @@ class _FilesSpec(Document):
     s3: _S3 | None = None
     """A bucket."""
     store: _Store | None = None
-    """A place of another fsspec filesystem."""
+    """A place in any other fsspec filesystem."""
 
 
 class _Storage(Document):
@@ -359,22 +359,22 @@ class _Storage(Document):
     region: str | None = None
     """The region."""
     endpoint: str | None = None
-    """The URL of a store that is not Amazon's."""
+    """The URL of a store other than Amazon's."""
     credentials_ref: str | None = Field(None, alias="credentials_ref")
     """A reference to `{"accessKey": ..., "secretKey": ..., "sessionToken": ...}` as JSON;
-    null: what AWS's own chain finds."""
+    null: those that AWS's default credential chain finds."""
 
 
 class _FilesDocument(Document):
     type: str
-    """files, in any letter case."""
+    """`files`, in any letter case."""
     name: str | None = None
-    """What a stream config may call it. An `Engine` requires it, and it is unique there."""
+    """The name by which stream configs refer to it. An `Engine` requires one, and it is unique."""
     spec: _FilesSpec | None = None
     """Where the files are: this, or `storage_config`."""
     file_format: Literal["csv", "jsonl", "parquet"] | None = Field(None, alias="file_format")
-    """The format of the files, and of a target whose stream names none; null: what the files'
-    names say, and Parquet."""
+    """The format of the files; for a target only if the stream document names none. null: a source
+    goes by the endings of the files, a target writes Parquet."""
     storage_config: _Storage | None = Field(None, alias="storage_config")
     """Where the files are: this, or `spec`."""
 

@@ -45,10 +45,10 @@ class FilterDocument(Document):
     column: str
     """The column's name."""
     operator: str = "="
-    """How the column is compared; in any letter case."""
+    """The comparison, in any letter case."""
     value: Any = None
-    """What it is compared with: a list for IN and NOT IN, a list of two for BETWEEN, nothing for
-    IS NULL and IS NOT NULL."""
+    """The value to compare with: a list for IN and NOT IN, a list of two for BETWEEN, none for IS
+    NULL and IS NOT NULL."""
 
     @field_validator("operator")
     @classmethod
@@ -71,13 +71,13 @@ class Selection(Document):
     """Columns and rows to select from a table."""
 
     selected_columns: list[str] = Field(default_factory=list)
-    """Only these columns, in this order; empty: all of them."""
+    """Only these columns, in this order; empty: all columns."""
     filters: list[FilterDocument] = Field(default_factory=list)
-    """Only rows that meet every one of these conditions."""
+    """Only rows that meet all of these conditions."""
     sorts: list[SortDocument] = Field(default_factory=list)
-    """The order in which `limit` counts rows, the first key first."""
+    """The order of the rows to which `limit` applies; the first key is the main one."""
     limit: int | None = Field(default=None, ge=0)
-    """At most so many rows; null: all of them."""
+    """At most this many rows; null: all rows."""
 
 
 class TableDocument(Document):
@@ -86,11 +86,11 @@ class TableDocument(Document):
     name: str = Field(min_length=1)
     """The table: `table`, or `schema.table` (MySQL: `database.table`)."""
     selection: Selection = Selection()
-    """Which of its columns and rows. A cdc takes `selectedColumns` alone."""
+    """Which of its columns and rows. A cdc accepts only `selectedColumns`."""
     query: str | None = None
-    """A query in place of the table; its result goes into a table of this name. Convert only."""
+    """A query instead of the table; its result becomes a table of this name. Convert only."""
     operations: list[Operation] | None = Field(None, min_length=1)
-    """Of a cdc: the kinds of change that are applied to this table; null: those of
+    """Cdc only: the operations to apply to this table; null: those of
     `source.options.operations`."""
 
 
@@ -98,21 +98,22 @@ class QueryDocument(Document):
     """A query whose result becomes the target table of that name."""
 
     name: str = Field(min_length=1)
-    """The table on the target that takes the result."""
+    """The name of the target table for the result."""
     query: str = Field(min_length=1)
-    """One statement that reads, in the SQL of the source; over several sources in DuckDB's."""
+    """One read-only statement, in the SQL of the source; over several sources in DuckDB's SQL."""
 
 
 class CsvFormat(Document):
-    """The dialect of CSV files. As a source without a delimiter: found out."""
+    """The dialect of CSV files."""
 
     delimiter: str | None = Field(None, min_length=1, max_length=1)
-    """What separates fields: one ASCII character. A source without it finds it out, a target
-    takes the comma."""
+    """The separator of fields: one ASCII character. null: a source detects it, a target uses the
+    comma."""
     quote: str = Field('"', min_length=1, max_length=1)
-    """What encloses a field: one ASCII character."""
+    """The quote character of fields: one ASCII character."""
     header: bool = True
-    """The first line names the columns. A source without it calls them c1, c2, ..."""
+    """The first line names the columns. If false, the columns of a source are named c1, c2,
+    ..."""
 
 
 class FilesSourceDocument(Document):
@@ -122,18 +123,19 @@ class FilesSourceDocument(Document):
     """
 
     base_path: str | None = None
-    """The folder or file to read, in place of the connection's."""
+    """The folder or file to read, instead of the connection's."""
     paths: list[str] = Field(default_factory=list)
-    """Only these files and folders, relative to the folder; empty: all that are in it."""
+    """Only these files and folders, relative to the folder; empty: everything in it."""
     csv: CsvFormat = CsvFormat()
     """The dialect of CSV files."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """By table and column, the Arrow type to read it as instead of what was found, as
-    `decimal128(12, 2)`."""
+    """By table and column: an Arrow type instead of the inferred one, such as `decimal128(12,
+    2)`."""
     max_record_bytes: int = Field(64 << 20, ge=1 << 10)
-    """Bytes, or a text as `64MB`: a row or line that is longer is refused, and not held."""
+    """The longest row or line, in bytes or as a text such as `64MB`. A longer one is refused
+    without being held in memory."""
     max_columns: int = Field(1600, ge=1)
-    """A file of more columns is refused."""
+    """The largest number of columns of a file; a file with more is refused."""
 
     _record_bytes = field_validator("max_record_bytes", mode="before")(bytes_of)
 
@@ -142,17 +144,18 @@ class S3SourceDocument(Document):
     """Objects of a source."""
 
     bucket: str | None = None
-    """The bucket to read, in place of the connection's."""
+    """The bucket to read, instead of the connection's."""
     prefixes: list[str] = Field(default_factory=list)
-    """Only what is below these prefixes; empty: all that is below the connection's."""
+    """Only objects below these prefixes; empty: all objects below the connection's prefix."""
     csv: CsvFormat = CsvFormat()
     """The dialect of CSV files."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """By table and column, the Arrow type to read it as instead of what was found."""
+    """By table and column: an Arrow type instead of the inferred one."""
     max_record_bytes: int = Field(64 << 20, ge=1 << 10)
-    """Bytes, or a text as `64MB`: a row or line that is longer is refused, and not held."""
+    """The longest row or line, in bytes or as a text such as `64MB`. A longer one is refused
+    without being held in memory."""
     max_columns: int = Field(1600, ge=1)
-    """A file of more columns is refused."""
+    """The largest number of columns of a file; a file with more is refused."""
 
     _record_bytes = field_validator("max_record_bytes", mode="before")(bytes_of)
 
@@ -161,44 +164,44 @@ class SourceConnection(Document):
     """One source connection, by id or inline."""
 
     alias: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    """What tells several sources apart: a letter, then letters, digits and `_`. Required, and
-    unique, where there are several; their tables get it as a prefix, `alias_`."""
+    """The name of this source among several: a letter, then letters, digits and `_`. With several
+    sources it is required and unique, and the names of their tables begin with it: `alias_`."""
     connection_id: str | None = None
-    """The id or name of a connection that is given beside the document, or stored in an
+    """The id or name of a connection that is passed with the document, or stored in an
     `Engine`."""
     connection: Any = Field(None, repr=False)
-    """The connection itself, as a document or a URL. Not in an `Engine`."""
+    """The connection itself: a document or a URL. An `Engine` does not accept it."""
     database: str | None = None
-    """The database, in place of the connection's."""
+    """The database, instead of the connection's."""
     schema_: str | None = Field(default=None, alias="schema")
-    """PostgreSQL: only tables of this schema; null: of every schema."""
+    """PostgreSQL: only tables of this schema; null: of all schemas."""
     tables: list[TableDocument] = Field(default_factory=list)
-    """The tables to move. Without tables and queries: all user tables."""
+    """The tables to move. If both tables and queries are empty: all user tables."""
     queries: list[QueryDocument] = Field(default_factory=list)
     """Queries whose results become tables. Convert only."""
     files: FilesSourceDocument | None = None
-    """What to read of a connection to a folder."""
+    """For a folder: what to read."""
     s3: S3SourceDocument | None = None
-    """What to read of a connection to a bucket."""
+    """For a bucket: what to read."""
 
 
 class SourceOptions(Document):
     """Options for reading the source."""
 
     data_bundle_size: int = Field(500, ge=10, le=1000)
-    """Rows in a bundle, in which rows pass from the source to the target. It does not set the
-    speed."""
+    """Rows in a bundle: the unit in which rows are counted, and after which a run can pause, stop
+    or reach a limit. It does not change the throughput."""
     operations: tuple[Operation, ...] = Field(
         default=("insert", "update", "delete"), strict=False, min_length=1
     )
-    """Of a cdc: the kinds of change that are applied."""
+    """Cdc only: the operations to apply."""
     replication_slot: str | None = None
-    """PostgreSQL: the slot of a cdc; null: named after the stream."""
+    """PostgreSQL: the replication slot of a cdc; null: named after the stream."""
     publication_name: str | None = None
     """PostgreSQL: the publication of a cdc; null: named after the stream."""
     partial_publication: bool = False
-    """PostgreSQL: follow also a publication that leaves out rows, columns or kinds of change, or
-    that was altered since; what it leaves out is missing on the target. Where false it is
+    """PostgreSQL: accept a publication that leaves out rows, columns or operations, or that was
+    altered since; what it leaves out is missing on the target. If false, such a publication is
     refused."""
 
     @field_validator("replication_slot")
@@ -217,12 +220,13 @@ class SourceOptions(Document):
         return value
 
     binlog_position: str | None = None
-    """MySQL, MariaDB: where a cdc without an initial load begins, `file:pos` or a GTID set;
-    null: at the end of the log."""
+    """MySQL, MariaDB: the position at which a cdc without an initial load begins, as `file:pos`
+    or a GTID set; null: the end of the log."""
     server_id: int = Field(0, ge=0)
-    """MySQL, MariaDB: the server id of a cdc as a replica; 0: a random high number."""
+    """MySQL, MariaDB: the server id with which a cdc reads the log, as a replica does; 0: a
+    random high number."""
     initial_load: bool = True
-    """Of a cdc: load the tables first, then follow the log."""
+    """Cdc only: load the tables first, then follow the log. If false, nothing is loaded."""
 
     @field_validator("binlog_position")
     @classmethod
@@ -238,44 +242,45 @@ class SourceDocument(Document):
     connections: list[SourceConnection] = Field(min_length=1)
     """The sources, at least one."""
     queries: list[QueryDocument] = Field(default_factory=list)
-    """Statements over several of the connections, which name tables `alias.schema.table`. A
-    connection without tables and queries of its own is then there for them alone. Convert only."""
+    """Statements over several connections, which name tables as `alias.schema.table`. A
+    connection without tables and queries of its own then serves only these statements. Convert
+    only."""
     options: SourceOptions = SourceOptions()
-    """How they are read."""
+    """How the sources are read."""
 
 
 class StructureOptions(Document):
     """The parts of the structure to create on the target."""
 
     tables: bool = True
-    """Make tables that are missing, with their types and primary keys. Where false they have to
-    be there."""
+    """Create missing tables, with their types and primary keys. If false, all tables must
+    exist."""
     indexes: bool = True
-    """Make the indexes and unique keys of tables that this run makes."""
+    """Create the indexes and unique keys of the tables that this run creates."""
     foreign_keys: bool = True
-    """Make their foreign keys, after the rows."""
+    """Create their foreign keys, after the rows."""
     check_constraints: bool = True
-    """Make their check constraints."""
+    """Create their check constraints."""
 
 
 class DatabaseSpec(Document):
     """Place in the target server, and options for writing to it."""
 
     database: str | None = None
-    """The database, in place of the connection's. It is made where it is missing."""
+    """The database, instead of the connection's. It is created if it is missing."""
     schema_: str | None = Field(default=None, alias="schema")
-    """PostgreSQL: the one schema for all tables; null: `public` for MySQL and files, each table's
-    own for PostgreSQL."""
+    """PostgreSQL: the schema for all tables; null: `public` for tables from MySQL and files, its
+    own schema for each table from PostgreSQL."""
     structure_options: StructureOptions = StructureOptions()
-    """Which parts of the structure are made."""
+    """Which parts of the structure are created."""
     schema_policy: SchemaPolicy = "create_missing_only"
-    """What to do about tables that are there: make those that are missing and check that the
-    others fit; make none; fail; or drop and make them again. Not for files."""
+    """What to do about tables that exist: check that they fit and create the missing ones (the
+    default); check them and create none; fail; or drop and create them again. Not for files."""
     write_mode: WriteMode | None = None
-    """What to do about rows that are there; null: `fail_if_not_empty`, in a cdc `upsert` (the
-    only one it takes)."""
+    """What to do about rows that exist; null: `fail_if_not_empty`; in a cdc `upsert`, the only
+    mode that it accepts."""
     skip_data: bool = False
-    """Make the structure alone."""
+    """Create only the structure."""
 
 
 class FileFormat(Document):
@@ -294,23 +299,23 @@ class FilesSpec(Document):
     file_format: Literal["csv", "jsonl", "parquet"]
     """The format of the files."""
     format: FileFormat = FileFormat()
-    """How they are written."""
+    """How the files are written."""
 
 
 class Upload(Document):
     """Options for storing objects in a bucket."""
 
     bucket: str | None = None
-    """The bucket, in place of the connection's."""
+    """The bucket, instead of the connection's."""
     prefix: str = ""
-    """What the names of all objects begin with, after the connection's prefix."""
+    """The prefix of all objects' names, after the connection's prefix."""
     storage_class: str = "STANDARD"
     """The storage class of each object."""
     server_side_enc: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = ""
-    """Server-side encryption; empty: what the bucket does."""
+    """Server-side encryption; empty: the bucket's default."""
     kms_key_id: str | None = None
-    """The key of `aws:kms` and `aws:kms:dsse`: its id, ARN or alias; null: the account's own for
-    S3. Refused without them."""
+    """The key for `aws:kms` and `aws:kms:dsse`: its id, ARN or alias; null: the account's own key
+    for S3. Refused with any other `serverSideEnc`."""
 
     @model_validator(mode="after")
     def _key_is_used(self) -> Upload:
@@ -323,47 +328,47 @@ class S3Spec(Document):
     """A bucket as target."""
 
     output_directory: str = ""
-    """A last part of the prefix, after `upload.prefix`."""
+    """The last part of the prefix, after `upload.prefix`."""
     file_format: Literal["csv", "jsonl", "parquet"]
     """The format of the objects."""
     format: FileFormat = FileFormat()
-    """How they are written."""
+    """How the files are written."""
     upload: Upload = Upload()
-    """Where they go, and how they are stored."""
+    """Where the objects go, and how they are stored."""
 
 
 class TargetSpec(Document):
     """One of three kinds of target."""
 
     db: DatabaseSpec = DatabaseSpec()
-    """Of a database as target. Its `writeMode` and `skipData` alone are for a folder or bucket
-    too."""
+    """For a database as target. For a folder or a bucket only its `writeMode` and `skipData`
+    apply."""
     files: FilesSpec | None = None
-    """Of a folder as target."""
+    """For a folder as target."""
     s3: S3Spec | None = None
-    """Of a bucket as target."""
+    """For a bucket as target."""
 
 
 class TargetDocument(Document):
     """The target, by id or inline."""
 
     id: str | None = None
-    """The id or name of a connection that is given beside the document, or stored in an
+    """The id or name of a connection that is passed with the document, or stored in an
     `Engine`."""
     connection: Any = Field(None, repr=False)
-    """The connection itself, as a document or a URL. Not in an `Engine`."""
+    """The connection itself: a document or a URL. An `Engine` does not accept it."""
     spec: TargetSpec = TargetSpec()
-    """Where in it, and how."""
+    """Where to write in it, and how."""
 
 
 class Limits(Document):
     """Limits at which a run ends by itself; 0 means no limit."""
 
     number_of_events: int = Field(0, ge=0)
-    """End after so many rows: exactly in a convert, in a cdc at the first commit at or after
-    them. 0: no limit."""
+    """End after this many rows: a convert exactly, a cdc at the first commit at or after this
+    number of changes. 0: no limit."""
     elapsed_time: float = Field(0, ge=0)
-    """End after so many seconds of running; paused time does not count. 0: no limit."""
+    """End after this many seconds of running; pauses do not count. 0: no limit."""
 
     @field_validator("elapsed_time", mode="before")
     @classmethod
@@ -377,7 +382,7 @@ class TypeOverride(Document):
     column: str | None = None
     """The column, as `table.column` or `schema.table.column`. This or `from`."""
     from_: str | None = Field(None, alias="from")
-    """The source type whose columns are meant. This or `column`."""
+    """The source type: all its columns are meant. This or `column`."""
     type: str | None = None
     """The target type. This or `to`."""
     to: str | None = None
@@ -396,64 +401,68 @@ class Dask(Document):
     """A Dask cluster, whose workers copy chunks."""
 
     dask: str = Field(min_length=1)
-    """The address of its scheduler, as `tcp://scheduler:8786`."""
+    """The address of its scheduler, such as `tcp://scheduler:8786`."""
 
 
 class Options(Document):
     """This library's own settings, all optional."""
 
     type_overrides: list[TypeOverride] = Field(default_factory=list)
-    """Other target types than the usual ones."""
+    """Target types other than the usual ones, by column or by source type."""
     zero_dates: Literal["null", "error", "text"] = "null"
-    """What becomes of MySQL's zero and partial dates: NULL with a count, a bad row, or every
-    date column as text."""
+    """What MySQL's zero and partial dates become: NULL and counted, a bad row, or every date
+    column as text."""
     unsigned_keys: Literal["exact", "bigint"] = "exact"
-    """BIGINT UNSIGNED keys that MySQL numbers, and what refers to them, on PostgreSQL:
-    `numeric(20)`, which holds every value, or `bigint`, where one beyond 2^63 - 1 is a bad row."""
+    """What BIGINT UNSIGNED columns with AUTO_INCREMENT, and the columns that refer to them,
+    become on PostgreSQL: `numeric(20)`, which holds every value, or `bigint`, where a value
+    beyond 2^63 - 1 is a bad row."""
     identifier_case: Literal["preserve", "lower"] = "preserve"
-    """Names of tables and columns on the target: as they are, or in lower case. Within MySQL and
-    into files only tables are renamed, and between PostgreSQL servers nothing is."""
+    """Names of tables and columns on the target: unchanged, or in lower case. `lower` renames
+    only tables within MySQL and into files, and nothing between PostgreSQL servers."""
     allow_empty: bool = False
-    """A source that holds no table at all is meant, as a database that is to be followed from its
-    first table on. Otherwise it is an error."""
+    """Accept a source without any table, such as a database to follow from its first table on. If
+    false, that is an error."""
     allow_lossy: bool = False
-    """Permit a mapping, or a change of structure, that can lose something."""
+    """Permit a type mapping or a schema change that can lose something."""
     on_error: Literal["fail", "quarantine"] = "fail"
-    """A row that the target refuses ends the run, or is set aside with its reason."""
+    """A row that the target refuses ends the run, or is written to the quarantine with the
+    reason."""
     on_resume: Literal["reload", "mixed"] = "reload"
-    """After a restart on a source that changed: load everything again in one view, or keep
-    finished parts and say so."""
+    """After a restart on a source that has changed: load all tables again from one snapshot, or
+    keep the finished parts and report it."""
     schema_changes: Literal["apply", "ignore", "fail"] = "apply"
-    """Of a cdc: carry changes of structure over, leave the target as it is, or fail."""
+    """Cdc only: carry schema changes over, leave the target's structure as it is, or fail."""
     on_rewrite: Literal["reload", "fail"] = "reload"
-    """Of a cdc: a change of structure that gives rows values which the log does not hold reads the
-    table again, or ends the stream."""
+    """Cdc only: after a schema change that gives rows values which the log does not contain, read
+    the table again, or end the stream."""
     parallelism: int = Field(4, ge=1, le=64)
-    """Readers and writers that work at once."""
+    """The number of readers, and of writers, that work at once."""
     chunk_rows: int = Field(250_000, ge=1)
-    """Rows of a chunk: what one reader copies at a time. Smaller ones share a table among more
-    readers, or workers of a cluster, and leave less of a table without a key to read again."""
+    """Rows of a chunk, which one reader copies at a time. Smaller chunks share a table among more
+    readers or workers of a cluster; after a stop less of a table without a key is read again."""
     memory_budget: int = Field(256 << 20, ge=16 << 20)
-    """Bytes, or a text as `256MB`. It bounds the readers and writers: about 48 MB each."""
+    """Bytes, or a text such as `256MB`. It limits the number of readers and writers: each takes
+    about 48 MB."""
     reconnect_timeout: float = Field(0, ge=0)
-    """A server that is away is waited for: at most so many seconds, then the stream fails. 0: for
-    as long as it takes. Only once rows are being copied or the log is followed: a start that finds
-    no server fails at once."""
+    """Seconds to wait for a server that is away, or for a lock, until the stream fails; 0:
+    without limit. It applies while rows are copied and while the log is followed; a start that
+    cannot reach a server fails at once."""
     heartbeat_timeout: float = Field(30, ge=1)
-    """Seconds without any sign of life after which a connection is taken for dead."""
+    """Seconds without a sign of life after which a connection counts as dead."""
     lock_timeout: float = Field(10, ge=1)
-    """Seconds that a statement waits for a lock that another session holds. A cdc that follows its
-    log, and a load, then tell of it and try again, for as long as `reconnectTimeout` says."""
+    """Seconds that a statement waits for a lock that another session holds. While rows are copied
+    or the log is followed, the stream then reports it and tries again, for as long as
+    `reconnectTimeout` allows."""
     max_retained_bytes: int = Field(default=0, ge=0)
-    """Of a cdc from PostgreSQL: fail once the server keeps more log than this for the stream.
-    0: no limit."""
+    """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
+    stream. 0: no limit."""
     state_schema: str | None = None
-    """Where on the target checkpoint and rows set aside lie; null: the schema `streams_engine`
-    on PostgreSQL, the target database on MySQL."""
+    """The schema or database of the checkpoint and quarantine tables on the target; null: the
+    schema `streams_engine` on PostgreSQL, the target database on MySQL."""
     executor: Dask | Any = None
-    """What copies chunks: `{"dask": "tcp://scheduler:8786"}`, the workers of that Dask cluster;
-    from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of threads.
-    null: threads of its own."""
+    """Where chunks are copied: `{"dask": "tcp://scheduler:8786"}`, by the workers of that Dask
+    cluster; from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of
+    threads. null: threads of the stream's own."""
 
     @field_validator("executor", mode="before")
     @classmethod
@@ -472,16 +481,16 @@ class StreamDocument(Document):
     """The canonical, nested document."""
 
     name: str | None = Field(None, min_length=1)
-    """What the stream is known by, and its checkpoint kept under; null: a digest of source, target,
-    mode and tables."""
+    """The name of the stream, under which its checkpoint is stored; null: a digest of source,
+    target, mode and tables."""
     mode: Mode
-    """Copy once, or copy and then follow the log. `load` means convert."""
+    """`convert`: copy once. `cdc`: copy, then follow the log. `load` means convert."""
     reporting_interval: int = Field(3, ge=1)
-    """Seconds between two reports."""
+    """Seconds between two progress reports."""
     source: SourceDocument
     """Where the data come from."""
     target: TargetDocument
-    """Where they go."""
+    """Where the data go."""
     limits: Limits = Limits()
     """When a run ends by itself."""
     options: Options = Options()

@@ -34,24 +34,24 @@ class LimitsDict(TypedDict, total=False):
     """Limits at which a run ends by itself; 0 means no limit."""
 
     numberOfEvents: int
-    """End after so many rows: exactly in a convert, in a cdc at the first commit at or after them.
-    0: no limit."""
+    """End after this many rows: a convert exactly, a cdc at the first commit at or after this
+    number of changes. 0: no limit."""
     elapsedTime: float
-    """End after so many seconds of running; paused time does not count. 0: no limit."""
+    """End after this many seconds of running; pauses do not count. 0: no limit."""
 
 
 class StructureOptionsDict(TypedDict, total=False):
     """Parts of the structure to create on the target."""
 
     tables: bool
-    """Make tables that are missing, with their types and primary keys. Where false they have to be
-    there."""
+    """Create missing tables, with their types and primary keys. If false, all tables must
+    exist."""
     indexes: bool
-    """Make the indexes and unique keys of tables that this run makes."""
+    """Create the indexes and unique keys of the tables that this run creates."""
     foreignKeys: bool
-    """Make their foreign keys, after the rows."""
+    """Create their foreign keys, after the rows."""
     checkConstraints: bool
-    """Make their check constraints."""
+    """Create their check constraints."""
 
 
 TypeOverrideDict = TypedDict(
@@ -65,103 +65,108 @@ class DaskDict(TypedDict):
     """A Dask cluster, whose workers copy chunks."""
 
     dask: str
-    """The address of its scheduler, as `tcp://scheduler:8786`."""
+    """The address of its scheduler, such as `tcp://scheduler:8786`."""
 
 
 class StreamOptions(TypedDict, total=False):
     """Keywords of `Stream` other than source, target, mode and tables."""
 
     name: str | None
-    """What the stream is known by, and its checkpoint kept under; null: a digest of source, target,
-    mode and tables."""
+    """The name of the stream, under which its checkpoint is stored; null: a digest of source,
+    target, mode and tables."""
     reporting_interval: int
-    """Seconds between two reports."""
+    """Seconds between two progress reports."""
     limits: LimitsDict
     """When a run ends by itself."""
     data_bundle_size: int
-    """Rows in a bundle, in which rows pass from the source to the target. It does not set the
-    speed."""
+    """Rows in a bundle: the unit in which rows are counted, and after which a run can pause, stop
+    or reach a limit. It does not change the throughput."""
     initial_load: bool
-    """Of a cdc: load the tables first, then follow the log."""
+    """Cdc only: load the tables first, then follow the log. If false, nothing is loaded."""
     operations: Sequence[Operation] | Operation
-    """Of a cdc: the kinds of change that are applied."""
+    """Cdc only: the operations to apply."""
     replication_slot: str | None
-    """PostgreSQL: the slot of a cdc; null: named after the stream."""
+    """PostgreSQL: the replication slot of a cdc; null: named after the stream."""
     publication_name: str | None
     """PostgreSQL: the publication of a cdc; null: named after the stream."""
     partial_publication: bool
-    """PostgreSQL: follow also a publication that leaves out rows, columns or kinds of change, or
-    that was altered since; what it leaves out is missing on the target. Where false it is
+    """PostgreSQL: accept a publication that leaves out rows, columns or operations, or that was
+    altered since; what it leaves out is missing on the target. If false, such a publication is
     refused."""
     binlog_position: str | None
-    """MySQL, MariaDB: where a cdc without an initial load begins, `file:pos` or a GTID set; null:
-    at the end of the log."""
+    """MySQL, MariaDB: the position at which a cdc without an initial load begins, as `file:pos`
+    or a GTID set; null: the end of the log."""
     server_id: int
-    """MySQL, MariaDB: the server id of a cdc as a replica; 0: a random high number."""
+    """MySQL, MariaDB: the server id with which a cdc reads the log, as a replica does; 0: a
+    random high number."""
     schema_changes: Literal["apply", "ignore", "fail"]
-    """Of a cdc: carry changes of structure over, leave the target as it is, or fail."""
+    """Cdc only: carry schema changes over, leave the target's structure as it is, or fail."""
     max_retained_bytes: int
-    """Of a cdc from PostgreSQL: fail once the server keeps more log than this for the stream. 0: no
-    limit."""
+    """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
+    stream. 0: no limit."""
     database: str | None
-    """The database, in place of the connection's. It is made where it is missing."""
+    """The database, instead of the connection's. It is created if it is missing."""
     schema: str | None
-    """PostgreSQL: the one schema for all tables; null: `public` for MySQL and files, each table's
-    own for PostgreSQL."""
+    """PostgreSQL: the schema for all tables; null: `public` for tables from MySQL and files, its
+    own schema for each table from PostgreSQL."""
     schema_policy: SchemaPolicy
-    """What to do about tables that are there: make those that are missing and check that the others
-    fit; make none; fail; or drop and make them again. Not for files."""
+    """What to do about tables that exist: check that they fit and create the missing ones (the
+    default); check them and create none; fail; or drop and create them again. Not for files."""
     write_mode: WriteMode | None
-    """What to do about rows that are there; null: `fail_if_not_empty`, in a cdc `upsert` (the only
-    one it takes)."""
+    """What to do about rows that exist; null: `fail_if_not_empty`; in a cdc `upsert`, the only
+    mode that it accepts."""
     skip_data: bool
-    """Make the structure alone."""
+    """Create only the structure."""
     structure_options: StructureOptionsDict
-    """Which parts of the structure are made."""
+    """Which parts of the structure are created."""
     type_overrides: list[TypeOverrideDict]
-    """Other target types than the usual ones."""
+    """Target types other than the usual ones, by column or by source type."""
     zero_dates: Literal["null", "error", "text"]
-    """What becomes of MySQL's zero and partial dates: NULL with a count, a bad row, or every date
+    """What MySQL's zero and partial dates become: NULL and counted, a bad row, or every date
     column as text."""
     unsigned_keys: Literal["exact", "bigint"]
-    """BIGINT UNSIGNED keys that MySQL numbers, and what refers to them, on PostgreSQL:
-    `numeric(20)`, which holds every value, or `bigint`, where one beyond 2^63 - 1 is a bad row."""
+    """What BIGINT UNSIGNED columns with AUTO_INCREMENT, and the columns that refer to them,
+    become on PostgreSQL: `numeric(20)`, which holds every value, or `bigint`, where a value
+    beyond 2^63 - 1 is a bad row."""
     identifier_case: Literal["preserve", "lower"]
-    """Names of tables and columns on the target: as they are, or in lower case. Within MySQL and
-    into files only tables are renamed, and between PostgreSQL servers nothing is."""
+    """Names of tables and columns on the target: unchanged, or in lower case. `lower` renames
+    only tables within MySQL and into files, and nothing between PostgreSQL servers."""
     allow_empty: bool
-    """A source that holds no table at all is meant, as a database that is to be followed from its
-    first table on. Otherwise it is an error."""
+    """Accept a source without any table, such as a database to follow from its first table on. If
+    false, that is an error."""
     allow_lossy: bool
-    """Permit a mapping, or a change of structure, that can lose something."""
+    """Permit a type mapping or a schema change that can lose something."""
     on_error: Literal["fail", "quarantine"]
-    """A row that the target refuses ends the run, or is set aside with its reason."""
+    """A row that the target refuses ends the run, or is written to the quarantine with the
+    reason."""
     on_resume: Literal["reload", "mixed"]
-    """After a restart on a source that changed: load everything again in one view, or keep finished
-    parts and say so."""
+    """After a restart on a source that has changed: load all tables again from one snapshot, or
+    keep the finished parts and report it."""
     on_rewrite: Literal["reload", "fail"]
-    """Of a cdc: a change of structure that gives rows values which the log does not hold reads the
-    table again, or ends the stream."""
+    """Cdc only: after a schema change that gives rows values which the log does not contain, read
+    the table again, or end the stream."""
     parallelism: int
-    """Readers and writers that work at once."""
+    """The number of readers, and of writers, that work at once."""
     chunk_rows: int
-    """Rows of a chunk: what one reader copies at a time. Smaller ones share a table among more
-    readers, or workers of a cluster, and leave less of a table without a key to read again."""
+    """Rows of a chunk, which one reader copies at a time. Smaller chunks share a table among more
+    readers or workers of a cluster; after a stop less of a table without a key is read again."""
     memory_budget: int | str
-    """Bytes, or a text as `256MB`. It bounds the readers and writers: about 48 MB each."""
+    """Bytes, or a text such as `256MB`. It limits the number of readers and writers: each takes
+    about 48 MB."""
     state_schema: str | None
-    """Where on the target checkpoint and rows set aside lie; null: the schema `streams_engine` on
-    PostgreSQL, the target database on MySQL."""
+    """The schema or database of the checkpoint and quarantine tables on the target; null: the
+    schema `streams_engine` on PostgreSQL, the target database on MySQL."""
     reconnect_timeout: float
-    """A server that is away is waited for: at most so many seconds, then the stream fails. 0: for
-    as long as it takes. Only once rows are being copied or the log is followed: a start that finds
-    no server fails at once."""
+    """Seconds to wait for a server that is away, or for a lock, until the stream fails; 0:
+    without limit. It applies while rows are copied and while the log is followed; a start that
+    cannot reach a server fails at once."""
     heartbeat_timeout: float
-    """Seconds without any sign of life after which a connection is taken for dead."""
+    """Seconds without a sign of life after which a connection counts as dead."""
     lock_timeout: float
-    """Seconds that a statement waits for a lock that another session holds. A cdc that follows its
-    log, and a load, then tell of it and try again, for as long as `reconnectTimeout` says."""
+    """Seconds that a statement waits for a lock that another session holds. While rows are copied
+    or the log is followed, the stream then reports it and tries again, for as long as
+    `reconnectTimeout` allows."""
     executor: Executor | DaskDict | None
-    """What copies chunks: `{"dask": "tcp://scheduler:8786"}`, the workers of that Dask cluster;
-    from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of threads. null:
-    threads of its own."""
+    """Where chunks are copied: `{"dask": "tcp://scheduler:8786"}`, by the workers of that Dask
+    cluster; from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of
+    threads. null: threads of the stream's own."""

@@ -228,7 +228,7 @@ class ChangeWriterConformance:
         """Rejected rows of a commit are in the quarantine, and those of none are not."""
         before = target.place.quarantine_rows(STREAM)
         if before is None:
-            pytest.skip("nobody can tell what this target set aside")
+            pytest.skip("the rows that this target quarantined cannot be read")
         aside = QuarantinedRow(target.table, "a policy", "POLICY", {"n": "1", "text": None})
         with target.writer() as writer:
             writer.commit({"at": 1}, None, (aside,))

@@ -132,7 +132,7 @@ class SinkConformance(RecordsConformance, RefusingConformance):
         assert stored(sink).load_state(STREAM)["first"] == {"done": True}
 
     def test_it_says_how_much_it_wrote(self, place: SinkPlace, sink: Sink, plan: WritePlan) -> None:
-        """`WriteResult` counts the rows, those set aside, and the bytes that were sent."""
+        """`WriteResult` counts the rows, the quarantined rows, and the bytes that were sent."""
         written = write(sink, plan, [numbers(plan, 0, 300), numbers(plan, 300, 500)])
         assert isinstance(written, WriteResult)
         assert (written.rows, written.quarantined) == (500, 0)

@@ -29,7 +29,7 @@ class RefusingConformance:
     """Tests that rejected rows are quarantined, or fail the write."""
 
     def test_quarantine_isolates_the_bad_row(self, place: SinkPlace, sink: Sink) -> None:
-        """With quarantine a refused row is set aside and counted, and all others go through,
+        """With quarantine a refused row is quarantined and counted, and all others are written,
         wherever it stands."""
         for case in self._cases(place):
             before = place.quarantine_rows(STREAM)
@@ -49,7 +49,7 @@ class RefusingConformance:
     def test_rows_set_aside_earlier_are_counted(
         self, place: SinkPlace, sink: Sink, plan: WritePlan
     ) -> None:
-        """The rows that a record brings along are set aside with it, and counted."""
+        """The rows that a record brings along are quarantined with it, and counted."""
         aside = QuarantinedRow(plan.table, "a policy", "POLICY", {"n": "1", "text": None})
         before = place.quarantine_rows(STREAM)
         written = sink.write_rows(
@@ -63,7 +63,7 @@ class RefusingConformance:
             assert place.quarantine_rows(STREAM) == before + 2
 
     def test_rows_set_aside_go_with_a_failure(self, place: SinkPlace, sink: Sink) -> None:
-        """Where a write with quarantine fails, the rows that it set aside do not stay either."""
+        """Where a write with quarantine fails, the rows that it quarantined do not stay either."""
         for case in self._cases(place):
             plan = WritePlan(case.table, case.columns, quarantine=True)
 

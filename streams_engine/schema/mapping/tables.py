@@ -52,7 +52,7 @@ class MappingOptions:
     """What a scan of the rows showed."""
     allow_lossy: bool = False
     quarantine: bool = False
-    """A row that the target cannot hold is set aside."""
+    """Rows that the target cannot hold are quarantined."""
     prefix: str = ""
     """Before the name of every table: the alias of one of several sources, and ``_``."""
     mariadb: bool = False
@@ -102,7 +102,7 @@ class TableMapping:
     """Those that the target computes. Where its column is a plain one, they carry data too."""
     selection: SelectedRows | None = None
     tuples: bool = False
-    """Rows may go over as the source's server wrote them; not where bad ones are set aside."""
+    """Rows may be copied as the source's server wrote them; not if bad rows are quarantined."""
 
     def carrying(self, plain: Iterable[ColumnMapping]) -> tuple[ColumnMapping, ...]:
         """Return the columns, including these generated ones as plain columns, in the source
