@@ -417,6 +417,9 @@ class TableSchema:
     storage: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     """PostgreSQL: (oid, relfilenode) of the table or of each leaf partition. Where a file is
     another one, the rows were written anew: by a change of type, say, or a TRUNCATE."""
+    links: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+    """PostgreSQL: (oid, transaction that made it one) of each partition. Where the transaction is
+    another one, the partition was away meanwhile, and changed without this table's log."""
     types: tuple[UserType, ...] = ()
     """PostgreSQL: the user's types that its columns are made of, in an order in which they can be
     created."""

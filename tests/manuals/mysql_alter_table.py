@@ -149,6 +149,14 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 1, ' x 
               "INSERT INTO T VALUES (5, 5, 'five'); DELETE FROM T WHERE amount = 9"),
         Entry("my_rename_column_case", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN a TO A",
               "INSERT INTO T VALUES (5, 5, 'five')"),
+        Entry("my_rename_generated", "RENAME COLUMN",
+              "ALTER TABLE T RENAME COLUMN g TO gg", "INSERT INTO T (id, a) VALUES (5, 5); UPDATE T SET a = 7 WHERE id = 1",
+              setup="CREATE TABLE T (id int PRIMARY KEY, a int, g int AS (a * 2) STORED, h int AS (a - 1));"
+              "INSERT INTO T (id, a) VALUES (1, 10), (2, NULL), (3, -1), (4, 9)", on={"files": NO_RELOAD}),
+        Entry("my_rename_generated_base", "RENAME COLUMN",
+              "ALTER TABLE T RENAME COLUMN a TO b, RENAME COLUMN h TO hh", "INSERT INTO T (id, b) VALUES (5, 5); UPDATE T SET b = 7 WHERE id = 1",
+              setup="CREATE TABLE T (id int PRIMARY KEY, a int, h int AS (id - 1));"
+              "INSERT INTO T (id, a) VALUES (1, 10), (2, NULL), (3, -1), (4, 9)", on={"files": NO_RELOAD}),
         Entry("my_rename_columns_swap", "RENAME COLUMN",
               "ALTER TABLE T ADD c int DEFAULT 4;"
               "ALTER TABLE T RENAME COLUMN a TO c, RENAME COLUMN c TO a",

@@ -304,6 +304,8 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
         Entry("pg_rename_column", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN a TO amount",
               "INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET amount = 0 WHERE id = 1",
               on={"bare": Refused("SCHEMA_CHANGE_REFUSED", target="ALTER TABLE T RENAME a TO amount")}),
+        Entry("pg_rename_generated", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN g TO gg",
+              "INSERT INTO T (id, a) VALUES (5, 5); UPDATE T SET a = 0 WHERE id = 1", setup=GENERATED, on={"files": NO_RELOAD}),
         Entry("pg_rename_column_alone", "RENAME COLUMN", "ALTER TABLE T RENAME a TO amount",
               on={"pg15": Absent("Nothing of it is in the log before the next row.")}),
         Entry("pg_rename_swap", "RENAME COLUMN",

@@ -127,6 +127,10 @@ CREATE TABLE T (id int CONSTRAINT T_pkey PRIMARY KEY, a int, b text); INSERT INT
               "DO $$ DECLARE p text; BEGIN SELECT pubname INTO p FROM pg_publication_tables WHERE tablename = 'T' LIMIT 1;"
               " IF p IS NOT NULL THEN EXECUTE format('ALTER PUBLICATION %I DROP TABLE T', p); END IF; END $$", "INSERT INTO T VALUES (5, 5, 'x')",
               verdict=PUBLISHED),
+        Entry("pg_schema_rename_followed", "ALTER SCHEMA RENAME",
+              "ALTER SCHEMA T_s RENAME TO T_z", "INSERT INTO T_z.T VALUES (2); INSERT INTO T_z.T VALUES (3)",
+              setup="CREATE SCHEMA T_s; CREATE TABLE T_s.T (id int PRIMARY KEY); INSERT INTO T_s.T VALUES (1)", before="INSERT INTO T_s.T VALUES (9)",
+              servers=("pg15", "pg18"), on={"mysql": Absent(), "load mysql": Absent()}),
         Entry("pg_schema_rename", "ALTER SCHEMA RENAME", "CREATE SCHEMA T_s; CREATE TABLE T_s.T (id int PRIMARY KEY); INSERT INTO T_s.T VALUES (1);"
               "ALTER SCHEMA T_s RENAME TO T_z", "INSERT INTO T_z.T VALUES (2)", servers=PG18, on={"mysql": Absent(), "load mysql": Absent()}),
         Entry("pg_schema_drop", "DROP SCHEMA CASCADE", "CREATE SCHEMA T_s; CREATE TABLE T_s.T (id int PRIMARY KEY); INSERT INTO T_s.T VALUES (1);"

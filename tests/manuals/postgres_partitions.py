@@ -57,7 +57,7 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
               "INSERT INTO T VALUES (9, '2027-03-03', 'sub')"),
         Entry("pg_part_new_root", "PARTITION BY RANGE",
               "CREATE TABLE T2 (id int PRIMARY KEY) PARTITION BY RANGE (id);"
-              "CREATE TABLE T2_1 PARTITION OF T2 FOR VALUES FROM (MINVALUE) TO (10)", "INSERT INTO T2 VALUES (1), (2)"),
+              "CREATE TABLE T_21 PARTITION OF T2 FOR VALUES FROM (MINVALUE) TO (10)", "INSERT INTO T2 VALUES (1), (2)"),
         Entry("pg_part_expression", "PARTITION BY (expr)",
               "CREATE TABLE T2 (id int, v text) PARTITION BY LIST ((id % 2)); ALTER TABLE T2 REPLICA IDENTITY FULL;"
               "CREATE TABLE T2_0 PARTITION OF T2 FOR VALUES IN (0); ALTER TABLE T2_0 REPLICA IDENTITY FULL",
@@ -88,6 +88,15 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
         Entry("pg_part_truncate_new", "TRUNCATE",
               "CREATE TABLE T_27 PARTITION OF T FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');"
               "INSERT INTO T VALUES (7, '2027-03-03', 'gone'); TRUNCATE T_27", ROW, verdict=RELOAD),
+        Entry("pg_part_come_and_go", "PARTITION OF | DROP TABLE",
+              "CREATE TABLE T_27 PARTITION OF T FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');"
+              "INSERT INTO T VALUES (7, '2027-03-03', 'gone'); DROP TABLE T_27", ROW, verdict=RELOAD),
+        Entry("pg_part_come_and_leave", "PARTITION OF | DETACH PARTITION",
+              "CREATE TABLE T_27 PARTITION OF T FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');"
+              "INSERT INTO T VALUES (7, '2027-03-03', 'gone'); ALTER TABLE T DETACH PARTITION T_27", ROW, verdict=RELOAD),
+        Entry("pg_part_away_and_back", "DETACH PARTITION | ATTACH PARTITION",
+              "ALTER TABLE T DETACH PARTITION T_22; UPDATE T_22 SET v = 'alone';"
+              "ALTER TABLE T ATTACH PARTITION T_22 FOR VALUES FROM ('2022-01-01') TO ('2023-01-01')", ROW, verdict=RELOAD),
         Entry("pg_part_truncate_root", "TRUNCATE", "TRUNCATE T", "INSERT INTO T VALUES (9, '2025-06-06', 'nine')"),
         Entry("pg_part_truncate_only_row", "TRUNCATE", "TRUNCATE ONLY T_23", ROW, verdict=RELOAD),
         Entry("pg_part_move_row", "UPDATE", "UPDATE T SET day = '2022-12-12' WHERE id = 3; UPDATE T SET day = '2023-12-12', v = 'm' WHERE id = 1"),
@@ -112,7 +121,7 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
               "INSERT INTO T2 VALUES (1, 1, '2022-05-05'); DELETE FROM T WHERE id = 1"),
         Entry("pg_part_by_collate", "PARTITION BY COLLATE | PARTITION BY opclass",
               "CREATE TABLE T2 (id text, v int) PARTITION BY RANGE (id COLLATE \"C\" text_ops); ALTER TABLE T2 REPLICA IDENTITY FULL;"
-              "CREATE TABLE T2_1 PARTITION OF T2 FOR VALUES FROM ('a') TO ('z'); ALTER TABLE T2_1 REPLICA IDENTITY FULL", "INSERT INTO T2 VALUES ('b', 1), ('bä', 2); UPDATE T2 SET v = 3 WHERE id = 'b'", structure=False),
+              "CREATE TABLE T_21 PARTITION OF T2 FOR VALUES FROM ('a') TO ('z'); ALTER TABLE T_21 REPLICA IDENTITY FULL", "INSERT INTO T2 VALUES ('b', 1), ('bä', 2); UPDATE T2 SET v = 3 WHERE id = 'b'", structure=False),
         Entry("pg_part_finalize", "DETACH PARTITION FINALIZE", "", verdict=INTERRUPTED, load=INTERRUPTED),
         Entry("pg_part_minvalue", "PARTITION OF FOR VALUES FROM MINVALUE",
               "ALTER TABLE T DETACH PARTITION T_d; CREATE TABLE T_0 PARTITION OF T FOR VALUES FROM (MINVALUE) TO ('2022-01-01')",

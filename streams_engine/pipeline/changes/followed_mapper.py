@@ -12,6 +12,7 @@ from streams_engine.model import (
     Catalog,
     Column,
     Finding,
+    ForeignKey,
     RowObservations,
     SchemaChange,
     TableId,
@@ -19,6 +20,7 @@ from streams_engine.model import (
 )
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
 from streams_engine.pipeline.changes.followed_log import FollowedLog
+from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.snapshot.plan import adapt
 from streams_engine.schema.evolution.index_names import named_as_there
 from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
@@ -114,6 +116,27 @@ class FollowedMapper:
             if (old, name) in flags or (name not in before and fits_boolean(column)):
                 flags.add((new, column.name))
         return RowObservations(frozenset(flags))
+
+    def awaiting(
+        self, change: SchemaChange, new: TableMapping
+    ) -> list[tuple[TableReplication, tuple[ForeignKey, ...]]]:
+        """Return the tables, and their foreign keys, that refer to a table which was not there when
+        they were made."""
+        if change.after is None:
+            return []
+        schemas = {t: f.tracked.schema for t, f in self.log.applier.tables.items()}
+        table = self.log.stamped(change.after.id)
+        mapped = self._map([*{**schemas, table: change.after}.values()], self.booleans(change))
+        found = []
+        for other, followed in self.log.applier.tables.items():
+            there = {key.name for key in followed.mapping.target.foreign_keys}
+            planned = mapped[other].target.foreign_keys if other in mapped else ()
+            keys = tuple(
+                key for key in planned if key.referenced == new.target.id and key.name not in there
+            )
+            if keys and other != table:
+                found.append((followed, keys))
+        return found
 
     def steps(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[Step]:
         """Return the changes (from, to, renamed columns) that one comes in.

@@ -10,7 +10,16 @@ from typing import Any
 from streams_engine.contracts import ChangeWriter, Statement, TableWriter
 from streams_engine.errors import RowRejected, StreamsError, TargetConflict, require
 from streams_engine.faults import reach
-from streams_engine.model import Finding, Position, SchemaChange, TableId, Truncation
+from streams_engine.model import (
+    Dialect,
+    Finding,
+    ForeignKey,
+    ObjectKind,
+    Position,
+    SchemaChange,
+    TableId,
+    Truncation,
+)
 from streams_engine.pipeline.changes.applier import SessionRestart
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
@@ -92,7 +101,9 @@ class TargetStructure:
                 statements = without_new_keys(old, new, statements)
             self.log.counters.found(finding for plan in plans for finding in plan.findings)
         elif new is not None:
-            statements, losses, alone = create(new, self._structure(writer)), (), 0
+            wanted = self._structure(writer)
+            awaited = self._referring(change, new) if wanted.foreign_keys else ()
+            statements, losses, alone = (*create(new, wanted), *awaited), (), 0
         else:
             gone = require(old, "the table that a schema change is about")
             lost = f"The table {gone.target.id} is dropped with its rows."
@@ -223,6 +234,7 @@ class TargetStructure:
     ) -> None:
         """DDL that commits by itself: the intent first, and after a kill what is still to do."""
         if old is None or new is None:
+            statements = self._missing(statements)
             if statements:
                 self.commit_intent(change, writer, applied=applied, lossy=True)
                 with self._fitting(change):
@@ -263,6 +275,32 @@ class TargetStructure:
                 without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
                 yield from evolve(mapping, without, {}, self.log.job.structure).statements
 
+    def _referring(self, change: SchemaChange, new: TableMapping) -> tuple[Statement, ...]:
+        """Return the statements for foreign keys that refer to a table from others, which were
+        there before it."""
+        statements: list[Statement] = []
+        for followed, keys in self.mapper.awaiting(change, new):
+            target = followed.mapping.target
+            # Rows may have come before those that they refer to.
+            unproved = tuple(replace(key, validated=False) for key in keys)
+            ddl = ddl_of(target.dialect)
+            statements += ddl.foreign_keys(replace(target, foreign_keys=unproved))
+            known = replace(target, foreign_keys=(*target.foreign_keys, *keys))
+            followed.mapping = replace(followed.mapping, target=known)
+            if target.dialect is Dialect.POSTGRES:
+                self.log.counters.found(_unproved(target.id, key) for key in keys)
+        return tuple(statements)
+
+    def _missing(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
+        """Return those of the statements whose foreign key is not there: DDL that commits by itself
+        may have been executed before a kill."""
+        kinds = (ObjectKind.CONSTRAINT, ObjectKind.FOREIGN_KEY)
+        tables = {s.object.table for s in statements if s.object.kind in kinds and s.object.table}
+        sink: Any = self.log.sink
+        present = sink.inspect(sorted(tables, key=str)).tables if tables else ()
+        there = {(table.id, key.name) for table in present for key in table.foreign_keys}
+        return tuple(s for s in statements if (s.object.table, s.object.name) not in there)
+
     def _structure(self, writer: ChangeWriter) -> Structure:
         """Return the structure options of a new table: where foreign keys are enforced, its own
         wait for the consistent point."""
@@ -300,6 +338,15 @@ def without_new_keys(
     ddl = ddl_of(new.target.dialect)
     made = {s.object for s in ddl.foreign_keys(replace(new.target, foreign_keys=tuple(added)))}
     return tuple(statement for statement in statements if statement.object not in made)
+
+
+def _unproved(table: TableId, key: ForeignKey) -> Finding:
+    return warning(
+        "not-validated",
+        table,
+        f"Its foreign key {key.name} came before the table that it refers to, and is NOT VALID.",
+        "Once the stream has caught up, run ALTER TABLE ... VALIDATE CONSTRAINT on the target.",
+    )
 
 
 def _same_columns(change: SchemaChange) -> bool:

@@ -26,7 +26,7 @@ WHERE pg_catalog.to_regclass(w.name)::pg_catalog.oid IS DISTINCT FROM w.oid
 at the present."""
 
 INHERITS = """
-SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno
+SELECT inhrelid, inhparent, xmin::text::int8 FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno
 """
 
 COLUMNS = """

@@ -230,7 +230,9 @@ class _Reader:
     def _read_inheritance(self) -> None:
         self.parents: dict[int, list[int]] = defaultdict(list)
         self.children: dict[int, list[int]] = defaultdict(list)
-        for child, parent in self._all(queries.INHERITS):
+        self.links: dict[int, int] = {}
+        for child, parent, made in self._all(queries.INHERITS):
+            self.links[child] = made
             self.parents[child].append(parent)
             self.children[parent].append(child)
 
@@ -291,6 +293,9 @@ class _Reader:
             source_notes=tuple(notes),
             oid=oid,
             storage=tuple(self._storage(row, by_oid)),
+            links=tuple((part, self.links[part]) for part in sorted(self._leaves(oid)[1:]))
+            if kind == "p"
+            else (),
         )
 
     def _storage(self, row: Any, by_oid: dict[int, Any]) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,12 @@ from dataclasses import dataclass, replace
 
 from streams_engine.adapters.postgres.connection import translating
 from streams_engine.adapters.postgres.replication.old_rows import OldRows, is_rewritten
+from streams_engine.adapters.postgres.replication.partitions import (
+    more_parts,
+    new_ones_differ,
+    rows_came_or_went,
+    stored_elsewhere,
+)
 from streams_engine.adapters.postgres.replication.pgoutput import lsn_value
 from streams_engine.adapters.postgres.replication.relations import (
     RelationReader,
@@ -30,7 +36,6 @@ from streams_engine.adapters.postgres.replication.type_changes import (
 from streams_engine.errors import SchemaChangeRefused, require
 from streams_engine.model import (
     Column,
-    Partitioning,
     SchemaChange,
     TableId,
     TableSchema,
@@ -186,14 +191,14 @@ class CatalogWatch:
             _demand_logged(now)
             now = as_known(before, now)
         revalued = now is not None and self._is_revalued(before, now)
-        if now == before and not revalued and not _stored_elsewhere(before, now):
+        if now == before and not revalued and not stored_elsewhere(before, now):
             self._settled[oid] = (before, now)
             self._waiting.pop(oid, None)
             return
         waiting = self._waiting.get(oid)
         if waiting is None or (waiting.before, waiting.table) != (before, now):
             wider = None if now is None else _wider(before, now, self._describer)
-            if revalued or (now is not None and _rows_came_or_went(before, now, self._describer)):
+            if revalued or (now is not None and rows_came_or_went(before, now, self._describer)):
                 end = 0  # it is read again, in a view that is younger than all that the log holds
             self._waiting[oid] = TableLook(before, now, end, wider=wider, revalued=revalued)
 
@@ -293,7 +298,7 @@ def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange
         c.name for c in now.columns if c.name in known and not same(known[c.name].type, c.type)
     ]
     rows = describer.old_rows(before, now, added, retyped) if added or retyped else OldRows()
-    replaced |= look.revalued or _rows_came_or_went(before, now, describer)
+    replaced |= look.revalued or rows_came_or_went(before, now, describer)
     return SchemaChange(
         before,
         now,
@@ -302,32 +307,6 @@ def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange
         backfill=rows.backfill,
         rewritten=rows.rewritten or replaced,
     )
-
-
-def _stored_elsewhere(before: TableSchema, now: TableSchema) -> bool:
-    """Return whether partitions came, went, or were written anew."""
-    return now.partitioning is not None and bool(before.storage) and before.storage != now.storage
-
-
-def _rows_came_or_went(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
-    """Return whether partitions brought rows, or took some along, that are in no message."""
-    old_tree, new_tree = before.partitioning, now.partitioning
-    if old_tree is not None and (new_tree is None or not _more_parts(old_tree, new_tree)):
-        return True  # a partition is another one by its name, or its bounds
-    if not _stored_elsewhere(before, now):
-        return False
-    new = dict(now.storage)
-    if any(new.get(oid) != file for oid, file in before.storage):
-        return True
-    return _new_ones_differ(before, now, describer)
-
-
-def _new_ones_differ(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
-    """Return whether new partitions brought rows, or were truncated or written anew since they were
-    made: then their file no longer has their own number."""
-    known = {oid for oid, _ in before.storage}
-    new = [(oid, file) for oid, file in now.storage if oid not in known]
-    return any(oid != file for oid, file in new) or describer.brought_rows([oid for oid, _ in new])
 
 
 def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> TableSchema | None:
@@ -345,8 +324,8 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
     names = {index.name for index in now.indexes} | {check.name for check in now.checks}
     names |= {key.name for key in now.foreign_keys}
     tree = before.partitioning
-    more = tree and now.partitioning and _more_parts(tree, now.partitioning)
-    if more and not _new_ones_differ(before, now, describer):
+    more = tree and now.partitioning and more_parts(tree, now.partitioning)
+    if more and not new_ones_differ(before, now, describer):
         tree = now.partitioning
     wider = replace(
         before,
@@ -358,18 +337,3 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
         types=wider_types(before.types, now.types),
     )
     return None if wider == before else wider
-
-
-def _more_parts(old: Partitioning, new: Partitioning) -> bool:
-    """Return whether all partitions are there still, as they were, and perhaps others."""
-    there = {part.id: part for part in new.partitions}
-    for part in old.partitions:
-        now = there.get(part.id)
-        if now is None or now.bound != part.bound:
-            return False
-        if (part.partitioning is None) != (now.partitioning is None):
-            return False
-        inner = (part.partitioning, now.partitioning)
-        if inner[0] and inner[1] and not _more_parts(inner[0], inner[1]):
-            return False
-    return old.key == new.key

@@ -10,6 +10,7 @@ from streams_engine.adapters.postgres.replication.ddl_events import (
     DroppedTable,
     parse_event,
 )
+from streams_engine.adapters.postgres.replication.partitions import leaf_change
 from streams_engine.adapters.postgres.replication.pgoutput import WHAT, Relation, lsn_value
 from streams_engine.adapters.postgres.replication.relations import (
     RelationChange,
@@ -44,6 +45,8 @@ class FollowedRelations:
         """The oids of tables that are gone: another one may come under the name."""
         self._older: set[int] = set()
         """Relations as they were before their tables' views: their rows are known."""
+        self._leaves: set[int] = set()
+        """Partitions whose first row was seen."""
 
     def __contains__(self, oid: int) -> bool:
         return oid in self._relations
@@ -57,7 +60,12 @@ class FollowedRelations:
         """Decode a table with this subscription from here on; None stops decoding it."""
         self._tracked.pop(table, None)
         if tracked is not None:
-            self._tracked[tracked.schema.id] = tracked
+            now = tracked.schema
+            self._tracked[now.id] = tracked
+            known = None if now.oid is None else self._relations.get(now.oid)
+            if known is not None:  # rows of a partition may come without it, under the old name
+                renamed = replace(known, schema=now.id.schema, name=now.id.name)
+                self._relations[known.oid] = renamed
         self._plans.clear()
 
     def since(self, tracked: TableSubscription) -> int:
@@ -117,6 +125,17 @@ class FollowedRelations:
         self._relations[relation.oid] = relation
         self._plans[relation.oid] = None if tracked is None else self._planned(relation, tracked)
         return None
+
+    def leaf(
+        self, relation: Relation, root: int, seq: int, final: int, xid: int
+    ) -> SchemaChange | None:
+        """Return what a partition whose first row comes now says of its table, ``root``."""
+        owner = self._relations.get(root)
+        tracked = None if owner is None else self._followed(owner)[1]
+        if tracked is None or self._is_known(tracked, final) or relation.oid in self._leaves:
+            return None
+        self._leaves.add(relation.oid)
+        return leaf_change(tracked.schema, relation.oid, xid, seq, self._describer)
 
     def told(self, content: bytes, seq: int, final: int) -> SchemaChange | None:
         """Return what the event trigger reported of a followed table that was loaded before."""

@@ -17,6 +17,7 @@ from streams_engine.arrow.buffers import PAD, demand_within, violation, well_for
 __all__ = [
     "BEGIN",
     "BOUNDARY",
+    "CHANGED",
     "COMMIT",
     "DONE",
     "KEEP_ALIVE",
@@ -30,6 +31,7 @@ __all__ = [
     "big",
     "lsn_text",
     "lsn_value",
+    "parse_begin",
     "parse_commit",
     "parse_message",
     "parse_relation",
@@ -49,6 +51,8 @@ def _letters(text: str) -> np.ndarray:
 ROW = _letters("IUD")
 DONE = _letters("IUDT")
 """What a transaction did to tables."""
+CHANGED = _letters("IUDTiudt")
+"""What it did, undone or not: see `TransactionSpill.read`."""
 SPECIAL = _letters("RrMcbPKp")
 BOUNDARY = _letters("Cck")
 BEGIN, COMMIT, KEEP_ALIVE = ord("B"), ord("C"), ord("k")
@@ -226,6 +230,13 @@ def parse_message(data: bytes) -> tuple[str, bytes]:
         prefix, at = _string(data, 9)
         (length,) = struct.unpack_from(">I", data, at)
         return prefix, data[at + 4 : at + 4 + length]
+
+
+def parse_begin(content: bytes) -> tuple[int, int]:
+    """Return where a transaction commits, and its number, from its ``B``."""
+    with well_formed("the begin of a transaction"):
+        final, _, xid = struct.unpack_from(">QqI", content)
+    return final, xid
 
 
 def parse_commit(data: bytes) -> tuple[int, int, float]:

@@ -19,6 +19,7 @@ from streams_engine.adapters.postgres.replication.followed_relations import Foll
 from streams_engine.adapters.postgres.replication.pending_messages import PendingMessages
 from streams_engine.adapters.postgres.replication.pgoutput import (
     BEGIN,
+    CHANGED,
     COMMIT,
     DONE,
     KEEP_ALIVE,
@@ -28,6 +29,7 @@ from streams_engine.adapters.postgres.replication.pgoutput import (
     big,
     lsn_text,
     lsn_value,
+    parse_begin,
     parse_commit,
     parse_relation,
     parse_truncate,
@@ -75,6 +77,8 @@ class PostgresChangeReader:
         self._pending = PendingMessages()
         self._final = 0
         """Where the transaction that is open here will have committed; 0: none is open."""
+        self._xid = 0
+        """Its number."""
         self._moved = self._given = self._start
         """How far the log went on, with nothing of ours after the position that was given."""
 
@@ -208,7 +212,13 @@ class PostgresChangeReader:
                     return cut, cut, None
                 if self._is_used(messages, i, relation.oid):
                     return i, i, None
-                change = self._relations.describe(relation, i, self._final_at(messages, i))
+                root = _next_table(messages, i)
+                if root is None and i:
+                    return i, i, None
+                final, xid = self._begun(messages, i)
+                change = self._relations.describe(relation, i, final)
+                if change is None and root not in (None, 0, relation.oid):
+                    change = self._relations.leaf(relation, root, i, final, xid)
                 if change is not None:
                     return i, i, change
             elif letter == "M":
@@ -216,7 +226,8 @@ class PostgresChangeReader:
                     continue
                 if cut := _after_rows(messages, i):
                     return cut, cut, None
-                change = self._relations.told(messages.content(i), i, self._final_at(messages, i))
+                final, _ = self._begun(messages, i)
+                change = self._relations.told(messages.content(i), i, final)
                 if change is not None:
                     return i, i + 1, change
             elif letter == "c":
@@ -228,12 +239,12 @@ class PostgresChangeReader:
                 )
         return until, until, None
 
-    def _final_at(self, messages: Messages, index: int) -> int:
-        """Return where the transaction of a message commits."""
+    def _begun(self, messages: Messages, index: int) -> tuple[int, int]:
+        """Return where the transaction of a message commits, and its number."""
         begins = np.flatnonzero(messages.kind[:index] == BEGIN)
         if not len(begins):
-            return self._final
-        return int(big(messages.buffer, "u8")[messages.body[begins[-1]]])
+            return self._final, self._xid
+        return parse_begin(messages.content(int(begins[-1])))
 
     def _is_used(self, messages: Messages, until: int, oid: int) -> bool:
         rows = np.flatnonzero(DONE[messages.kind[:until]])
@@ -253,7 +264,7 @@ class PostgresChangeReader:
         last = int(commits[-1]) if len(commits) else -1
         opened = len(begins) and int(begins[-1]) > last
         if opened:
-            self._final = int(big(messages.buffer, "u8")[messages.body[begins[-1]]])
+            self._final, self._xid = parse_begin(messages.content(int(begins[-1])))
         elif len(commits):
             self._final = 0
         whole = not len(done) or int(done[-1]) < last
@@ -324,6 +335,17 @@ class PostgresChangeReader:
             if plan is not None and final >= self._relations.since(plan.tracked)
         )
         return [Truncate(tables, seq, restart)] if tables else []
+
+
+def _next_table(messages: Messages, index: int) -> int | None:
+    """Return the table of the row that a relation message comes with: the relation's own, or that
+    which it is a partition of. 0: a TRUNCATE comes; None: the row is still to come."""
+    behind = np.flatnonzero(CHANGED[messages.kind[index:]])
+    if not len(behind):
+        return None
+    row = index + int(behind[0])
+    truncates = messages.kind[row] in (ord("T"), ord("t"))
+    return 0 if truncates else int(big(messages.buffer, "u4")[messages.body[row]])
 
 
 def _after_rows(messages: Messages, index: int) -> int:

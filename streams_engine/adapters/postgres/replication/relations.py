@@ -65,6 +65,11 @@ WHERE h.inhrelid = %s
 """A partition that was created in the transaction that gave it its place: ATTACH writes the rows
 of its class and columns anew, and leaves that of its row type alone."""
 
+NAME = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
+"""
+
 PUBLISHED = """
 SELECT attnames FROM pg_catalog.pg_publication_tables
 WHERE pubname = %s AND schemaname = %s AND tablename = %s
@@ -169,6 +174,13 @@ class RelationReader:
         """Return the table as it is now; None if it does not exist."""
         with translating(f"describing {table}"), self._view() as connection:
             return read_catalog(connection, tables=[table]).table(table)
+
+    def by_oid(self, oid: int) -> TableSchema | None:
+        """Return a table as the catalog has it now, whatever its name is; None if it is gone."""
+        with translating("describing a table"):
+            row = self._open().execute(NAME, (oid,)).fetchone()
+        table = None if row is None else self.table(TableId(*row))
+        return table if table is not None and table.oid == oid else None
 
     def old_rows(
         self, before: TableSchema, now: TableSchema, added: Sequence[str], retyped: Sequence[str]
@@ -440,6 +452,7 @@ def _now(
             columns=tuple(columns),
             inherits=schema.inherits,
             storage=schema.storage or today.storage,
+            links=schema.links or today.links,
             types=tuple(known_types.get(user.id, user) for user in today.types),
         )
     now = {} if today is None else {column.name: column for column in today.columns}

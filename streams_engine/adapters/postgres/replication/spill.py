@@ -52,8 +52,8 @@ class TransactionSpill:
         self._aborted.add(transaction)
 
     def read(self) -> Iterator[Messages]:
-        """Yield all messages that were not rolled back. Relation messages stay: they describe what
-        follows."""
+        """Yield all messages; those that were rolled back have small letters. Relation messages
+        describe what follows all the same."""
         self._file.seek(0)
         undone = np.array(sorted(self._aborted), np.int64)
         while head := self._file.read(FRAME.size):
@@ -65,7 +65,7 @@ class TransactionSpill:
             )
             if len(undone):
                 gone = np.isin(owner, undone)
-                kind = np.where(gone, np.where(kind == ord("R"), ord("r"), 0), kind)
+                kind = np.where(gone & (kind > 0), kind | SMALL, kind)
             yield Messages(buffer, kind.astype(np.uint8), body, end)
         self.close()
 
@@ -73,6 +73,9 @@ class TransactionSpill:
         """Give memory and file back. Idempotent."""
         self._file.close()
 
+
+SMALL = 0x20
+"""What makes a capital letter a small one."""
 
 WITH_TRANSACTION = np.zeros(256, bool)
 WITH_TRANSACTION[[ord(letter) for letter in "IUDTRMY"]] = True

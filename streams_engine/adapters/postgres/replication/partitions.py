@@ -1,0 +1,97 @@
+"""Tell what became of the rows of partitions that come, go or are emptied.
+
+A partitioned table is logged as one: its rows carry its own name, and what is done to a partition
+as a whole is in no message. The catalog shows it, as it is now; of a partition that came and went
+between two looks it shows nothing. But a Relation message names each partition before its first
+row: from there on it is known, and what becomes of it later is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streams_engine.adapters.postgres.replication.relations import RelationReader
+from streams_engine.model import Partitioning, SchemaChange, TableSchema
+
+__all__ = [
+    "leaf_change",
+    "more_parts",
+    "new_ones_differ",
+    "rows_came_or_went",
+    "stored_elsewhere",
+]
+
+TRANSACTIONS = 1 << 32
+"""Numbers of transactions begin anew after so many."""
+
+
+def leaf_change(
+    before: TableSchema, leaf: int, xid: int, seq: int, describer: RelationReader
+) -> SchemaChange | None:
+    """Return what the first row of a partition says of its table; None if it is known.
+
+    ``leaf`` is the partition's oid, ``xid`` the row's transaction. One that is made and truncated
+    in a single transaction keeps its file, and one that is gone shows nothing: then the table is
+    read again.
+    """
+    if not before.storage or any(oid == leaf for oid, _ in before.storage):
+        return None
+    root = None if before.oid is None else describer.by_oid(before.oid)
+    if root is None:  # the log tells that it is gone
+        return None
+    made = dict(root.links).get(leaf)
+    alone = made is not None and (made - xid) % TRANSACTIONS >= TRANSACTIONS // 2
+    if not alone or (leaf, leaf) not in root.storage or rows_came_or_went(before, root, describer):
+        return SchemaChange(before, before, seq, rewritten=True)
+    after = replace(
+        before,
+        partitioning=root.partitioning,
+        storage=tuple(sorted((*before.storage, (leaf, leaf)))),
+        links=tuple(sorted({**dict(before.links), leaf: made or 0}.items())),
+    )
+    return SchemaChange(before, after, seq)
+
+
+def stored_elsewhere(before: TableSchema, now: TableSchema) -> bool:
+    """Return whether partitions came, went, were away meanwhile, or were written anew."""
+    if now.partitioning is None or not before.storage:
+        return False
+    return before.storage != now.storage or bool(before.links and before.links != now.links)
+
+
+def rows_came_or_went(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
+    """Return whether partitions brought rows, or took some along, that are in no message."""
+    old_tree, new_tree = before.partitioning, now.partitioning
+    if old_tree is not None and (new_tree is None or not more_parts(old_tree, new_tree)):
+        return True  # a partition is another one by its name, or its bounds
+    if not stored_elsewhere(before, now):
+        return False
+    files, links = dict(now.storage), dict(now.links)
+    if any(files.get(oid) != file for oid, file in before.storage):
+        return True
+    if any(links.get(oid) != made for oid, made in before.links):
+        return True
+    return new_ones_differ(before, now, describer)
+
+
+def new_ones_differ(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
+    """Return whether new partitions brought rows, or were truncated or written anew since they were
+    made: then their file no longer has their own number."""
+    known = {oid for oid, _ in before.storage}
+    new = [(oid, file) for oid, file in now.storage if oid not in known]
+    return any(oid != file for oid, file in new) or describer.brought_rows([oid for oid, _ in new])
+
+
+def more_parts(old: Partitioning, new: Partitioning) -> bool:
+    """Return whether all partitions are there still, as they were, and perhaps others."""
+    there = {part.id: part for part in new.partitions}
+    for part in old.partitions:
+        now = there.get(part.id)
+        if now is None or now.bound != part.bound:
+            return False
+        if (part.partitioning is None) != (now.partitioning is None):
+            return False
+        inner = (part.partitioning, now.partitioning)
+        if inner[0] and inner[1] and not more_parts(inner[0], inner[1]):
+            return False
+    return old.key == new.key
