@@ -165,12 +165,20 @@ class AsyncStream:
         sample: float | None = None,
         live: bool | None = None,
         repair: bool = False,
+        resume: bool = True,
         *,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Run `Stream.verify` in a thread."""
         return await asyncio.to_thread(
-            self._stream.verify, tables, mode, sample, live, repair, on_progress=on_progress
+            self._stream.verify,
+            tables,
+            mode,
+            sample,
+            live,
+            repair,
+            resume,
+            on_progress=on_progress,
         )
 
     def __aiter__(self) -> AsyncIterator[Stats]:

@@ -25,8 +25,9 @@ from streams_engine.contracts import ChangeWriter, Scope, Sink, Source
 from streams_engine.errors import ConfigError, UnsupportedType
 from streams_engine.model import Dialect, LogOptions, NativeType, TableId
 from streams_engine.pipeline.changes.cdc import CdcPipeline, LogSettings
+from streams_engine.pipeline.changes.followed_elsewhere import FollowedElsewhere
 from streams_engine.pipeline.changes.table_replication import operations_of
-from streams_engine.pipeline.checkpoint import checkpoint_storage
+from streams_engine.pipeline.checkpoint import CheckpointStore, checkpoint_storage
 from streams_engine.pipeline.context import Job, RunContext
 from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.multi_source import SourceSpec
@@ -34,11 +35,13 @@ from streams_engine.pipeline.remote.copier import WorkerCluster
 from streams_engine.pipeline.repair import Repairs
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.convert import ConvertPipeline
+from streams_engine.pipeline.verify_progress import VerifyProgressStore
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.mapping.routes import parse_type
 from streams_engine.schema.mapping.tables import MappingOptions
 from streams_engine.stats import Counters
 from streams_engine.target_layout import scope_of, selections_of, target_schema
+from streams_engine.verify.progress import Progress
 from streams_engine.verify.report import VerifyReport
 from streams_engine.verify.verification import VerifySettings, verify_mapped
 
@@ -150,14 +153,30 @@ class Assembly:
         write: Callable[[str, Callable[[ChangeWriter], int]], int] | None = None,
         *,
         repair: bool = False,
+        resume: bool | None = True,
+        elsewhere: float | None = None,
     ) -> VerifyReport:
         """Compare both ends, by texts that the servers render themselves.
 
-        ``write`` has work done on the target by the log of a source that is followed.
+        ``write`` has work done on the target by the log of a source that is followed. ``resume``:
+        go on from what one that was cut found equal; None: and keep nothing of this one.
+        ``elsewhere``: another process follows the log; so many seconds it may take to catch up.
         """
         with self.dry_run() as convert, ExitStack() as stack:
+            if elsewhere is not None:
+                followed = FollowedElsewhere(convert.context, elsewhere)
+                followed.demand_followed()
+                settings = replace(settings, settle=followed.settle)
             mapped = convert.mapped()
-            settings = replace(settings, zero_dates=self.config.options.zero_dates)
+            identity = f"{self.config.identity()} {self.config.fingerprint()}"
+            settings = replace(
+                settings, zero_dates=self.config.options.zero_dates, identity=identity
+            )
+            kept = Progress()
+            if resume is not None:
+                checkpoint = CheckpointStore(convert.context.checkpoints, self.config.name)
+                kept = Progress(VerifyProgressStore(checkpoint))
+                kept.begin(resume=resume)
             if repair:
                 repairs = Repairs(convert.context, mapped, write)
                 settings = replace(settings, repair=repairs)
@@ -174,6 +193,7 @@ class Assembly:
                 target,
                 settings,
                 progress=on_progress,
+                kept=kept,
             )
 
     def _log(self, document: SourceConnection) -> LogOptions | None:

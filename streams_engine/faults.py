@@ -34,8 +34,11 @@ POINTS = (
     "reload: emptied",
     "reload: rows applied",
     "ddl: recorded",
+    "verify: progress noted",
+    "verify: repair written",
+    "verify: repair committed",
 )
-"""Every point by name, in the order of a run."""
+"""Every point by name, in the order of a run; those of a verification last."""
 
 _hook: Callable[[str], None] | None = None
 

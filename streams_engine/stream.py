@@ -320,6 +320,7 @@ class Stream:
         sample: float | None = None,
         live: bool | None = None,
         repair: bool = False,
+        resume: bool = True,
         *,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
@@ -328,9 +329,11 @@ class Stream:
         ``tables``: names with or without their schema; None: all. ``mode`` "sample" compares a
         share of the rows, ``sample`` of them (0.01 unless said). ``live``: rows are written
         meanwhile, and one counts as different once it has stood still and differs after the target
-        caught up; None: if a cdc runs. ``repair`` writes the differing rows of the target again, as
-        the source has them; of a cdc only while it runs, in its own transactions. ``on_progress``
-        is called with a table's `TableId` and the rows compared so far.
+        caught up; None: if a cdc runs here; True also where another process runs it. ``repair``
+        writes the differing rows of the target again, as the source has them; of a cdc only while
+        it runs, in its own transactions. ``resume``: go on from what a verification of the same
+        configuration and structure found equal, at most 24 hours ago, before it was cut; False:
+        begin anew. ``on_progress`` is called with a table's `TableId` and the rows compared so far.
 
         Raises `ConfigError` for a sample that is no share, `NotFound` for other tables than the
         stream's, and `StateConflict` for a repair that cannot be done now.
@@ -345,16 +348,24 @@ class Stream:
                 remedy="start() it, wait for catch_up(), and verify(repair=True) then.",
                 current=str(self.state),
             )
-        if live and not follows:
-            raise StateConflict("Only a running cdc is compared live.", current=str(self.state))
-        moves = follows if live is None else live
+        if live and not self._config.follows:
+            raise StateConflict("Only a cdc is compared live.", current=str(self.state))
         settings = VerifySettings(
             tables=None if tables is None else frozenset(tables),
             sample=share,
-            settle=partial(self.catch_up, SETTLE_SECONDS) if moves else None,
+            settle=partial(self.catch_up, SETTLE_SECONDS)
+            if follows and live is not False
+            else None,
         )
         write = self._cdc.write if follows and self._cdc is not None else None
-        return self._parts.verify(settings, on_progress, write, repair=repair)
+        return self._parts.verify(
+            settings,
+            on_progress,
+            write,
+            repair=repair,
+            resume=resume,
+            elsewhere=SETTLE_SECONDS if live and not follows else None,
+        )
 
     def __enter__(self) -> Stream:
         return self

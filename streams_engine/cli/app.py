@@ -188,6 +188,12 @@ def _verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Write differing rows of the target again.")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Another process runs the cdc: rows change meanwhile.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--anew", help="Go on where a verification was cut.")
+    ] = True,
     sql: Annotated[
         bool, typer.Option("--sql", help="Print SQL that would repair the rows that are named.")
     ] = False,
@@ -207,7 +213,9 @@ def _verify(
         cli_arguments.open_stream(request) as stream,
         views.verifying(views.console(), silent=quiet or as_json) as told,
     ):
-        verdict = stream.verify(sample=sample, repair=repair, on_progress=told)
+        verdict = stream.verify(
+            sample=sample, live=live or None, repair=repair, resume=resume, on_progress=told
+        )
     if sql:
         print("\n".join(verdict.to_sql()))
     elif not quiet:

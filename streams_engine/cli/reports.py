@@ -61,6 +61,14 @@ def plan_view(plan: Plan) -> RenderableType:
     return Group(*parts)
 
 
+VERDICTS = {
+    True: ("equal", "green"),
+    False: ("DIFFERENT", "bold red"),
+    None: ("NOT KNOWN", "bold yellow"),
+}
+"""Of a table, with the style: by whether its rows are equal."""
+
+
 def verify_view(verdict: VerifyReport) -> RenderableType:
     """Render one line per table: both counts, how many rows differ, and the first keys that do."""
     grid = Table(box=None, padding=(0, 1), header_style="dim")
@@ -69,7 +77,7 @@ def verify_view(verdict: VerifyReport) -> RenderableType:
         grid.add_column(head, justify="right", no_wrap=True)
     grid.add_column("", overflow="fold")
     for table in verdict.tables:
-        mark = Text("equal", "green") if table.equal else Text("DIFFERENT", "bold red")
+        mark = Text(*VERDICTS[table.equal])
         if table.keys:
             mark.append(f" at {', '.join(table.keys[:5])}", "default")
         if table.note:
@@ -81,7 +89,7 @@ def verify_view(verdict: VerifyReport) -> RenderableType:
             formatting.count(table.differing),
             mark,
         )
-    equal = sum(table.equal for table in verdict.tables)
+    equal = sum(table.equal is True for table in verdict.tables)
     verdict_line = Text(
         f"{equal} of {len(verdict.tables)} tables are equal on both sides.",
         "bold green" if verdict.ok else "bold red",

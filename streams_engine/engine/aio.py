@@ -22,7 +22,7 @@ from streams_engine.lifecycle import State
 from streams_engine.pipeline.snapshot.plan import Plan
 from streams_engine.query.editor import SqlHelp
 from streams_engine.query.result import QueryResult
-from streams_engine.stream import Stream
+from streams_engine.stream import Stream, VerifyMode, VerifyProgress
 from streams_engine.verify.report import VerifyReport
 
 __all__ = ["AsyncConfigs", "AsyncConnections", "AsyncEngine", "AsyncSqlHelp", "AsyncStreams"]
@@ -154,9 +154,30 @@ class AsyncStreams:
         """Run `Streams.plan` in a thread."""
         return await asyncio.to_thread(self._streams.plan, config)
 
-    async def verify(self, config: str) -> VerifyReport:
+    async def verify(
+        self,
+        config: str,
+        tables: Sequence[str] | None = None,
+        mode: VerifyMode = "full",
+        sample: float | None = None,
+        live: bool | None = None,
+        repair: bool = False,
+        resume: bool = True,
+        *,
+        on_progress: VerifyProgress | None = None,
+    ) -> VerifyReport:
         """Run `Streams.verify` in a thread."""
-        return await asyncio.to_thread(self._streams.verify, config)
+        return await asyncio.to_thread(
+            self._streams.verify,
+            config,
+            tables,
+            mode,
+            sample,
+            live,
+            repair,
+            resume,
+            on_progress=on_progress,
+        )
 
     async def release(self, config: str) -> None:
         """Run `Streams.release` in a thread."""

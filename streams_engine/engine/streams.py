@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from streams_engine.events import notify
 from streams_engine.lifecycle import State, check_move
 from streams_engine.pipeline.snapshot.plan import Plan
 from streams_engine.stats import Stats
-from streams_engine.stream import Stream
+from streams_engine.stream import Stream, VerifyMode, VerifyProgress
 from streams_engine.telemetry import instrument
 from streams_engine.verify.report import VerifyReport
 
@@ -125,9 +125,32 @@ class Streams:
         """Plan a run of a config; the target is not touched. As `Stream.plan`."""
         return self._built(config).plan()
 
-    def verify(self, config: str) -> VerifyReport:
-        """Compare a config's source and target row by row. As `Stream.verify`."""
-        return self._built(config).verify()
+    def verify(
+        self,
+        config: str,
+        tables: Sequence[str] | None = None,
+        mode: VerifyMode = "full",
+        sample: float | None = None,
+        live: bool | None = None,
+        repair: bool = False,
+        resume: bool = True,
+        *,
+        on_progress: VerifyProgress | None = None,
+    ) -> VerifyReport:
+        """Compare a config's source and target row by row. As `Stream.verify`, of a stream that
+        runs in this process too."""
+        return self._to_verify(config).verify(
+            tables, mode, sample, live, repair, resume, on_progress=on_progress
+        )
+
+    def _to_verify(self, config: str) -> Stream:
+        """Return the stream that runs a config in this process; where none does, one that is
+        built."""
+        wanted = self._configs.get(config)["id"]
+        with self._lock:
+            running = [live.stream for live in self._live.values() if not live.stream.state.final]
+        known = (stream for stream in running if stream.stats().config_id == wanted)
+        return next(known, None) or self._built(config)
 
     def release(self, config: str) -> None:
         """Drop what a cdc keeps on its source, and its checkpoint.

@@ -55,6 +55,10 @@ from streams_engine.model.tables import (
     TypeKind,
     UserType,
 )
+from streams_engine.model.verification import (
+    EqualRange,
+    VerificationProgress,
+)
 
 __all__ = [
     "Catalog",
@@ -64,6 +68,7 @@ __all__ = [
     "CollatedKey",
     "Column",
     "Dialect",
+    "EqualRange",
     "Exclusion",
     "Expression",
     "Extension",
@@ -98,5 +103,6 @@ __all__ = [
     "Truncation",
     "TypeKind",
     "UserType",
+    "VerificationProgress",
     "same_values",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import uuid4
 
 from streams_engine.contracts import CheckpointStorage, Sink
@@ -72,6 +72,13 @@ class CheckpointStore:
     def save(self, updates: Mapping[str, Document | None]) -> None:
         """Put and remove records in one transaction."""
         self._storage.save_state(self._stream, updates)
+
+    def remove(self, keys: Collection[str]) -> None:
+        """Remove records; with the last one goes what the sink keeps them in."""
+        if self.load().documents.keys() <= set(keys):
+            self.forget()
+        else:
+            self.save(removed(keys))
 
     def forget(self) -> None:
         """Remove the checkpoint: the run is finished."""

@@ -12,10 +12,18 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from streams_engine.errors import CheckpointMismatch
-from streams_engine.model import Chunk, Position, TableId, TableSchema
+from streams_engine.model import (
+    Chunk,
+    EqualRange,
+    Position,
+    TableId,
+    TableSchema,
+    VerificationProgress,
+)
 from streams_engine.schema.serialization import from_dict, to_dict
 
 __all__ = [
+    "REPAIR",
     "VERSION",
     "ChunkRecord",
     "DdlIntentRecord",
@@ -29,6 +37,7 @@ __all__ = [
     "TablePlanRecord",
     "TableRecord",
     "Updates",
+    "VerifyRecord",
     "removed",
 ]
 
@@ -283,6 +292,43 @@ class MadeTableRecord:
         return cls(TableId(**document["table"]), TableId(**document["target"]))
 
 
+@dataclass(frozen=True, slots=True)
+class VerifyRecord:
+    """How far a verification of a table came that is not at its end; beside the run's records."""
+
+    progress: VerificationProgress
+
+    @staticmethod
+    def key_of(table: TableId) -> str:
+        """Return the key of a table's record."""
+        return f"{VERIFY}{table}"
+
+    @property
+    def key(self) -> str:
+        return self.key_of(self.progress.table)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {**asdict(self.progress), "version": VERSION}
+
+    @classmethod
+    def from_json(cls, document: Document) -> VerifyRecord | None:
+        """Read the stored form; None if another version wrote it, whose verification is begun
+        anew."""
+        if document.get("version") != VERSION:
+            return None
+        values = {name: value for name, value in document.items() if name != "version"}
+        values["table"] = TableId(**document["table"])
+        values["equal"] = tuple(EqualRange(**one) for one in document["equal"])
+        values |= {name: tuple(document[name]) for name in ("by_value", "notes")}
+        return cls(VerificationProgress(**values))
+
+
+VERIFY = "verify:"
+REPAIR = "verify-repair"
+"""The record under which a repair writes to the target of a load; it holds nothing, and goes with
+the verification."""
+
 Record = (
     RunRecord
     | TablePlanRecord
@@ -292,6 +338,7 @@ Record = (
     | PendingDdlRecord
     | DdlIntentRecord
     | MadeTableRecord
+    | VerifyRecord
 )
 
 
@@ -367,6 +414,16 @@ class Records:
     def intended(self) -> frozenset[str]:
         """Return the labels of the tables whose DDL began and is not recorded as done."""
         return frozenset(d["table"] for k, d in self.documents.items() if k.startswith("ddl:"))
+
+    def verified(self) -> list[VerificationProgress]:
+        """Return how far a verification came that was cut."""
+        documents = (d for key, d in self.documents.items() if key.startswith(VERIFY))
+        records = map(VerifyRecord.from_json, documents)
+        return [record.progress for record in records if record is not None]
+
+    def verify_keys(self) -> list[str]:
+        """Return the keys of all records of a verification."""
+        return [key for key in self.documents if key == REPAIR or key.startswith(VERIFY)]
 
     def finished_tables(self) -> frozenset[TableId]:
         """Return the tables all of whose chunks are done."""

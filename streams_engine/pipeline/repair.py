@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from streams_engine.contracts import ChangeSink, ChangeWriter, Scope
 from streams_engine.errors import StateConflict
+from streams_engine.faults import reach
 from streams_engine.model import (
     Chunk,
     Extract,
@@ -23,6 +24,7 @@ from streams_engine.pipeline.changes.table_replication import TableReplication, 
 from streams_engine.pipeline.checkpoint import CheckpointStore
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import SourceSpec
+from streams_engine.pipeline.checkpoint_records import REPAIR
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
 from streams_engine.schema.row_key import key_of
 
@@ -35,9 +37,6 @@ Write = Callable[[Callable[[ChangeWriter], int]], int]
 
 REPAIR_KEYS = 5000
 """Rows that are written in one transaction."""
-
-WRITER_KEY = "repair"
-"""The record under which a load's target is written to; it holds nothing, and goes again."""
 
 KINDS = ("missing", "extra", "different")
 
@@ -75,9 +74,18 @@ class Repairs:
 
     def _write(self, table: TableId) -> Write:
         followed = self.followed
-        if followed is not None:
-            return lambda work: followed(table.alias, work)
-        return self._directly
+
+        def write(work: Callable[[ChangeWriter], int]) -> int:
+            def written(writer: ChangeWriter) -> int:
+                count = work(writer)
+                reach("verify: repair written")
+                return count
+
+            count = followed(table.alias, written) if followed else self._directly(written)
+            reach("verify: repair committed")
+            return count
+
+        return write
 
     def _directly(self, work: Callable[[ChangeWriter], int]) -> int:
         sink = self.context.sink
@@ -86,14 +94,10 @@ class Repairs:
                 "The target cannot be repaired row by row.", remedy="Load the tables again."
             )
         name = self.context.job.name
-        with sink.change_writer(name, WRITER_KEY) as writer:
+        with sink.change_writer(name, REPAIR) as writer:
             count = work(writer)
             writer.commit({})
-        store = CheckpointStore(self.context.checkpoints, name)
-        if store.load().documents.keys() <= {WRITER_KEY}:
-            store.forget()
-        else:
-            store.save({WRITER_KEY: None})
+        CheckpointStore(self.context.checkpoints, name).remove([REPAIR])
         return count
 
     def _demand_resting(self, table: TableId) -> None:

@@ -18,7 +18,8 @@ from typing import cast
 from streams_engine.errors import require
 from streams_engine.schema.types.canonical import BucketFilter, CanonicalRead, KeyRange
 from streams_engine.schema.types.row_digests import BUCKETS, Digested, RowDigests
-from streams_engine.verify.rows import End, RowTally, Signed, both, grouped, signed
+from streams_engine.verify.progress import TableProgress
+from streams_engine.verify.rows import End, Row, RowTally, Signed, both, grouped, signed
 
 __all__ = ["LOOKS", "STANDS", "DigestComparison", "DigestPlan", "Settle", "plan_for"]
 
@@ -29,9 +30,13 @@ LEAF_ROWS = 2000
 PARTS = 16
 """That a range is split into."""
 LOOKS = 50
-"""At rows that change, after which they are left out."""
+"""At rows that change, after which nothing is known of them."""
 STANDS = 5
 """After so many looks at which a row was the same on both ends, and not equal, it differs."""
+SAMPLES = 500
+"""Looks at the source while the target catches up, at most."""
+SAMPLE_SECONDS = 0.002
+"""Between two of them."""
 MOST_LEAVES = 20
 """Leaves without any row that differs, after which the columns whose texts differ are compared by
 their values alone."""
@@ -103,10 +108,15 @@ class DigestComparison:
     rows: list[int] = field(default_factory=lambda: [0, 0])
     only: tuple[KeyRange, ...] | None = None
     """The ranges to look at; None: all."""
+    progress: TableProgress | None = None
+    """What is known to be equal, and left out; None: nothing is, and nothing is noted."""
     leaves: list[KeyRange] = field(default_factory=list)
     """The ranges whose rows were compared by their values."""
     unsettled: int = 0
-    """Rows that changed at each look, so that nothing is known of them."""
+    """Keys of which nothing is known: their rows changed at each look, or the target did not catch
+    up."""
+    waited: bool = True
+    """The target caught up at each look."""
     _alike: int = 0
     """Leaves whose digests differed, and no row."""
 
@@ -121,38 +131,41 @@ class DigestComparison:
     # Ranges
 
     def _by_ranges(self) -> None:
-        ranges: queue.SimpleQueue[KeyRange | None] = queue.SimpleQueue()
-        cut = list[KeyRange]()
+        ranges: queue.SimpleQueue[tuple[int, KeyRange] | None] = queue.SimpleQueue()
+        pairs = _Pairs(self.progress)
+        if self.progress is not None:
+            self.rows = [self.progress.rows] * 2
 
-        def source(end: End, halt: threading.Event) -> list[Digested]:
-            found = []
+        def source(end: End, halt: threading.Event) -> None:
+            rows = self.rows[0]
             try:
                 for number, one in enumerate(self._ranges(end)):
                     if halt.is_set():
                         break
                     if self.chosen(number):
-                        cut.append(one)
-                        ranges.put(one)
-                        found.append(self._digest(end, one))
-                        end.tell(sum(digested.rows for digested in found))
+                        ranges.put((number, one))
+                        digested = self._digest(end, one)
+                        pairs.add(number, one, 0, digested)
+                        rows += digested.rows
+                        end.tell(rows)
             finally:
                 ranges.put(None)
-            return found
 
-        def target(end: End, halt: threading.Event) -> list[Digested]:
-            found = []
-            while (one := ranges.get()) is not None and not halt.is_set():
-                found.append(self._digest(end, one))
-            return found
+        def target(end: End, halt: threading.Event) -> None:
+            while (given := ranges.get()) is not None and not halt.is_set():
+                number, one = given
+                pairs.add(number, one, 1, self._digest(end, one))
 
-        def side(end: End, halt: threading.Event) -> list[Digested]:
-            return (source if end is self.ends[0] else target)(end, halt)
+        def side(end: End, halt: threading.Event) -> None:
+            (source if end is self.ends[0] else target)(end, halt)
 
-        for one, left, right in zip(cut, *both(self.pool, self.ends, side), strict=True):
-            self.rows[0] += left.rows
-            self.rows[1] += right.rows
-            if not _same(left, right):
-                self._narrow(one, left, right)
+        both(self.pool, self.ends, side)
+        self.rows = [here + there for here, there in zip(self.rows, pairs.rows, strict=True)]
+        for one, left, right in pairs.odd():
+            before = self.tally.differing, self.unsettled
+            self._narrow(one, left, right)
+            if before == (self.tally.differing, self.unsettled):
+                _note_equal(self.progress, one, left.rows)
 
     def _ranges(self, end: End) -> Iterator[KeyRange]:
         """Yield ranges that hold all keys of both ends, of about RANGE_ROWS rows of the source."""
@@ -169,12 +182,14 @@ class DigestComparison:
             return
         low, last = min(a for a, _ in there), max(b for _, b in there) + 1
         column = columns[0]
-        while low < last:
-            part = replace(end.read, part=KeyRange(column, low))
-            edge = _digesting(end).key_after(part, column, RANGE_ROWS)
-            high = last if edge is None else min(max(edge, low + 1), last)
-            yield KeyRange(column, low, high)
-            low = high
+        gaps = [(low, last)] if self.progress is None else self.progress.gaps(low, last)
+        for low, last in gaps:
+            while low < last:
+                part = replace(end.read, part=KeyRange(column, low))
+                edge = _digesting(end).key_after(part, column, RANGE_ROWS)
+                high = last if edge is None else min(max(edge, low + 1), last)
+                yield KeyRange(column, low, high)
+                low = high
 
     def _digest(self, end: End, one: KeyRange) -> Digested:
         end.bytes_read += SUM_BYTES
@@ -258,30 +273,66 @@ class DigestComparison:
         One look is not enough: a row may come and go between two of them, and be on its way to the
         target at each.
         """
+        name = _by_key if ends[0].key else _by_row
         standing: tuple[Signed, Signed] = (Counter(), Counter())
-        steady = dict.fromkeys(_odd(left, right), 0)
-        for _ in range(LOOKS):
+        before = name(left), name(right)
+        steady = dict.fromkeys(_odd(*before), 0)
+        for look in range(LOOKS):
             if not steady:
                 break
-            if self.settle is None or not self.settle():
-                # Nothing more will be known: they differ, as far as that goes.
-                return left, right
-            for end in ends:
-                _digesting(end).renew()
-            now = both(self.pool, ends, signed)
-            odd = _odd(*now)
-            for key in list(steady):
-                same = _of(left, key) == _of(now[0], key) and _of(right, key) == _of(now[1], key)
-                steady[key] = steady[key] + 1 if same else 0
-                if key not in odd:
-                    del steady[key]
-                elif steady[key] == STANDS:
-                    del steady[key]
-                    for total, rows in zip(standing, now, strict=True):
-                        total.update(_of(rows, key))
-            left, right = now
+            shown = self._look_again(ends, often=look >= STANDS)
+            if shown is None:
+                self.waited = False
+                break
+            held, now = [name(one) for one in shown[0]], name(shown[1])
+            for one in list(steady):
+                sides = zip(before, (held[0], now), strict=True)
+                same = all(old.get(one) == new.get(one) for old, new in sides)
+                steady[one] = steady[one] + 1 if same else 0
+                if any(now.get(one) == source.get(one) for source in held):
+                    del steady[one]
+                elif steady[one] == STANDS:
+                    del steady[one]
+                    standing[0].update(held[0].get(one, {}))
+                    standing[1].update(now.get(one, {}))
+            before = held[0], now
         self.unsettled += len(steady)
         return standing
+
+    def _look_again(
+        self, ends: tuple[End, End], *, often: bool
+    ) -> tuple[list[Signed], Signed] | None:
+        """Read the source, and the target once it has what was read; ``often``: the source again
+        and again until then, for a row that changes all the time is on the target what it was at
+        one of these moments.
+
+        Return None if the target does not catch up.
+        """
+        source, target = ends
+        done = threading.Event()
+
+        def look() -> Signed:
+            _digesting(source).renew()
+            return signed(source, threading.Event())
+
+        def looks() -> list[Signed]:
+            found = list[Signed]()
+            while len(found) < SAMPLES and not done.wait(SAMPLE_SECONDS):
+                found.append(look())
+            return found
+
+        held = [look()]
+        sampling = self.pool.submit(looks) if often else None
+        try:
+            if self.settle is None or not self.settle():
+                return None
+            _digesting(target).renew()
+            shown = signed(target, threading.Event())
+        finally:
+            done.set()
+            if sampling is not None:
+                held += sampling.result()
+        return held, shown
 
     def _suspect(self, ends: tuple[End, End]) -> None:
         """Find the columns that made digests differ where no value does."""
@@ -303,6 +354,41 @@ class DigestComparison:
         return frozenset(place for place, one, two in sums if not _same(one, two))
 
 
+class _Pairs:
+    """Sums of ranges, of both ends as they come. Thread-safe."""
+
+    def __init__(self, progress: TableProgress | None) -> None:
+        self.rows = [0, 0]
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Digested] = {}
+        self._odd: dict[int, tuple[KeyRange, Digested, Digested]] = {}
+
+    def add(self, number: int, one: KeyRange, side: int, digested: Digested) -> None:
+        """Take the sum of a range of one end; note the range if it is equal on both."""
+        with self._lock:
+            self.rows[side] += digested.rows
+            other = self._waiting.pop(number, None)
+            if other is None:
+                self._waiting[number] = digested
+                return
+            left, right = (other, digested) if side else (digested, other)
+            equal = _same(left, right)
+            if not equal:
+                self._odd[number] = one, left, right
+        if equal:
+            _note_equal(self._progress, one, left.rows)
+
+    def odd(self) -> list[tuple[KeyRange, Digested, Digested]]:
+        """Return the ranges that differ, in their order."""
+        return [self._odd[number] for number in sorted(self._odd)]
+
+
+def _note_equal(progress: TableProgress | None, one: KeyRange, rows: int) -> None:
+    if progress is not None and one.low is not None and one.high is not None:
+        progress.found_equal(one.low, one.high, rows)
+
+
 def _digesting(end: End) -> RowDigests:
     """Return the end as the server that digests its rows, which `plan_for` found it to be."""
     return cast(RowDigests, end.canonical)
@@ -312,9 +398,21 @@ def _same(left: Digested, right: Digested) -> bool:
     return left == right and left.whole
 
 
-def _of(rows: Signed, key: object) -> Signed:
-    return Counter({row: count for row, count in rows.items() if row[0] == key})
+Named = Mapping[object, Mapping[tuple[Row, bytes], int]]
 
 
-def _odd(left: Signed, right: Signed) -> set[object]:
-    return {key for key, _ in (*(left - right), *(right - left))}
+def _by_key(rows: Signed) -> Named:
+    """Return the rows of each key."""
+    named: dict[object, dict[tuple[Row, bytes], int]] = {}
+    for row, count in rows.items():
+        named.setdefault(row[0], {})[row] = count
+    return named
+
+
+def _by_row(rows: Signed) -> Named:
+    """Return how often there is each row, of a table without a key."""
+    return {row: {row: count} for row, count in rows.items()}
+
+
+def _odd(left: Named, right: Named) -> set[object]:
+    return {one for one in (*left, *right) if left.get(one) != right.get(one)}

@@ -32,11 +32,16 @@ class TableVerdict:
     table: str
     source_rows: int
     target_rows: int
-    equal: bool
+    equal: bool | None
+    """False where anything differs; None where nothing was seen to differ, but not all rows stood
+    still long enough to be compared, or the table could not be compared: the note says why."""
     differing: int = 0
     """Keys that differ; without a key the rows missing or too many, whichever are more."""
     differences: tuple[Difference, ...] = ()
     note: str | None = None
+    unsettled: int = 0
+    """Keys (without a key: rows) of which nothing is known: their rows changed at each look, or the
+    target did not catch up in time."""
     repaired: int = 0
     """Rows of the target that were written again or removed, as the source has them."""
     statements: tuple[str, ...] = field(default=(), repr=False)
@@ -69,6 +74,7 @@ class TableVerdict:
                 {"key": list(d.key), "kind": d.kind, "columns": list(d.columns)}
                 for d in self.differences
             ],
+            "unsettled": self.unsettled,
             "note": self.note,
             "repaired": self.repaired,
             "seconds": round(self.seconds, 3),
@@ -84,8 +90,8 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """True if every table is equal."""
-        return all(table.equal for table in self.tables)
+        """True if every row of every table was seen to be equal."""
+        return all(table.equal is True for table in self.tables)
 
     def to_sql(self) -> list[str]:
         """Return the statements that make the named rows of the target what they are on the source,

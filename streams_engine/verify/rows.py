@@ -265,6 +265,8 @@ class RowTally:
     partial: bool = False
     """Not every row that differs was looked at."""
     named: dict[Row, Difference] = field(default_factory=dict)
+    marks: dict[Row, int] = field(default_factory=dict)
+    """By the key of a row that differs: a hash of what both ends have."""
 
     def add(self, left: Signed, right: Signed) -> None:
         """Count what one end holds and the other does not; keep the first keys."""
@@ -275,8 +277,11 @@ class RowTally:
         if not self.keyed:
             self.kinds += Counter(missing=gone.total(), extra=extra.total())
             return
-        for difference in self._differences(dict(gone.keys()), dict(extra.keys())):
+        missing, added = dict(gone.keys()), dict(extra.keys())
+        for difference in self._differences(missing, added):
             self.add_one(difference)
+            key = difference.key
+            self.marks[key] = hash((missing.get(key), added.get(key)))
 
     def add_one(self, difference: Difference) -> None:
         """Count one row; one that is known to differ may differ in more columns."""
@@ -289,6 +294,7 @@ class RowTally:
         self.named[difference.key] = difference
         if len(self.named) > 2 * self.most:
             self.named = {d.key: d for d in self._sorted(self.most)}
+            self.marks = {key: mark for key, mark in self.marks.items() if key in self.named}
 
     def join(self, other: RowTally) -> None:
         """Count what another comparison of the same rows, by other columns, found."""
@@ -332,6 +338,11 @@ class RowTally:
     def stands_as(self, before: RowTally) -> bool:
         """Return whether the same rows differ, with the same values on both ends."""
         return self.seen == before.seen and self.kinds == before.kinds
+
+    @property
+    def names_all(self) -> bool:
+        """Whether every row that differs is named."""
+        return self.keyed and not self.partial and len(self.named) == self.differing
 
     @property
     def differing(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from streams_engine.verify.digests import (
     plan_for,
 )
 from streams_engine.verify.pairs import VerifyPair, pair_of, reads_of
+from streams_engine.verify.progress import Progress, TableProgress, digest_of
 from streams_engine.verify.report import TableVerdict, VerifyReport
 from streams_engine.verify.rows import (
     NAMED,
@@ -39,9 +40,7 @@ from streams_engine.verify.statements import can_write, statement
 
 __all__ = ["VerifySettings", "verify_mapped", "verify_tables"]
 
-Progress = Callable[[TableId, int], None]
-
-
+Told = Callable[[TableId, int], None]
 Key = tuple[str | None, ...]
 Repair = Callable[[TableId, "Mapping[Key, str] | None"], int]
 """Writes rows of a source table again, by their keys with what is the matter with each; None: all.
@@ -68,6 +67,8 @@ class VerifySettings:
     settle: Settle | None = None
     """For ends that are written to: waits until the target has what the source has."""
     repair: Repair | None = None
+    identity: str = ""
+    """Of the stream's configuration: what was found equal under another is not taken."""
 
 
 def verify_mapped(
@@ -76,24 +77,45 @@ def verify_mapped(
     sources: Mapping[str, Canonical],
     target: Canonical,
     settings: VerifySettings,
-    progress: Progress | None = None,
+    progress: Told | None = None,
+    kept: Progress | None = None,
 ) -> VerifyReport:
     """Compare every table of a mapping with what is on the target now.
 
-    ``sources``: by the alias of the connection that a table is of.
+    ``sources``: by the alias of the connection that a table is of. ``kept``: how far one came that
+    was cut; it has begun, and ends here.
     """
+    kept = kept or Progress()
+    try:
+        verdicts = list(_verdicts(mapped, sink, sources, target, settings, progress, kept))
+    except BaseException:
+        kept.flush()
+        raise
+    kept.end()
+    return VerifyReport(tuple(verdicts))
+
+
+def _verdicts(
+    mapped: MappedCatalog,
+    sink: Sink,
+    sources: Mapping[str, Canonical],
+    target: Canonical,
+    settings: VerifySettings,
+    progress: Told | None,
+    kept: Progress,
+) -> Iterator[TableVerdict]:
     there = mapped.target
     if isinstance(sink, StructureSink):
         there = sink.inspect([mapping.target.id for mapping in mapped.tables])
-    verdicts: list[TableVerdict] = []
     for mapping in _chosen(mapped, settings.tables):
         pair = pair_of(mapping, there.table(mapping.target.id))
         if isinstance(pair, str):
-            verdicts.append(TableVerdict(str(mapping.source.id), 0, 0, False, note=pair))
+            yield TableVerdict(str(mapping.source.id), 0, 0, False, note=pair)
             continue
         source = sources[mapping.source.id.alias]
-        verdicts += verify_tables([pair], source, target, settings, progress=progress).tables
-    return VerifyReport(tuple(verdicts))
+        yield from verify_tables(
+            [pair], source, target, settings, progress=progress, kept=kept
+        ).tables
 
 
 def _chosen(mapped: MappedCatalog, names: frozenset[str] | None) -> Sequence[TableMapping]:
@@ -117,8 +139,9 @@ def verify_tables(
     target: Canonical,
     settings: VerifySettings = VerifySettings(),
     *,
-    progress: Progress | None = None,
+    progress: Told | None = None,
     executor: Executor | None = None,
+    kept: Progress | None = None,
 ) -> VerifyReport:
     """Compare tables one after another, both ends at once: in two threads, or in ``executor``.
 
@@ -130,7 +153,10 @@ def verify_tables(
         else ThreadPoolExecutor(2, thread_name_prefix="streams-engine-verify") as pool
     ):  # fmt: skip
         return VerifyReport(
-            tuple(_verdict(pair, (source, target), settings, progress, pool) for pair in pairs)
+            tuple(
+                _verdict(pair, (source, target), settings, progress, pool, kept or Progress())
+                for pair in pairs
+            )
         )
 
 
@@ -138,8 +164,9 @@ def _verdict(
     pair: VerifyPair,
     canonicals: tuple[Canonical, Canonical],
     settings: VerifySettings,
-    progress: Progress | None,
+    progress: Told | None,
     pool: Executor,
+    kept: Progress,
 ) -> TableVerdict:
     begun = time.monotonic()
     left, right = reads_of(pair, settings.zero_dates)
@@ -152,7 +179,9 @@ def _verdict(
     if pair.limit is not None:
         verdict = compare_some(str(pair.source), ends, pair.limit)
     else:
-        verdict = _compared(pair, ends, settings, pool)
+        comparison = digest_of(pair, settings.zero_dates, settings.identity)
+        known = kept.table(pair.source, comparison) if settings.sample is None else None
+        verdict = _compared(pair, ends, settings, pool, known)
     return replace(
         verdict,
         seconds=time.monotonic() - begun,
@@ -161,28 +190,41 @@ def _verdict(
 
 
 def _compared(
-    pair: VerifyPair, ends: tuple[End, End], settings: VerifySettings, pool: Executor
+    pair: VerifyPair,
+    ends: tuple[End, End],
+    settings: VerifySettings,
+    pool: Executor,
+    kept: TableProgress | None,
 ) -> TableVerdict:
-    look = _look(pair, ends, settings, pool)
-    first, repaired = look, 0
+    known = kept.known if kept is not None else None
+    if known is not None and known.rows is not None:
+        return _equal(pair, (known.rows, known.rows), known.notes, known.repaired)
+    look = _look(pair, ends, settings, pool, kept=kept)
+    first, repaired = look, known.repaired if known is not None else 0
     for _ in range(REPAIRS if settings.repair is not None else 0):
         if look.tally.differing == 0 or settings.repair is None:
             break
         _renew(ends)  # no lock of ours is in its way
         kinds = _repairable(pair, look.tally)
-        repaired += settings.repair(pair.source, kinds)
+        written = settings.repair(pair.source, kinds)
+        repaired += written
+        if kept is not None:
+            kept.repaired(written)
         _renew(ends)
         only = None if kinds is None else look.leaves
         again = settings if only is None else replace(settings, sample=None)
         look = _look(pair, ends, again, pool, only)
-    equal = not look.tally.differing
+    equal = False if look.tally.differing else None if look.unsettled else True
     rows = first.rows if not equal or not repaired else (first.rows[0], first.rows[0])
     tally = first.tally
     notes = [tally.note] if tally.differing else []
+    if equal and kept is not None:
+        kept.done(rows[0], look.notes)
     return TableVerdict(
         str(pair.source),
         *rows,
         equal=equal,
+        unsettled=look.unsettled,
         differing=tally.differing,
         differences=tuple(tally.first) if tally.keyed else (),
         note="; ".join([*notes, *look.notes]) or None,
@@ -191,11 +233,18 @@ def _compared(
     )
 
 
+def _equal(
+    pair: VerifyPair, rows: tuple[int, int], notes: Sequence[str], repaired: int
+) -> TableVerdict:
+    """Return the verdict on a table that is known to be equal."""
+    note = "; ".join(notes) or None
+    return TableVerdict(str(pair.source), *rows, equal=True, note=note, repaired=repaired)
+
+
 def _repairable(pair: VerifyPair, tally: RowTally) -> Mapping[Key, str] | None:
     """Return the keys to repair; None if all rows have to be written again."""
-    named = tally.keyed and not tally.partial and len(tally.named) == tally.differing
     texts = all(_is_asked_for(pair.columns[place].source_type) for place in pair.places)
-    return {d.key: d.kind for d in tally.named.values()} if named and texts else None
+    return {d.key: d.kind for d in tally.named.values()} if tally.names_all and texts else None
 
 
 def _is_asked_for(native: NativeType) -> bool:
@@ -227,6 +276,7 @@ class _Look:
     rows: tuple[int, int]
     tally: RowTally
     notes: list[str] = field(default_factory=list)
+    unsettled: int = 0
     leaves: tuple[KeyRange, ...] | None = None
     """The ranges in which rows may differ, if nothing else can; None: anywhere."""
 
@@ -237,8 +287,9 @@ def _look(
     settings: VerifySettings,
     pool: Executor,
     only: tuple[KeyRange, ...] | None = None,
+    kept: TableProgress | None = None,
 ) -> _Look:
-    """Compare all rows, or those of some ranges."""
+    """Compare all rows, or those of some ranges; without what is known to be equal."""
     columns = tuple(column.name for column in pair.columns)
     most = NAMED if settings.repair is None else REPAIRED_KEYS
 
@@ -246,13 +297,17 @@ def _look(
         return RowTally(bool(pair.places), names, most=most)
 
     plan = plan_for(ends, pair.range_key)
+    if plan is not None and kept is not None and pair.places:
+        plan = plan.without(frozenset(map(columns.index, kept.known.by_value)))
     look: _Look | None = None
     while plan is not None and plan.places and look is None:
         found = tally()
         try:
-            look = _by_digests(ends, plan, settings, found, pool, only)
+            look = _by_digests(ends, plan, settings, found, pool, only, kept)
         except TextsDifferError as error:
             plan = plan.without(error.places) if pair.places else None
+            if plan is not None and kept is not None:
+                kept.compares_by_value([columns[place] for place in error.places])
     if look is None:
         return _by_rows(ends, tally, settings, pool)
     fetched = _fetched(plan, len(columns), pair.places)
@@ -264,6 +319,7 @@ def _look(
         look.tally.join(part.tally)
         by_value = ", ".join(columns[place] for place in fetched if place not in pair.places)
         look.notes += [f"compared by fetched values: {by_value}", *part.notes]
+        look.unsettled += part.unsettled
         for end, one in zip(ends, some, strict=True):
             end.bytes_read += one.bytes_read
     return look
@@ -276,22 +332,65 @@ def _by_rows(
     still."""
     found = tally()
     look = _Look(compare_rows(ends, found, pool), found)
-    looks = steady = 0
-    while settings.settle is not None and look.tally.differing and looks < LOOKS:
+    if settings.settle is None or not found.differing:
+        return look
+    if found.names_all:
+        return _keys_settled(look, ends, tally, settings.settle, pool)
+    steady = 0
+    for _ in range(LOOKS):
+        before = look.tally
         if not settings.settle():
-            break
+            return _unknown(look, tally(), before.differing, NOT_CAUGHT_UP)
         _renew(ends)
         found = tally()
-        now = _Look(compare_rows(ends, found, pool), found)
-        looks += 1
-        steady = steady + 1 if found.stands_as(look.tally) else 0
-        if steady == STANDS:
-            return now
-        look = now
-    if looks == LOOKS:
-        # Never equal where that was not seen.
-        look.notes.append(f"rows changed at each of {LOOKS} looks: some may have been in flight")
-    return look
+        look = _Look(compare_rows(ends, found, pool), found)
+        steady = steady + 1 if found.stands_as(before) else 0
+        if steady == STANDS or not found.differing:
+            return look
+    return _unknown(look, tally(), look.tally.differing, RESTLESS)
+
+
+def _keys_settled(
+    look: _Look,
+    ends: tuple[End, End],
+    tally: Callable[[], RowTally],
+    settle: Settle,
+    pool: Executor,
+) -> _Look:
+    """Look at the keys that differ again, until each was equal once or has stood still."""
+    stood, known = tally(), look.tally
+    steady = dict.fromkeys(known.marks, 0)
+    for _ in range(LOOKS):
+        if not steady:
+            return replace(look, tally=stood)
+        if not settle():
+            return _unknown(look, stood, len(steady), NOT_CAUGHT_UP)
+        _renew(ends)
+        found = tally()
+        compare_rows(ends, found, pool)
+        for key in list(steady):
+            mark = found.marks.get(key)
+            if mark is None:
+                steady[key] = 0
+                if found.names_all:
+                    del steady[key]
+                continue
+            steady[key] = steady[key] + 1 if mark == known.marks.get(key) else 0
+            if steady[key] == STANDS:
+                del steady[key]
+                stood.add_one(found.named[key])
+        known = found
+    return _unknown(look, stood, len(steady), RESTLESS)
+
+
+RESTLESS = f"changed at each of {LOOKS} looks"
+NOT_CAUGHT_UP = "were in flight when the target did not catch up in time"
+
+
+def _unknown(look: _Look, stood: RowTally, rows: int, why: str) -> _Look:
+    """Return a look with only what stood still and differs; of other rows nothing is known."""
+    notes = [*look.notes, f"not compared: {rows} rows that {why}"] if rows else look.notes
+    return replace(look, tally=stood, notes=notes, unsettled=rows)
 
 
 def _renew(ends: tuple[End, End]) -> None:
@@ -307,8 +406,11 @@ def _by_digests(
     tally: RowTally,
     pool: Executor,
     only: tuple[KeyRange, ...] | None,
+    kept: TableProgress | None,
 ) -> _Look:
-    comparison = DigestComparison(ends, plan, tally, pool, settle=settings.settle, only=only)
+    comparison = DigestComparison(
+        ends, plan, tally, pool, settle=settings.settle, only=only, progress=kept
+    )
     if settings.sample is not None:
         share, chosen = settings.sample, random.Random(settings.seed)
         comparison.chosen = lambda _: chosen.random() < share
@@ -316,8 +418,9 @@ def _by_digests(
     if plan.range_key is not None:
         look.leaves = tuple(comparison.leaves)
     if comparison.unsettled:
-        rows = comparison.unsettled
-        look.notes.append(f"{rows} rows that changed at each of {LOOKS} looks were not compared")
+        look.unsettled = comparison.unsettled
+        why = RESTLESS if comparison.waited else NOT_CAUGHT_UP
+        look.notes.append(f"not compared: {look.unsettled} rows that {why}")
     return look
 
 

@@ -88,7 +88,8 @@ def through_kills(
         p for p in POINTS
         if p not in fell and not (p == "ddl: intent recorded" and None not in fell)
         # What waits only where a load was cut between two tables, and a start without a load.
-        and not p.startswith(("pending", "load", "reload")) and p != "handover: position taken"
+        and not p.startswith(("pending", "load", "reload", "verify"))
+        and p != "handover: position taken"
     }  # fmt: skip
     if target.server.kind == "postgresql":
         unreached.discard("ddl: intent recorded")

@@ -12,7 +12,7 @@ import pytest
 from streams_engine import Stream
 from streams_engine.errors import ConfigError, NotFound, StateConflict
 from streams_engine.testing.servers import Server
-from tests.support.cdc import following, shown
+from tests.support.cdc import cdc, following, shown
 from tests.support.databases import End
 
 ROUTES = [
@@ -186,3 +186,23 @@ def test_a_running_stream_is_compared_and_repaired_under_writes(ends: tuple[End,
         assert shown(source) == shown(target)
     with pytest.raises(StateConflict, match="while the stream runs"):
         running.verify(repair=True)
+
+
+def test_a_stream_of_another_process_is_compared_under_writes(
+    mysql9: Server, pg18: Server, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = End(mysql9, database(mysql9)), End(pg18, database(pg18))
+    source.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(40))",
+        "CREATE TABLE bag (x int, y varchar(9))",
+        *(f"INSERT INTO t VALUES ({n}, 'v')" for n in range(1, 80)),
+    )
+    elsewhere = cdc(source, target)  # as another process sees the stream
+    with following(source, target), writing(source):
+        assert elsewhere.verify(live=True).ok
+        target.run("DELETE FROM t WHERE id = 62")
+        assert named(elsewhere.verify(live=True)) == {"t": {"62": "missing"}}
+    source.run("INSERT INTO t VALUES (-1, 'nobody follows')")
+    monkeypatch.setattr("streams_engine.stream.SETTLE_SECONDS", 0.5)
+    with pytest.raises(StateConflict, match="No process follows"):
+        elsewhere.verify(live=True)

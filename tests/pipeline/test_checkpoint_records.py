@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from streams_engine.errors import CheckpointMismatch
-from streams_engine.model import Chunk, Dialect, TableId, TableSchema
+from streams_engine.model import (
+    Chunk,
+    Dialect,
+    EqualRange,
+    TableId,
+    TableSchema,
+    VerificationProgress,
+)
 from streams_engine.pipeline.checkpoint_records import (
     VERSION,
     ChunkRecord,
@@ -22,6 +29,7 @@ from streams_engine.pipeline.checkpoint_records import (
     RunRecord,
     TablePlanRecord,
     TableRecord,
+    VerifyRecord,
 )
 
 WRITTEN = Path(__file__).parent / "checkpoints"
@@ -92,6 +100,11 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
         PendingDdlRecord("shop"),
         DdlIntentRecord(A),
         MadeTableRecord(A, A),
+        VerifyRecord(
+            VerificationProgress(
+                A, "digest", 17.5, (EqualRange(1, 9, 4),), ("b",), 2, None, ("told",)
+            )
+        ),
     ]
     records = Records({record.key: stored(record) for record in kinds})
     assert len(records.documents) == len(kinds)
@@ -103,6 +116,15 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     assert records.has_pending_ddl("shop") and not records.has_pending_ddl("")
     assert records.intended() == {str(A)}
     assert records.made() == [kinds[7]]
+    assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[8]]
+    assert records.verify_keys() == [kinds[8].key]
+
+
+def test_a_verification_that_another_version_recorded_is_begun_anew() -> None:
+    record = VerifyRecord(VerificationProgress(A, "digest", 17.5))
+    for version in (VERSION + 1, None):
+        records = Records({record.key: {**stored(record), "version": version}})
+        assert records.verified() == [] and records.verify_keys() == [record.key]
 
 
 def test_chunks_of_a_table_are_not_those_of_one_whose_name_begins_so() -> None:

@@ -179,7 +179,7 @@ def frozen(run: MemoryRun) -> Any:
     )
 
 
-ELSEWHERE = ("pending", "reload")
+ELSEWHERE = ("pending", "reload", "verify")
 """Points that tests of their own reach."""
 
 

@@ -74,6 +74,7 @@ def calls(stream: Stream) -> None:
     stream.on_state(one)  # E: arg-type
     stream.on_record(lambda old, new: None)  # E: arg-type, misc
     stream.verify(on_progress=lambda table: None)  # E: arg-type, misc
+    stream.verify(resume="yes")  # E: arg-type
     stream.start(True)  # E: call-arg
     stream.run(refresh=True)  # E: call-arg
     stream.wait("PAUSED")  # E: arg-type

@@ -6,12 +6,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams_engine.model import Dialect, NativeType, TableId
+from streams_engine.errors import ServerError
+from streams_engine.model import Dialect, NativeType, TableId, VerificationProgress
 from streams_engine.schema.types.canonical import (
     BucketFilter,
     CanonicalColumn,
@@ -20,9 +23,12 @@ from streams_engine.schema.types.canonical import (
 )
 from streams_engine.schema.types.row_digests import BUCKETS, Digested
 from streams_engine.verify import digests as by_digests
+from streams_engine.verify import verification
 from streams_engine.verify.pairs import PairColumn, VerifyPair
-from streams_engine.verify.report import TableVerdict
+from streams_engine.verify.progress import Progress
+from streams_engine.verify.report import TableVerdict, VerifyReport
 from streams_engine.verify.verification import VerifySettings, verify_tables
+from tests.support.fault_points import at_points
 
 TABLE = TableId("shop", "orders")
 INT = NativeType(Dialect.MYSQL, "int", "int")
@@ -136,6 +142,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranges of few rows, so that there are many."""
     monkeypatch.setattr(by_digests, "RANGE_ROWS", 4)
     monkeypatch.setattr(by_digests, "LEAF_ROWS", 2)
+    for module in (by_digests, verification):
+        monkeypatch.setattr(module, "LOOKS", 12)
 
 
 @given(st.dictionaries(st.integers(-50, 50), values), st.dictionaries(st.integers(-50, 50), values))
@@ -222,15 +230,33 @@ def test_a_row_that_comes_and_goes_is_no_difference() -> None:
     assert compared(one, two, pair(), VerifySettings(settle=settle)).equal
 
 
-@pytest.mark.parametrize("settles", [True, False])
-def test_what_stands_still_and_differs_is_a_difference(settles: bool) -> None:
+def test_what_stands_still_and_differs_is_a_difference() -> None:
     one, two = Server(rows(10, {3: "new"}), NAMES), Server(rows(10), NAMES)
-    settings = VerifySettings(settle=lambda: settles)
-    assert compared(one, two, pair(), settings).keys == ("3",)
+    verdict = compared(one, two, pair(), VerifySettings(settle=lambda: True))
+    assert verdict.keys == ("3",) and verdict.equal is False and verdict.unsettled == 0
 
 
-def test_a_row_that_never_stands_still_is_told() -> None:
-    one, two = Server(rows(10, {3: "0"}), NAMES), Server(rows(10), NAMES)
+PLAIN = ("id", "plain")
+"""No digest is made of the second: all rows are compared by their values."""
+
+
+@pytest.mark.parametrize("names", [NAMES, PLAIN])
+def test_rows_that_are_in_flight_for_ever_are_neither_equal_nor_different(
+    names: tuple[str, str],
+) -> None:
+    one, two = Server(rows(10, {3: "new"}), names), Server(rows(10), names)
+    verdict = compared(one, two, pair(names), VerifySettings(settle=lambda: False))
+    assert (verdict.equal, verdict.unsettled, verdict.differences) == (None, 1, ())
+    assert verdict.note is not None and "did not catch up" in verdict.note
+    assert not VerifyReport((verdict,)).ok
+
+
+@pytest.mark.parametrize("names", [NAMES, PLAIN])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_row_that_never_stands_still_is_told(names: tuple[str, str], wrong: bool) -> None:
+    """And does not hide one that stands still and differs."""
+    there = {5: "wrong"} if wrong else {}
+    one, two = Server(rows(10, {3: "0"}), names), Server(rows(10, there), names)
     count = 0
 
     def settle() -> bool:
@@ -239,8 +265,11 @@ def test_a_row_that_never_stands_still_is_told() -> None:
         one.held = rows(10, {3: str(count)})
         return True
 
-    verdict = compared(one, two, pair(), VerifySettings(settle=settle))
-    assert verdict.equal and verdict.note is not None and "1 rows that changed" in verdict.note
+    verdict = compared(one, two, pair(names), VerifySettings(settle=settle))
+    assert verdict.equal is (False if wrong else None) and verdict.unsettled == 1
+    assert verdict.keys == (("5",) if wrong else ())
+    assert verdict.note is not None and "1 rows that changed" in verdict.note
+    assert not VerifyReport((verdict,)).ok
 
 
 def test_a_sample_reads_a_share() -> None:
@@ -261,3 +290,121 @@ def test_rows_are_repaired_and_looked_at_again() -> None:
     verdict = compared(one, two, pair(), VerifySettings(repair=repair))
     assert asked == [{("3",): "different", ("9",): "missing", ("99",): "extra"}]
     assert verdict.equal and verdict.repaired == 3 and verdict.differing == 3
+
+
+# A verification that is cut
+
+
+class Store:
+    """Keeps progress in memory."""
+
+    def __init__(self) -> None:
+        self.held: dict[TableId, VerificationProgress] = {}
+
+    def load(self) -> list[VerificationProgress]:
+        return list(self.held.values())
+
+    def save(self, tables: Sequence[VerificationProgress]) -> None:
+        self.held |= {one.table: one for one in tables}
+
+    def forget(self) -> None:
+        self.held.clear()
+
+
+class CutError(Exception):
+    """What ends a verification in a test."""
+
+
+def cut_after(ranges: int) -> Callable[[str], None]:
+    left = [ranges]
+
+    def reached(_: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise CutError
+
+    return reached
+
+
+def again(store: Store, resume: bool = True, now: float = 0.0) -> Progress:
+    kept = Progress(store, seconds=0.0, now=lambda: now)
+    kept.begin(resume=resume)
+    return kept
+
+
+def cut(store: Store, left: Server, right: Server, what: VerifyPair, after: int) -> None:
+    kept = again(store)
+    with at_points(cut_after(after)), pytest.raises(CutError):
+        verify_tables([what], left, right, kept=kept)
+    kept.flush()
+
+
+def gone_on(store: Store, left: Server, right: Server, kept: Progress, **how: Any) -> TableVerdict:
+    left.sums = right.sums = 0
+    settings = VerifySettings(**how)
+    verdict = verify_tables([pair()], left, right, settings, kept=kept).tables[0]
+    kept.end()
+    assert not store.held
+    return verdict
+
+
+@given(st.integers(0, 9), st.sets(st.integers(0, 39), max_size=3))
+def test_a_verification_that_was_cut_goes_on(after: int, wrong: set[int]) -> None:
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    cut(store, left, right, pair(), after)
+    right.held = rows(40, dict.fromkeys(wrong, "y"))
+    equal = {n for one in store.held[TABLE].equal for n in range(one.low, one.high)}
+    verdict = gone_on(store, left, right, again(store))
+    assert set(verdict.keys) == {str(n) for n in wrong - equal}
+    assert (verdict.source_rows, verdict.target_rows) == (40, 40)
+    if not wrong:
+        assert left.sums == right.sums == 10 - len(equal) // 4
+
+
+def test_rows_before_and_after_those_that_were_equal_are_compared() -> None:
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    cut(store, left, right, pair(), 9)
+    left.held = [("-7", "x"), *left.held, ("99", "x")]
+    verdict = gone_on(store, left, right, again(store))
+    assert verdict.keys == ("-7", "99") and verdict.source_rows == 42
+
+
+@pytest.mark.parametrize("other", ["structure", "configuration", "age", "resume"])
+def test_what_another_comparison_found_equal_is_not_taken(other: str) -> None:
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    narrower = replace(pair(), columns=pair().columns[:1])
+    cut(store, left, right, narrower if other == "structure" else pair(), 5)
+    kept = again(store, resume=other != "resume", now=90_000.0 if other == "age" else 0.0)
+    how = {"identity": "another"} if other == "configuration" else {}
+    right.held = rows(40, {0: "y"})
+    assert gone_on(store, left, right, kept, **how).keys == ("0",)
+
+
+def test_a_table_that_was_equal_is_not_compared_again() -> None:
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    kept = again(store)
+    whole = verify_tables([pair()], left, right, kept=kept).tables[0]
+    assert store.held[TABLE].rows == 40
+    assert gone_on(store, left, right, again(store)) == whole
+    assert left.sums == right.sums == 0
+
+
+def test_a_column_compared_by_its_values_stays_one() -> None:
+    names = ("id", "odd")
+    one, two = Server(rows(500), names), Server(rows(500), names, odd="printed ")
+    store = Store()
+    with at_points(cut_after(120)), pytest.raises(CutError):
+        verify_tables([pair(names)], one, two, kept=again(store))
+    assert store.held[TABLE].by_value == ("odd",) and store.held[TABLE].equal
+    verdict = verify_tables([pair(names)], one, two, kept=again(store)).tables[0]
+    assert verdict.equal and verdict.note == "compared by fetched values: odd"
+
+
+def test_a_store_that_refuses_harms_no_comparison(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing(Store):
+        def save(self, tables: Sequence[VerificationProgress]) -> None:
+            raise ServerError("denied")
+
+    left, right = Server(rows(40), NAMES), Server(rows(40), NAMES)
+    assert gone_on(Refusing(), left, right, again(Refusing())).equal
+    assert caplog.text.count("cannot be kept") == 1

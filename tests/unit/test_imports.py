@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "target_layout": {"errors", "model", "contracts", "config", "schema"},
     "adapters": {"errors", "model", "contracts", "config", "schema", "arrow"},
     "pipeline": CORE | {"events", "model", "contracts", "schema", "arrow", "stats", "faults"},
-    "verify": {"errors", "model", "contracts", "schema"},
+    "verify": {"errors", "model", "contracts", "schema", "faults"},
     "query": MIDDLE | {"adapters", "pipeline"},
     "dask": MIDDLE | {"pipeline", "_version"},
     "assembly": MIDDLE | {"target_layout", "adapters", "pipeline", "verify", "query", "dask"},

@@ -1,0 +1,56 @@
+"""Wait for a stream that another process runs, by the positions that it records."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from streams_engine.errors import StateConflict
+from streams_engine.pipeline.changes.subscriptions import change_source
+from streams_engine.pipeline.checkpoint import CheckpointStore
+from streams_engine.pipeline.context import RunContext
+
+__all__ = ["FollowedElsewhere"]
+
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class FollowedElsewhere:
+    """A stream that some process follows. An idle one records its position every few seconds."""
+
+    context: RunContext
+    seconds: float
+    wait: Callable[[float], object] = field(default_factory=lambda: threading.Event().wait)
+
+    def settle(self) -> bool:
+        """Wait until all that is committed on the sources by now is durable on the target. Return
+        False if that takes too long."""
+        store = CheckpointStore(self.context.checkpoints, self.context.job.name)
+        sources = {one.alias: change_source(one) for one in self.context.sources}
+        ends = {alias: source.end() for alias, source in sources.items()}
+        deadline = time.monotonic() + self.seconds
+        while True:
+            records = store.load()
+            logs = {alias: records.log(alias) for alias in sources}
+            if all(
+                log is not None
+                and not records.has_pending_ddl(alias)
+                and sources[alias].at_or_after(log.position, ends[alias])
+                for alias, log in logs.items()
+            ):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            self.wait(LOOK_SECONDS)
+
+    def demand_followed(self) -> None:
+        """Raise `StateConflict` unless the stream catches up: nobody runs it."""
+        if not self.settle():
+            raise StateConflict(
+                f"No process follows the stream '{self.context.job.name}', or it did not catch up "
+                f"within {self.seconds:.0f} seconds.",
+                remedy="Start the stream, or wait until its lag is small; or verify without live.",
+            )
