@@ -56,7 +56,14 @@ if TYPE_CHECKING:
     from streams_engine.model import Finding, Severity
     from streams_engine.pipeline.snapshot.plan import ColumnPlan, Plan, TablePlan
     from streams_engine.query.result import QueryResult
-    from streams_engine.stats import ChangeStats, ConnectionStats, NodeStats, Stats, TableStats
+    from streams_engine.stats import (
+        ChangeStats,
+        ConnectionStats,
+        NodeStats,
+        Stats,
+        TableStats,
+        VerificationStats,
+    )
     from streams_engine.stream import Stream
     from streams_engine.verify.report import TableVerdict, VerifyReport
 
@@ -78,6 +85,7 @@ _LAZY = {
     "TablePlan": "streams_engine.pipeline.snapshot.plan",
     "TableStats": "streams_engine.stats",
     "TableVerdict": "streams_engine.verify.report",
+    "VerificationStats": "streams_engine.stats",
     "VerifyReport": "streams_engine.verify.report",
     "__version__": "streams_engine._version",
 }
@@ -134,6 +142,7 @@ __all__ = [
     "TableVerdict",
     "TargetConflict",
     "UnsupportedType",
+    "VerificationStats",
     "VerifyReport",
     "__version__",
 ]

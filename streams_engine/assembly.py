@@ -41,7 +41,7 @@ from streams_engine.schema.mapping.routes import parse_type
 from streams_engine.schema.mapping.tables import MappingOptions
 from streams_engine.stats import Counters
 from streams_engine.target_layout import scope_of, selections_of, target_schema
-from streams_engine.verify.progress import Progress
+from streams_engine.verify.progress import Progress, ProgressStore
 from streams_engine.verify.report import VerifyReport
 from streams_engine.verify.verification import VerifySettings, verify_mapped
 
@@ -153,13 +153,15 @@ class Assembly:
         write: Callable[[str, Callable[[ChangeWriter], int]], int] | None = None,
         *,
         repair: bool = False,
-        resume: bool | None = True,
+        resume: bool = True,
+        store: ProgressStore | None = None,
         elsewhere: float | None = None,
     ) -> VerifyReport:
         """Compare both ends, by texts that the servers render themselves.
 
         ``write`` has work done on the target by the log of a source that is followed. ``resume``:
-        go on from what one that was cut found equal; None: and keep nothing of this one.
+        go on from what one that was cut found equal, and is kept in ``store``, else beside the
+        checkpoint.
         ``elsewhere``: another process follows the log; so many seconds it may take to catch up.
         """
         with self.dry_run() as convert, ExitStack() as stack:
@@ -172,11 +174,11 @@ class Assembly:
             settings = replace(
                 settings, zero_dates=self.config.options.zero_dates, identity=identity
             )
-            kept = Progress()
-            if resume is not None:
+            if store is None:
                 checkpoint = CheckpointStore(convert.context.checkpoints, self.config.name)
-                kept = Progress(VerifyProgressStore(checkpoint))
-                kept.begin(resume=resume)
+                store = VerifyProgressStore(checkpoint)
+            kept = Progress(store)
+            kept.begin(resume=resume)
             if repair:
                 repairs = Repairs(convert.context, mapped, write)
                 settings = replace(settings, repair=repairs)

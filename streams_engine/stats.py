@@ -15,7 +15,15 @@ from streams_engine.events import EventLog
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, Severity, SkippedObject, TableId
 
-__all__ = ["ChangeStats", "ConnectionStats", "Counters", "NodeStats", "Stats", "TableStats"]
+__all__ = [
+    "ChangeStats",
+    "ConnectionStats",
+    "Counters",
+    "NodeStats",
+    "Stats",
+    "TableStats",
+    "VerificationStats",
+]
 
 
 LEVELS = {
@@ -113,6 +121,40 @@ class ConnectionStats:
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationStats:
+    """The last comparison of source and target beside a cdc (`options.verification`)."""
+
+    at: datetime
+    """When it ended."""
+    ok: bool | None
+    """Whether every row that was compared is equal; None: not known, for it failed or was cut."""
+    tables: int = 0
+    """Tables that were compared."""
+    different: tuple[str, ...] = ()
+    """The names of those that differ."""
+    unknown: tuple[str, ...] = ()
+    """The names of those whose rows did not stand still."""
+    differing: int = 0
+    """Rows that differ, of all tables."""
+    seconds: float = 0.0
+    error: str | None = None
+    """The code of the error that ended it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this part of the stats document."""
+        return {
+            "at": rfc3339(self.at),
+            "ok": self.ok,
+            "tables": self.tables,
+            "different": list(self.different),
+            "unknown": list(self.unknown),
+            "differing": self.differing,
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """A frozen picture of a run."""
 
@@ -135,6 +177,8 @@ class Stats:
     changes: ChangeStats | None = None
     """Of a cdc; None for a convert."""
     connection: ConnectionStats = ConnectionStats()
+    verification: VerificationStats | None = None
+    """Of a cdc with `options.verification`, once one has ended."""
 
     @property
     def rows(self) -> int:
@@ -181,6 +225,7 @@ class Stats:
             "leftBehind": [{"kind": x.kind, "name": x.name} for x in self.left_behind],
             "error": self.error,
             "connection": self.connection.to_dict(),
+            "verification": None if self.verification is None else self.verification.to_dict(),
             **({} if self.changes is None else {"changes": self.changes.to_dict()}),
         }
 
@@ -234,6 +279,7 @@ class Counters:
     _replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
     _phase: str = "checking"
     _left_behind: tuple[SkippedObject, ...] = ()
+    _verification: VerificationStats | None = None
     started: datetime | None = None
     _ran: int = 0
     _since: int | None = None
@@ -252,6 +298,21 @@ class Counters:
         """Record the objects of the source that are not moved."""
         with self._lock:
             self._left_behind = objects
+
+    def verified(self, verification: VerificationStats) -> None:
+        """Record the last comparison beside the stream, and tell of it."""
+        with self._lock:
+            self._verification = verification
+        doubtful = (*verification.different, *verification.unknown)
+        self.journal.note(
+            logging.INFO if verification.ok else logging.WARNING,
+            "verification",
+            f"Not equal, or not known to be: {', '.join(doubtful)}." if doubtful
+            else "Source and target are equal." if verification.ok
+            else f"The comparison failed ({verification.error})." if verification.error
+            else "The comparison was cut, for its time was over.",
+            **verification.to_dict(),
+        )  # fmt: skip
 
     def clock_on(self) -> None:
         """Start the clock: the stream runs."""
@@ -478,4 +539,5 @@ class Counters:
                 error=error,
                 changes=self._changes,
                 connection=next(iter(self._outages.values()), ConnectionStats()),
+                verification=self._verification,
             )

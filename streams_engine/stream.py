@@ -414,11 +414,15 @@ class Stream:
             self._ends.clear()
 
     def _work(self, sources: list[SourceSpec], sink: Sink, fresh: bool) -> None:
+        from streams_engine.background import verification_beside
+
         context = self._parts.context(sources, sink, self._control, self._counters)
         if self._config.follows:
             self._cdc = self._parts.cdc(context)
             self._opening.set()
-            self._outlive(self._cdc, fresh)
+            settle = partial(self.catch_up, SETTLE_SECONDS)
+            with verification_beside(self._parts, self._control, self._counters, settle):
+                self._outlive(self._cdc, fresh)
         else:
             self._outlive(self._parts.convert(context), fresh)
 

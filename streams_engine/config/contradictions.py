@@ -332,6 +332,6 @@ def ignored_in_convert(document: StreamDocument) -> Iterator[str]:
     if document.mode == "convert":
         keys = given(document.source.options)
         yield from (f"$.source.options.{key}" for key in CDC_ALONE if key in keys)
-        for key in ("schemaChanges", "onRewrite", "maxRetainedBytes"):
+        for key in ("schemaChanges", "onRewrite", "maxRetainedBytes", "verification"):
             if key in given(document.options):
                 yield f"$.options.{key}"

@@ -404,6 +404,23 @@ class Dask(Document):
     """The address of its scheduler, such as `tcp://scheduler:8786`."""
 
 
+class Verification(Document):
+    """Comparison of source and target in the background of a cdc."""
+
+    every: float = Field(ge=1)
+    """Seconds from the end of one comparison to the start of the next."""
+    sample: float = Field(0.01, gt=0, le=1)
+    """The share of each table's rows that is compared; 1: all rows."""
+    max_seconds: float = Field(0, ge=0)
+    """Seconds after which a comparison is interrupted. With `sample` 1 the next one resumes it,
+    otherwise the next one takes a new sample. 0: no limit."""
+
+    @field_validator("every", "sample", "max_seconds", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Options(Document):
     """This library's own settings, all optional."""
 
@@ -456,6 +473,9 @@ class Options(Document):
     max_retained_bytes: int = Field(default=0, ge=0)
     """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
     stream. 0: no limit."""
+    verification: Verification | None = None
+    """Of a cdc: compare source and target in the background, again and again. The result is in
+    stats, events and log. null: only `verify()` compares."""
     state_schema: str | None = None
     """The schema or database of the checkpoint and quarantine tables on the target; null: the
     schema `streams_engine` on PostgreSQL, the target database on MySQL."""

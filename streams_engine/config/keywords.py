@@ -26,6 +26,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "server_id": ("source", "options", "serverId"),
     "schema_changes": ("options", "schemaChanges"),
     "max_retained_bytes": ("options", "maxRetainedBytes"),
+    "verification": ("options", "verification"),
     "database": ("target", "spec", "db", "database"),
     "schema": ("target", "spec", "db", "schema"),
     "schema_policy": ("target", "spec", "db", "schemaPolicy"),

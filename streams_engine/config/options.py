@@ -19,6 +19,7 @@ __all__ = [
     "StreamOptions",
     "StructureOptionsDict",
     "TypeOverrideDict",
+    "VerificationDict",
     "WriteMode",
 ]
 
@@ -68,6 +69,21 @@ class DaskDict(TypedDict):
     """The address of its scheduler, such as `tcp://scheduler:8786`."""
 
 
+class _EveryDict(TypedDict):
+    every: float
+    """Seconds from the end of one comparison to the start of the next."""
+
+
+class VerificationDict(_EveryDict, total=False):
+    """Comparison of source and target in the background of a cdc."""
+
+    sample: float
+    """The share of each table's rows that is compared; 1: all rows."""
+    maxSeconds: float
+    """Seconds after which a comparison is interrupted. With `sample` 1 the next one resumes it,
+    otherwise the next one takes a new sample. 0: no limit."""
+
+
 class StreamOptions(TypedDict, total=False):
     """Keywords of `Stream` other than source, target, mode and tables."""
 
@@ -104,6 +120,9 @@ class StreamOptions(TypedDict, total=False):
     max_retained_bytes: int
     """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
     stream. 0: no limit."""
+    verification: VerificationDict | None
+    """Of a cdc: compare source and target in the background, again and again. The result is in
+    stats, events and log. null: only `verify()` compares."""
     database: str | None
     """The database, instead of the connection's. It is created if it is missing."""
     schema: str | None

@@ -22,9 +22,9 @@ from streams_engine.model import (
 )
 from streams_engine.pipeline.changes.table_replication import TableReplication, follow
 from streams_engine.pipeline.checkpoint import CheckpointStore
+from streams_engine.pipeline.checkpoint_records import REPAIR
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import SourceSpec
-from streams_engine.pipeline.checkpoint_records import REPAIR
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
 from streams_engine.schema.row_key import key_of
 

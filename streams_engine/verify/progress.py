@@ -18,7 +18,7 @@ from streams_engine.errors import StreamsError
 from streams_engine.faults import reach
 from streams_engine.model import EqualRange, TableId, VerificationProgress
 
-__all__ = ["Progress", "ProgressStore", "TableProgress", "digest_of"]
+__all__ = ["MemoryProgress", "Progress", "ProgressStore", "TableProgress", "digest_of"]
 
 log = logging.getLogger("streams_engine.stream")
 
@@ -42,6 +42,25 @@ class ProgressStore(Protocol):
     def forget(self) -> None:
         """Remove all that is kept."""
         ...
+
+
+@dataclass
+class MemoryProgress:
+    """Keeps progress as long as it lives."""
+
+    held: dict[TableId, VerificationProgress] = field(default_factory=dict)
+
+    def load(self) -> Sequence[VerificationProgress]:
+        """Return what was kept of every table."""
+        return list(self.held.values())
+
+    def save(self, tables: Sequence[VerificationProgress]) -> None:
+        """Keep the progress of some tables."""
+        self.held |= {one.table: one for one in tables}
+
+    def forget(self) -> None:
+        """Remove all that is kept."""
+        self.held.clear()
 
 
 def digest_of(*what: object) -> str:

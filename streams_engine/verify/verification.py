@@ -67,6 +67,8 @@ class VerifySettings:
     settle: Settle | None = None
     """For ends that are written to: waits until the target has what the source has."""
     repair: Repair | None = None
+    shuffled: bool = False
+    """The tables are compared in any order: a sample that may be cut."""
     identity: str = ""
     """Of the stream's configuration: what was found equal under another is not taken."""
 
@@ -107,7 +109,10 @@ def _verdicts(
     there = mapped.target
     if isinstance(sink, StructureSink):
         there = sink.inspect([mapping.target.id for mapping in mapped.tables])
-    for mapping in _chosen(mapped, settings.tables):
+    chosen = list(_chosen(mapped, settings.tables))
+    if settings.shuffled:
+        random.shuffle(chosen)
+    for mapping in chosen:
         pair = pair_of(mapping, there.table(mapping.target.id))
         if isinstance(pair, str):
             yield TableVerdict(str(mapping.source.id), 0, 0, False, note=pair)

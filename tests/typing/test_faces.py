@@ -148,6 +148,7 @@ def test_a_keyword_has_the_plain_types_of_its_key(keyword: str) -> None:
     ("typed", "model"),
     [
         (options.LimitsDict, documents.Limits),
+        (options.VerificationDict, documents.Verification),
         (options.StructureOptionsDict, documents.StructureOptions),
         (options.TypeOverrideDict, documents.TypeOverride),
         (options.DaskDict, documents.Dask),

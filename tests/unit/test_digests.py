@@ -25,7 +25,7 @@ from streams_engine.schema.types.row_digests import BUCKETS, Digested
 from streams_engine.verify import digests as by_digests
 from streams_engine.verify import verification
 from streams_engine.verify.pairs import PairColumn, VerifyPair
-from streams_engine.verify.progress import Progress
+from streams_engine.verify.progress import MemoryProgress, Progress
 from streams_engine.verify.report import TableVerdict, VerifyReport
 from streams_engine.verify.verification import VerifySettings, verify_tables
 from tests.support.fault_points import at_points
@@ -295,22 +295,6 @@ def test_rows_are_repaired_and_looked_at_again() -> None:
 # A verification that is cut
 
 
-class Store:
-    """Keeps progress in memory."""
-
-    def __init__(self) -> None:
-        self.held: dict[TableId, VerificationProgress] = {}
-
-    def load(self) -> list[VerificationProgress]:
-        return list(self.held.values())
-
-    def save(self, tables: Sequence[VerificationProgress]) -> None:
-        self.held |= {one.table: one for one in tables}
-
-    def forget(self) -> None:
-        self.held.clear()
-
-
 class CutError(Exception):
     """What ends a verification in a test."""
 
@@ -326,20 +310,22 @@ def cut_after(ranges: int) -> Callable[[str], None]:
     return reached
 
 
-def again(store: Store, resume: bool = True, now: float = 0.0) -> Progress:
+def again(store: MemoryProgress, resume: bool = True, now: float = 0.0) -> Progress:
     kept = Progress(store, seconds=0.0, now=lambda: now)
     kept.begin(resume=resume)
     return kept
 
 
-def cut(store: Store, left: Server, right: Server, what: VerifyPair, after: int) -> None:
+def cut(store: MemoryProgress, left: Server, right: Server, what: VerifyPair, after: int) -> None:
     kept = again(store)
     with at_points(cut_after(after)), pytest.raises(CutError):
         verify_tables([what], left, right, kept=kept)
     kept.flush()
 
 
-def gone_on(store: Store, left: Server, right: Server, kept: Progress, **how: Any) -> TableVerdict:
+def gone_on(
+    store: MemoryProgress, left: Server, right: Server, kept: Progress, **how: Any
+) -> TableVerdict:
     left.sums = right.sums = 0
     settings = VerifySettings(**how)
     verdict = verify_tables([pair()], left, right, settings, kept=kept).tables[0]
@@ -350,7 +336,7 @@ def gone_on(store: Store, left: Server, right: Server, kept: Progress, **how: An
 
 @given(st.integers(0, 9), st.sets(st.integers(0, 39), max_size=3))
 def test_a_verification_that_was_cut_goes_on(after: int, wrong: set[int]) -> None:
-    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), MemoryProgress()
     cut(store, left, right, pair(), after)
     right.held = rows(40, dict.fromkeys(wrong, "y"))
     equal = {n for one in store.held[TABLE].equal for n in range(one.low, one.high)}
@@ -362,7 +348,7 @@ def test_a_verification_that_was_cut_goes_on(after: int, wrong: set[int]) -> Non
 
 
 def test_rows_before_and_after_those_that_were_equal_are_compared() -> None:
-    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), MemoryProgress()
     cut(store, left, right, pair(), 9)
     left.held = [("-7", "x"), *left.held, ("99", "x")]
     verdict = gone_on(store, left, right, again(store))
@@ -371,7 +357,7 @@ def test_rows_before_and_after_those_that_were_equal_are_compared() -> None:
 
 @pytest.mark.parametrize("other", ["structure", "configuration", "age", "resume"])
 def test_what_another_comparison_found_equal_is_not_taken(other: str) -> None:
-    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), MemoryProgress()
     narrower = replace(pair(), columns=pair().columns[:1])
     cut(store, left, right, narrower if other == "structure" else pair(), 5)
     kept = again(store, resume=other != "resume", now=90_000.0 if other == "age" else 0.0)
@@ -381,7 +367,7 @@ def test_what_another_comparison_found_equal_is_not_taken(other: str) -> None:
 
 
 def test_a_table_that_was_equal_is_not_compared_again() -> None:
-    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), Store()
+    left, right, store = Server(rows(40), NAMES), Server(rows(40), NAMES), MemoryProgress()
     kept = again(store)
     whole = verify_tables([pair()], left, right, kept=kept).tables[0]
     assert store.held[TABLE].rows == 40
@@ -392,7 +378,7 @@ def test_a_table_that_was_equal_is_not_compared_again() -> None:
 def test_a_column_compared_by_its_values_stays_one() -> None:
     names = ("id", "odd")
     one, two = Server(rows(500), names), Server(rows(500), names, odd="printed ")
-    store = Store()
+    store = MemoryProgress()
     with at_points(cut_after(120)), pytest.raises(CutError):
         verify_tables([pair(names)], one, two, kept=again(store))
     assert store.held[TABLE].by_value == ("odd",) and store.held[TABLE].equal
@@ -401,7 +387,7 @@ def test_a_column_compared_by_its_values_stays_one() -> None:
 
 
 def test_a_store_that_refuses_harms_no_comparison(caplog: pytest.LogCaptureFixture) -> None:
-    class Refusing(Store):
+    class Refusing(MemoryProgress):
         def save(self, tables: Sequence[VerificationProgress]) -> None:
             raise ServerError("denied")
 
