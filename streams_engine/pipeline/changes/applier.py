@@ -49,19 +49,19 @@ __all__ = ["ChangeApplier", "PendingDdl", "SessionRestart"]
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
-"""How long a poll waits: a pause or a stop of an idle stream is seen as late as that."""
+"""How long a poll waits, and so how late an idle stream notices a pause or a stop."""
 
 IDLE_COMMIT_SECONDS = 10.0
-"""A position that moved without changes is written down this often, or when somebody waits."""
+"""How often a position that advanced without changes is recorded, unless somebody waits for it."""
 
 RELEASED_BYTES = 64 << 20
-"""After so much of the log memory that Arrow keeps is given back to the system."""
+"""After this many bytes of log, memory that Arrow keeps is returned to the system."""
 
 LOOK_SECONDS = 1.0
-"""At least so long between two sessions that are begun for a refused row: many rows may be bad."""
+"""The least time between two sessions that begin for a refused row: many rows may be bad."""
 
 GATHER_SECONDS = 5.0
-"""A writer that keeps the log itself is given so much time to gather sets for one commit."""
+"""How long sets are gathered for one commit of a writer that stores the log itself."""
 
 FOREIGN_KEY, CONSTRAINT = "23503", "23"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
@@ -81,9 +81,9 @@ class PendingDdl:
     """DDL that waits for the consistent point, recorded until then."""
 
     key: str
-    """Of the record that says that it is to be made."""
+    """The key of the record that says that the DDL is pending."""
     make: Callable[[], bool]
-    """Make what is missing of it. False if the run must end before all is there."""
+    """Create what is missing; return False if the run must end first."""
     waiting: bool = False
 
 
@@ -95,13 +95,13 @@ class PendingCommit:
     applied: bool = False
     """Changes were given to the target since the last commit."""
     gathered: ChangeSet | None = None
-    """What waits for more before it is committed: transactions, time and position."""
+    """The sets that wait for more before they are committed: transactions, time and position."""
     gathering_since: float = 0.0
     passed: ChangeSet | None = None
-    """The last position without changes, while it is too soon to write it down: a reader gives
-    none twice."""
+    """The last position without changes, while it is too soon to record it: a reader gives none
+    twice."""
     within: bool = False
-    """A transaction goes on in the next set."""
+    """A transaction continues in the next set."""
     updates: Updates = field(default_factory=dict)
     """Checkpoint records to put or to remove."""
     quarantined: list[QuarantinedRow] = field(default_factory=list)
@@ -114,7 +114,7 @@ class PendingCommit:
         return not (self.applied or self.updates or self.quarantined)
 
     def gather(self, changes: ChangeSet) -> None:
-        """Add a set that is applied to those that wait for a commit together."""
+        """Add an applied set to those that are committed together."""
         before = self.gathered
         if before is None:
             self.gathering_since = time.monotonic()
@@ -224,7 +224,7 @@ class ChangeApplier:
                 self._outage.wait(error)
 
     def _session(self) -> None:
-        """Open the log, take over the stream, and follow.
+        """Open the log, take over the stream, and follow the log.
 
         The log is opened first: a process that cannot open it, because another one reads the slot,
         leaves that one undisturbed.
@@ -275,15 +275,15 @@ class ChangeApplier:
                     self._make_durable(self._commit.gathered, writer, reader)
 
     def _do_tasks(self, writer: ChangeWriter) -> None:
-        """Do what other threads want done on the target, at a boundary of transactions."""
+        """Run the tasks of other threads on the target, between two transactions."""
         if self.tasks is not None and not self._commit.applied and not self._commit.within:
             position = writer.document or {"position": dict(self.position)}
             self.tasks.do(writer, lambda: writer.commit(position))
 
     def _demand_ours(self, writer: ChangeWriter) -> None:
-        """Look now and then whether an idle stream is still this process's.
+        """Check now and then that an idle stream still belongs to this process.
 
-        Raises `FencedOff`, which a commit would raise at the next change.
+        Raises `FencedOff`, as a commit would at the next change.
         """
         if self._commit.applied or not isinstance(writer, FencedWriter):
             return
@@ -292,7 +292,7 @@ class ChangeApplier:
             self._owned_since = time.monotonic()
 
     def _free(self, size: int) -> None:
-        """Give memory that is free back to the system, once for so many bytes of the log."""
+        """Return free memory to the system after each `RELEASED_BYTES` of log."""
         self._unreleased += size
         if self._unreleased >= RELEASED_BYTES:
             self._unreleased = 0
@@ -353,9 +353,8 @@ class ChangeApplier:
         return True
 
     def _look_again(self, writer: ChangeWriter) -> None:
-        """Read the log again where a row was refused for the first time there: a new session looks
-        at the source's structure first, which may have come to take such rows. Raises
-        `SessionRestart`."""
+        """Raise `SessionRestart` when a row is refused for the first time at this position: a new
+        session reads the source's structure first, which may allow such rows by now."""
         rested = time.monotonic() - self._looked_at > LOOK_SECONDS
         if self.looks_first and self._refused_at != self.position and rested:
             self._refused_at, self._looked_at = self.position, time.monotonic()
@@ -363,8 +362,8 @@ class ChangeApplier:
             raise SessionRestart
 
     def _persist(self, spans: Spans, writer: ChangeWriter, error: RowRejected) -> ApplyResult:
-        """Apply a rejected set again: in the order of the log if foreign keys are enforced, which
-        violates none, and without faulty rows if these may be quarantined."""
+        """Apply a rejected set again: in the order of the log if foreign keys are enforced, because
+        that order violates none, and without the rejected rows if these may be quarantined."""
         state = str(error.details.get("sqlstate"))
         if state == FOREIGN_KEY or (spans.foreign_keys_enforced and state.startswith(CONSTRAINT)):
             try:
@@ -558,7 +557,7 @@ class ChangeApplier:
                 self._awaited -= 1
 
     def ask(self, call: Callable[[], T], deadline: float | None) -> T | None:
-        """Return what a source answers to a call; None if it does not in time.
+        """Call a source and return its answer; None if it does not answer in time.
 
         A source that is away is asked again. Raises errors that are final, except while the run
         ends.

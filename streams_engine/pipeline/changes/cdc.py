@@ -86,13 +86,13 @@ class LogSettings:
 
     initial_load: bool = True
     operations: Mapping[tuple[str, str], frozenset[Op]] | None = None
-    """By source alias and table name as the user wrote it; two empty ones: every other table."""
+    """By source alias and table name as the user wrote it; two empty texts: every other table."""
     schema_changes: str = "apply"
     max_rows: int = 0
     max_retained: int = 0
     reconnect_timeout: float = 0.0
     interval: float = 3.0
-    """Seconds between two looks at how far the log is followed."""
+    """Seconds between two measurements of the lag."""
 
 
 class CdcPipeline:
@@ -109,27 +109,27 @@ class CdcPipeline:
         )
         self._appliers: list[ChangeApplier] = []
         self._lags: dict[str, Lag] = {}
-        """By the alias of a source: what its last look showed."""
+        """The last measurement, by the alias of the source."""
         self._lags_lock = threading.Lock()
         self._ready = threading.Event()
         self._excess: StreamsError | None = None
         self._sequences = TargetSequences(context.sink, context.counters)
         self._new_tables = NewTables(self.context)
         self._joining: frozenset[TableId] = frozenset()
-        """Tables that were found new: they join where the log, read up to then, knows none of them
-        by now."""
+        """New tables that were found: they join if they are still new once the log has been read up
+        to that moment."""
         self._joins_after: dict[str, Position] = {}
-        """By the alias of a source, the end of its log when they were found."""
+        """The end of each source's log when they were found, by alias."""
         self._tasks = {
             source.alias: WriterTasks(lambda: self.control.state) for source in context.sources
         }
         self._finding = threading.Lock()
         self._leave = threading.Event()
-        """The appliers are to end their sessions, for tables join."""
+        """Asks the appliers to end their sessions, because tables join."""
         self._load: InitialLoad | None = None
-        """The last attempt at a load that took the run over; None: there was none."""
+        """The last load that took over the run; None: there was none."""
         self.resumable = False
-        """A load runs that can go on from its checkpoint, should it end now."""
+        """True while a load runs that could resume from its checkpoint."""
 
     def run(self, *, fresh: bool) -> None:
         """Load what is not loaded yet, then follow the log. Raises the error that ends the run."""
@@ -176,16 +176,18 @@ class CdcPipeline:
         return False
 
     def _joining_of(self, there: AbstractSet[TableId], deadline: float | None) -> bool | None:
-        """Let those of some tables join that are new still. Return None where no answer came."""
+        """Let those of the tables join that are still new. Return None if a source did not
+        answer."""
         return self._appliers[0].ask(lambda: self._find_new_tables(there), deadline)
 
     def write(self, alias: str, work: Callable[[ChangeWriter], int]) -> int:
-        """Have work done on the target between two transactions of a source's log; see
+        """Run work on the target between two transactions of a source's log; see
         `WriterTasks.run`."""
         return self._tasks[alias].run(work)
 
     def _await_ready(self, deadline: float | None) -> bool:
-        """Wait until the logs are followed; return False where time, or the run, ends before."""
+        """Wait until the logs are followed; return False if the deadline or the end of the run
+        comes first."""
         while not self._ready.is_set():
             left = 0.2 if deadline is None else deadline - time.monotonic()
             if left <= 0 or self.control.state.final:
@@ -207,8 +209,8 @@ class CdcPipeline:
     def _readiness(
         self, source: SourceSpec, log: ReadinessSource, *, fresh: bool
     ) -> Sequence[Finding]:
-        """Return what hinders following the tables; of a stream that goes on, those that it
-        follows: others join later, or are left out with a finding."""
+        """Return what prevents following the tables. A stream that resumes checks only the tables
+        that it follows: others join later, or are left out with a finding."""
         findings = log.readiness(source.scope)
         if fresh or not self._joins_new_tables or not any(map(_is_error, findings)):
             return findings
@@ -312,11 +314,10 @@ class CdcPipeline:
         return self.settings.initial_load and self.settings.schema_changes == "apply"
 
     def _find_new_tables(self, there: AbstractSet[TableId] = frozenset()) -> bool:
-        """Look for new tables; let those join that were found before and are new still, although
-        the log was read up to then. ``there``: tables that were there before the end up to which
-        all logs have been read.
+        """Look for new tables, and let those join that were found before and are still new although
+        the log has been read up to that moment. Return True if tables join.
 
-        Return True where tables join.
+        ``there``: tables that existed before the position up to which all logs have been read.
         """
         with self._finding:
             return self._leave.is_set() or self._find(there)
@@ -342,7 +343,8 @@ class CdcPipeline:
         return False
 
     def _in_scope(self) -> RunContext:
-        """Return the run with what tables join it; without those that cannot be followed."""
+        """Return the run's context with the tables that join, and without those that cannot be
+        followed."""
         if not self._leave.is_set():
             return self.context
         known = {record.table for record in self._store.load().tables()}
@@ -351,8 +353,8 @@ class CdcPipeline:
         return replace(self.context, sources=sources)
 
     def _join(self) -> None:
-        """Load the tables that join; a server that is away is waited for. Where one goes while it
-        is looked at, the next look lets the others join."""
+        """Load the tables that join, waiting for a server that is away. If one of them is dropped
+        meanwhile, the others join at the next look."""
         outage = Outage(self.control, self.counters, "", self.settings.reconnect_timeout)
         while self.control.hold():
             try:
@@ -369,7 +371,7 @@ class CdcPipeline:
         self._new_tables.give_up(self._new_tables.find(known))
 
     def _follow_side_by_side(self) -> None:
-        """Follow each source in its own thread; the first that fails ends all."""
+        """Follow each source in its own thread; the first error ends all of them."""
         errors: list[StreamsError] = []
 
         def work(applier: ChangeApplier) -> None:
@@ -438,9 +440,9 @@ class CdcPipeline:
         return followed.applier
 
     def _create_foreign_keys(self, source: SourceSpec, applier: ChangeApplier) -> bool:
-        """Create the foreign keys that are missing between the tables as the log has them.
+        """Create the missing foreign keys between the tables, as the log describes them.
 
-        Return False if the run must end, and some may be missing still.
+        Return False if the run must end, so that some may still be missing.
         """
         schemas = tuple(table.tracked.schema for table in applier.tables.values())
         catalog = Catalog(source.source.dialect, schemas)
@@ -452,8 +454,7 @@ class CdcPipeline:
         return self.control.hold()
 
     def _scanned(self, source: SourceSpec, schemas: Sequence[TableSchema]) -> SourceSpec:
-        """Return the source with what its rows show of foreign keys, which decides whether they
-        hold."""
+        """Return the source with a scan of its rows, which decides whether foreign keys hold."""
         scan = source.source
         if not observes_rows(self.sink) or not isinstance(scan, RowScan):
             return source
@@ -462,7 +463,7 @@ class CdcPipeline:
         return replace(source, mapping=options)
 
     def _documents_of(self, alias: str) -> Documents:
-        """Return the records of one source's log, without the number that tells writers apart.
+        """Return the records of one source's log, without the epoch of the writer.
 
         Raises `FencedOff` if another process has begun a load since this one did.
         """
@@ -485,7 +486,7 @@ class CdcPipeline:
     def _recorded(
         self, source: SourceSpec, handler: SchemaChangeHandler, records: Records
     ) -> dict[TableId, TableReplication]:
-        """Return the tables of a source as the records say that the log has them."""
+        """Return the tables of a source, as the records describe them at the log's position."""
         mine = {record.table: record for record in records.tables()}
         schemas = {table: record.schema for table, record in mine.items()}
         intended = records.intended()
@@ -525,9 +526,9 @@ class CdcPipeline:
             self._find_new_tables()
 
     def _measure_lag(self, applier: ChangeApplier) -> None:
-        """Measure how far a durable position lags behind, and what its source keeps for it.
+        """Measure how far the durable position lags behind, and how much log its source retains.
 
-        A stream that makes sources keep more than maxRetainedBytes fails.
+        A stream for which sources retain more than maxRetainedBytes fails.
         """
         source = applier.source
         if not isinstance(source, LagSource):
@@ -553,8 +554,8 @@ class CdcPipeline:
             self.control.abort()
 
     def _settle_sequences(self) -> None:
-        """Set the target's sequences for a last time; a server that is away keeps nobody from
-        stopping."""
+        """Set the target's sequences a last time; a server that is away does not prevent the
+        stop."""
         try:
             if self.counters.waits_for_a_server:
                 raise ConnectionFailed("a server is away.")

@@ -1,4 +1,4 @@
-"""One source's log as it is followed: what the parts that change structure share."""
+"""The log of one source: what the parts that handle schema changes share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FollowedLog", "refused"]
 
 @dataclass
 class FollowedLog:
-    """The log of one source, and who applies it."""
+    """The log of one source, and its applier."""
 
     job: Job
     origin: SourceSpec
@@ -34,7 +34,7 @@ class FollowedLog:
 
 
 def refused(change: SchemaChange, why: str) -> SchemaChangeRefused:
-    """Return the error for a change of structure that the stream does not apply."""
+    """Return the error for a schema change that the stream does not apply."""
     shown = f" ({change.statement})" if change.statement else ""
     return SchemaChangeRefused(
         f"The structure of {change.table} changed{shown}, and the stream does not apply that "

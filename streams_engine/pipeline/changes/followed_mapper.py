@@ -1,4 +1,4 @@
-"""Map the tables of a log, as it has them at a position, onto the target."""
+"""Map the tables of a log, as they are at a position, onto the target."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Step = tuple[TableMapping, TableMapping, Mapping[str, str]]
 
 @dataclass
 class FollowedMapper:
-    """Maps tables by what the stream follows, and by what is on the target."""
+    """Maps tables by what the stream follows and by what exists on the target."""
 
     log: FollowedLog
     _findings: Sequence[Finding] = ()
@@ -46,9 +46,9 @@ class FollowedMapper:
     def onto_target(
         self, schemas: Sequence[TableSchema], intended: AbstractSet[TableId]
     ) -> dict[TableId, TableMapping]:
-        """Map tables as they are in the log onto the target's existing tables.
+        """Map tables as the log describes them onto the target's existing tables.
 
-        For ``intended`` changes the target may be ahead of the log.
+        For tables with an ``intended`` change the target may be ahead of the log.
         """
         mappings = self._map(schemas)
         if not isinstance(self.log.sink, StructureSink):
@@ -83,7 +83,7 @@ class FollowedMapper:
         return mapping
 
     def findings_of(self, table: TableId) -> list[Finding]:
-        """Return what the last mapping has found of a table: what of it is changed or left out."""
+        """Return the findings of the last mapping about a table: what was changed or left out."""
         label = str(self.log.stamped(table))
         return [f for f in self._findings if f"{f.object}.".startswith(f"{label}.")]
 
@@ -120,8 +120,8 @@ class FollowedMapper:
     def awaiting(
         self, change: SchemaChange, new: TableMapping
     ) -> list[tuple[TableReplication, tuple[ForeignKey, ...]]]:
-        """Return the tables, and their foreign keys, that refer to a table which was not there when
-        they were made."""
+        """Return the tables, with their foreign keys, that refer to a table which did not exist
+        when they were created."""
         if change.after is None:
             return []
         schemas = {t: f.tracked.schema for t, f in self.log.applier.tables.items()}
@@ -139,10 +139,10 @@ class FollowedMapper:
         return found
 
     def steps(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[Step]:
-        """Return the changes (from, to, renamed columns) that one comes in.
+        """Return the steps (from, to, renamed columns) of a change.
 
-        New columns whose default is not what the rows that are there have come with that value,
-        and get their default then.
+        If existing rows get another value in a new column than its default, the column is added
+        with that value, and gets its default in a second step.
         """
         if change.after is None or not change.backfill:
             return [(old, new, change.renamed)]
@@ -171,8 +171,8 @@ class FollowedMapper:
     ) -> TableMapping:
         """Map onto the columns that the target really has.
 
-        An unchanged column keeps its type on the target, which is not always the one that the
-        mapping would choose; if changes are ignored, the table keeps its name and columns.
+        An unchanged column keeps its type on the target, which may differ from the one that the
+        mapping would choose. If changes are ignored, the table keeps its name and columns.
         """
         before = {now: was for was, now in change.renamed.items()}
         present = {c.source.name: c for c in there.columns}
@@ -217,10 +217,10 @@ class FollowedMapper:
 
 
 def _kept(known: ColumnMapping, was: Column | None, now: ColumnMapping, name: str) -> ColumnMapping:
-    """Return the mapping of a column that stays as it is on the target.
+    """Return the mapping of a column that does not change on the target.
 
-    ``was``: the source's column before, by the rules. It may have another type now that goes into
-    the same one, and is read as what it is.
+    ``was``: the mapping of the source's column before. Its type may have changed to another one
+    that the same target type holds; it is read as it is now.
     """
     target = replace(known.target, name=name)
     if was is None or (was.type, was.arrow) == (now.source.type, now.source.arrow):
@@ -229,8 +229,8 @@ def _kept(known: ColumnMapping, was: Column | None, now: ColumnMapping, name: st
 
 
 def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:
-    """Return the mapping without the columns that the target lacks, already or still, or has with
-    a type that does not hold theirs: such a table is read again."""
+    """Return the mapping without the columns that the target lacks (not yet, or no longer), or
+    whose type there does not hold their values: such a table is read again."""
     types = {column.name: column.type for column in there.columns}
     names = types.keys()
     columns = tuple(

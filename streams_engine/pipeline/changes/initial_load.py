@@ -103,7 +103,7 @@ class InitialLoad:
         """It can go on from its checkpoint, should it end now."""
 
     def run(self) -> None:
-        """Load what is left. Raises `StartInterrupted` if the run is to pause or to end."""
+        """Load what is left. Raises `StartInterrupted` if the run should pause or end."""
         records = self.store.load()
         begun = has_begun(records, self.context.sources)
         if begun and self._all_loaded(records):
@@ -175,8 +175,8 @@ class InitialLoad:
         return load, LoadPlan(_loading(mapped, loaded), resume, opening)
 
     def _drop_outdated(self, mapped: MappedCatalog, records: Records, resume: ResumePlan) -> None:
-        """Drop the tables that a load made and did not finish, where the source's are others by
-        now, or gone: they are made and read anew, and nothing of theirs comes from the log."""
+        """Drop the tables that an unfinished load created, if the source's tables have changed or
+        are gone: they are created and read anew, and none of their changes come from the log."""
         sink = self.context.sink
         if not isinstance(sink, StructureSink):
             return
@@ -200,14 +200,14 @@ class InitialLoad:
         self.store.save(removed([TableRecord.key_of(table) for table in gone]))
 
     def _fence_logs(self) -> None:
-        """Take the logs from a process that follows them, before tables are emptied under it."""
+        """Take the logs over from a process that follows them, before its tables are emptied."""
         sink = change_sink(self.context.sink)
         for source in self.context.sources:
             with sink.change_writer(self.context.job.name, LogRecord.key_of(source.alias)):
                 pass
 
     def _demand_tables(self) -> None:
-        """Raise `NotFound` for an empty source before anything is made on it."""
+        """Raise `NotFound` for an empty source before anything is created on it."""
         for source in self.context.sources:
             if source.scope.tables is None:
                 with error_context(source.alias):
@@ -263,7 +263,7 @@ class InitialLoad:
         return True
 
     def _write_mode(self, records: Records, mapped: MappedCatalog, begun: bool) -> str:
-        """Choose plain loading where the target's tables are new or empty; else merge rows in."""
+        """Return the plain write mode if the target's tables are new or empty, else upsert."""
         if begun:
             modes = {record.load for record in records.tables()}
             return "upsert" if "upsert" in modes else "fail_if_not_empty"
@@ -377,7 +377,7 @@ class StartAtEnd:
             store.save(updates)
 
     def _catalog_at_end(self, source: SourceSpec) -> tuple[Catalog, Position]:
-        """Return the tables, and an end of the log at which they are so."""
+        """Return the tables, and an end of the log at which they have this structure."""
         catalog = source.source.catalog(source.scope)
         for _ in range(LOOKS):
             position = change_source(source).start([table.id for table in catalog.tables])
@@ -395,7 +395,7 @@ class StartAtEnd:
 
 
 def _resume(mapped: MappedCatalog, done: frozenset[TableId], begun: bool) -> ResumePlan:
-    """Keep the tables that are done; the others are emptied and loaded again."""
+    """Keep the finished tables; the others are emptied and loaded again."""
     if not begun:
         return ResumePlan()
     left = frozenset(m.source.id for m in mapped.tables) - done
@@ -403,7 +403,7 @@ def _resume(mapped: MappedCatalog, done: frozenset[TableId], begun: bool) -> Res
 
 
 def _alike(then: TableSchema, now: TableSchema | None) -> bool:
-    """Return whether a target's table that was made for one is right for the other."""
+    """Return whether a target table that was created for one also fits the other."""
 
     def part(table: TableSchema) -> tuple[Any, ...]:
         columns = [(c.name, c.type, c.nullable, c.default, c.generated) for c in table.columns]

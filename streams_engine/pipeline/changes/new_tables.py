@@ -1,4 +1,4 @@
-"""Find the tables that a stream is to follow, and does not follow yet."""
+"""Find the tables that a stream should follow and does not follow yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["NewTables"]
 
 @dataclass
 class NewTables:
-    """Compares what the sources have with what is followed. For one thread at a time."""
+    """Compares the sources' tables with those that are followed. For one thread at a time."""
 
     context: RunContext
     _refused: dict[TableId, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class NewTables:
         )
 
     def find(self, known: Collection[TableId]) -> frozenset[TableId]:
-        """Return the tables in scope that are none of the ``known``, by alias.
+        """Return the tables in scope that are not among the ``known``, with their alias.
 
         A table that cannot be followed is left out, with a finding. Raises the sources' errors.
         """
@@ -46,7 +46,7 @@ class NewTables:
         return frozenset(found)
 
     def narrowed(self, source: SourceSpec, tables: Collection[TableId]) -> SourceSpec:
-        """Return a source with these of its tables in scope, where all of them were."""
+        """Return a source whose scope was all its tables with only these in scope."""
         if source.scope.tables is not None or not isinstance(source.source, ListingSource):
             return source
         with error_context(source.alias):
@@ -56,7 +56,7 @@ class NewTables:
         return replace(source, scope=replace(source.scope, tables=names))
 
     def give_up(self, tables: Collection[TableId]) -> None:
-        """Look no more for tables that were to join and did not."""
+        """Stop looking for tables that should have joined and did not."""
         self._given_up |= set(tables)
 
     def _of(self, source: SourceSpec, known: Collection[TableId]) -> set[TableId]:
@@ -79,7 +79,7 @@ class NewTables:
         return {table for table in new - still if self._can_join(source, table)}
 
     def _still_refused(self, source: SourceSpec, refused: Sequence[TableId]) -> set[TableId]:
-        """Return those of the tables that cannot be followed still, asked for all at once."""
+        """Return those of the tables that still cannot be followed; all are asked for at once."""
         log = source.source
         if not refused or not isinstance(log, ReadinessSource):
             return set()
@@ -93,8 +93,8 @@ class NewTables:
 
     @staticmethod
     def _listed(source: ListingSource, scope: Scope, missing: Sequence[str]) -> list[TableId]:
-        """Return the tables in scope; of those that the user named, the missing ones that are
-        there now."""
+        """Return the tables in scope; of tables that the user named, those missing ones that exist
+        now."""
         if not missing:
             return list(source.tables(scope))
         there: list[TableId] = []
@@ -104,7 +104,7 @@ class NewTables:
         return there
 
     def _can_join(self, source: SourceSpec, table: TableId) -> bool:
-        """Return whether nothing hinders following a table; report what does."""
+        """Return whether a table can be followed; report what prevents it."""
         scope = _only(source, table)
         log = source.source
         try:
@@ -119,7 +119,7 @@ class NewTables:
         return True
 
     def _report(self, table: TableId, finding: Finding) -> None:
-        """Say once why a table is left out, and how it joins."""
+        """Report once why a table is left out, and how it joins."""
         if self._refused.get(table) != finding.message:
             self._refused[table] = finding.message
             text = f"It is new on the source, and is not followed: {finding.message}"

@@ -48,15 +48,15 @@ DemandCascades = Callable[[SourceSpec, Mapping[TableId, TableReplication], Targe
 
 @dataclass
 class SchemaChangeHandler:
-    """Carries schema changes of one source to the target, as ``schemaChanges`` says."""
+    """Carries schema changes of one source over to the target, as ``schemaChanges`` says."""
 
     log: FollowedLog
     policy: str
     attach: Attach
     demand_cascades: DemandCascades
-    """Raises where the target does not do again what the log does not carry."""
+    """Raises if the target does not repeat referential actions that the log lacks."""
     joins_new_tables: bool = True
-    """Tables that are not followed yet are loaded while the log is followed."""
+    """New tables are loaded while the log is followed."""
 
     def __post_init__(self) -> None:
         self.mapper = FollowedMapper(self.log)
@@ -66,7 +66,8 @@ class SchemaChangeHandler:
     def __call__(
         self, change: SchemaChange, writer: ChangeWriter, applied: bool
     ) -> TableReplication | None:
-        """Apply a schema change. Return the table's new replication; None if it is left.
+        """Apply a schema change. Return the table's new replication; None if it is no longer
+        followed.
 
         ``applied``: rows of the same transaction are applied and not committed. Raises
         `SchemaChangeRefused`, and `SessionRestart` if the transaction has to be read again.
@@ -120,7 +121,7 @@ class SchemaChangeHandler:
         return self._attached(change, change.after, old, new)
 
     def due(self) -> list[SchemaChange]:
-        """Return the changes that a session begins with."""
+        """Return the changes with which a session begins."""
         return self._reload.due()
 
     def _give_up(
@@ -131,8 +132,8 @@ class SchemaChangeHandler:
         writer: ChangeWriter,
         applied: bool,
     ) -> None:
-        """Drop a table that is to be read again and is gone: the log says so further on, or that it
-        has another name, under which it joins with its rows."""
+        """Drop a table that should be read again but is gone. Further on the log says so, or says
+        that it was renamed: then it joins under its new name, with its rows."""
         if not self.log.origin.mapping.allow_lossy:
             raise gone.refused
         dropped = replace(change, after=None, renamed={}, backfill={}, rewritten=False)
@@ -152,8 +153,8 @@ class SchemaChangeHandler:
     def _demand_told(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
     ) -> None:
-        """Raise `SchemaChangeRefused` where the rows that a target was given before, and keeps as
-        they were, would be others than the source's."""
+        """Raise `SchemaChangeRefused` if rows that the target already has, and cannot change, would
+        differ from the source's."""
         if change.rewritten:
             raise refused(change, f"{REWRITTEN} The target keeps what it was given")
         if old is None or new is None:
@@ -187,9 +188,9 @@ class SchemaChangeHandler:
         )
 
     def _remember(self, change: SchemaChange, since: Position | None = None) -> None:
-        """Make the meaning of the log's rows from here on durable with its position.
+        """Record the table's structure from here on, with the next commit of the position.
 
-        ``since``: the table's rows are known up to there; None: up to the position.
+        ``since``: up to where the table's rows are known; None: up to the position.
         """
         updates = removed([DdlIntentRecord.key_of(self.log.stamped(change.table))])
         if change.before is not None:
@@ -223,7 +224,8 @@ class SchemaChangeHandler:
         return attached
 
     def _demand_cascades(self, change: SchemaChange, changed: TableReplication) -> None:
-        """Check the foreign keys again, which may refer elsewhere now, or to a renamed table."""
+        """Check the foreign keys again: they may refer to another table now, or to a renamed
+        one."""
         tables = dict(self.log.applier.tables)
         tables.pop(self.log.stamped(change.table), None)
         tables[changed.mapping.source.id] = changed
@@ -246,7 +248,7 @@ def _unfollowable(change: SchemaChange, why: str) -> SchemaChangeRefused:
 
 
 def _computes_anew(change: SchemaChange) -> bool:
-    """Return True if columns came that are generated, or are generated otherwise."""
+    """Return True if a generated column was added, or an expression changed."""
     if change.before is None or change.after is None:
         return False
     names = {change.renamed.get(c.name, c.name): c.generated for c in change.before.columns}

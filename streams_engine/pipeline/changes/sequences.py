@@ -1,7 +1,7 @@
 """The target's sequences and AUTO_INCREMENT columns while a log is followed.
 
-A log holds rows, and no sequence: they are read from the source itself, now and then while the
-stream follows and once more at its end, and never set back.
+A log contains rows but no sequences: their values are read from the source, now and then while the
+log is followed and once more at its end, and are never set back.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class TargetSequences:
         """What was set already, by an earlier look."""
 
     def advance(self, sources: Sequence[FollowedOrigin]) -> None:
-        """Keep a PostgreSQL target's sequences ahead, for a target that takes over at any time.
+        """Keep a PostgreSQL target's sequences ahead, so that the target can take over at any time.
 
-        (InnoDB moves AUTO_INCREMENT with the rows.) Does nothing where the last look was just now.
+        (InnoDB advances AUTO_INCREMENT with the rows.) Does nothing if the last call was just now.
         """
         sink, ddl = self._sink, self._ddl
         if not isinstance(sink, StructureSink) or ddl is None or not ddl.standalone:

@@ -90,7 +90,7 @@ class Subscriptions:
     schema_changes: str = "apply"
     """The stream's ``schemaChanges``."""
     operations: Mapping[tuple[str, str], frozenset[Op]] = field(default_factory=dict)
-    """By source alias and table name as the user wrote it; two empty ones: every other table."""
+    """By source alias and table name as the user wrote it; two empty texts: every other table."""
 
     def attach(
         self,

@@ -1,4 +1,5 @@
-"""Read a table again while its log is followed: a change made its rows what no log says."""
+"""Read a table again while its log is followed, because a schema change gave its rows values that
+the log does not contain."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ Attached = Callable[
 
 
 class TableGone(Exception):
-    """A table that is to be read again is not there any more under its name."""
+    """A table that should be read again no longer exists under its name."""
 
     def __init__(self, refused: SchemaChangeRefused) -> None:
         super().__init__(str(refused))
@@ -53,7 +54,7 @@ class TableGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A table that was read again: its log counts from a position on."""
+    """A table that was read again, and the position from which its log counts."""
 
     change: SchemaChange
     followed: TableReplication
@@ -62,28 +63,29 @@ class Reloaded:
 
 @dataclass
 class TableReload:
-    """Reads tables again whose rows a change of structure gave other values."""
+    """Reads tables again whose rows got other values by a schema change."""
 
     log: FollowedLog
     mapper: FollowedMapper
     target: TargetStructure
     attached: Attached
     _reshaped: set[TableId] = field(default_factory=set)
-    """Tables that have their new structure already, and whose rows are still to be read again:
-    statements that change nothing may seem to be missing for ever."""
+    """Tables that already have their new structure and whose rows are still to be read: statements
+    that change nothing could seem to be missing for ever."""
     _first: dict[TableId, TableSchema] = field(default_factory=dict)
-    """Tables that the next session reads again before all else, as they are followed."""
+    """The tables that the next session reads again first, as they are followed."""
 
     def due(self) -> list[SchemaChange]:
-        """Return the changes that a session begins with: tables that have to be read again while
-        nothing is applied yet."""
+        """Return the changes with which a session begins: tables that have to be read again before
+        anything is applied."""
         first, self._first = self._first, {}
         return [SchemaChange(table, table, 0, rewritten=True) for table in first.values()]
 
     def needed(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
     ) -> bool:
-        """Return whether the rows that are there cannot be made what they are on the source."""
+        """Return whether DDL cannot give the existing rows the values that they have on the
+        source."""
         if old is None or new is None:
             return False
         if change.rewritten or change.table in self.target.unfit:
@@ -91,16 +93,15 @@ class TableReload:
         return bool(self.unknown(change, old, new))
 
     def unknown(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[str]:
-        """Return why rows that are there may come out otherwise than on the source."""
+        """Return why existing rows may get other values than on the source."""
         steps = self.mapper.steps(change, old, new)
         return [why for step in steps for why in evolve(*step, self.log.job.structure).unknown]
 
     def run(self, change: SchemaChange, writer: ChangeWriter, applied: bool) -> Reloaded:
-        """Give the target the table as it is in a new view, with all its rows.
+        """Give the target the table as it is in a new snapshot, with all its rows.
 
-        The log counts for it from that view on. The rows are part of the transaction that the
-        next commit ends; DDL that commits by itself leaves the table empty until then. Raises
-        `TableGone`.
+        From that snapshot on its log counts. The rows are part of the transaction that the next
+        commit ends; if DDL commits implicitly, the table is empty until then. Raises `TableGone`.
         """
         if self.log.job.on_rewrite == "fail":
             raise refused(change, f"{REWRITTEN} They are not read again: onRewrite is fail")
@@ -157,7 +158,7 @@ class TableReload:
         writer: ChangeWriter,
         applied: bool,
     ) -> None:
-        """Empty a table, and give it its new structure, where DDL commits by itself."""
+        """Empty a table and give it its new structure, on a target whose DDL commits implicitly."""
         statements = self.target.pending(old, new, change.renamed, writer)
         if not statements or change.table in self._reshaped:
             return
@@ -169,7 +170,7 @@ class TableReload:
             raise SessionRestart
 
     def _as_seen(self, view: ReloadView) -> RowObservations:
-        """Return what the rows of a reloaded table show, and what is known of the others."""
+        """Return what the rows of a reloaded table show, with what is known of other tables."""
         table = self.log.stamped(view.schema.id)
         found = view.observed(self.log.origin.alias)
         others = {
@@ -183,14 +184,14 @@ class TableReload:
 
 @dataclass(frozen=True, slots=True)
 class ReloadView:
-    """One table in a consistent view at a position of its log."""
+    """One table in a consistent snapshot at a position of its log."""
 
     schema: TableSchema
     position: Position
     _snapshot: Snapshot
 
     def observed(self, alias: str) -> RowObservations:
-        """Scan the rows for what a mapping asks of them."""
+        """Scan the rows for what the mapping depends on."""
         if not isinstance(self._snapshot, RowScan):
             return RowObservations()
         seen = self._snapshot.observe(
@@ -199,14 +200,14 @@ class ReloadView:
         return seen.stamped(alias)
 
     def rows(self, extract: Extract) -> Iterator[pa.RecordBatch]:
-        """Yield all rows, as the extract wants them."""
+        """Yield all rows of the extract."""
         with contextlib.closing(self._snapshot.read(extract, Chunk(self.schema.id))) as batches:
             yield from batches
 
 
 @contextlib.contextmanager
 def reloading(origin: SourceSpec, table: TableId) -> Iterator[ReloadView]:
-    """Open a view of one table whose position the log goes on from.
+    """Open a snapshot of one table, from whose position the log continues.
 
     Raises `TableGone`.
     """
@@ -235,7 +236,7 @@ def reloaded(table: TableId, rows: int) -> Finding:
 
 
 def _moved_names(before: TableSchema, now: TableSchema) -> dict[str, str]:
-    """Return old to new name of columns that the server knows by numbers."""
+    """Return the old and new names of renamed columns, which the server identifies by number."""
     names: dict[int | None, str] = {column.number: column.name for column in now.columns}
     names.pop(None, None)
     return {

@@ -1,4 +1,4 @@
-"""Give the target's tables the structure that a log's tables have got."""
+"""Carry schema changes of the log over to the target's tables."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ __all__ = ["TargetStructure", "without_new_keys"]
 
 @dataclass
 class _Restarts:
-    """What was executed at one durable position before the log was read from there again.
+    """The statements that were executed at one durable position before the log was read from there
+    again.
 
-    A key that is made anew under its name does not show whether it was: it would be made at each
-    session, and end it.
+    A key that is replaced under its name does not show whether that has happened: it would be
+    replaced in each session, and end it.
     """
 
     position: Position | None = None
@@ -52,7 +53,7 @@ class _Restarts:
         return _texts(statements) in self.executed
 
     def add(self, statements: Sequence[Statement]) -> None:
-        """Note what was executed."""
+        """Record statements that were executed."""
         self.executed.add(_texts(statements))
 
 
@@ -62,17 +63,18 @@ def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
 
 @dataclass
 class TargetStructure:
-    """Changes the structure of tables on the target, once, whatever kills the process."""
+    """Changes the structure of the target's tables: exactly once, even if the process is killed."""
 
     log: FollowedLog
     mapper: FollowedMapper
     unfit: set[TableId] = field(default_factory=set)
-    """Tables whose rows on the target did not fit a change: it is read again, and reloads them."""
+    """Tables whose rows on the target did not fit a change: the change is read again, and reloads
+    them."""
     _restarts: _Restarts = field(default_factory=lambda: _Restarts())
 
     @property
     def transactional(self) -> bool:
-        """Return whether the target's DDL is part of its transaction."""
+        """Whether the target's DDL is part of its transaction."""
         return bool(getattr(self.log.sink, "transactional_ddl", False))
 
     def carry(
@@ -83,9 +85,11 @@ class TargetStructure:
         writer: ChangeWriter,
         applied: bool,
     ) -> None:
-        """Execute what makes the old structure the new one; ``applied``: after rows of the same
-        transaction. Raises `SchemaChangeRefused`, and `SessionRestart` if the transaction has to
-        be read again."""
+        """Execute the statements that turn the old structure into the new one.
+
+        ``applied``: rows of the same transaction are applied already. Raises `SchemaChangeRefused`,
+        and `SessionRestart` if the transaction has to be read again.
+        """
         if old is not None and new is not None:
             plans = [
                 evolve(before, after, renamed, self.log.job.structure)
@@ -124,7 +128,7 @@ class TargetStructure:
         new: TableMapping | None,
         writer: TableWriter,
     ) -> None:
-        """Let a target that makes its tables itself change one."""
+        """Have a target that creates its own tables change one."""
         kept = {} if new is None else {c.source.name: c.target.name for c in new.columns}
         was = {now: then for then, now in change.renamed.items()}
         names = {} if old is None else {c.source.name: c.target.name for c in old.columns}
@@ -149,7 +153,7 @@ class TargetStructure:
         lossy: bool,
         emptied: Sequence[Truncation] = (),
     ) -> None:
-        """Record that a table's structure is about to change, at the position before."""
+        """Record that a table's structure is about to change, at the position before the change."""
         if applied and lossy:
             raise refused(
                 change, "its transaction also changes rows, and MySQL cannot roll DDL back"
@@ -170,7 +174,8 @@ class TargetStructure:
         renamed: Mapping[str, str],
         writer: ChangeWriter,
     ) -> Sequence[Statement]:
-        """Return the statements that the target still needs, by what is there."""
+        """Return the statements that are still missing on the target, compared with its present
+        table."""
         sink: Any = self.log.sink
         there = sink.inspect([old.target.id, new.target.id])
         present = there.table(new.target.id) or there.table(old.target.id)
@@ -184,9 +189,10 @@ class TargetStructure:
     def relax(
         self, followed: TableReplication, columns: tuple[str, ...], writer: ChangeWriter
     ) -> None:
-        """Alter columns so that they hold the log's values; committed at the position before them.
+        """Alter columns so that they hold the log's values, and commit at the position before
+        these.
 
-        A kill in between leaves columns that can hold more than they need to, and nothing else.
+        After a kill in between, columns can hold more than they need to; nothing else has changed.
         """
         statements, findings = relax(followed.mapping, columns)
         writer.rollback()
@@ -212,14 +218,14 @@ class TargetStructure:
         self.log.counters.found(findings)
 
     def execute(self, statements: Sequence[Statement], alone: int, writer: ChangeWriter) -> None:
-        """Execute statements in the transaction of the change; the first ``alone`` of them outside
-        of it, as they must be."""
+        """Execute statements in the transaction of the change, but the first ``alone`` of them,
+        which must not be in one, outside of it."""
         sink: Any = self.log.sink
         self.report(sink.execute([statement]) for statement in statements[:alone])
         self.report([writer.execute(statements[alone:])])
 
     def report(self, several: Iterable[Sequence[Finding]]) -> None:
-        """Report what several statements found."""
+        """Report the findings of several statements."""
         for findings in several:
             self.log.counters.found(findings)
 
@@ -232,7 +238,8 @@ class TargetStructure:
         writer: ChangeWriter,
         applied: bool,
     ) -> None:
-        """DDL that commits by itself: the intent first, and after a kill what is still to do."""
+        """Carry a change over by DDL that commits implicitly: record the intent first, and after a
+        kill execute what is still missing."""
         if old is None or new is None:
             statements = self._missing(statements)
             if statements:
@@ -264,8 +271,8 @@ class TargetStructure:
             raise SessionRestart
 
     def _unreferenced(self, gone: TableMapping) -> Iterator[Statement]:
-        """Yield the statements that drop the target's foreign keys to a table: the source had none
-        any more when it was dropped."""
+        """Yield the statements that drop the target's foreign keys to a table: on the source they
+        were gone before it was dropped."""
         for table in self.log.applier.tables.values():
             mapping = table.mapping
             if mapping.target.id == gone.target.id:
@@ -276,8 +283,7 @@ class TargetStructure:
                 yield from evolve(mapping, without, {}, self.log.job.structure).statements
 
     def _referring(self, change: SchemaChange, new: TableMapping) -> tuple[Statement, ...]:
-        """Return the statements for foreign keys that refer to a table from others, which were
-        there before it."""
+        """Return the statements for foreign keys that refer to a new table from older ones."""
         statements: list[Statement] = []
         for followed, keys in self.mapper.awaiting(change, new):
             target = followed.mapping.target
@@ -292,7 +298,7 @@ class TargetStructure:
         return tuple(statements)
 
     def _missing(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
-        """Return those of the statements whose foreign key is not there: DDL that commits by itself
+        """Return the statements whose foreign key does not exist yet: DDL that commits implicitly
         may have been executed before a kill."""
         kinds = (ObjectKind.CONSTRAINT, ObjectKind.FOREIGN_KEY)
         tables = {s.object.table for s in statements if s.object.kind in kinds and s.object.table}
@@ -302,8 +308,8 @@ class TargetStructure:
         return tuple(s for s in statements if (s.object.table, s.object.name) not in there)
 
     def _structure(self, writer: ChangeWriter) -> Structure:
-        """Return the structure options of a new table: where foreign keys are enforced, its own
-        wait for the consistent point."""
+        """Return the structure options of a new table. If foreign keys are enforced, its own wait
+        for the consistent point."""
         wanted, wait = self.log.job.structure, self.log.applier.pending.waiting
         return (
             replace(wanted, foreign_keys=False) if wait and writer.foreign_keys_enforced else wanted
@@ -311,9 +317,9 @@ class TargetStructure:
 
     @contextmanager
     def _fitting(self, change: SchemaChange) -> Iterator[None]:
-        """Read the change again where the target's rows do not fit a new structure: they are
-        loaded again then, for no row is wrong on the source. Raises `SessionRestart`, or
-        `SchemaChangeRefused` where they were."""
+        """Raise `SessionRestart` if the target's rows do not fit a new structure: the change is
+        read again, and the table loaded again, because its rows fit on the source. If that has been
+        done already, raise `SchemaChangeRefused`."""
         try:
             yield
         except RowRejected as error:
@@ -332,7 +338,8 @@ class TargetStructure:
 def without_new_keys(
     old: TableMapping, new: TableMapping, statements: Sequence[Statement]
 ) -> tuple[Statement, ...]:
-    """Leave out the statements that make a foreign key which the old table does not have."""
+    """Return the statements without those that create a foreign key which the old table does not
+    have."""
     before = {key.name for key in old.target.foreign_keys}
     added = [key for key in new.target.foreign_keys if key.name not in before]
     ddl = ddl_of(new.target.dialect)

@@ -1,4 +1,4 @@
-"""Work that other threads want done on the target between two transactions of a log."""
+"""Tasks of other threads that run on the target between two transactions of a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams_engine.lifecycle import State
 __all__ = ["WriterTasks"]
 
 LOOK_SECONDS = 0.2
-"""How often it is looked whether the stream has ended."""
+"""Seconds between two checks whether the stream has ended."""
 
 Work = Callable[[ChangeWriter], int]
 
@@ -29,16 +29,16 @@ class _Task:
 
 @dataclass
 class WriterTasks:
-    """A queue that lasts as long as the stream, over all sessions of its log."""
+    """A queue of tasks that lasts as long as the stream, over all sessions of its log."""
 
     state: Callable[[], State]
     _waiting: deque[_Task] = field(default_factory=deque)
 
     def run(self, work: Work) -> int:
-        """Have work done in a transaction of its own, under the stream's fence, and return what it
-        returns; it is committed then. For any thread but the log's.
+        """Run work in a transaction of its own, under the stream's fence; commit it, and return its
+        result. For any thread but the log's.
 
-        Raises what the work raises, and `StateConflict` if the stream ends before.
+        Raises what the work raises, and `StateConflict` if the stream ends first.
         """
         task = _Task(work)
         self._waiting.append(task)
@@ -50,9 +50,9 @@ class WriterTasks:
         return task.result
 
     def do(self, writer: ChangeWriter, commit: Callable[[], None]) -> None:
-        """Do what waits. For the log's thread, where nothing is applied that is not committed.
+        """Run the waiting tasks. For the log's thread, while nothing is applied and not committed.
 
-        Raises what ends the session: an error that may pass.
+        Raises retryable errors, which end the session.
         """
         while self._waiting:
             task = self._waiting.popleft()

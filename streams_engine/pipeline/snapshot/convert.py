@@ -35,7 +35,7 @@ class ConvertPipeline:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.resumable = False
-        """The load can go on from its checkpoint, should it end now."""
+        """True once the load could resume from its checkpoint."""
 
     def plan(self) -> Plan:
         """Plan a `run` on an empty target; the target is not asked."""
