@@ -257,7 +257,7 @@ def test_operations_that_are_not_wanted_are_left_out(source: End, target: End) -
     assert found == [(1, "one"), (2, "new"), (3, "three")]
 
 
-# Changes of structure
+# Schema changes
 
 
 def test_schema_changes_ignored(source: End, target: End) -> None:

@@ -180,7 +180,7 @@ class ChangeApplier:
     """Make columns of the target hold every value, durably; for tables that are `relaxable`."""
     poll_seconds: float = POLL_SECONDS
     due: Callable[[], list[SchemaChange]] = list
-    """Changes of structure that a session begins with."""
+    """Returns the schema changes with which a session begins."""
     leave: threading.Event = field(default_factory=threading.Event)
     """End the session at the next commit: tables join."""
     opened: bool = False

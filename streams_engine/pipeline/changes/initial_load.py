@@ -58,9 +58,8 @@ def has_begun(records: Records, sources: Iterable[SourceSpec]) -> bool:
 def _loading(mapped: MappedCatalog, done: AbstractSet[TableId]) -> MappedCatalog:
     """Return the part of the mapping that is loaded.
 
-    A table that is done is as the log has it, which may not be how it is now: of its structure
-    nothing is left but the foreign keys that lead to tables that are loaded. Its sequences are
-    there with it.
+    A finished table is as the log describes it, which may differ from how it is now: of its
+    structure only the foreign keys to tables that are loaded remain. Its sequences exist already.
     """
     tables = tuple(m for m in mapped.tables if m.source.id not in done)
     new = {m.target.id for m in tables}

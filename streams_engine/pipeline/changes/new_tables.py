@@ -123,7 +123,7 @@ class NewTables:
         if self._refused.get(table) != finding.message:
             self._refused[table] = finding.message
             text = f"It is new on the source, and is not followed: {finding.message}"
-            remedy = f"{finding.remedy} It joins within seconds then."
+            remedy = f"{finding.remedy} Then it joins within seconds."
             self.context.counters.found([warning("not-joined", table, text, remedy)])
 
 

@@ -144,8 +144,8 @@ class SchemaChangeHandler:
                 warning(
                     "dropped-early",
                     self.log.stamped(change.table),
-                    "Its rows had to be read again, and it is not there any more under that name: "
-                    "it is dropped here, and joins with its rows where it was renamed.",
+                    "The table had to be read again, but no longer exists under this name: it was "
+                    "dropped on the target. If it was renamed, it joins under its new name.",
                 )
             ]
         )

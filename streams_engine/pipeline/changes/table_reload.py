@@ -36,7 +36,7 @@ from streams_engine.schema.mapping.tables import TableMapping, warning
 
 __all__ = ["REWRITTEN", "Reloaded", "TableGone", "TableReload"]
 
-REWRITTEN = "rows that were there got other values, which the log does not hold."
+REWRITTEN = "existing rows got values that the log does not contain."
 
 Attached = Callable[
     [SchemaChange, TableSchema, TableMapping, TableMapping, Position], TableReplication
@@ -229,8 +229,8 @@ def reloaded(table: TableId, rows: int) -> Finding:
     return warning(
         "table-reloaded",
         table,
-        f"A change of its structure gave its rows other values, which the log does not hold: all "
-        f"{rows} rows were read again.",
+        f"A schema change gave its rows values that the log does not contain: all {rows} rows were "
+        "read again.",
         "Nothing has to be done.",
     )
 
@@ -248,10 +248,10 @@ def _moved_names(before: TableSchema, now: TableSchema) -> dict[str, str]:
 
 def _gone(table: TableId) -> TableGone:
     refused = SchemaChangeRefused(
-        f"The structure of {table} changed so that its rows have to be read again, and the table "
-        "is not there any more under that name.",
-        remedy="Allow the target's table to be dropped (allowLossy): it joins again where it was "
-        "renamed. Or load again with start(fresh=True), or leave the table out of the stream.",
+        f"{table} has to be read again after a schema change, but the table no longer exists under "
+        "this name.",
+        remedy="Let the target's table be dropped (allowLossy): if it was renamed, it joins under "
+        "its new name. Or load again with start(fresh=True), or leave it out of the stream.",
         table=str(table),
     )
     return TableGone(refused)

@@ -22,7 +22,6 @@ CHARACTER = 4
 FIXED = 16
 """What a column of another type takes in a key at most."""
 LONG = {"longtext", "longblob"}
-SIZED = {"varchar", "char", "varbinary"}
 
 
 def unsigned_keys(catalog: Catalog) -> dict[tuple[TableId, str], list[tuple[TableId, str]]]:

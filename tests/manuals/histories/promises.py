@@ -1,6 +1,6 @@
 """Refusals that no entry can stand for: they come of what lies around a change, not of the change.
 
-`docs/cdc.md`, "Changes of structure", promises them.
+`docs/cdc.md`, "Schema changes", promises them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PROMISES: dict[str, Refused] = {
         fresh=True,
         why="PostgreSQL changes structure and rows in one transaction, which MySQL cannot.",
     ),
-    "the table is not there any more under that name": Refused(
+    "the table no longer exists under this name": Refused(
         "SCHEMA_CHANGE_REFUSED",
         fresh=True,
         why="It has to be read again, and got another name since, or was dropped.",

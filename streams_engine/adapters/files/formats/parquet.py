@@ -28,7 +28,6 @@ BATCH_BYTES = 64 << 20
 SMALL_BYTES = 16 << 10
 """Of a column that has no more in a row group no value is large."""
 USUAL = RecordLimits()
-Normal = Callable[[pa.Array], pa.Array]
 
 
 def written_schema(columns: Sequence[Column]) -> pa.Schema:

@@ -89,7 +89,6 @@ CLIENT_CHARSETS = {
 }  # fmt: skip
 """Python's codec by collation of the session that sent the statement; all others are UTF-8."""
 
-_u2: Any = struct.Struct("<H").unpack_from
 _u4: Any = struct.Struct("<I").unpack_from
 _u8: Any = struct.Struct("<Q").unpack_from
 _gtid_plain: Any = struct.Struct("<16sq").unpack_from

@@ -14,7 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from streams_engine.adapters.mysql.binlog.row_rendering import decoder_of
-from streams_engine.adapters.mysql.binlog.row_values import Image, length_bytes, width
+from streams_engine.adapters.mysql.binlog.row_values import (
+    Image,
+    length_bytes,
+    value_lengths,
+    width,
+)
 from streams_engine.adapters.mysql.binlog.system_versioning import (
     CURRENT,
     current_decoder,
@@ -253,14 +258,7 @@ def _nulls(
 
 
 def _after(image: Image, place: np.ndarray, nulls: np.ndarray | None, field: Field) -> np.ndarray:
-    size = length_bytes(field)
-    if size == 1:
-        length = image.u8[place].astype(np.int64)
-    elif size == 2:
-        length = image.view("<u2")[place].astype(np.int64)
-    else:
-        length = image.view("<u4")[place].astype(np.int64) & ((1 << 8 * size) - 1)
-    length += size
+    length = value_lengths(image, place, field) + length_bytes(field)
     if nulls is not None:
         length[nulls] = 0
     after: np.ndarray = place + length

@@ -39,6 +39,7 @@ __all__ = [
     "moment_parts",
     "pieces",
     "raw_bytes",
+    "value_lengths",
     "width",
 ]
 
@@ -332,16 +333,23 @@ def pieces(
     image: Image, place: np.ndarray, nulls: Nulls, field: Field
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return start and length of a variable field; the length of a NULL is 0."""
-    size = length_bytes(field)
-    if size == 1:
-        length = image.u8[place].astype(np.int64)
-    elif size == 2:
-        length = image.view("<u2")[place].astype(np.int64)
-    else:
-        length = image.view("<u4")[place].astype(np.int64) & ((1 << 8 * size) - 1)
+    length = value_lengths(image, place, field)
     if nulls is not None:
         length[nulls] = 0
-    return place + size, length
+    return place + length_bytes(field), length
+
+
+def value_lengths(image: Image, place: np.ndarray, field: Field) -> np.ndarray:
+    """Return the lengths that stand before the values of a variable field; a NULL has none."""
+    size = length_bytes(field)
+    lengths: np.ndarray
+    if size == 1:
+        lengths = image.u8[place].astype(np.int64)
+    elif size == 2:
+        lengths = image.view("<u2")[place].astype(np.int64)
+    else:
+        lengths = image.view("<u4")[place].astype(np.int64) & ((1 << 8 * size) - 1)
+    return lengths
 
 
 def raw_bytes(image: Image, place: np.ndarray, nulls: Nulls, field: Field) -> pa.Array:
