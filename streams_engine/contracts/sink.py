@@ -163,8 +163,8 @@ class Statement:
     """The tables that it drops or truncates."""
     orphans: str | None = None
     """Of a foreign key: a SELECT of the rows that refer to none. Where there are any, the sink
-    leaves the statement out and returns `orphaned` instead of raising. A target whose own check
-    of the rows is slow may ask this query first."""
+    leaves the statement out and returns `orphaned_rows` instead of raising. A target whose own
+    check of the rows is slow may ask this query first."""
     concurrent: bool = False
     """It may run concurrently with other statements of its table, as CREATE INDEX does."""
     clause: str | None = None

@@ -1,8 +1,8 @@
 """DDL for MySQL and MariaDB from table schemas: what comes before the rows, and what after.
 
-The primary key stands in CREATE TABLE, since InnoDB keeps rows in its order; all other keys
-come after the rows. What only one flavour knows is settled by the mapping (`to_mysql`); here
-both read every statement. Each statement commits by itself on these servers.
+The primary key stands in CREATE TABLE, because InnoDB stores rows in its order; all other keys
+come after the rows. The mappings settle what only one flavour supports: every statement here runs
+on both. Each commits implicitly.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ def sequence_values(catalog: Catalog) -> Iterator[Statement]:
 
 
 def drop(tables: Sequence[TableId], wanted: Catalog, existing: Catalog) -> Iterator[Statement]:
-    """Drop the tables; foreign keys among them are no hindrance."""
+    """Drop the tables, whatever foreign keys are among them."""
     for table_id in tables:
         yield Statement(
             f"DROP TABLE {name_of(table_id)}",

@@ -27,13 +27,13 @@ class Namespace:
     _taken: set[str] = field(default_factory=set)
 
     def reserve(self, name: str) -> str:
-        """Take ``name``, shortened where it is too long."""
+        """Take ``name``, shortened if it is too long."""
         short = shorten(name)
         self._taken.add(short)
         return short
 
     def unique(self, *candidates: str) -> str:
-        """Take the first candidate that is free; where none is, the last one with a number."""
+        """Take the first candidate that is free; if none is, the last one with a number."""
         for candidate in candidates:
             short = shorten(candidate)
             if short not in self._taken:

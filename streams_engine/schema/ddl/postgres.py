@@ -1,9 +1,9 @@
 """DDL for PostgreSQL from table schemas: what comes before the rows, and what after.
 
 Every name passes through `quote`, every text through `literal`; the only SQL taken as
-it is are expressions that a server rendered (or sqlglot, see `expressions`). sqlglot's
-own DDL tree knows no exclusion constraints, partition bounds or identity options, so
-statements are composed here (docs/adr/0002).
+it is are expressions that a server rendered, or `schema.mapping.expressions_to_postgres`.
+sqlglot's own DDL tree knows no exclusion constraints, partition bounds or identity options,
+so statements are composed here (docs/adr/0002).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sequences of a PostgreSQL target after changes were applied to it.
 
-Rows that come by a log bring their numbers with them and move no sequence: the first row that the
-target's own application inserts would repeat one (CASE B56: after a cut-over).
+Rows from a log bring their numbers with them and advance no sequence: the first row that an
+application inserts on the target would repeat a number (case B56: after a cut-over).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class TargetSequence:
 
     at: SequenceValue
     name: TableId | None
-    """None for AUTO_INCREMENT, which is known by its column alone."""
+    """None for AUTO_INCREMENT, which is identified by its column."""
     column: tuple[TableId, str] | None
-    """The target's column that owns it, where that is known."""
+    """The target's column that owns it, if known."""
 
 
 def advance(sequence: TargetSequence) -> Statement:
     """Set a sequence to the source's value; never back, unless it cycles.
 
-    One that does not exist on the target is passed over.
+    A sequence that does not exist on the target is skipped.
     """
     at = sequence.at
     places = []
@@ -77,10 +77,10 @@ def _ref(sequence: TargetSequence) -> ObjectRef:
 
 
 def past_the_rows(target: Catalog) -> Iterator[Statement]:
-    """Move each sequence that numbers a column past the rows; never back, and in its own steps.
+    """Advance each sequence that numbers a column past the rows; never back, and in its own steps.
 
-    One that numbers columns of several tables passes the rows of all. A sequence within an
-    expression, or one that cycles, is known by the source's value alone.
+    One that numbers columns of several tables passes the rows of all. For a sequence within an
+    expression, or one that cycles, only the source's value counts.
     """
     users: dict[TableId, list[tuple[TableId, Column]]] = defaultdict(list)
     for table in target.tables:

@@ -23,7 +23,7 @@ class Structure:
 
 
 class Ddl(Protocol):
-    """The statements of one dialect. The modules ``postgres_ddl`` and ``mysql_ddl`` are such."""
+    """The statements of one dialect, such as the modules `mysql` and `postgres` beside this one."""
 
     def objects(self, catalog: Catalog) -> Iterator[Statement]:
         """Yield schemas, extensions, types and sequences, in an order in which they can be

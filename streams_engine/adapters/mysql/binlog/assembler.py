@@ -40,9 +40,9 @@ class Step(Enum):
 
     WITHIN = "within"
     ADDED = "added"
-    """As `WITHIN`, and there may be changes more."""
+    """As `WITHIN`, and changes may have been added."""
     BOUNDARY = "boundary"
-    """Outside of transactions: what was assembled is whole."""
+    """Outside of transactions: what was assembled is complete."""
     HELD = "held"
     """The event was not taken: give what was assembled, then take it again."""
 
@@ -125,7 +125,7 @@ class TransactionAssembler:
         """Where prepared transactions with rows of followed tables begin, by name."""
         self.changes = ChangeSetBuilder(what)
         self.complete = False
-        """Nothing may be taken before what was assembled is given."""
+        """What was assembled must be given before more is taken."""
         self._what, self._statements = what, statements
         self._mariadb, self._replay = mariadb, replay
         self._gtid: e.Gtid | e.GtidBegin | None = None
@@ -135,7 +135,7 @@ class TransactionAssembler:
         self._transactions = 0
         self._committed: tuple[str, Place] | None = None
         self._rest: bytes | None = None
-        """Events of a payload that come once what is before them was given."""
+        """Events of a payload, to be taken once what is before them was given."""
         self._moves_of = self._bind(REPLAY if replay else TRANSITIONS)
         self._moves = self._moves_of[OUTSIDE]
 
@@ -203,7 +203,8 @@ class TransactionAssembler:
         return self._collect(buffer)
 
     def part(self, buffer: Any) -> Assembled:
-        """Return all that was assembled, of a transaction that is too large for one set too."""
+        """Return all that was assembled, including a part of a transaction that is too large for
+        one set."""
         assembled = self._collect(buffer)
         if self.phase is OPEN and assembled.parts:
             self._enter(PARTED)
@@ -257,7 +258,7 @@ class TransactionAssembler:
             raise self._refusal(event)
 
     def _server_start(self, event: e.ServerStart) -> None:
-        """Undo a transaction that the server had not written whole when it died, as a replica
+        """Undo a transaction that the server had not completely written when it died, as a replica
         does."""
         self.changes.discard()
         self.tables.images.clear()

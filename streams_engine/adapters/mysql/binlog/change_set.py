@@ -57,7 +57,7 @@ class ChangeSetBuilder:
         self.seq += 1
 
     def add_schema_changes(self, changes: Sequence[SchemaChange]) -> None:
-        """Add changes of structure, after which nothing may be added."""
+        """Add schema changes, after which nothing may be added."""
         self._schema_changes = tuple(replace(change, seq=self.seq) for change in changes)
         self.seq += 1
 

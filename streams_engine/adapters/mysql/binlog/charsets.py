@@ -19,12 +19,12 @@ __all__ = ["Charsets"]
 
 UTF8 = {"utf8mb4", "utf8mb3", "utf8", "ascii"}
 CODECS = {"utf16": "utf-16-be", "utf16le": "utf-16-le", "utf32": "utf-32-be", "ucs2": "utf-16-be"}
-"""Those whose conversion is arithmetic."""
+"""Character sets whose conversion is arithmetic."""
 
 MULTIBYTE = {"big5", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "ujis"}
 ASKED_AT_ONCE = 200
 REMEMBERED = 256
-"""Bytes of a value that is kept with its text; a larger one is asked for each time."""
+"""The longest value, in bytes, whose text is cached; longer ones are asked for each time."""
 
 
 class Charsets:

@@ -42,7 +42,7 @@ ELSEWHERE: Mapping[str, str] = {
     "MRG_MYISAM": "the tables that it merges",
     "NDBCLUSTER": "a cluster whose other servers do not write to this binary log",
 }
-"""By engine: where the rows are, which change there without a trace here."""
+"""By engine: where its rows are stored, and change without a trace in this log."""
 
 
 def coverage_findings(connection: Any, catalog: Catalog) -> Sequence[Finding]:

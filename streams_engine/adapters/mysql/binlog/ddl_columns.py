@@ -43,7 +43,7 @@ __all__ = [
 
 
 Known = Callable[[TableId], "TableSchema | None"]
-"""A table's structure where the statement stands; None: it is not known."""
+"""A table's structure at the statement's place in the log; None: unknown."""
 
 SYNONYMS: Mapping[str, str] = {
     "INTEGER": "int", "INT1": "tinyint", "INT2": "smallint", "INT3": "mediumint",
@@ -65,7 +65,7 @@ AS_BYTES = {"char": "binary", "varchar": "varbinary", "tinytext": "tinyblob", "t
             "mediumtext": "mediumblob", "longtext": "longblob"}  # fmt: skip
 LONGER = {"varchar": "mediumtext", "varbinary": "mediumblob"}
 ROW_BYTES = 65_535
-"""VARCHAR and VARBINARY of more bytes are LONG ones."""
+"""VARCHAR and VARBINARY of more bytes become TEXT and BLOB types."""
 ORACLE_TYPES: Mapping[str, str] = {"RAW": "VARBINARY", "CLOB": "LONGTEXT", "BLOB": "LONGBLOB",
                                    "DATE": "DATETIME"}  # fmt: skip
 """Types that MariaDB's sql_mode ORACLE takes for others."""
@@ -85,13 +85,13 @@ DEFAULT_ARGUMENTS = {"bit": "(1)", "char": "(1)", "binary": "(1)", "decimal": "(
 
 @dataclass(frozen=True, slots=True)
 class DdlContext:
-    """What a statement is read by, besides its own words."""
+    """What the meaning of a statement depends on besides its text."""
 
     schema: str
     """The session's database."""
     known: Known
     foreign_keys: bool = False
-    """Foreign keys that change rows are read too."""
+    """Foreign keys with referential actions are parsed too."""
     sql_mode: int = 0
     time_zone: str = ""
     codec: str = "utf-8"
@@ -357,7 +357,7 @@ def names_charset(words: TokenStream) -> bool:
 
 
 def _skip_reference(words: TokenStream) -> None:
-    """Pass over what REFERENCES says: its ON UPDATE and SET DEFAULT are none of the column."""
+    """Skip what follows REFERENCES: its ON UPDATE and SET DEFAULT are not the column's."""
     words.table("")
     if words.peek() == "(":
         words.brackets()

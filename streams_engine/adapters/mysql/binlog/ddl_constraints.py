@@ -1,4 +1,4 @@
-"""Parse foreign keys, and apply what a statement says of keys, indexes and checks. Pure."""
+"""Parse foreign keys, and apply what a statement says about keys, indexes and checks. Pure."""
 
 from __future__ import annotations
 

@@ -50,14 +50,14 @@ class TableChange:
     """One table before and after. ``after`` of another id: it was renamed."""
 
     table: TableId
-    """By its name before, or its new one where it is new."""
+    """Its name before; of a new table its new name."""
     before: TableSchema | None
     after: TableSchema | None
     renamed: Mapping[str, str] = field(default_factory=dict)
     unknown: TableId | None = None
-    """Its structure afterwards cannot be told from the statement: that of this table."""
+    """The table whose structure cannot be computed from the statement; None: it can."""
     rewritten: bool = False
-    """Rows that are there were removed, replaced or given values, and not one of them logged."""
+    """Existing rows were removed, replaced or given values without being logged."""
     filled: bool = False
     """It is new, and has rows that are not logged."""
     replaces: bool = False
@@ -224,7 +224,7 @@ ENGINES: Mapping[str, str] = {
     "INNODB": "InnoDB", "MYISAM": "MyISAM", "MERGE": "MRG_MyISAM", "MRG_MYISAM": "MRG_MyISAM",
     "HEAP": "MEMORY", "ARIA": "Aria",
 }  # fmt: skip
-"""The catalog's spelling, where that is not in capitals."""
+"""The catalog's spelling, if that is not in capitals."""
 
 
 def _engine_of(options: Sequence[Token]) -> str | None:
@@ -246,7 +246,7 @@ def _names_secondary(options: Sequence[Token]) -> bool:
 def _texts_of(
     options: Sequence[Token], before: TextDefaults, context: DdlContext
 ) -> TextDefaults | None:
-    """Return what a table's, or a database's, options say of its texts; None if nothing."""
+    """Return what the options of a table or database say about its texts; None if nothing."""
     words = TokenStream(options)
     charset = collation = None
     while words:
@@ -410,7 +410,7 @@ def _added(item: Sequence[Token]) -> list[list[Token]]:
 
 
 PADDED = {"bit", "binary"}
-"""Types whose values get other bits, or bytes, with another length."""
+"""Types whose values get other bits or bytes with another length."""
 
 
 class _Altering:
@@ -425,7 +425,7 @@ class _Altering:
         self.name: TableId | None = None
         self.renamed: dict[str, str] = {}
         self.rewritten = False
-        """Rows that are there were removed, replaced or given values that no row image shows."""
+        """Existing rows were removed, replaced or given values that no row image shows."""
         self._renames: dict[str, str] = {}
         """New names by those before the statement, of columns that are renamed alone."""
         self._dropped: set[str] = set()

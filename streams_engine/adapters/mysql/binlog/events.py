@@ -79,7 +79,7 @@ STANDALONE = 0x01
 """Flag of MariaDB's GTID event: one statement follows, and no COMMIT."""
 
 COPIED_BYTES = 1 << 12
-"""A copy of fewer bytes takes less time than a view of them."""
+"""Copying fewer bytes takes less time than viewing them."""
 
 REAL_AS_FLOAT, PIPES_AS_CONCAT, ANSI_QUOTES, ORACLE = 0x1, 0x2, 0x4, 0x200
 NO_BACKSLASH_ESCAPES = 0x100000
@@ -111,7 +111,7 @@ class ChecksumError(MalformedEventError):
 
 
 class Passed(NamedTuple):
-    """The log went on: STOP, HEARTBEAT, PREVIOUS_GTIDS, checkpoints and lists of GTIDs."""
+    """The log advanced: STOP, HEARTBEAT, PREVIOUS_GTIDS, checkpoints and lists of GTIDs."""
 
 
 class Format(NamedTuple):
@@ -248,7 +248,7 @@ class Query(NamedTuple):
     text: str
     sql_mode: int = 0
     time_zone: str = ""
-    """Of the session, where a value of the statement depends on it."""
+    """The session's time zone, if a value of the statement depends on it."""
     codec: str = "utf-8"
     """Python's name of the character set that it was sent in."""
 

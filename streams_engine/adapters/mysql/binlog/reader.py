@@ -47,7 +47,7 @@ HEAD = 5
 """Bytes before an event: the packet's length, its number, and its status."""
 
 NOTED = frozenset({Rotate, Format, ServerStart})
-"""Events that say where the log goes on, or how."""
+"""Events that say where the log continues, or how."""
 WITHIN, BOUNDARY, HELD = Step.WITHIN, Step.BOUNDARY, Step.HELD
 
 Replay = Callable[[str, Position, Mapping[TableId, TableSubscription]], Sequence[ChangeSet]]
@@ -117,7 +117,7 @@ class BinlogReader:
 
     @property
     def replayed(self) -> bool:
-        """True once the XA PREPARE of a replay has come."""
+        """True once the XA PREPARE of a replay was read."""
         return self._assembler.phase is Phase.REPLAYED
 
     # When a set is given

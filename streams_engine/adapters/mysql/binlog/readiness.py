@@ -16,7 +16,8 @@ from streams_engine.model import Catalog, Finding, Severity
 __all__ = ["findings_for"]
 
 SHORTEST = 86_400
-"""A log that is kept for less than a day is gone after a weekend's pause."""
+"""The least time, in seconds, that the log should be retained: less does not outlast a pause over a
+weekend."""
 
 NAMES = (
     "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata",
@@ -48,17 +49,17 @@ SETTINGS: Sequence[Test] = (
      "Without GTIDs a position is not valid on another server, such as after a failover.",
      "Turn on gtid_mode step by step, as the MySQL manual describes."),
 )  # fmt: skip
-"""(variable, what it should be, how bad it is else, code, message, remedy)."""
+"""(variable, wanted value, severity of any other, code, message, remedy)."""
 
 RIGHTS: Sequence[tuple[frozenset[str], Severity, str, str]] = (
     (frozenset({"REPLICATION SLAVE"}), Severity.ERROR, "read the log", "REPLICATION SLAVE"),
     (frozenset({"REPLICATION CLIENT", "BINLOG MONITOR"}), Severity.ERROR,
      "read the position of the binary log", "REPLICATION CLIENT"),
 )  # fmt: skip
-"""(any of these, how bad it is without, what it is for, what to grant)."""
+"""(any of these privileges, severity without them, their purpose, what to grant)."""
 
 HELD_ON_ONE = re.compile("LOCK TABLES|ALL PRIVILEGES")
-"""What allows to lock the tables of some database."""
+"""Privileges that allow locking the tables of a database."""
 
 
 def findings_for(connection: Any, catalog: Catalog) -> Sequence[Finding]:

@@ -1,7 +1,7 @@
 """Row images in columns: a generated walker finds the rows, then each column is decoded at once.
 
-A `Layout` is one table in one version of its table map, with the columns that an event's images
-hold. What comes out is what a snapshot of the same extract yields.
+A `RowImageLayout` is one table in one version of its table map, with the columns that an event's
+images hold. The result is what a snapshot of the same extract yields.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a server chooses where a statement leaves it open: collations, and the time zone."""
+"""What a server chooses if a statement does not say it: collations, and the time zone."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class ServerFacts:
     databases: Mapping[str, str] = field(default_factory=dict)
     """The default collation by database."""
     time_zone: str = "UTC"
-    """Of sessions whose time zone is SYSTEM."""
+    """The time zone of sessions whose time zone is SYSTEM."""
 
 
 class ServerDefaults:
-    """The defaults of one server, asked at the first need. Used by one thread."""
+    """The defaults of one server, queried when they are first needed. Used by one thread."""
 
     def __init__(self, ask: Callable[[], ServerFacts] = ServerFacts) -> None:
         self._ask = ask
@@ -59,7 +59,7 @@ class ServerDefaults:
         return self._altered.get(schema) or self._facts.databases.get(schema)
 
     def alter_database(self, schema: str, collation: str) -> None:
-        """Note the default collation that a statement of the log gives a database."""
+        """Record the default collation that a statement in the log gives a database."""
         self._altered[schema] = collation
 
     def is_utc(self, time_zone: str) -> bool:

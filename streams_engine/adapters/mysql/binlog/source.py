@@ -51,7 +51,7 @@ __all__ = ["MysqlChangeSource"]
 REPLAY_SECONDS = 60
 XA_DENIED = 1401
 XA_SECONDS = 15
-"""How long prepared transactions may take to be resolved before a view is refused."""
+"""How long to wait for prepared transactions to end before a snapshot is refused."""
 
 CHARACTER_SETS = (
     "SELECT character_set_name, default_collate_name, maxlen FROM information_schema.character_sets"
@@ -59,7 +59,7 @@ CHARACTER_SETS = (
 DATABASES = "SELECT schema_name, default_collation_name FROM information_schema.schemata"
 
 SETTLED = "structure"
-"""Key of a position that is reached once the structure up to there was given, too."""
+"""Key of a position that is reached only once the structure up to there was given too."""
 
 AGAIN = "Load the tables again (start with fresh=True)."
 
@@ -73,7 +73,7 @@ class MysqlChangeSource(MysqlSource):
 
     @functools.cached_property
     def logs_cascades(self) -> bool:
-        """Foreign keys act above the storage engine, and in the log, since MySQL 9.6
+        """Whether cascades are logged: since MySQL 9.6, above the storage engine
         (https://dev.mysql.com/doc/relnotes/mysql/9.6/en/)."""
         with contextlib.closing(self._connect.ask()) as connection:
             version = re.match(r"(\d+)\.(\d+)", str(connection.get_server_info()))
@@ -133,7 +133,7 @@ class MysqlChangeSource(MysqlSource):
             yield StructureWatch(reader, statements, tracked, after, self._look, self.at_or_after)
 
     def _look(self, tables: Sequence[TableId]) -> tuple[Mapping[TableId, TableSchema], Position]:
-        """Return those of the tables that are there, and the end of the log after that."""
+        """Return those of the tables that exist, and the end of the log after that."""
         with (
             contextlib.closing(self._connect.open(database="")) as connection,
             translating("describing tables"),
@@ -188,7 +188,7 @@ class MysqlChangeSource(MysqlSource):
             yield reader, statements
 
     def _facts(self) -> ServerFacts:
-        """Ask for what statements leave to the server."""
+        """Query the server's defaults that statements depend on."""
         with (
             contextlib.closing(self._connect.open(database="")) as connection,
             translating("reading the character sets"),
@@ -226,7 +226,7 @@ class MysqlChangeSource(MysqlSource):
             raise _not_replayed(name) from None
 
     def end(self) -> Position:
-        """Return the present end of the log, with the structure of then."""
+        """Return the present end of the log, including the structure up to there."""
         return {**self._end(), SETTLED: True}
 
     def _end(self) -> Position:

@@ -34,9 +34,9 @@ Lookup = Callable[[TableId], "TableSchema | None"]
 
 DDL = {"ALTER", "CREATE", "DROP", "RENAME", "TRUNCATE"}
 OTHER_TABLES = 256
-"""Structures of tables in databases that are not followed that are kept, the last that were made
-or changed: one of them may be renamed into a followed database, or be the model of a new table
-there. Of any other the catalog is asked then."""
+"""How many structures of tables in other databases are kept, those created or changed last: one of
+them may be renamed into a followed database, or be the model of a new table there. For any other
+the catalog is asked then."""
 
 WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "MERGE", "WITH", "CALL"}
 
@@ -50,7 +50,7 @@ class StatementEffect:
 
 
 class StatementJudge:
-    """Judges statements for one reader. Keeps the tables' structures as the log changes them."""
+    """Computes the effect of statements for one reader, and tracks the tables' structures."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class StatementJudge:
         self._keep()
 
     def follow(self, tracked: Mapping[TableId, TableSubscription]) -> None:
-        """Judge statements by these tables from now on."""
+        """Follow these tables from now on."""
         self._tracked = {self._id(one.schema.id): one for one in tracked.values()}
         self._known |= {key: one.schema for key, one in self._tracked.items()}
 
@@ -130,7 +130,7 @@ class StatementJudge:
 
     def _demand_own_rows(self, outcome: DdlOutcome, names: set[str]) -> None:
         """Raise `SchemaChangeRefused` if a table of the engine MERGE is made of followed tables:
-        what is written to it changes them, and is logged as its own."""
+        what is written to it changes them, but is logged under its own name."""
         merged = {c.after.id.name.lower() for c in outcome.changes if c.after and merges(c.after)}
         hit = [str(one.schema.id) for one in self._tracked.values()
                if merged and one.schema.id.name.lower() in names - merged]  # fmt: skip
@@ -164,7 +164,7 @@ class StatementJudge:
         return touched
 
     def undo(self) -> None:
-        """Forget what the last statement changed, because it is read again."""
+        """Undo the last statement's changes of the known structures, because it is read again."""
         self._known, self._others, self._unsure = self._earlier
 
     def _keep(self) -> None:
@@ -175,7 +175,7 @@ class StatementJudge:
         return self._known.get(key) or self._others.get(key)
 
     def _learn(self, table: TableSchema) -> None:
-        """Keep a structure; of tables in other databases the last ones."""
+        """Store a structure; of tables in other databases only the last ones are kept."""
         key = self._id(table.id)
         if self._matters(key):
             self._known[key] = table
@@ -195,8 +195,8 @@ class StatementJudge:
             self._forget(table)
 
     def _mentioned(self, query: Query, ansi: bool) -> DdlOutcome:
-        """Handle a statement of an unknown form: the catalog may tell what it did to a table that
-        it names."""
+        """Return the outcome of a statement in an unknown form: the tables that it names are looked
+        up in the catalog."""
         words = tokenize(query.text, ansi_quotes=ansi)
         names = {word.text.lower() for word in words if word.kind in ("name", "word")}
         changes = [
@@ -223,7 +223,7 @@ class StatementJudge:
         return StatementEffect(emptied, tuple(self._swapped(changes, came_from)))
 
     def _whole(self, changes: tuple[TableChange, ...]) -> list[TableChange]:
-        """DROP DATABASE as the end of each followed table in it."""
+        """Return the changes, with DROP DATABASE as a drop of each followed table in it."""
         whole: list[TableChange] = []
         for change in changes:
             if change.table.name:
@@ -298,8 +298,8 @@ class StatementJudge:
     ) -> list[SchemaChange]:
         """Keep following a table that another one replaces in one statement.
 
-        gh-ost and pt-online-schema-change end this way: the new table has the same rows. Any
-        other has its own. Tables that swap their names each become the other.
+        gh-ost and pt-online-schema-change end this way: their new table has the same rows, any
+        other has its own. Tables that exchange their names each become the other.
         """
         new = {self._id(c.after.id): c.after for c in changes if not c.before and c.after}
         left = {
@@ -359,7 +359,7 @@ class StatementJudge:
             raise self._refused(tracked.schema.id, statement)
 
     def refuse_rows(self, query: Query) -> None:
-        """Raise where a statement writes rows of a followed table without row images."""
+        """Raise `LogLost` if a statement writes rows of a followed table without row images."""
         words = without_settings(
             tokenize(query.text, ansi_quotes=bool(query.sql_mode & ANSI_QUOTES))
         )
@@ -387,7 +387,7 @@ def in_ring(table: TableId, renames: Mapping[TableId, TableId]) -> bool:
 
 
 def rows_not_logged(written: str) -> LogLost:
-    """Return the error for a statement that writes rows, and not the rows, in the log."""
+    """Return the error for a log that contains a statement instead of the rows that it writes."""
     return LogLost(
         f"The binary log contains a statement that writes {written} instead of the rows "
         "(binlog_format is not ROW).",

@@ -1,8 +1,9 @@
-"""Take from the catalog what a statement of the log left of a table beyond its columns.
+"""Take from the catalog what a statement in the log changed besides the columns.
 
-The statements are read for what row images depend on: columns, keys that name rows, defaults.
-Indexes, foreign keys, checks and comments are taken from the catalog, once the log was read up to
-the moment of the look, for then the table is so at its place, too.
+Statements are parsed for what row images depend on: columns, keys that identify rows, defaults.
+Indexes, foreign keys, checks and comments come from the catalog, and are applied once the log has
+been read up to the moment at which the catalog was read, because from there on they hold in the log
+too.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ Reached = Callable[[Position, Position], bool]
 
 
 WAITING = "structure_waits"
-"""Key of a position up to which not all of the catalog's structure was given: with the first
-position from which on some of it is missing."""
+"""Key of a position up to which some of the catalog's structure is still missing: the first
+position from which on it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _Waiting:
     table: TableSchema
     end: Position
     since: Position
-    """Where the statement was read that made the look necessary, the last one of the table."""
+    """The position of the table's last statement that made the look necessary."""
 
 
 class StructureWatch:
@@ -60,9 +61,9 @@ class StructureWatch:
         self._tracked = {one.schema.id: one.schema for one in tracked}
         self._position: Position | None = after
         self._known = _plain(after)
-        """The last position that was read, whatever waits there."""
+        """The last position that was read, without `WAITING`."""
         self._told_waiting = WAITING in after
-        """The last position that was given says that something waits."""
+        """Whether the last position that was given has the key `WAITING`."""
         self._waiting: dict[TableId, _Waiting] = {}
         # What the session before this one had not seen, or not yet given.
         self._wait_for(list(self._tracked))
@@ -82,7 +83,7 @@ class StructureWatch:
         return self._marked(self._with_structure(changes, after))
 
     def _idle(self) -> ChangeSet | None:
-        """Return what waited for the position that is reached, though nothing comes."""
+        """Return what waited for the present position, although no new changes came."""
         still = ChangeSet((), self._position)
         changed = self._with_structure(still, self._after(()))
         if self._position is None or not (
@@ -92,7 +93,7 @@ class StructureWatch:
         return self._marked(changed)
 
     def _marked(self, changes: ChangeSet) -> ChangeSet:
-        """Say in the position whether something waits, so that `catch_up` waits too."""
+        """Add `WAITING` to the position if something waits, so that `catch_up` waits too."""
         if changes.position is None:
             return changes
         position = _plain(changes.position)
@@ -110,7 +111,8 @@ class StructureWatch:
         return first
 
     def _wait_for(self, tables: Sequence[TableId]) -> None:
-        """Look at tables now, for what holds once the log was read up to its present end."""
+        """Read tables from the catalog; the result holds once the log has been read up to its
+        present end."""
         if not tables:
             return
         found, end = self._look(tables)
@@ -157,13 +159,13 @@ class StructureWatch:
 
 
 def _plain(position: Position) -> dict[str, Any]:
-    """Return a position without what waits there."""
+    """Return a position without the key `WAITING`."""
     return {key: value for key, value in position.items() if key != WAITING}
 
 
 def as_known(known: TableSchema, now: TableSchema) -> TableSchema | None:
-    """Return the table as it is followed with the keys, indexes, checks and comment of the catalog;
-    None if its columns are others, which the log will tell.
+    """Return the followed table with the keys, indexes, checks and comment of the catalog; None if
+    its columns differ, because then the log has more statements to come.
 
     Columns stay as the statements say: a server spells expressions and defaults in its own way.
     """

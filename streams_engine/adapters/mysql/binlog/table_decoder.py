@@ -99,14 +99,14 @@ class TableImages:
         self.table = table
         self.tracked = tracked
         self.whole = whole
-        """Updates without whole old images are refused: one may be a REPLACE, whose other columns
-        got their defaults."""
+        """Updates without complete old images are refused: one may be a REPLACE, whose other
+        columns got their defaults."""
         self.layout = RowImageLayout(table, tracked, translate)
         self.shapes: dict[tuple[Op, bytes, bool, bool], ImageKind] = {}
 
     @property
     def id(self) -> TableId:
-        """Id of the table."""
+        """The id of the table."""
         return self.tracked.schema.id
 
     def shape(self, op: Op, bitmaps: bytes, aside: bool, unchecked: bool = False) -> ImageKind:

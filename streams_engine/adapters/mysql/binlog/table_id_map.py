@@ -15,8 +15,8 @@ from streams_engine.model import Position, TableId, TableSubscription
 __all__ = ["Covered", "Place", "TableIdMap"]
 
 OTHER_TABLES = 256
-"""Table maps of tables that nobody follows that are kept, the last ones: a server creates and drops
-any number of tables while the log is read."""
+"""How many table maps of tables that are not followed are kept, the latest ones: a server may
+create and drop any number of tables while the log is read."""
 
 Place = tuple[Any, int]
 """(file, offset in it)."""
@@ -43,7 +43,8 @@ class TableIdMap:
         self._translate, self._covered = translate, covered
         self._subscriptions: dict[TableId, TableSubscription] = {}
         self._since: dict[TableId, Position] = {}
-        """Tables that were read after the start, until a transaction comes that they lack."""
+        """Tables whose snapshot is later than the start, until a transaction comes that it
+        lacks."""
         self._bodies: dict[bytes, TableImages] = {}
         self._others: dict[bytes, None] = {}
         """Table maps of tables that are not followed, oldest first."""

@@ -1,10 +1,10 @@
-"""Watch the source's catalog for what no message of the log says of a table.
+"""Watch the source's catalog for changes of tables that no message of the log describes.
 
-A Relation message has the names and types of columns, and comes with the next row. Defaults, NOT
-NULL, keys, indexes, foreign keys, checks, generated columns, labels of enums, another name of a
-table that nobody writes to, and that it is gone: all that only the catalog has, as it is now. It
-is believed once the log was read up to the moment of the look, for then the table is so at its
-place, too.
+A Relation message contains the names and types of columns, and comes with the next row. Defaults,
+NOT NULL, keys, indexes, foreign keys, checks, generated columns, labels of enums, renamed and
+dropped tables that nobody writes to: only the catalog has these, as they are now. What it shows is
+applied once the log has been read up to the moment at which the catalog was read, because from
+there on it holds in the log too.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from streams_engine.model import (
 __all__ = ["CatalogWatch", "TableLook", "structure_change"]
 
 WATCH_SECONDS = 5.0
-"""How often the catalog is asked whether anything of the tables changed."""
+"""Seconds between two checks whether the catalog's description of the tables changed."""
 
 DIGESTS = """
 WITH RECURSIVE watched(oid) AS (SELECT unnest(%s::pg_catalog.oid[])),
@@ -93,8 +93,8 @@ FROM watched w
 LEFT JOIN pg_catalog.pg_class c ON c.oid = w.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
-"""By table, which transactions wrote the rows of its catalog last, and those of its types, if users
-made them (16384 and above)."""
+"""By table: a digest of the transactions that last wrote its rows in the catalog, and those of its
+user-defined types (oids from 16384 on)."""
 
 LOG_END = """
 SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
@@ -104,41 +104,41 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_repl
 
 @dataclass(frozen=True, slots=True)
 class TableLook:
-    """A table as the catalog had it at a moment."""
+    """A table as the catalog described it at one moment."""
 
     before: TableSchema
     """As it is followed."""
     table: TableSchema | None
     """None: it is gone."""
     lsn: int
-    """The end of the log then: from there on the table is so in the log."""
+    """The end of the log at that moment: from there on the table is so in the log."""
     attached: bool = False
-    """It is gone because it became a partition, whose rows are those of its root."""
+    """It is gone because it became a partition: its rows are now those of the root."""
     revalued: bool = False
-    """Its rows have other values, or are shown as others, than before."""
+    """Its rows have other values than before, or are printed differently."""
     wider: TableSchema | None = None
-    """The table as it is followed, with what can only make it take more rows: labels of enums,
-    partitions, columns that allow NULL, and without checks, unique and foreign keys that are gone.
-    That may be so before its place."""
+    """The followed table, changed only so that it accepts more rows: with new labels of enums,
+    partitions and columns that allow NULL, without dropped checks, unique and foreign keys. It may
+    be applied before its place in the log."""
 
 
 class CatalogWatch:
-    """Looks at the tables that are followed. Used by one thread."""
+    """Reads the catalog's description of the followed tables. Used by one thread."""
 
     def __init__(self, describer: RelationReader) -> None:
         self._describer = describer
         self._digests: dict[int, str | None] = {}
         self._waiting: dict[int, TableLook] = {}
         self._settled: dict[int, tuple[TableSchema, TableSchema]] = {}
-        """Tables as they are followed, and as they were when they were last found to hold the same
-        rows."""
+        """By oid: the table as it is followed, and as it was when its rows were last known to be
+        the same."""
         self._due = 0.0
         self._looked = 0
         self.applied = 0
-        """The end of the log at the last look of which nothing waits any more."""
+        """The end of the log at the last look from which nothing waits any more."""
 
     def hurry(self) -> None:
-        """Look at the next occasion."""
+        """Make the next look due at once."""
         self._due = 0.0
 
     @property
@@ -147,7 +147,7 @@ class CatalogWatch:
         return time.monotonic() >= self._due
 
     def look(self, tables: Sequence[TableSchema]) -> None:
-        """Ask the catalog for what changed of the tables since the last look."""
+        """Read from the catalog what changed of the tables since the last look."""
         known = {table.oid: table for table in tables if table.oid is not None}
         with self._describer.asking() as connection:
             with translating("watching the catalog"):
@@ -182,7 +182,7 @@ class CatalogWatch:
     def _note(
         self, before: TableSchema, now: TableSchema | None, named: TableId | None, end: int
     ) -> None:
-        """Keep what is to be made of a table; ``named``: the digest's name of it."""
+        """Record how a table changed. ``named``: its name when the digest was read."""
         oid = require(before.oid, "the table's oid")
         if named is not None and (now is None or now.oid != oid):
             self._digests.pop(oid)  # it went, or got another name, while it was looked at
@@ -203,15 +203,15 @@ class CatalogWatch:
             self._waiting[oid] = TableLook(before, now, end, wider=wider, revalued=revalued)
 
     def _is_revalued(self, before: TableSchema, now: TableSchema) -> bool:
-        """Return whether the rows that are there have other values, or are shown as others."""
+        """Return whether existing rows have other values, or are printed differently."""
         known, settled = self._settled.get(require(before.oid, "the table's oid"), (before, before))
         return is_rewritten(settled if known is before else before, now) or is_shown_anew(
             before, now
         )
 
     def wider(self) -> TableLook | None:
-        """Return a look at a table that takes more rows now; None where there is none. It is
-        looked at again."""
+        """Return a look at a table that accepts more rows now, or None. The table is looked at
+        again."""
         for oid, look in self._waiting.items():
             if look.wider is not None:
                 del self._waiting[oid]
@@ -221,7 +221,7 @@ class CatalogWatch:
         return None
 
     def ripe(self, lsn: int) -> TableLook | None:
-        """Take a look that the log, read up to ``lsn``, has come to; None where there is none."""
+        """Return a look whose moment the log, read up to ``lsn``, has reached, or None."""
         # Those that are gone come first: another table may have their name.
         for oid, look in sorted(self._waiting.items(), key=lambda item: item[1].table is not None):
             if lsn >= look.lsn:
@@ -233,7 +233,7 @@ class CatalogWatch:
 
 
 def _demand_logged(table: TableSchema) -> None:
-    """Raise `SchemaChangeRefused` if the table has a partition now whose changes are in no log."""
+    """Raise `SchemaChangeRefused` if the table has an unlogged partition."""
     for part in table.partitioning.every() if table.partitioning else ():
         if part.unlogged:
             raise SchemaChangeRefused(
@@ -246,8 +246,8 @@ def _demand_logged(table: TableSchema) -> None:
 
 
 def as_known(before: TableSchema, now: TableSchema) -> TableSchema:
-    """Return a table of the catalog with the types of columns as they are read from the log, and
-    without what is not followed: numbers that move, parents, partitions."""
+    """Return the catalog's table with its columns' types as they are read from the log, and without
+    what is not followed: the values of sequences, parents, estimates."""
     old = {column.name: column for column in before.columns}
 
     def column(new: Column) -> Column:
@@ -277,8 +277,8 @@ def as_known(before: TableSchema, now: TableSchema) -> TableSchema:
 
 
 def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange:
-    """Return what a look says of a table. Columns are told apart by their numbers, where those
-    are known. Raises `SchemaChangeRefused` where a column may have been renamed or replaced."""
+    """Return the schema change that a look shows. Columns are identified by their numbers if these
+    are known. Raises `SchemaChangeRefused` if a column may have been renamed or replaced."""
     before, now = look.before, look.table
     if now is None:
         return SchemaChange(before, None, 0, rewritten=look.attached)
@@ -310,8 +310,8 @@ def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange
 
 
 def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> TableSchema | None:
-    """Return the table as it takes all rows that it took, and those of now; None: those are no
-    more."""
+    """Return the table so that it accepts all rows that it accepted before and those of now; None
+    if these are no more."""
     there = {column.name: column for column in now.columns}
     columns = []
     for column in before.columns:

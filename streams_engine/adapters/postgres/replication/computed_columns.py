@@ -1,9 +1,9 @@
-"""Compute generated columns that the log does not hold: the source's server does it once more.
+"""Compute generated columns that the log lacks, on the source's server.
 
-PostgreSQL logs no generated columns (18 can log stored ones, where the publication says so). Their
-expressions are immutable and name columns of the same row alone
-(https://www.postgresql.org/docs/current/ddl-generated-columns.html), so that the server gives for
-the values of a row what it gave for the row itself.
+PostgreSQL logs no generated columns (18 can log stored ones, if the publication says so). Their
+expressions are immutable and name only columns of the same row
+(https://www.postgresql.org/docs/current/ddl-generated-columns.html), so the server computes from a
+row's values what it computed for the row itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAME = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 
 @dataclass(frozen=True, slots=True)
 class ComputedColumn:
-    """A generated column, and the columns of the relation that it is computed of."""
+    """A generated column, and the columns of the relation from which it is computed."""
 
     table: TableId
     column: Column
@@ -43,10 +43,10 @@ class ComputedColumn:
     def cells(
         self, rows: int, chosen: np.ndarray, parts: Sequence[tuple[Cells, np.ndarray | None]]
     ) -> tuple[Cells, np.ndarray | None]:
-        """Return the values, and a mask of those that the log neither holds nor changes.
+        """Return the values, and a mask of those that the log neither contains nor changes.
 
         ``chosen``: the rows that have values; ``parts``: values of the named columns, and which of
-        them the log does not hold. Raises `LogLost` for a row of which it holds some alone.
+        them the log lacks. Raises `LogLost` for a row of which the log has only some.
         """
         absent = np.zeros((len(parts), rows), bool)
         for number, (_, left) in enumerate(parts):

@@ -78,7 +78,7 @@ class AlteredTable:
     renamed: frozenset[str]
     """New names of columns that it renamed."""
     solid: frozenset[str]
-    """Columns that take no NULL."""
+    """Columns that are NOT NULL."""
 
 
 @dataclass(frozen=True, slots=True)

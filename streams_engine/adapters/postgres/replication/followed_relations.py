@@ -1,4 +1,4 @@
-"""The relations that a slot describes, beside the tables that the stream follows."""
+"""The relations that a slot describes, compared with the tables that the stream follows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["FollowedRelations"]
 
 
 class FollowedRelations:
-    """Tells what a relation message changes, and how the rows after it are decoded.
+    """Determines what a Relation message changes, and how the rows after it are decoded.
 
     For one thread. Positions are LSNs as numbers.
     """
@@ -39,12 +39,12 @@ class FollowedRelations:
         self._tracked = {one.schema.id: one for one in tracked}
         self._relations: dict[int, Relation] = {}
         self._identities: dict[int, Relation] = {}
-        """Relations that were compared with what their tables' rows are known by."""
+        """Relations that were compared with the identity columns of their tables."""
         self._plans: dict[int, DecodePlan | None] = {}
         self._gone: dict[TableId, int | None] = {}
-        """The oids of tables that are gone: another one may come under the name."""
+        """The oids of tables that are gone: another table may take the name."""
         self._older: set[int] = set()
-        """Relations as they were before their tables' views: their rows are known."""
+        """Relations as they were before their tables' snapshots, which include their rows."""
         self._leaves: set[int] = set()
         """Partitions whose first row was seen."""
 
@@ -129,7 +129,7 @@ class FollowedRelations:
     def leaf(
         self, relation: Relation, root: int, seq: int, final: int, xid: int
     ) -> SchemaChange | None:
-        """Return what a partition whose first row comes now says of its table, ``root``."""
+        """Return the change of the table ``root`` that the first row of a partition shows."""
         owner = self._relations.get(root)
         tracked = None if owner is None else self._followed(owner)[1]
         if tracked is None or self._is_known(tracked, final) or relation.oid in self._leaves:
@@ -163,8 +163,8 @@ class FollowedRelations:
         return _schema_change(old, replace(change, schema=now), seq)
 
     def _meant(self, relation: Relation) -> TableSubscription | None:
-        """Return the subscription of the table that a relation is, whatever their names are: one
-        may have the name that another one had."""
+        """Return the subscription of a relation's table, by oid if that is known: a table may have
+        the former name of another one."""
         for tracked in self._tracked.values():
             if tracked.schema.oid == relation.oid:
                 return tracked
@@ -191,7 +191,7 @@ class FollowedRelations:
         return tracked is not None and tracked.schema == look.before
 
     def forget(self, table: TableId) -> None:
-        """Forget the relations of a dropped table's name, which another table may take."""
+        """Forget the relations under a dropped table's name, which another table may take."""
         for oid, relation in list(self._relations.items()):
             if names(relation) == (table.schema, table.name):
                 del self._relations[oid]
@@ -228,8 +228,8 @@ class FollowedRelations:
         return SchemaChange(tracked.schema, followed[0], seq, identity=followed[1])
 
     def _before(self, relation: Relation) -> TableSubscription | None:
-        """Return the subscription of a relation under its former name: it was renamed, here or
-        while nobody read."""
+        """Return the subscription of a renamed relation, under its former name; it may have been
+        renamed while nobody read the log."""
         known = self._relations.get(relation.oid)
         if known is not None and names(known) != names(relation):
             return self._followed(known)[1]
@@ -242,8 +242,8 @@ class FollowedRelations:
 
 
 def _with_nulls(table: TableSchema, solid: frozenset[str]) -> TableSchema:
-    """Return the table with these columns NOT NULL, and no others: a key or an identity that one
-    of the others had is gone."""
+    """Return the table with only these columns NOT NULL, and without a key or an identity on any
+    other column."""
     columns = tuple(
         c
         if c.generated is not None

@@ -1,7 +1,7 @@
-"""Tell what a change of structure made of the rows that were there: no log says it.
+"""Determine what existing rows hold after a schema change, which the log does not say.
 
-A column that comes with a constant default has its value in the catalog (`attmissingval`) until
-the table is written anew; a table that is written anew has another file. See
+The value of a column that was added with a constant default stands in the catalog (`attmissingval`)
+until the table is rewritten; a rewritten table has another file. See
 https://www.postgresql.org/docs/current/catalog-pg-attribute.html.
 """
 
@@ -23,18 +23,18 @@ FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = ANY(%s::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped
   AND a.attname = ANY(%s)
 """
-"""The array has one element; joined again it is that of a type whose arrays are not cut by commas
+"""The array has one element; joining it works for types whose arrays are not separated by commas
 (box) too."""
 
 
 @dataclass(frozen=True, slots=True)
 class OldRows:
-    """The rows of a table that were there when its structure changed."""
+    """What the existing rows of a table hold after a schema change."""
 
     backfill: Mapping[str, Expression | None] = field(default_factory=dict)
-    """By new column, the value that they have; None: NULL."""
+    """The value of each new column in them; None: NULL."""
     rewritten: bool = False
-    """They may have other values than before, which only the table shows."""
+    """They may have other values than before, which only the table itself shows."""
 
 
 def old_rows(
@@ -44,7 +44,7 @@ def old_rows(
     added: Sequence[Column],
     retyped: Sequence[str],
 ) -> OldRows:
-    """Tell from the present catalog what existing rows hold after a change of structure.
+    """Return what existing rows hold after a schema change, from the present catalog.
 
     ``now``: the table as the catalog describes it. If the checkpoint of an older version does not
     record how the table was stored, it counts as rewritten, unless a new column has no default.
@@ -74,12 +74,12 @@ def old_rows(
 
 
 def is_rewritten(before: TableSchema, now: TableSchema) -> bool:
-    """Return True if a table was written anew and a column was altered: ``ALTER TYPE ... USING``
-    may give each row another value, even where the type stays.
+    """Return True if a table was rewritten and a column was altered: ``ALTER TYPE ... USING`` may
+    give each row another value, even if the type stays.
 
-    VACUUM FULL, CLUSTER and TRUNCATE alter no column, SET DEFAULT and the like no file. Both
-    together count as such a change too: the table is then read again in vain. Of partitions the
-    files alone count.
+    VACUUM FULL, CLUSTER and TRUNCATE alter no column; SET DEFAULT and the like rewrite no file. One
+    of each together counts as such a change too: then the table is read again needlessly. For
+    partitions only the files count.
     """
     if now.partitioning is not None or not before.storage or before.storage == now.storage:
         return False
@@ -95,8 +95,8 @@ def is_rewritten(before: TableSchema, now: TableSchema) -> bool:
 def _missing(
     connection: psycopg.Connection, oids: Sequence[int], names: Sequence[str]
 ) -> Mapping[str, set[str | None]]:
-    """By column, the different values that rows which do not hold it have; None: NULL, or the
-    rows hold it."""
+    """Return, by column, the values that hold for rows which do not contain the column; None stands
+    for NULL, or for rows that contain it."""
     found: dict[str, set[str | None]] = {name: set() for name in names}
     if names:
         for name, missing, value in connection.execute(MISSING, (oids, list(names))).fetchall():

@@ -1,9 +1,9 @@
-"""Tell what became of the rows of partitions that come, go or are emptied.
+"""Determine what becomes of the rows of partitions that are attached, detached or truncated.
 
-A partitioned table is logged as one: its rows carry its own name, and what is done to a partition
-as a whole is in no message. The catalog shows it, as it is now; of a partition that came and went
-between two looks it shows nothing. But a Relation message names each partition before its first
-row: from there on it is known, and what becomes of it later is seen.
+A partitioned table is logged as one: its rows carry its own name, and no message says what is done
+to a partition as a whole. The catalog shows it, as it is now, but nothing of a partition that came
+and went between two looks. A Relation message, however, names each partition before its first row:
+from there on it is known, and later changes are noticed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ __all__ = [
 ]
 
 TRANSACTIONS = 1 << 32
-"""Numbers of transactions begin anew after so many."""
+"""Transaction numbers begin again after this many."""
 
 
 def leaf_change(
     before: TableSchema, leaf: int, xid: int, seq: int, describer: RelationReader
 ) -> SchemaChange | None:
-    """Return what the first row of a partition says of its table; None if it is known.
+    """Return the change of a table that the first row of a partition shows; None if the partition
+    is known.
 
-    ``leaf`` is the partition's oid, ``xid`` the row's transaction. One that is made and truncated
-    in a single transaction keeps its file, and one that is gone shows nothing: then the table is
-    read again.
+    ``leaf``: the partition's oid; ``xid``: the row's transaction. A partition that is created and
+    truncated in one transaction keeps its file, and one that is gone shows nothing: then the table
+    is read again.
     """
     if not before.storage or any(oid == leaf for oid, _ in before.storage):
         return None
@@ -53,14 +54,14 @@ def leaf_change(
 
 
 def stored_elsewhere(before: TableSchema, now: TableSchema) -> bool:
-    """Return whether partitions came, went, were away meanwhile, or were written anew."""
+    """Return whether partitions came, went, were detached meanwhile, or were rewritten."""
     if now.partitioning is None or not before.storage:
         return False
     return before.storage != now.storage or bool(before.links and before.links != now.links)
 
 
 def rows_came_or_went(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
-    """Return whether partitions brought rows, or took some along, that are in no message."""
+    """Return whether partitions brought or took away rows that no message contains."""
     old_tree, new_tree = before.partitioning, now.partitioning
     if old_tree is not None and (new_tree is None or not more_parts(old_tree, new_tree)):
         return True  # a partition is another one by its name, or its bounds
@@ -75,15 +76,15 @@ def rows_came_or_went(before: TableSchema, now: TableSchema, describer: Relation
 
 
 def new_ones_differ(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
-    """Return whether new partitions brought rows, or were truncated or written anew since they were
-    made: then their file no longer has their own number."""
+    """Return whether new partitions brought rows, or were truncated or rewritten since they were
+    created: then their file no longer has their own number."""
     known = {oid for oid, _ in before.storage}
     new = [(oid, file) for oid, file in now.storage if oid not in known]
     return any(oid != file for oid, file in new) or describer.brought_rows([oid for oid, _ in new])
 
 
 def more_parts(old: Partitioning, new: Partitioning) -> bool:
-    """Return whether all partitions are there still, as they were, and perhaps others."""
+    """Return whether all partitions still exist unchanged, perhaps with others."""
     there = {part.id: part for part in new.partitions}
     for part in old.partitions:
         now = there.get(part.id)

@@ -24,17 +24,17 @@ BYTES_BUDGET = 16 << 20
 
 
 class PendingMessages:
-    """Messages in the order of commits: those of streamed transactions come when they commit."""
+    """Messages in commit order: those of streamed transactions come when they commit."""
 
     def __init__(self) -> None:
         self._waiting: list[Messages] = []
         self._count = self._size = 0
         self._complete = False
-        """A boundary of a transaction is among them."""
+        """They contain the boundary of a transaction."""
         self._streamed = OpenTransactions()
         self._replay: Iterator[Messages] | None = None
         self._later: list[Messages] = []
-        """What came after the commit of the transaction that is replayed."""
+        """The messages after the commit of the transaction that is being replayed."""
 
     @property
     def replaying(self) -> bool:
@@ -42,13 +42,13 @@ class PendingMessages:
         return self._replay is not None
 
     def receive(self, bursts: list[Pieces]) -> None:
-        """Take bursts in, each of which is freed before the next one."""
+        """Receive bursts, each of which is freed before the next one."""
         bursts.reverse()
         while bursts:
             self._push(self._streamed.without(Messages.of(bursts.pop())))
 
     def take(self) -> Messages | None:
-        """Return all that waits, as one; None if more must come first."""
+        """Return all waiting messages; None if more must come first."""
         self._refill()
         if not self._waiting or not (self._complete or self._full()):
             return None
@@ -79,7 +79,7 @@ class PendingMessages:
         return int(edges[-1]) + 1
 
     def keep(self, messages: Messages) -> None:
-        """Replace what waits by these."""
+        """Replace the waiting messages by these."""
         self._waiting, self._count, self._size, self._complete = [], 0, 0, False
         self._push(messages)
 

@@ -90,7 +90,7 @@ def big(buffer: bytes, kind: str) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """Messages that follow each other in one buffer, which ends with `cutting.PAD` bytes more."""
+    """Messages that follow each other in one buffer, which ends with `PAD` bytes more."""
 
     buffer: bytes
     kind: np.ndarray

@@ -114,7 +114,7 @@ FROM pg_catalog.pg_publication p CROSS JOIN LATERAL (
   SELECT count(*), sum(oid::bigint + xid) FROM ({members}) x) m
 WHERE p.pubname = %s
 """
-"""The oldest transaction that is open, the next one, and a digest that every alteration changes."""
+"""The oldest open transaction, the next one, and a digest that every alteration changes."""
 
 WRITTEN = """
 SELECT 'p', p.oid, p.xmin::text::bigint, p.puballtables FROM pg_catalog.pg_publication p
@@ -122,7 +122,7 @@ WHERE p.pubname = %(name)s
 UNION ALL SELECT m.kind, m.of, m.xid, NULL FROM pg_catalog.pg_publication p
 CROSS JOIN LATERAL ({members}) m WHERE p.pubname = %(name)s
 """
-"""Which transaction wrote the publication, and what it has: (kind, of what, transaction)."""
+"""Which transactions wrote the publication and its members: (kind, member, transaction)."""
 
 SCHEMA_OF = """
 SELECT c.oid, c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = ANY(%s::pg_catalog.oid[])
@@ -140,18 +140,18 @@ class Publication:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By table name as the user wrote it, the columns that are selected."""
     partial: bool = False
-    """The user means what it leaves out."""
+    """The user accepts what it leaves out."""
 
     # Making
 
     def publish(
         self, tables: Sequence[TableId], connection: psycopg.Connection, *, named: bool
     ) -> tuple[bool, list[TableId], dict[str, Any]]:
-        """See that it is there and has the tables.
+        """Create the publication, or check that it contains the tables.
 
-        Returns whether it was made now, the tables that are there, and its state for the
-        position. Raises `NotFound` if a ``named`` table is not there; others may vanish while
-        we look. Raises `TargetConflict` if it leaves something out.
+        Return whether it was created now, the tables that exist, and its state for the position.
+        Raises `NotFound` if a ``named`` table does not exist; others may vanish meanwhile. Raises
+        `TargetConflict` if it leaves something out.
         """
         with translating(f"publication {self.name}"):
             made = self._read(connection) is None
@@ -244,8 +244,8 @@ class Publication:
         return {TableId(*row) for row in rows}
 
     def generated(self, connection: psycopg.Connection) -> bool:
-        """Return whether the publication includes stored generated columns, as PostgreSQL 18
-        can. One that is not there yet is made so where keys need it."""
+        """Return whether the publication includes stored generated columns, as PostgreSQL 18 can. A
+        publication that does not exist yet will, if keys need it."""
         if connection.info.server_version < 180000:
             return False
         row = connection.execute(GENERATED.encode(), (self.name,)).fetchone()
@@ -410,7 +410,7 @@ class PublicationWatch:
         self._publication = publication
         self._tracked = {one.schema.id: one for one in tracked}
         self._known: Mapping[str, Any] | None = after.get("publication")
-        """The state at the position, or at the last time that it was asked for."""
+        """The state at the position, or at the last check."""
         self._first = True
         self._due = 0.0
 
@@ -421,17 +421,17 @@ class PublicationWatch:
             self._tracked[tracked.schema.id] = tracked
 
     def hurry(self) -> None:
-        """Ask at the next occasion."""
+        """Make the next check due at once."""
         self._due = 0.0
 
     @property
     def due(self) -> bool:
-        """It is time to ask."""
+        """Whether it is time to check."""
         return time.monotonic() >= self._due
 
     def check(self, connection: psycopg.Connection) -> Mapping[str, Any]:
-        """Ask. Returns the state for the positions from here on; raises `LogLost` if changes
-        may be missing from the log."""
+        """Check the publication. Return the state for positions from here on; raise `LogLost` if
+        changes may be missing from the log."""
         publication = self._publication
         with translating(f"publication {publication.name}"):
             state = publication.state(connection)
@@ -470,8 +470,8 @@ class PublicationWatch:
             )
 
     def _same(self, connection: psycopg.Connection, tables: Sequence[TableId]) -> list[TableId]:
-        """Those of the tables whose name no other table has: dropped ones are told by the
-        catalog."""
+        """Return the tables whose name no other table has taken: dropped ones are reported by the
+        catalog watch."""
         rows = connection.execute(OIDS.encode(), _names(tables)).fetchall()
         now = {TableId(schema, name): oid for schema, name, oid in rows}
         known = {table: self._tracked[table].schema.oid for table in tables}

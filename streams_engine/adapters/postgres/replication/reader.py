@@ -52,7 +52,7 @@ from streams_engine.model import (
 __all__ = ["PostgresChangeReader"]
 
 IDLE_SECONDS = 0.1
-"""How often a position alone is given."""
+"""The least time between two positions without changes."""
 
 
 class PostgresChangeReader:
@@ -76,11 +76,12 @@ class PostgresChangeReader:
         self._queued: deque[ChangeSet] = deque()
         self._pending = PendingMessages()
         self._final = 0
-        """Where the transaction that is open here will have committed; 0: none is open."""
+        """The LSN at which the open transaction commits; 0: none is open."""
         self._xid = 0
-        """Its number."""
+        """The number of the open transaction."""
         self._moved = self._given = self._start
-        """How far the log went on, with nothing of ours after the position that was given."""
+        """How far the log advanced, and how far that was given, without changes of the stream in
+        between."""
 
     # The contract
 
@@ -110,7 +111,7 @@ class PostgresChangeReader:
                 return idle
 
     def look_at_structure(self) -> None:
-        """Look at the catalog at the next occasion. Thread-safe."""
+        """Have the catalog read at the next occasion. Thread-safe."""
         self._catalog.hurry()
 
     def _structure(self) -> ChangeSet | None:
@@ -163,7 +164,7 @@ class PostgresChangeReader:
         return ChangeSet((), self._at(self._moved))
 
     def _structure_moved(self) -> bool:
-        """Return whether more of the catalog is known to be applied than the last position said."""
+        """Return whether the catalog is known to be applied further than the last position said."""
         return self._catalog.applied > lsn_value(self._position.get("structure", "0/0"))
 
     def _at(self, lsn: int) -> Position:
@@ -196,8 +197,8 @@ class PostgresChangeReader:
         return True
 
     def _look(self, messages: Messages, until: int) -> tuple[int, int, SchemaChange | bytes | None]:
-        """Go over what is no row. Returns (end of the set, where to go on, why it ends: a
-        schema change, or the commit of a streamed transaction)."""
+        """Process the messages that are no rows. Return (end of the set, where to continue, why it
+        ends: a schema change, or the commit of a streamed transaction)."""
         for i in np.flatnonzero(SPECIAL[messages.kind[:until]]).tolist():
             letter = chr(messages.kind[i])
             if letter in "Rr":
@@ -338,8 +339,8 @@ class PostgresChangeReader:
 
 
 def _next_table(messages: Messages, index: int) -> int | None:
-    """Return the table of the row that a relation message comes with: the relation's own, or that
-    which it is a partition of. 0: a TRUNCATE comes; None: the row is still to come."""
+    """Return the table of the row that follows a Relation message: the relation itself, or the root
+    of which it is a partition. 0: a TRUNCATE follows; None: the row has not arrived yet."""
     behind = np.flatnonzero(CHANGED[messages.kind[index:]])
     if not len(behind):
         return None
@@ -349,8 +350,8 @@ def _next_table(messages: Messages, index: int) -> int | None:
 
 
 def _after_rows(messages: Messages, index: int) -> int:
-    """Return where the transactions before a message end, if they changed rows; else 0. A change of
-    structure does not share a set with them."""
+    """Return where the transactions before a message end, if they changed rows; else 0. A schema
+    change does not share a set with them."""
     commits = np.flatnonzero(messages.kind[:index] == COMMIT)
     end = int(commits[-1]) + 1 if len(commits) else 0
     return end if DONE[messages.kind[:end]].any() else 0

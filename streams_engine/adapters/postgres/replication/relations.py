@@ -62,8 +62,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type t ON t.oid = c.reltype AND t.xmin = h.xmin
 WHERE h.inhrelid = %s
 """
-"""A partition that was created in the transaction that gave it its place: ATTACH writes the rows
-of its class and columns anew, and leaves that of its row type alone."""
+"""A partition that was created in the transaction that gave it its place. ATTACH rewrites its rows
+in pg_class and pg_attribute, but not that of its row type."""
 
 NAME = """
 SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
@@ -78,7 +78,7 @@ WHERE pubname = %s AND schemaname = %s AND tablename = %s
 
 @dataclass(frozen=True, slots=True)
 class RelationChange:
-    """How a relation differs from its table as it was."""
+    """How a relation differs from its table as it was before."""
 
     schema: TableSchema
     renamed: Mapping[str, str]
@@ -166,7 +166,7 @@ class RelationReader:
             return compute(self._open(), table, column, named, values)
 
     def tables(self, tables: Sequence[TableId]) -> dict[TableId, TableSchema]:
-        """Return those of the tables that are there, as they are now."""
+        """Return those of the tables that exist, as they are now."""
         with translating("describing tables"), self._view() as connection:
             return {table.id: table for table in read_catalog(connection, tables=tables).tables}
 
@@ -196,9 +196,9 @@ class RelationReader:
             )
 
     def brought_rows(self, partitions: Sequence[int]) -> bool:
-        """Return whether partitions may have had rows when they became such.
+        """Return whether partitions may have had rows when they were attached.
 
-        One that was created as a partition had none, but for rows of its own transaction.
+        One that was created as a partition had none, except rows of its own transaction.
         """
         with translating("looking at new partitions"), self._view() as connection:
             for oid in partitions:
@@ -282,7 +282,7 @@ def changed(
 
 
 def _filled(table: TableSchema, rows: OldRows) -> TableSchema:
-    """Return the table with new columns that are NULL in existing rows nullable, whatever the
+    """Return the table with new columns nullable if existing rows have NULL in them, whatever the
     catalog says by now."""
     columns = tuple(
         replace(c, nullable=True) if rows.backfill.get(c.name, c) is None else c
@@ -382,8 +382,8 @@ def _plain_now(
 
 
 def demand_told(before: TableSchema, now: TableSchema) -> None:
-    """Raise `SchemaChangeRefused` where a column may have been renamed, or replaced, and nobody
-    can tell: one table of the two has no numbers of its columns."""
+    """Raise `SchemaChangeRefused` if a column may have been renamed or replaced and that is
+    unknown, because one of the two tables has no column numbers."""
     names = [column.name for column in now.columns]
     types = {column.name: column.type for column in now.columns}
     old = {column.name for column in before.columns}
@@ -399,7 +399,7 @@ def demand_told(before: TableSchema, now: TableSchema) -> None:
 def _by_numbers(
     schema: TableSchema, pairs: Sequence[tuple[str, str]], today: TableSchema | None
 ) -> frozenset[str] | None:
-    """Return the new names of renamed columns; None where the catalog cannot tell any more."""
+    """Return the new names of renamed columns; None if the catalog no longer shows them."""
     if today is None or today.oid != schema.oid:
         return None
     before = {column.name: column.number for column in schema.columns}
@@ -430,7 +430,7 @@ def _now(
     describer: RelationReader,
     renamed: Mapping[str, str],
 ) -> TableSchema:
-    """Return the catalog's description if it has the relation's columns, else one made from
+    """Return the catalog's description if it has the relation's columns, else a combination of
     both."""
     names = [column.name for column in relation.columns]
     back = {new: old for old, new in renamed.items()}

@@ -43,7 +43,7 @@ class DecodePlan:
     wanted: tuple[int, ...]
     """By column of the extract: its number in the relation, -1 where the log lacks it."""
     identity: tuple[tuple[int, Column, int], ...]
-    """By column of the identity: its number, how it is wanted, its number in the extract."""
+    """By identity column: its number, the wanted column, its number in the extract."""
     schema: pa.Schema
     old: pa.Schema
     asked: Asked

@@ -24,21 +24,21 @@ from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, Stream
 __all__ = ["Pieces", "SlotStream", "literal"]
 
 QUEUED_BYTES = 16 << 20
-"""What may wait to be decoded; beyond it nothing more is read from the socket."""
+"""Bytes that may wait to be decoded; beyond that, nothing more is read from the socket."""
 
 LARGE_BYTES = 16 << 20
-"""While a burst with so large a message is worked on nothing more is read: it is in memory three
-times before it is decoded."""
+"""While a burst with a message of this size is processed, nothing more is read: the message is in
+memory three times before it is decoded."""
 
 BURST, BURST_BYTES = 4096, 4 << 20
-"""Messages that are handed over at once at most: the first of them should not wait long."""
+"""The most messages, and bytes, of a burst: the first of them should not wait long."""
 
 STATUS_SECONDS = 5.0
 STATUS = struct.Struct(">cQQQqB")
 KEEP_ALIVE = ord("k")
 SHUTDOWN_REQUESTS = 8
 SHUTDOWN_SECONDS = 0.5
-"""A server that shuts down asks for an answer again and again: this often within this time."""
+"""A server that shuts down keeps asking for answers: this many within this time."""
 
 Pieces = list[Any]
 
@@ -65,7 +65,7 @@ class SlotStream:
         self._queue: deque[tuple[Pieces, int]] = deque()
         self._bytes = 0
         self._large = False
-        """The reader works on something large."""
+        """The reader is processing something large."""
         self._there = threading.Condition()
         self._error: StreamsError | None = None
         self._closing = False

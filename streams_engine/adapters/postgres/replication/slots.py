@@ -50,13 +50,13 @@ WAITING_SECONDS = 300.0
 """How long a new slot waits for transactions that are open."""
 
 ACTIVE_SECONDS = 2.0
-"""How long the end of an earlier reader of the slot is waited for."""
+"""How long to wait for an earlier reader of the slot to end."""
 
 NOTICE_SECONDS = 0.5
-"""How often the caller is told, who may end the wait."""
+"""Seconds between two calls of the caller's callback, which may end the wait."""
 
 ASKING_SECONDS = 1.0
-"""How often the server is asked what it waits for."""
+"""Seconds between two questions to the server what it waits for."""
 
 SLOT = """
 SELECT plugin, slot_type, database, active, active_pid, wal_status,
@@ -74,7 +74,7 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
 LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid
 WHERE s.slot_name = %s AND s.active
 """
-"""What is not the account's to see is NULL."""
+"""What the account may not see is NULL."""
 
 WAITS_FOR = """
 SELECT h.pid, coalesce(p.database, a.datname), coalesce(p.owner, a.usename), p.gid, a.state
@@ -85,7 +85,7 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = w.transactionid
 WHERE w.pid = %s AND NOT w.granted AND w.locktype = 'transactionid'
 """
-"""Whose transaction a server process waits for."""
+"""The owner of the transaction for which a server process waits."""
 
 
 def default_name(stream: str) -> str:
@@ -109,13 +109,13 @@ class Slot:
     pid: int | None
     wal_status: str | None
     flushed: str | None
-    """From where the server would begin by itself; None: it is not ready."""
+    """Where the server would begin by itself; None: the slot is not ready."""
     kept: str | None
     temporary: bool
     two_phase: bool
     reason: str | None
     here: bool | None
-    """It is of the database that we are connected to."""
+    """It belongs to the database of this connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Holder:
     client: str | None
     since: str | None
     replied: str | None
-    """When it last told the server how far it is; a client that is gone tells nothing."""
+    """When the client last reported its progress; a client that is gone reports nothing."""
 
     def described(self) -> str:
         known = [
@@ -228,7 +228,8 @@ class Slots:
         return None if row is None else Holder(*row)
 
     def busy(self, holder: Holder, *, alive: bool = False) -> LockTimeout:
-        """Return the error of a slot that somebody reads; ``alive``: and goes on to read."""
+        """Return the error for a slot that another process reads; ``alive``: its client still
+        answers."""
         return LockTimeout(
             f"The slot {self.slot} is active: {holder.described()} reads it.",
             remedy=(
@@ -360,7 +361,7 @@ class Slots:
 
 
 def _answer(work: Callable[[], Any]) -> queue.SimpleQueue[Any]:
-    """Do work on a thread of its own; its result, or its error, comes by the queue."""
+    """Do work on a thread of its own; return a queue that receives its result or its error."""
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def run() -> None:

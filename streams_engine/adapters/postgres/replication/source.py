@@ -57,7 +57,7 @@ from streams_engine.schema.row_keys import is_key, without_computed
 __all__ = ["PostgresChangeSource"]
 
 ATTEMPTS = 3
-"""How often a view is taken again where a table's structure changed meanwhile."""
+"""How often a snapshot is taken again if a table's structure changed meanwhile."""
 
 LONGEST_SILENCE = 1800.0
 """Seconds that a server may be silent at most, however long it needs to decode."""
@@ -75,7 +75,7 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_repl
 """
 
 FLUSH_SECONDS = 1.0
-"""How long a commit that did not wait for the disk takes to be there (wal_writer_delay)."""
+"""How long a commit that did not wait for the disk takes to get there (wal_writer_delay)."""
 
 STRUCTURE = """
 WITH RECURSIVE wanted(space, name, root, oid) AS (
@@ -94,8 +94,7 @@ FROM wanted JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 GROUP BY 1, 2, 3
 """
-"""By table, a digest of what a reader relies on; asked without name lookups, which see no
-snapshot."""
+"""By table, a digest of what a reader relies on; without name lookups, which ignore snapshots."""
 
 IDENTITIES = """
 SELECT n.nspname, c.relname, c.relreplident,
@@ -114,7 +113,7 @@ class PostgresChangeSource(PostgresSource):
     """A PostgreSQL database that is copied and then followed through logical replication."""
 
     logs_cascades = True
-    """What foreign keys do is logged like every other change."""
+    """The changes that foreign keys make are logged like all others."""
 
     def __init__(self, connect: PostgresConnect, options: LogOptions) -> None:
         super().__init__(connect)
@@ -133,10 +132,10 @@ class PostgresChangeSource(PostgresSource):
         self._made = False
         self._reader: PostgresChangeReader | None = None
         self._holder: Holder | None = None
-        """Who read the slot when it was last to be had in vain."""
+        """Who read the slot when it was last found in use."""
 
     def structure_is_watched(self) -> bool:
-        """Return True: the log has names and types of columns alone."""
+        """Return True: the log contains only names and types of columns."""
         return True
 
     def watch_waits(self, waiting: WaitCallback) -> None:
@@ -146,7 +145,8 @@ class PostgresChangeSource(PostgresSource):
     # Before
 
     def catalog(self, scope: Scope) -> Catalog:
-        """Describe the tables in scope; names of types are rendered as then from here on."""
+        """Describe the tables in scope; from here on names of types are rendered as they are
+        now."""
         self._path = path(scope)
         catalog = super().catalog(scope)
         if scope.tables is not None:
@@ -452,8 +452,8 @@ class PostgresChangeSource(PostgresSource):
         )
 
     def lag(self, position: Position) -> Lag:
-        """Return the bytes of log after the position, and those that the slot makes the server
-        keep."""
+        """Return the bytes of log after the position, and those that the server retains for the
+        slot."""
         with self._slots.connect.ask() as connection:
             end = lsn_value(self._here(connection)["lsn"])
             slot = self._slots.read(connection)

@@ -52,8 +52,8 @@ class TransactionSpill:
         self._aborted.add(transaction)
 
     def read(self) -> Iterator[Messages]:
-        """Yield all messages; those that were rolled back have small letters. Relation messages
-        describe what follows all the same."""
+        """Yield all messages; those that were rolled back have lower-case letters. Relation
+        messages still describe what follows."""
         self._file.seek(0)
         undone = np.array(sorted(self._aborted), np.int64)
         while head := self._file.read(FRAME.size):
@@ -70,12 +70,12 @@ class TransactionSpill:
         self.close()
 
     def close(self) -> None:
-        """Give memory and file back. Idempotent."""
+        """Release memory and file. Idempotent."""
         self._file.close()
 
 
 SMALL = 0x20
-"""What makes a capital letter a small one."""
+"""The bit that turns an upper-case letter into a lower-case one."""
 
 WITH_TRANSACTION = np.zeros(256, bool)
 WITH_TRANSACTION[[ord(letter) for letter in "IUDTRMY"]] = True
@@ -155,7 +155,7 @@ class OpenTransactions:
         yield Messages.made([("C", struct.pack(">BQQq", 0, at, end, clock))])
 
     def close(self) -> None:
-        """Give up all of them."""
+        """Discard all of them."""
         for spool in self._spools.values():
             spool.close()
         self._spools.clear()

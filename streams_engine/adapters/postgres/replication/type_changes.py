@@ -1,7 +1,7 @@
-"""What changes of the user's types mean for the rows of a table: PostgreSQL logs nothing of them.
+"""What changes of user-defined types mean for the rows of a table; PostgreSQL does not log them.
 
-A change of a composite's attributes, or another name of an enum's label, shows rows that are there
-as others, and rows of the log before and after it are written in two ways.
+If a composite type changes its attributes, or an enum renames a label, existing rows are printed
+differently, and rows in the log before and after the change have two forms.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["is_shown_anew", "more_labels", "wider_types"]
 
 
 def is_shown_anew(before: TableSchema, now: TableSchema) -> bool:
-    """Return True if values of a type that the table has still are shown as others now."""
+    """Return True if values of a type that the table still uses are printed differently now."""
     arrays = any(column.type.kind is TypeKind.ARRAY for column in now.columns)
     there = {user.id: user for user in now.types}
     return any(
@@ -26,7 +26,7 @@ def is_shown_anew(before: TableSchema, now: TableSchema) -> bool:
 
 
 def _is_other(old: UserType, new: UserType, *, arrays: bool) -> bool:
-    """Return True if the texts of values are others. Arrays may be carried as JSON, which names
+    """Return True if the texts of values differ. Arrays may be carried as JSON, which names
     attributes."""
     if old.kind is TypeKind.ENUM:
         return not set(old.labels) <= set(new.labels)
@@ -47,8 +47,8 @@ def more_labels(old: NativeType, new: NativeType | None) -> bool:
 
 
 def wider_types(before: Iterable[UserType], now: Iterable[UserType]) -> tuple[UserType, ...]:
-    """Return the types with what makes them take more values: labels, and domains without checks
-    and NOT NULL that are gone."""
+    """Return the types, changed only so that they accept more values: with new labels, and domains
+    without dropped checks and NOT NULL."""
     there = {user.id: user for user in now}
     return tuple(_wider(old, there.get(old.id, old)) for old in before)
 

@@ -34,7 +34,7 @@ SIMPLE = {"int2", "int4", "int8", "text", "varchar", "uuid", "bool", "timestamp"
 """Types where equal texts mean equal values: an index may find them."""
 
 MARK = sql.SQL("\0")
-"""Where a parameter of `Changer._each` goes: the one character that no name holds."""
+"""Where a parameter of `PostgresDml._each` goes: the one character that no name holds."""
 
 WRITABLE = """
 SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = %s::regclass
