@@ -474,7 +474,7 @@ class Options(Document):
     """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
     stream. 0: no limit."""
     verification: Verification | None = None
-    """Of a cdc: compare source and target in the background, again and again. The result is in
+    """Cdc only: compare source and target in the background, again and again. The result is in
     stats, events and log. null: only `verify()` compares."""
     state_schema: str | None = None
     """The schema or database of the checkpoint and quarantine tables on the target; null: the

@@ -121,7 +121,7 @@ class StreamOptions(TypedDict, total=False):
     """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
     stream. 0: no limit."""
     verification: VerificationDict | None
-    """Of a cdc: compare source and target in the background, again and again. The result is in
+    """Cdc only: compare source and target in the background, again and again. The result is in
     stats, events and log. null: only `verify()` compares."""
     database: str | None
     """The database, instead of the connection's. It is created if it is missing."""
