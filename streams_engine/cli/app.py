@@ -52,7 +52,7 @@ What = Annotated[
     ),
 ]
 Table = Annotated[
-    list[str] | None, typer.Option("--table", "-t", help="Move only this table (repeatable).")
+    list[str] | None, typer.Option("--table", "-t", help="Only this table (repeatable).")
 ]
 Connections = Annotated[
     Path | None,
@@ -77,9 +77,7 @@ Settings = Annotated[
 ]
 Cdc = Annotated[
     bool,
-    typer.Option(
-        "--cdc", help=("Afterwards keep the target in step until the command is stopped.")
-    ),
+    typer.Option("--cdc", help="Mode cdc: load, then follow the log until stopped."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
@@ -95,7 +93,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _face(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Move a whole database, exactly."""
@@ -114,7 +113,9 @@ def _run(
     parallelism: Parallelism = None,
     cdc: Cdc = False,
     settings: Settings = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier checkpoint.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Discard the checkpoint of an earlier run.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -186,16 +187,20 @@ def _verify(
         float | None, typer.Option(help="Compare this share of the rows, such as 0.01.")
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write differing rows of the target again.")
+        bool, typer.Option("--repair", help="Write the rows that differ again on the target.")
     ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="Another process runs the cdc: rows change meanwhile.")
+        bool, typer.Option("--live", help="The cdc runs in another process: rows change meanwhile.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume/--anew", help="Go on where a verification was cut.")
+        bool,
+        typer.Option("--resume/--anew", help="Resume an interrupted verification, or begin anew."),
     ] = True,
     sql: Annotated[
-        bool, typer.Option("--sql", help="Print SQL that would repair the rows that are named.")
+        bool,
+        typer.Option(
+            "--sql", help="Print statements that would repair the rows that the report names."
+        ),
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -246,9 +251,9 @@ def _release(
 
 @app.command("trigger")
 def _trigger(
-    remove: Annotated[bool, typer.Option("--remove", help="How to remove it again.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Print how to remove it.")] = False,
 ) -> int:
-    """Print the event trigger by which PostgreSQL tells a cdc of renames, drops and NOT NULL."""
+    """Print the event trigger that reports renames, drops and NOT NULL to a cdc from PostgreSQL."""
     from streams_engine.adapters.postgres.replication.ddl_events import REMOVAL, TRIGGERS
 
     print((REMOVAL if remove else TRIGGERS).strip())
