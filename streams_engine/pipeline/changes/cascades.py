@@ -49,8 +49,8 @@ def unrepeated(
                     severity,
                     "cascade-not-repeated",
                     f"{table}.{key.name}",
-                    "The log of the server does not contain what this foreign key does to rows "
-                    f"({_actions(key)}), and the target does not do it: {why}.",
+                    "The server's log lacks the changes that this foreign key makes "
+                    f"({_actions(key)}), and the target does not repeat them: {why}.",
                     remedy,
                 )
 

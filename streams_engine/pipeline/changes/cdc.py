@@ -544,7 +544,7 @@ class CdcPipeline:
         most = self.settings.max_retained
         if most and sum(kept) > most:
             self._excess = LogLost(
-                f"The source keeps {sum(kept)} bytes of log for the stream '{self.job.name}', "
+                f"The source retains {sum(kept)} bytes of log for the stream '{self.job.name}', "
                 f"and maxRetainedBytes is {most}.",
                 remedy=(
                     "Find what delays the target. Or call release() to let the server remove "

@@ -75,7 +75,7 @@ class FollowedMapper:
         mapping = self._map([*{**schemas, table: schema}.values()], observed).get(table)
         if mapping is None:
             raise SchemaChangeRefused(
-                f"{schema.id} cannot be on the target as it is now (has it no columns left?).",
+                f"{schema.id} cannot be created on the target as it is now (no columns left?).",
                 remedy="Leave the table out of the stream (tables), or give it a column and load "
                 "it again (start with fresh=True).",
                 table=str(schema.id),

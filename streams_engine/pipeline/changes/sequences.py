@@ -140,8 +140,8 @@ def _unread(what: str, why: str) -> Finding:
         Severity.WARNING,
         "sequence-unread",
         what,
-        f"The source's sequence values could not be read: {why} The target's continue after its "
-        "highest rows.",
-        "Grant SELECT on the source's sequences, or set the target's by hand before "
-        "applications insert into it.",
+        f"The source's sequence values could not be read: {why} The target's sequences continue "
+        "after the highest values in its rows.",
+        "Grant SELECT on the source's sequences, or set the target's by hand before applications "
+        "insert rows there.",
     )

@@ -108,7 +108,7 @@ class TableReload:
         if writer.foreign_keys_enforced:
             raise refused(
                 change,
-                f"{REWRITTEN} They cannot be read again, for foreign keys are enforced while "
+                f"{REWRITTEN} They cannot be read again, because foreign keys are enforced while "
                 "changes are applied",
             )
         before = require(change.before, "the table that is loaded again")

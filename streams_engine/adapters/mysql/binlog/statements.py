@@ -137,7 +137,7 @@ class StatementJudge:
         if hit:
             raise SchemaChangeRefused(
                 f"A table of the engine MERGE is made of {', '.join(hit)}: rows that are written "
-                "to it change these tables, and the binary log names it alone.",
+                "to it change these tables, but the binary log names only the merged table.",
                 remedy="Write to the tables themselves, drop the merged one, and load again with "
                 "start(fresh=True).",
                 table=hit[0],
