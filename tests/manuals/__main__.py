@@ -1,6 +1,7 @@
 """``python -m tests.manuals ENTRY --route mysql9-pg18 --place live`` plays an entry by hand.
 
-``--all`` plays the whole catalogue on a route; ``--record`` writes down what does not hold.
+``--all`` plays the whole catalogue on a route; ``--record`` writes down what does not hold, and
+with ``--all`` how much does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 from streams_engine.testing.servers import Server, running
 from tests.manuals.catalogue import ENTRIES
+from tests.manuals.counts import Counts
 from tests.manuals.coverage import PAGE, page
 from tests.manuals.entries import Entry
 from tests.manuals.ledger import Ledger
@@ -73,6 +75,10 @@ def main() -> None:
                   f"{time.monotonic() - began:.0f} s", dict(counts), flush=True)  # fmt: skip
         if asked.record:
             ledger.save(ENTRIES, name)
+        if asked.record and asked.all:
+            counted = Counts.load()
+            counted.record(route, plays)
+            counted.save()
 
 
 def _dry(chosen: list[Entry]) -> None:

@@ -6,9 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 from tests.manuals.catalogue import CHAPTERS, ENTRIES
+from tests.manuals.counts import KINDS, Counts
 from tests.manuals.entries import Absent, Carried, Chapter, Entry, Refused, Verdict
 from tests.manuals.grammar import GRAMMAR
-from tests.manuals.ledger import PLAYED, Ledger
+from tests.manuals.ledger import Ledger
 from tests.manuals.routes import ROUTES, Route
 
 __all__ = ["PAGE", "page"]
@@ -31,6 +32,16 @@ before a load, live, and in a backlog, and compares both ends by the servers' ow
 - **open**: the promise does not hold yet on these routes. What came out instead stands in
   `tests/manuals/open.toml`.
 
+"""
+PLAYED = """
+What came of the whole catalogue when it was last played at a place of a route. `load`: all of it
+before the stream began; `live`: while it follows; `backlog`: while it was stopped; `between`: so
+too, among changes of rows in a transaction each; `within`: so too, all in one transaction. *By
+option* is refused too, and carried with the option that the refusal names. What is refused live
+is not played in the three backlogs, nor what is open live.
+
+| route | place | plays | carried | with a finding | by option | refused | open | refused, share |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -61,20 +72,30 @@ def _counts(ledger: Ledger) -> str:
     }
     told = sum((statement, name) not in played for (_, statement), names in GRAMMAR.items()
                for name in names)  # fmt: skip
-    text = "| route | clauses | carried | refused | open | played |\n|---|---|---|---|---|---|\n"
+    text = "| route | clauses | carried | refused | open |\n|---|---|---|---|---|\n"
     for route in ROUTES.values():
         verdicts = [v for e in ENTRIES.values() if not isinstance(v := _verdict(e, route), Absent)]
         refused = sum(isinstance(v, Refused) for v in verdicts)
         still = sum(bool(ledger.lines.get(id, {}).get(route.name)) for id in ENTRIES)
-        played = PLAYED.get(route.name, "not yet")
-        figures = (len(verdicts), len(verdicts) - refused, refused, still, played)
+        figures = (len(verdicts), len(verdicts) - refused, refused, still)
         text += f"| {route.name} | {' | '.join(map(str, figures))} |\n"
     share = promised["Refused"] / max(sum(promised.values()), 1)
     return (
         f"{len(ENTRIES)} entries for the {alternatives} alternatives of the grammars; for {told} of"
         f" these nothing is played, and the entry says why. {share:.0%} of what is promised is a"
-        f" refusal.\n\n{text}"
+        f" refusal.\n\n{text}{_played()}"
     )
+
+
+def _played() -> str:
+    """What came of the plays of the whole catalogue."""
+    text = PLAYED
+    for route, places in Counts.load().lines.items():
+        for place, counted in places.items():
+            figures = " | ".join(str(counted.get(kind, 0)) for kind in KINDS)
+            share = (counted.get("refused", 0) + counted.get("option", 0)) / sum(counted.values())
+            text += f"| {route} | {place} | {sum(counted.values())} | {figures} | {share:.0%} |\n"
+    return text
 
 
 def _line(entry: Entry, ledger: Ledger) -> str:

@@ -13,19 +13,10 @@ from pathlib import Path
 
 from tests.manuals.runner import Outcome
 
-__all__ = ["FILE", "PLAYED", "Ledger"]
+__all__ = ["FILE", "Ledger"]
 
 FILE = Path(__file__).with_name("open.toml")
 HEAD = "# Promises of the catalogue that do not hold yet. See ledger.py; made by a command.\n"
-PLAYED = {
-    "mysql9-pg18": "live, backlog",
-    "mysql9-mysql9": "live",
-    "mariadb-pg18": "live, of MariaDB's own",
-    "mariadb-mariadb": "live, of MariaDB's own and partitions",
-    "pg18-pg18": "live, a part of backlog",
-    "pg18-mysql9": "live",
-}
-"""What `open.toml` was written from; nobody knows yet what is open elsewhere."""
 
 SEVERITY = ("rows", "verify", "stuck", "ended", "equal", "remedied", "structure", "script")
 """The kinds of outcomes, the worst first. ``equal``: carried though it should be refused."""

@@ -585,6 +585,19 @@ def duty_mysql_to_mysql(fact: Fact, source: Server, target: Server) -> Duty:
     return Duty.PAUSE
 
 
+def duty_mysql_to_postgres(fact: Fact) -> Duty:
+    """A TIME that is no time of a day, the error value of an ENUM and NUL in a text are refused."""
+    if fact.family == "text" and "\0" in (fact.text or ""):
+        return Duty.REFUSE
+    if fact.text is None or fact.native not in ("time", "enum"):
+        return Duty.NULL if fact.zero_date else Duty.PAUSE
+    if fact.native == "enum":
+        return Duty.PAUSE if fact.text else Duty.REFUSE
+    hours = int(fact.text.split(":")[0])
+    late = hours >= 24 and fact.text.rstrip("0").rstrip(".:") not in ("24", "24:00:00")
+    return Duty.REFUSE if fact.text.startswith("-") or late else Duty.PAUSE
+
+
 def fits_mysql_decimal(text: str) -> bool:
     """Whether decimal(65,30) holds it: 35 digits before the point and 30 after."""
     _, numerals, exponent = Decimal(text).normalize(WIDE).as_tuple()

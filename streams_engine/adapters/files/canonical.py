@@ -145,15 +145,29 @@ def _jsonl(
     with store.open(file.info.path) as raw, _plain(raw, file) as stream:
         for line in stream.read().decode("utf-8-sig").split("\n"):
             if line.strip():
-                record = json.loads(line, parse_int=_Number, parse_float=_Number)
+                record = _record(line, file)
                 yield [_json_value(record.get(name), name in binary) for name in names]
+
+
+def _record(line: str, file: DataFile) -> dict[str, Any]:
+    """Return the object of a line. Raises `MalformedFile` without what the line holds."""
+    try:
+        record = json.loads(line, parse_int=_Number, parse_float=_Number)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise MalformedFile(f"verify: a line of {file.info.path} is no JSON object.")
+    return record
 
 
 def _json_value(value: Any, binary: bool) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
-    if binary and value is not None:
-        return base64.b64decode(value)
+    if binary and isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            return value  # other bytes than any that were written
     return value
 
 

@@ -49,8 +49,7 @@ def text_of(column: CanonicalColumn) -> Callable[[Any], str]:
     if column.type.name == PADDED:
         return lambda value: str(value).rstrip(" ")
     if column.type.name == "float" and column.form is CanonicalType.FLOAT:
-        single = column.type.text == "float"
-        return lambda value: repr(float(np.float32(value)) if single else float(value))
+        return _single if column.type.text == "float" else _double
     return TEXTS.get(column.form, _plain_text)
 
 
@@ -58,6 +57,20 @@ def _plain_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _single(value: Any) -> str:
+    try:
+        return repr(float(np.float32(value)))
+    except ValueError:
+        return str(value)  # a text that stands in a file in place of a number
+
+
+def _double(value: Any) -> str:
+    try:
+        return repr(float(value))
+    except ValueError:
+        return str(value)
 
 
 def _boolean(value: Any) -> str:
@@ -69,13 +82,17 @@ def _bytes(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value).lower().removeprefix("\\x")
 
 
-_OFFSET = re.compile(r"[+-]\d\d:?\d\d$")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d .*[+-]\d\d:?\d\d$")
+"""With a day, so that it can be moved to UTC: a time with a zone (timetz) cannot."""
 
 
 def _moment(value: Any) -> str:
     text = str(value).replace("T", " ", 1).replace("Z", "+00:00")
-    if _OFFSET.search(text) and not text.endswith(("+00:00", "+0000")):
-        moved = datetime.fromisoformat(text).astimezone(UTC)
+    if _INSTANT.match(text) and not text.endswith(("+00:00", "+0000")):
+        try:
+            moved = datetime.fromisoformat(text).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return text  # no moment of any calendar: equal to the same text alone
         text = moved.replace(tzinfo=None).isoformat(" ")
     text = text.removesuffix("+00:00").removesuffix("+0000").lstrip("+")
     if text.startswith("-") and text.count("-") == 3:  # a year before 1, as PostgreSQL says it

@@ -1,0 +1,36 @@
+"""Values of files as `verify` compares them: what is no value of the type is shown, no crash."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams_engine.model import Dialect, NativeType
+from streams_engine.schema.types.arrow_texts import text_of
+from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalType
+
+
+def shown(value: object, form: CanonicalType, type_name: str = "string") -> str:
+    native = NativeType(Dialect.FILES, type_name, "float" if form == "float" else "string")
+    return text_of(CanonicalColumn("v", native, form))(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("2023-01-01T12:30:45+01:00", "2023-01-01 11:30:45"),
+        ("2023-01-01T12:30:45Z", "2023-01-01 12:30:45"),
+        ("24:00:00+15:59", "24:00:00+15:59"),
+        ("13:00:00-05:30", "13:00:00-05:30"),
+        ("2023-02-31 12:30:45+01:00", "2023-02-31 12:30:45+01:00"),
+        ("0001-01-01 00:00:00+01:00", "0001-01-01 00:00:00+01:00"),
+    ],
+)
+def test_only_instants_are_moved_to_utc(value: str, text: str) -> None:
+    assert shown(value, CanonicalType.MOMENT) == text
+
+
+def test_a_text_in_place_of_a_number_is_shown() -> None:
+    assert shown("0.1", CanonicalType.FLOAT, "double") == "0.1"
+    assert shown("0.1", CanonicalType.FLOAT, "float") == "0.10000000149011612"
+    assert shown("x", CanonicalType.FLOAT, "double") == "x"
+    assert shown("x", CanonicalType.FLOAT, "float") == "x"
