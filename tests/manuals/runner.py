@@ -203,11 +203,19 @@ class _Stage:
                 own = "FROM pg_replication_slots WHERE database = current_database()"
                 c.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {own} AND active")
                 c.execute(f"SELECT pg_drop_replication_slot(slot_name) {own}")
+            self._roll_back_prepared()
         self.source.drop_database(self.one)
         if self.target is None:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             self.target.drop_database(self.other)
+
+    def _roll_back_prepared(self) -> None:
+        """Roll back what a script prepared and did not end, for it holds the database."""
+        with contextlib.suppress(Exception), closing(self.source.connect(self.one)) as c:
+            left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+            for (gid,) in c.execute(left).fetchall():
+                c.execute(f"ROLLBACK PREPARED '{gid}'")
 
     def _stream(self) -> Stream:
         if self.target is not None:

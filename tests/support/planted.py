@@ -294,7 +294,9 @@ def _types(cursor: Any, end: End) -> dict[tuple[str, str], _Column]:
                 Fault(fault.kind, fault.expression.replace("{unit}", _unit(scale)))
                 for fault in MYSQL.get("json" if (table, name) in documents else type_, ())
             ),
-            PRINTED.get(type_, "CAST(v AS CHAR)").replace("v", "{}", 1),
+            "JSON_NORMALIZE({})"
+            if (table, name) in documents
+            else PRINTED.get(type_, "CAST(v AS CHAR)").replace("v", "{}", 1),
         )
         for table, name, type_, scale in described
     }

@@ -85,6 +85,8 @@ def _bytes(value: Any) -> str:
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d .*[+-]\d\d:?\d\d$")
 """With a day, so that it can be moved to UTC: a time with a zone (timetz) cannot."""
 
+_DAY = re.compile(r"([+-]?\d{4,}|-\d{3})-((?:0[1-9]|1[0-2])-\d\d.*)")
+
 
 def _moment(value: Any) -> str:
     text = str(value).replace("T", " ", 1).replace("Z", "+00:00")
@@ -94,10 +96,10 @@ def _moment(value: Any) -> str:
         except (ValueError, OverflowError):
             return text  # no moment of any calendar: equal to the same text alone
         text = moved.replace(tzinfo=None).isoformat(" ")
-    text = text.removesuffix("+00:00").removesuffix("+0000").lstrip("+")
-    if text.startswith("-") and text.count("-") == 3:  # a year before 1, as PostgreSQL says it
-        year, rest = text[1:].split("-", 1)
-        return f"{int(year) + 1:04d}-{rest} BC"
+    text = text.removesuffix("+00:00").removesuffix("+0000")
+    if day := _DAY.match(text):
+        year = int(day[1])  # of ISO 8601: that before 1 is 0
+        return f"{year:04d}-{day[2]}" if year > 0 else f"{1 - year:04d}-{day[2]} BC"
     return text
 
 

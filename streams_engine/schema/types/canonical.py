@@ -283,10 +283,12 @@ def _float(text: str) -> str:
 
 
 def _moment(text: str) -> str:
-    text = text.removesuffix("+00")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return text.removesuffix(" 00:00:00")  # a date, where the other end has one
+    bare = text.removesuffix(" BC")
+    before = text[len(bare) :]
+    bare = bare.removesuffix("+00")
+    if "." in bare:
+        bare = bare.rstrip("0").rstrip(".")
+    return bare.removesuffix(" 00:00:00") + before  # a date, where the other end has one
 
 
 def _bits(text: str) -> str:
