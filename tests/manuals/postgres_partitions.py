@@ -105,6 +105,13 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
         Entry("pg_part_index_only", "CREATE INDEX ON ONLY | ALTER INDEX ATTACH PARTITION",
               "CREATE INDEX T_i ON ONLY T (v); CREATE INDEX T_i22 ON T_22 (v); ALTER INDEX T_i ATTACH PARTITION T_i22", ROW, structure=False),
         Entry("pg_part_own_index", "CREATE INDEX", "CREATE INDEX ON T_22 (v) WHERE v > 'a'; CREATE INDEX ON T (v)", ROW),
+        Entry("pg_part_own_constraints", "CREATE INDEX | FOREIGN KEY",
+              "CREATE TABLE T2 (id int PRIMARY KEY); INSERT INTO T2 VALUES (1), (9);"
+              "ALTER TABLE T_22 ADD CONSTRAINT T_22_c CHECK (id > 0), ADD CONSTRAINT T_22_f FOREIGN KEY (id) REFERENCES T2,"
+              " ADD CONSTRAINT T_22_u UNIQUE (v); ALTER TABLE T_22 ALTER v SET DEFAULT 'own'", "INSERT INTO T_22 (id, day) VALUES (9, '2022-06-06')"),
+        Entry("pg_part_own_renamed", "RENAME COLUMN",
+              "CREATE INDEX T_22_own ON T_22 (v) WHERE v > 'a'; ALTER TABLE T RENAME v TO w; ALTER INDEX T_22_own RENAME TO T_22_mine",
+              "INSERT INTO T VALUES (9, '2022-06-06', 'nine')", servers=PG18),
         Entry("pg_part_add_column", "ADD COLUMN", "ALTER TABLE T ADD c int DEFAULT 5", "INSERT INTO T VALUES (9, '2025-06-06', 'nine', 6)"),
         Entry("pg_part_drop_column", "DROP COLUMN", "ALTER TABLE T DROP v", "INSERT INTO T VALUES (9, '2025-06-06')", verdict=LOSSY),
         Entry("pg_part_other_order", "ATTACH PARTITION",

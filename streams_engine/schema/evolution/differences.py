@@ -23,6 +23,7 @@ from streams_engine.model import (
     ForeignKey,
     Index,
     NativeType,
+    Partitioning,
     TableSchema,
     TypeKind,
 )
@@ -199,6 +200,23 @@ def trimmed(schema: TableSchema, structure: Structure) -> TableSchema:
         exclusions=schema.exclusions if structure.indexes else (),
         foreign_keys=schema.foreign_keys if structure.foreign_keys else (),
         checks=schema.checks if structure.checks else (),
+        partitioning=schema.partitioning and _trimmed_parts(schema.partitioning, structure),
+    )
+
+
+def _trimmed_parts(tree: Partitioning, structure: Structure) -> Partitioning:
+    return replace(
+        tree,
+        partitions=tuple(
+            replace(
+                part,
+                indexes=part.indexes if structure.indexes else (),
+                foreign_keys=part.foreign_keys if structure.foreign_keys else (),
+                checks=part.checks if structure.checks else (),
+                partitioning=part.partitioning and _trimmed_parts(part.partitioning, structure),
+            )
+            for part in tree.partitions
+        ),
     )
 
 

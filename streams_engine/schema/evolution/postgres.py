@@ -182,12 +182,13 @@ def _partitions(difference: TableDifference) -> Iterator[Statement]:
     old, new = difference.old.partitioning, difference.new.partitioning
     if old is None or new is None or old.key != new.key:
         return
-    yield from _part_changes(difference.new, difference.new.id, old, new)
+    yield from _part_changes(difference, difference.new.id, old, new)
 
 
 def _part_changes(
-    root: TableSchema, parent: TableId, old: Partitioning, new: Partitioning
+    difference: TableDifference, parent: TableId, old: Partitioning, new: Partitioning
 ) -> Iterator[Statement]:
+    root = difference.new
     before = {part.id: part for part in old.partitions}
     after = {part.id: part for part in new.partitions}
 
@@ -206,8 +207,39 @@ def _part_changes(
         was = before.get(part.id)
         if stays(part) and was:
             yield from _own_columns(root, part, was)
-        if stays(part) and was and was.partitioning and part.partitioning:
-            yield from _part_changes(root, part.id, was.partitioning, part.partitioning)
+            yield from _own_keys(difference, part, was)
+            if was.partitioning and part.partitioning:
+                yield from _part_changes(difference, part.id, was.partitioning, part.partitioning)
+        else:
+            tree = part.partitioning
+            for one in (part, *(tree.every() if tree else ())):
+                nothing = Partition(one.id, one.bound)
+                for statement in _own_keys(difference, one, nothing):
+                    # The whole table's index may have got its name from the server.
+                    yield replace(statement, optional=True)
+
+
+def _own_keys(difference: TableDifference, part: Partition, was: Partition) -> Iterator[Statement]:
+    """Yield what changes of the indexes, checks and foreign keys that a partition has of its
+    own."""
+    own = replace(difference, old=_alone(difference.old, was), new=_alone(difference.new, part))
+    indexes, keys = own.indexes(), own.foreign_keys()
+    yield from _constraints_away(own, indexes, keys)
+    yield from _keys(own, indexes, keys)
+
+
+def _alone(root: TableSchema, part: Partition) -> TableSchema:
+    """Return a partition as a table with what it has of its own."""
+    return replace(
+        root,
+        id=part.id,
+        primary_key=None,
+        indexes=part.indexes,
+        checks=part.checks,
+        foreign_keys=part.foreign_keys,
+        exclusions=(),
+        partitioning=part.partitioning,
+    )
 
 
 def _own_columns(root: TableSchema, part: Partition, was: Partition) -> Iterator[Statement]:

@@ -20,6 +20,7 @@ from streams_engine.adapters.postgres.replication.partitions import (
     new_ones_differ,
     rows_came_or_went,
     stored_elsewhere,
+    with_new_parts,
 )
 from streams_engine.adapters.postgres.replication.pgoutput import lsn_value
 from streams_engine.adapters.postgres.replication.relations import (
@@ -84,7 +85,16 @@ SELECT w.oid::int8, n.nspname, c.relname, coalesce(c.relispartition, false),
   (SELECT string_agg(concat_ws(',', i.indexrelid, i.xmin, x.xmin), ' ' ORDER BY i.indexrelid)
    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
    WHERE i.indrelid = c.oid),
-  (SELECT string_agg(concat_ws(',', p.relid, r.relfilenode, r.xmin, h.xmin), ' ' ORDER BY p.relid)
+  (SELECT string_agg(concat_ws(',', p.relid, r.relfilenode, r.xmin, h.xmin,
+    (SELECT string_agg(concat_ws(':', a.attnum, a.xmin, d.xmin), '/' ORDER BY a.attnum)
+     FROM pg_catalog.pg_attribute a
+     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     WHERE a.attrelid = p.relid AND a.attnum > 0),
+    (SELECT string_agg(concat_ws(':', k.oid, k.xmin), '/' ORDER BY k.oid)
+     FROM pg_catalog.pg_constraint k WHERE k.conrelid = p.relid),
+    (SELECT string_agg(concat_ws(':', i.indexrelid, i.xmin, x.xmin), '/' ORDER BY i.indexrelid)
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+     WHERE i.indrelid = p.relid)), ' ' ORDER BY p.relid)
    FROM pg_catalog.pg_partition_tree(c.oid) p
    JOIN pg_catalog.pg_class r ON r.oid = p.relid
    LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = p.relid
@@ -326,7 +336,7 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
     tree = before.partitioning
     more = tree and now.partitioning and more_parts(tree, now.partitioning)
     if more and not new_ones_differ(before, now, describer):
-        tree = now.partitioning
+        tree = with_new_parts(before.partitioning, now.partitioning)
     wider = replace(
         before,
         columns=tuple(columns),

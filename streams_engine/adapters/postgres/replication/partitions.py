@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streams_engine.adapters.postgres.replication.relations import RelationReader
-from streams_engine.model import Partitioning, SchemaChange, TableSchema
+from streams_engine.model import Partition, Partitioning, SchemaChange, TableSchema
 
 __all__ = [
     "leaf_change",
@@ -19,6 +19,7 @@ __all__ = [
     "new_ones_differ",
     "rows_came_or_went",
     "stored_elsewhere",
+    "with_new_parts",
 ]
 
 TRANSACTIONS = 1 << 32
@@ -81,6 +82,19 @@ def new_ones_differ(before: TableSchema, now: TableSchema, describer: RelationRe
     known = {oid for oid, _ in before.storage}
     new = [(oid, file) for oid, file in now.storage if oid not in known]
     return any(oid != file for oid, file in new) or describer.brought_rows([oid for oid, _ in new])
+
+
+def with_new_parts(old: Partitioning, new: Partitioning) -> Partitioning:
+    """Return the old tree with the new partitions, which have nothing of their own yet: their
+    indexes and checks may be of columns that come later."""
+    known = {part.id: part for part in old.partitions}
+    parts = []
+    for part in new.partitions:
+        was = known.get(part.id, Partition(part.id, part.bound, unlogged=part.unlogged))
+        tree = part.partitioning
+        inner = tree and with_new_parts(was.partitioning or replace(tree, partitions=()), tree)
+        parts.append(replace(was, partitioning=inner))
+    return replace(old, partitions=tuple(parts))
 
 
 def more_parts(old: Partitioning, new: Partitioning) -> bool:
