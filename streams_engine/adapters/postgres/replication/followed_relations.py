@@ -179,7 +179,8 @@ class FollowedRelations:
             relation = self._relations.get(oid)
             if relation is None:
                 raise violation(WHAT, "a row refers to a relation that was not described")
-            tracked = self._followed(relation)[1]
+            # A root's new name is not described before rows of a partition that was described.
+            tracked = self._meant(relation)
             self._plans[oid] = None if tracked is None else self._planned(relation, tracked)
         return self._plans[oid]
 
