@@ -47,7 +47,7 @@ def leaf_change(
         return SchemaChange(before, before, seq, rewritten=True)
     after = replace(
         before,
-        partitioning=root.partitioning,
+        partitioning=with_new_parts(before.partitioning, root.partitioning),
         storage=tuple(sorted((*before.storage, (leaf, leaf)))),
         links=tuple(sorted({**dict(before.links), leaf: made or 0}.items())),
     )
@@ -84,17 +84,18 @@ def new_ones_differ(before: TableSchema, now: TableSchema, describer: RelationRe
     return any(oid != file for oid, file in new) or describer.brought_rows([oid for oid, _ in new])
 
 
-def with_new_parts(old: Partitioning, new: Partitioning) -> Partitioning:
+def with_new_parts(old: Partitioning | None, new: Partitioning | None) -> Partitioning | None:
     """Return the old tree with the new partitions, which have nothing of their own yet: their
     indexes and checks may be of columns that come later."""
-    known = {part.id: part for part in old.partitions}
+    if new is None:
+        return None
+    known = {part.id: part for part in old.partitions} if old is not None else {}
     parts = []
     for part in new.partitions:
         was = known.get(part.id, Partition(part.id, part.bound, unlogged=part.unlogged))
-        tree = part.partitioning
-        inner = tree and with_new_parts(was.partitioning or replace(tree, partitions=()), tree)
+        inner = with_new_parts(was.partitioning, part.partitioning)
         parts.append(replace(was, partitioning=inner))
-    return replace(old, partitions=tuple(parts))
+    return replace(new if old is None else old, partitions=tuple(parts))
 
 
 def more_parts(old: Partitioning, new: Partitioning) -> bool:
