@@ -42,6 +42,11 @@ class Bench:
     ) -> None:
         self._stack.close()
 
+    @property
+    def scratch(self) -> Path:
+        """A directory that goes with the benchmark."""
+        return self._scratch
+
     def server(self, flavour: str, side: str) -> Server:
         """A private server for one side, started when first asked for. Raises `Unavailable`."""
         if flavour in self._missing:

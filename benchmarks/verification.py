@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
@@ -17,6 +18,8 @@ from streams_engine.testing.servers import Server
 __all__ = ["verification", "verify", "verify_one_wrong"]
 
 ROUTES = (("mysql9", "pg18"), ("pg15", "pg18"), ("mysql9", "mysql9"), ("pg15", "mysql9"))
+FILES = tuple((end, form) for end in ("mysql9", "pg18") for form in ("parquet", "csv", "jsonl"))
+OF_THE_WRITE = 1.5
 OF_THE_COPY = {"mixed": 1.0, "wide": 1.5, "documents": 1.5}
 OF_THE_EQUAL_CASE = 1.2
 NETWORK_BYTES = 10 << 20
@@ -63,7 +66,39 @@ def verification(bench: Bench, shapes: Mapping[str, int], rounds: int) -> list[S
             except (Failed, Unavailable) as error:
                 section.lines.append(Line("verify", "", (), rows, 0, failed=str(error)))
             sections.append(section)
+    for source, form in FILES:
+        section = Section(f"Verification, {TITLES[source]} → {form}")
+        try:
+            section.lines += _written(bench, source, form, shapes["mixed"], rounds)
+        except (Failed, Unavailable) as error:
+            section.lines.append(Line("verify", "", (), 0, 0, failed=str(error)))
+        sections.append(section)
     return sections
+
+
+def _written(bench: Bench, source: str, form: str, rows: int, rounds: int) -> list[Line]:
+    """Measure files: the write, and the proof of it."""
+    runs: dict[str, list[Measured]] = {"the write": [], "verify": []}
+    url = bench.source(source, "mixed", rows)
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(dir=bench.scratch) as directory:
+            job = Job(url, f"file://{directory}/out?format={form}", "mixed", rows, "")
+            runs["the write"].append(measure(OURS.command(job), measures_itself=True))
+            runs["verify"].append(_child("verify", job))
+    write, proof = (statistics.median(run.seconds for run in of) for of in runs.values())
+    figure = f"at most {OF_THE_WRITE} of the write"
+    return [
+        Line(
+            name,
+            "",
+            [run.seconds for run in of],
+            rows,
+            max(run.peak_mb for run in of),
+            proof / write if name == "verify" else None,
+            *((figure, proof <= OF_THE_WRITE * write) if name == "verify" else ("", None)),
+        )
+        for name, of in runs.items()
+    ]
 
 
 def _route(

@@ -17,7 +17,7 @@ from typing import cast
 
 from streams_engine.errors import require
 from streams_engine.schema.types.canonical import BucketFilter, CanonicalRead, KeyRange
-from streams_engine.schema.types.row_digests import BUCKETS, Digested, RowDigests
+from streams_engine.schema.types.row_digests import BUCKETS, Digested, RangedDigests, RowDigests
 from streams_engine.verify.progress import TableProgress
 from streams_engine.verify.rows import End, Row, RowTally, Signed, both, grouped, signed
 
@@ -81,8 +81,9 @@ def plan_for(ends: tuple[End, End], range_key: str | None) -> DigestPlan | None:
     if kind is None or not places or (len(places) < len(pairs) and not ends[0].key):
         return None
     names = {left.name: right.name for left, right in pairs}
-    ranged = range_key is not None and range_key in names
-    return DigestPlan(kind, places, (range_key, names[range_key]) if ranged and range_key else None)
+    ranged = isinstance(one, RangedDigests) and isinstance(two, RangedDigests)
+    by = (range_key, names[range_key]) if ranged and range_key in names and range_key else None
+    return DigestPlan(kind, places, by)
 
 
 class TextsDifferError(Exception):
@@ -174,7 +175,7 @@ class DigestComparison:
             yield from self.only
             return
         bounds = [
-            _digesting(end).key_bounds(end.read, column)
+            _ranged(end).key_bounds(end.read, column)
             for end, column in zip(self.ends, columns, strict=True)
         ]
         there = [bound for bound in bounds if bound is not None]
@@ -186,7 +187,7 @@ class DigestComparison:
         for low, last in gaps:
             while low < last:
                 part = replace(end.read, part=KeyRange(column, low))
-                edge = _digesting(end).key_after(part, column, RANGE_ROWS)
+                edge = _ranged(end).key_after(part, column, RANGE_ROWS)
                 high = last if edge is None else min(max(edge, low + 1), last)
                 yield KeyRange(column, low, high)
                 low = high
@@ -392,6 +393,11 @@ def _note_equal(progress: TableProgress | None, one: KeyRange, rows: int) -> Non
 def _digesting(end: End) -> RowDigests:
     """Return the end as the server that digests its rows, which `plan_for` found it to be."""
     return cast(RowDigests, end.canonical)
+
+
+def _ranged(end: End) -> RangedDigests:
+    """Return the end as one that finds ranges of keys, which `plan_for` found it to be."""
+    return cast(RangedDigests, end.canonical)
 
 
 def _same(left: Digested, right: Digested) -> bool:

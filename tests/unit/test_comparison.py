@@ -185,6 +185,7 @@ def test_empty_tables_and_the_document() -> None:
                 "keys": ["1"],
                 "kinds": ["extra"],
                 "differences": [{"key": ["1"], "kind": "extra", "columns": []}],
+                "unsettled": 0,
                 "repaired": 0,
                 "note": "keys on the target: 0 missing, 1 extra, 0 different",
             }

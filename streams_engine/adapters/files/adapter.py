@@ -65,7 +65,8 @@ def _canonical(request: SourceRequest | SinkRequest) -> FilesCanonical:
 
     connection = request.connection
     if isinstance(request, SinkRequest):
-        return FilesCanonical(_written(connection, request.spec, request.resolvers))
+        store = _written(connection, request.spec, request.resolvers)
+        return FilesCanonical(store, written=True)
     store, paths = _read(connection, request.document, request.resolvers, request.path)
     chosen = _chosen(connection, request.document)
     return FilesCanonical(

@@ -17,14 +17,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams_engine.adapters.files.change_log import demand_current
+from streams_engine.adapters.files.columns import batches, plain
 from streams_engine.adapters.files.discovery import DataFile, discover, select
 from streams_engine.adapters.files.formats.options import CsvOptions
 from streams_engine.adapters.files.infer_schema import InferredTable, describe
 from streams_engine.adapters.files.stores.store import Store
 from streams_engine.errors import MalformedFile
 from streams_engine.model import TableId
-from streams_engine.schema.types.arrow_texts import text_of, values_of
-from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalRead
+from streams_engine.schema.types.arrow_digests import (
+    KINDS,
+    buckets_of,
+    can_digest,
+    digest_of,
+    in_buckets,
+)
+from streams_engine.schema.types.arrow_texts import text_of, texts_of, values_of
+from streams_engine.schema.types.canonical import BucketFilter, CanonicalColumn, CanonicalRead
+from streams_engine.schema.types.row_digests import Digested
 
 __all__ = ["FilesCanonical"]
 
@@ -42,11 +51,13 @@ class FilesCanonical:
         file_format: str | None = None,
         paths: tuple[str, ...] = (),
         csv: CsvOptions | None = None,
+        written: bool = False,
     ) -> None:
         self._store = store
         self._file_format = file_format
         self._paths = paths
         self._options = csv or CsvOptions()
+        self._written = written
 
     def __enter__(self) -> FilesCanonical:
         return self
@@ -56,8 +67,49 @@ class FilesCanonical:
 
     @contextmanager
     def rows(self, read: CanonicalRead) -> Iterator[Iterator[Row]]:
-        """Yield every row of a table as texts, file by file."""
-        yield self._rows(self._table(read.table), read.columns)
+        """Yield every row of a table, or of some buckets, as texts, file by file."""
+        table = self._table(read.table)
+        if isinstance(read.part, BucketFilter):
+            yield self._in_buckets(table, read.columns, read.part)
+        else:
+            yield self._rows(table, read.columns)
+
+    # Digests, column by column: of files that this library wrote, for the texts of others vary
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The kinds of digest that are made."""
+        return KINDS if self._written else ()
+
+    def can_digest(self, column: CanonicalColumn) -> bool:
+        """Return whether a column has a text that the digest can be made of."""
+        return can_digest(column)
+
+    def digest(self, read: CanonicalRead, kind: str) -> Digested:
+        """Return the sum over the rows of a table."""
+        names = [column.name for column in read.columns]
+        try:
+            return digest_of(batches(self._store, self._table(read.table), names), read.columns)
+        except pa.ArrowInvalid:  # the rows, which another reader reads, say what is the matter
+            return Digested(0, 0, whole=False)
+
+    def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
+        """Return the sums by bucket."""
+        names = [column.name for column in read.columns]
+        try:
+            return buckets_of(batches(self._store, self._table(read.table), names), read.columns)
+        except pa.ArrowInvalid:
+            return {0: Digested(0, 0, whole=False)}
+
+    def renew(self) -> None:
+        """Do nothing: files are read as they are."""
+
+    def _in_buckets(
+        self, table: InferredTable, columns: Sequence[CanonicalColumn], wanted: BucketFilter
+    ) -> Iterator[Row]:
+        names = list(dict.fromkeys(c.name for c in (*columns, *wanted.columns)))
+        for batch in batches(self._store, table, names):
+            yield from texts_of(in_buckets(batch, wanted), columns)
 
     def _table(self, wanted: TableId) -> InferredTable:
         tables = select(discover(self._store, self._paths, self._file_format), (wanted.name,))
@@ -81,7 +133,7 @@ class FilesCanonical:
 def _csv(
     store: Store, table: InferredTable, file: DataFile, names: Sequence[str]
 ) -> Iterator[list[Any]]:
-    with store.open(file.info.path) as raw, _plain(raw, file) as stream:
+    with store.open(file.info.path) as raw, plain(raw, file) as stream:
         text = stream.read().decode("utf-8-sig")
     delimiter = table.options.delimiter or _delimiter(table, text)
     records = _tokens(text, delimiter, table.options.quote)
@@ -142,7 +194,7 @@ def _jsonl(
     store: Store, table: InferredTable, file: DataFile, names: Sequence[str]
 ) -> Iterator[list[Any]]:
     binary = {c.name for c in table.schema.columns if pa.types.is_binary(c.arrow)}
-    with store.open(file.info.path) as raw, _plain(raw, file) as stream:
+    with store.open(file.info.path) as raw, plain(raw, file) as stream:
         for line in stream.read().decode("utf-8-sig").split("\n"):
             if line.strip():
                 record = _record(line, file)
@@ -183,15 +235,6 @@ def _parquet(
             yield from (
                 list(row) for row in zip(*(values.get(n, nothing) for n in names), strict=True)
             )
-
-
-@contextmanager
-def _plain(raw: Any, file: DataFile) -> Iterator[Any]:
-    if file.codec is None:
-        yield raw
-        return
-    with pa.CompressedInputStream(raw, file.codec) as stream:
-        yield stream
 
 
 READERS: Mapping[str, Callable[..., Iterator[list[Any]]]] = {

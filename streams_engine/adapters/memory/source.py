@@ -39,8 +39,16 @@ from streams_engine.model import (
     TableSubscription,
     Truncate,
 )
+from streams_engine.schema.types.arrow_digests import (
+    KINDS,
+    buckets_of,
+    can_digest,
+    digest_of,
+    in_buckets,
+)
 from streams_engine.schema.types.arrow_texts import texts_of
-from streams_engine.schema.types.canonical import CanonicalRead
+from streams_engine.schema.types.canonical import BucketFilter, CanonicalColumn, CanonicalRead
+from streams_engine.schema.types.row_digests import Digested
 
 __all__ = ["MemoryCanonical", "MemoryReader", "MemorySnapshot", "MemorySource"]
 
@@ -388,10 +396,45 @@ class MemoryCanonical:
 
     @contextmanager
     def rows(self, read: CanonicalRead) -> Iterator[Iterator[tuple[str | None, ...]]]:
-        """Yield every row of a table as texts."""
+        """Yield every row of a table, or of some buckets, as texts."""
+        wanted = read.part if isinstance(read.part, BucketFilter) else None
+        further = () if wanted is None else wanted.columns
+        with self._batches(read, further) as batches:
+            yield (
+                row
+                for batch in batches
+                for row in texts_of(in_buckets(batch, wanted) if wanted else batch, read.columns)
+            )
+
+    @contextmanager
+    def _batches(
+        self, read: CanonicalRead, further: Sequence[CanonicalColumn] = ()
+    ) -> Iterator[Iterator[pa.RecordBatch]]:
         with self._source.snapshot(Scope(tables=(read.table.name,)), 1) as view:
             columns = {column.name: column for column in view.catalog.tables[0].columns}
-            wanted = tuple(columns[column.name] for column in read.columns)
+            names = dict.fromkeys(column.name for column in (*read.columns, *further))
+            wanted = tuple(columns[name] for name in names)
             extract = Extract(view.catalog.tables[0].id, wanted, read.filters)
-            batches = view.read(extract, Chunk(extract.table))
-            yield (row for batch in batches for row in texts_of(batch, read.columns))
+            yield view.read(extract, Chunk(extract.table))
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The kinds of digest that are made."""
+        return KINDS
+
+    def can_digest(self, column: CanonicalColumn) -> bool:
+        """Return whether a column has a text that the digest can be made of."""
+        return can_digest(column)
+
+    def digest(self, read: CanonicalRead, kind: str) -> Digested:
+        """Return the sum over the rows of a read."""
+        with self._batches(read) as batches:
+            return digest_of(batches, read.columns)
+
+    def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
+        """Return the sums by bucket."""
+        with self._batches(read) as batches:
+            return buckets_of(batches, read.columns)
+
+    def renew(self) -> None:
+        """Do nothing: each read sees what is there."""

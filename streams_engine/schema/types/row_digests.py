@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalRead
 
-__all__ = ["BUCKETS", "Digested", "RowDigests"]
+__all__ = ["BUCKETS", "Digested", "RangedDigests", "RowDigests"]
 
 BUCKETS = 4096
 """Of digests by their lowest bits."""
@@ -44,15 +44,6 @@ class RowDigests(Protocol):
         """Return whether a column has a text that the digest can be made of."""
         ...
 
-    def key_bounds(self, read: CanonicalRead, column: str) -> tuple[int, int] | None:
-        """Return the least and the greatest value of a column of whole numbers; None: no rows."""
-        ...
-
-    def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
-        """Return the value of a column of whole numbers that so many rows come before, in its
-        order; None if there are not so many."""
-        ...
-
     def digest(self, read: CanonicalRead, kind: str) -> Digested:
         """Return the sum over the rows of a read."""
         ...
@@ -63,4 +54,18 @@ class RowDigests(Protocol):
 
     def renew(self) -> None:
         """See what is committed by now."""
+        ...
+
+
+@runtime_checkable
+class RangedDigests(RowDigests, Protocol):
+    """An end that finds rows by a range of their keys without reading the others."""
+
+    def key_bounds(self, read: CanonicalRead, column: str) -> tuple[int, int] | None:
+        """Return the least and the greatest value of a column of whole numbers; None: no rows."""
+        ...
+
+    def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
+        """Return the value of a column of whole numbers that so many rows come before, in its
+        order; None if there are not so many."""
         ...
