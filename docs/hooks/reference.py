@@ -40,7 +40,14 @@ ANYTHING: Mapping[tuple[str, str], str] = {
 }
 """What keys of type Any take."""
 
-FROM_TEXT = {("Options", "memory_budget"): "whole number or text"}
+FROM_TEXT = dict.fromkeys(
+    (
+        ("Options", "memory_budget"),
+        ("FilesSourceDocument", "max_record_bytes"),
+        ("S3SourceDocument", "max_record_bytes"),
+    ),
+    "whole number or text",
+)
 """Keys whose text is turned into another type."""
 
 CONNECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -170,7 +177,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "`[]`" if not value else ", ".join(_shown(one) for one in value)
     if isinstance(value, str):
-        return f'`"{value}"`' if value in ("", '"', "null") else f"`{value}`"
+        return f'`"{value}"`' if value in ("", "null") else f"`{value}`"
     if isinstance(value, int) and value and not value % (1 << 20):
         return f"`{value >> 20}MB`"
     return f"`{value}`"
