@@ -26,7 +26,7 @@ from streams_engine.pipeline.checkpoint_records import REPAIR
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import SourceSpec
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
-from streams_engine.schema.row_key import key_of
+from streams_engine.schema.row_keys import key_of
 
 __all__ = ["Key", "Repairs", "RowRepair", "Write"]
 

@@ -1,4 +1,4 @@
-"""Which columns tell a table's rows apart, in any state of a transaction."""
+"""The columns that identify a table's rows: to compare both ends, or at any moment of a log."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from collections.abc import Collection
 
 from streams_engine.model import Index, TableSchema
 
-__all__ = ["is_key", "without_computed"]
+__all__ = ["is_key", "key_of", "without_computed"]
+
+
+def key_of(table: TableSchema) -> tuple[str, ...]:
+    """Return the columns by which rows of both ends are compared: those of the primary key, else of
+    a unique index over whole columns (which may contain NULLs)."""
+    if table.primary_key is not None:
+        return table.primary_key.columns
+    for index in table.indexes:
+        whole = all(part.column is not None and part.length is None for part in index.parts)
+        if index.unique and index.where is None and whole:
+            return index.columns
+    return ()
 
 
 def is_key(table: TableSchema, names: Collection[str]) -> bool:
     """Return True if at most one row has these values at any moment, also within a transaction.
 
-    A column of a key that is generated of the others says nothing more.
+    A column of a key that is generated from its other columns does not count.
     """
     solid = {column.name for column in table.columns if not column.nullable}
 
@@ -31,8 +43,10 @@ def is_key(table: TableSchema, names: Collection[str]) -> bool:
 
 
 def without_computed(table: TableSchema, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return these columns without those that are generated of others of them alone. It compares
-    texts, and may keep one too many."""
+    """Return the columns without those that are generated only from others of them.
+
+    This compares texts, and may keep one too many.
+    """
     by_name = {column.name: column for column in table.columns}
     plain = {name for name in names if by_name[name].generated is None}
     others = [name for name in by_name if name not in plain]

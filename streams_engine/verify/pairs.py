@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from streams_engine.model import Column, Dialect, Filter, NativeType, TableId, TableSchema
 from streams_engine.schema.dialects import spec_of
 from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
-from streams_engine.schema.row_key import key_of
+from streams_engine.schema.row_keys import key_of
 from streams_engine.schema.types.canonical import (
     CanonicalColumn,
     CanonicalRead,
