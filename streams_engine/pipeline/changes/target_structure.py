@@ -241,7 +241,7 @@ class TargetStructure:
         """Carry a change over by DDL that commits implicitly: record the intent first, and after a
         kill execute what is still missing."""
         if old is None or new is None:
-            statements = self._missing(statements)
+            statements = self._left(statements, dropping=new is None)
             if statements:
                 self.commit_intent(change, writer, applied=applied, lossy=True)
                 with self._fitting(change):
@@ -297,15 +297,19 @@ class TargetStructure:
                 self.log.counters.found(_unproved(target.id, key) for key in keys)
         return tuple(statements)
 
-    def _missing(self, statements: Sequence[Statement]) -> tuple[Statement, ...]:
-        """Return the statements whose foreign key does not exist yet: DDL that commits implicitly
-        may have been executed before a kill."""
+    def _left(self, statements: Sequence[Statement], dropping: bool) -> tuple[Statement, ...]:
+        """Return the statements without those whose foreign key is there already, or gone: DDL that
+        commits implicitly may have been executed before a kill."""
         kinds = (ObjectKind.CONSTRAINT, ObjectKind.FOREIGN_KEY)
         tables = {s.object.table for s in statements if s.object.kind in kinds and s.object.table}
         sink: Any = self.log.sink
         present = sink.inspect(sorted(tables, key=str)).tables if tables else ()
         there = {(table.id, key.name) for table in present for key in table.foreign_keys}
-        return tuple(s for s in statements if (s.object.table, s.object.name) not in there)
+        return tuple(
+            s
+            for s in statements
+            if s.object.kind not in kinds or ((s.object.table, s.object.name) in there) == dropping
+        )
 
     def _structure(self, writer: ChangeWriter) -> Structure:
         """Return the structure options of a new table. If foreign keys are enforced, its own wait
