@@ -304,6 +304,12 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
         Entry("pg_rename_column", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN a TO amount",
               "INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET amount = 0 WHERE id = 1",
               on={"bare": Refused("SCHEMA_CHANGE_REFUSED", target="ALTER TABLE T RENAME a TO amount")}),
+        Entry("pg_using_beside_gone", "ALTER COLUMN TYPE USING",
+              "ALTER TABLE T ADD c int; UPDATE T SET c = 1; ALTER TABLE T ALTER a TYPE bigint USING a * 100;"
+              "UPDATE T SET c = 2; ALTER TABLE T DROP c", "INSERT INTO T VALUES (5, 5, 'five')", verdict=RELOAD, options={"allow_lossy": True}),
+        Entry("pg_using_no_cast", "ALTER COLUMN TYPE USING",
+              "ALTER TABLE T ALTER a TYPE uuid USING md5(a::text)::uuid, ALTER b TYPE int[] USING ARRAY[length(b)]",
+              "INSERT INTO T VALUES (5, '00000000-0000-0000-0000-000000000005', '{5}')", verdict=RELOAD),
         Entry("pg_rename_generated", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN g TO gg",
               "INSERT INTO T (id, a) VALUES (5, 5); UPDATE T SET a = 0 WHERE id = 1", setup=GENERATED, on={"files": NO_RELOAD}),
         Entry("pg_rename_column_alone", "RENAME COLUMN", "ALTER TABLE T RENAME a TO amount",

@@ -310,6 +310,8 @@ class ChangeApplier:
         for part in changes.parts:
             if isinstance(part, SchemaChange):
                 self._adopt(part, writer, reader)
+                if changes.position is None and getattr(self.sink, "transactional_ddl", False):
+                    self._commit.applied = True  # its statements wait for the commit
                 reach("ddl: recorded")
         self._commit.within = changes.position is None
         if self._commit.within:

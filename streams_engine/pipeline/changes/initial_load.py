@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -82,6 +82,26 @@ def _loading(mapped: MappedCatalog, done: AbstractSet[TableId]) -> MappedCatalog
     )
     target = replace(mapped.target, tables=there, sequences=sequences)
     return replace(mapped, tables=tables, target=target)
+
+
+def _own_objects(wanted: Catalog, dropped: Catalog) -> Catalog:
+    """Return the types and sequences that tables which are dropped have alone."""
+    ids = {table.id for table in dropped.tables}
+    others = {user for t in wanted.tables if t.id not in ids for user in _users(t)}
+    own = {user for table in dropped.tables for user in _users(table)} - others
+    return replace(
+        wanted,
+        types=tuple(user for user in wanted.types if user.id in own),
+        sequences=tuple(s for s in wanted.sequences if s.owner and s.owner[0] in ids),
+    )
+
+
+def _users(table: TableSchema) -> Iterator[TableId]:
+    """Yield the user's types that a table's columns are directly made of."""
+    for column in table.columns:
+        for native in (column.type, column.type.element):
+            if native is not None and native.user is not None:
+                yield native.user
 
 
 class InitialLoad:
@@ -194,7 +214,8 @@ class InitialLoad:
         there = [table.id for table in existing.tables]
         if there:
             ddl = ddl_of(mapped.target.dialect)
-            self.context.report(sink.execute(tuple(ddl.drop(there, mapped.target, existing))))
+            own = _own_objects(mapped.target, existing)
+            self.context.report(sink.execute(tuple(ddl.drop(there, own, existing))))
         gone = [made.table for made in outdated if made.table not in now]
         self.store.save(removed([TableRecord.key_of(table) for table in gone]))
 

@@ -112,7 +112,8 @@ class TableReload:
                 "changes are applied",
             )
         before = require(change.before, "the table that is loaded again")
-        known = all(column.number is not None for column in before.columns)
+        numbered = all(column.number is not None for column in before.columns)
+        known = numbered or before.oid is not None
         if applied and known and self.target.transactional:
             # A view waits for transactions that are open on its server, which may be this one's.
             self._first[change.table] = before

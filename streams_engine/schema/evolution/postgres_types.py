@@ -240,9 +240,19 @@ class EnumChanges:
         fresh = tuple(side.target for side in difference.fresh)
         news = tuple(p.new for p in pairs if not self._kept(p))
         types = enum_types((*fresh, *news))
-        called = (*difference.added, *(p.after for p in difference.pairs if not sequence_of(p.old)))
-        counters = sequences(difference.new.id, called)
+        counters = self._counters()
         yield from _create(Catalog(Dialect.POSTGRES, types=types, sequences=counters))
+
+    def _counters(self) -> tuple[Sequence, ...]:
+        """Return the sequences that columns call now, and did not before; those of MySQL's columns
+        are renamed."""
+
+        def comes(pair: ColumnPair) -> bool:
+            before = sequence_of(pair.old)
+            return before is None or (not self._own and before != sequence_of(pair.new))
+
+        called = (p.after for p in self.difference.pairs if comes(p))
+        return sequences(self.difference.new.id, (*self.difference.added, *called))
 
     def _kept(self, pair: ColumnPair) -> bool:
         """Return True if the old enum stays, perhaps under another name."""
@@ -254,8 +264,7 @@ class EnumChanges:
     def after(self) -> Iterator[Statement]:
         """Drop what nothing uses any more; new sequences go on where the source would."""
         difference = self.difference
-        fresh = (*difference.added, *(p.after for p in difference.pairs if not sequence_of(p.old)))
-        counters = sequences(difference.new.id, fresh)
+        counters = self._counters()
         yield from ddl.sequence_values(Catalog(Dialect.POSTGRES, sequences=counters))
         if not self._own:
             return

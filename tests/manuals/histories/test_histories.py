@@ -34,6 +34,7 @@ SCRIPTS = (
     ("wider_in_the_same_type", "mysql9-pg18", "equal"),
     ("altered_after_a_killed_load", "mysql9-pg18", "equal"),
     ("altered_after_a_killed_load", "pg18-mysql9", "equal"),
+    ("labels_beside_a_killed_load", "mysql9-pg18", "equal"),
 )
 """Shortened histories and what comes of them."""
 

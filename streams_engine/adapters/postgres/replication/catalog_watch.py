@@ -73,7 +73,11 @@ made(root, digest) AS (
 )
 SELECT w.oid::int8, n.nspname, c.relname, coalesce(c.relispartition, false),
   md5(concat_ws(';', c.xmin, n.xmin,
-  (SELECT string_agg(concat_ws(',', a.attnum, a.xmin, d.xmin, t.oid, made.digest), ' '
+  (SELECT string_agg(concat_ws(',', a.attnum, a.xmin, d.xmin, t.oid, made.digest,
+                     (SELECT string_agg(concat_ws(':', q.oid, q.xmin), ' ' ORDER BY q.oid)
+                      FROM pg_catalog.pg_depend y JOIN pg_catalog.pg_class q ON q.oid = y.refobjid
+                      WHERE y.classid = 'pg_attrdef'::regclass AND y.objid = d.oid
+                      AND y.refclassid = 'pg_class'::regclass AND q.relkind = 'S')), ' '
                      ORDER BY a.attnum)
    FROM pg_catalog.pg_attribute a
    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -103,8 +107,8 @@ FROM watched w
 LEFT JOIN pg_catalog.pg_class c ON c.oid = w.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
-"""By table: a digest of the transactions that last wrote its rows in the catalog, and those of its
-user-defined types (oids from 16384 on)."""
+"""By table: a digest of the transactions that last wrote its rows in the catalog, those of its
+user-defined types (oids from 16384 on), and those of the sequences that its defaults call."""
 
 LOG_END = """
 SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()

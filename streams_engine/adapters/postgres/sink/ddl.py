@@ -9,7 +9,7 @@ import psycopg
 
 from streams_engine.adapters.postgres.connection import translating
 from streams_engine.contracts import Statement, orphaned_rows, skipped_statement
-from streams_engine.errors import PermissionDenied, StreamsError
+from streams_engine.errors import PermissionDenied, StreamsError, TargetConflict
 from streams_engine.model import (
     Finding,
     ObjectKind,
@@ -18,6 +18,8 @@ from streams_engine.model import (
 __all__ = ["run_statements"]
 
 FOREIGN_KEY_VIOLATION = "23503"
+UNDEFINED = ("42704", "42883")
+"""An object or a function does not exist."""
 
 Savepoint = Callable[[bool], AbstractContextManager[object]]
 """Opens a savepoint where that is wanted; what fails inside is undone."""
@@ -48,6 +50,13 @@ def _with_statement(error: StreamsError, statement: Statement) -> StreamsError:
         error.remedy = f"Install it on the server; then have an administrator run {statement.sql};"
     elif isinstance(error, PermissionDenied):
         error.remedy = f"Grant the privilege, or have a role that has it run {statement.sql};"
+    elif error.details.get("sqlstate") in UNDEFINED:
+        return TargetConflict(
+            f"{error.message.rstrip('.')}. The target lacks what this names, and it is not moved.",
+            remedy="Create it on the target as it is on the source (a base type, a collation, a "
+            "function, a text search configuration, ...), and start again.",
+            **error.details,
+        )
     return error
 
 
