@@ -132,7 +132,7 @@ INSERT INTO T VALUES (1, 10, 'same'), (2, NULL, 'same'), (3, -1, 'drei'), (4, 99
               "INSERT INTO T VALUES (nextval(T_q), 1, 'seq'); DROP SEQUENCE T_q; CREATE TABLE T_q (next_not_cached_value bigint NOT NULL, minimum_value bigint NOT NULL,"
               " maximum_value bigint NOT NULL, start_value bigint NOT NULL, increment bigint NOT NULL, cache_size bigint unsigned NOT NULL,"
               " cycle_option tinyint unsigned NOT NULL, cycle_count bigint NOT NULL) ENGINE=InnoDB SEQUENCE=1; DROP TABLE T_q", ROW5),
-        Entry("ma_swap_types", "RENAME TABLE",
+        Entry("ma_swap_types", "UUID | INET4 | INET6",
               "RENAME TABLE T TO T_x, T2 TO T, T_x TO T2", "UPDATE T SET u = uuid() WHERE id = 5; INSERT INTO T2 VALUES (8, '2001-01-01', 3, 'x')",
               setup="CREATE TABLE T (id int PRIMARY KEY, u timestamp(6) NULL, i bit(9), n varchar(9) UNIQUE); INSERT INTO T VALUES (1, '2020-02-02', 5, 'p');"
               "CREATE TABLE T2 (id int PRIMARY KEY, u uuid, i inet6, n inet4 UNIQUE); INSERT INTO T2 VALUES (5, uuid(), '::1', '1.2.3.4')",

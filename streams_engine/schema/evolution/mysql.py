@@ -42,6 +42,12 @@ ALL = Structure()
 UNSAFE = re.compile(r"\b(uuid|uuid_short|rand|random_bytes)\s*\(", re.I)
 """Functions that give another value at each call."""
 
+GEOMETRIES = {"point", "linestring", "polygon", "geometry", "geometrycollection"}
+COLLECTIONS = {"multipoint", "multilinestring", "multipolygon"}
+NO_NUMBER = frozenset({"uuid", "inet4", "inet6", *GEOMETRIES, *COLLECTIONS})
+"""Types that MariaDB converts from and to strings alone (error 4078), even without rows."""
+STRINGS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
+
 APART = ("fulltext", "spatial")
 """InnoDB builds one FULLTEXT index at a time, and only where nothing else is altered."""
 
@@ -87,7 +93,7 @@ def plan(difference: TableDifference) -> DdlPlan:
     repeatable = _repeatable(difference, clauses)
     return DdlPlan(
         tuple(before),
-        (main,) if main else (),
+        (*_by_strings(difference), main) if main else (),
         tuple(_after(difference, keys.made, indexes, checks)),
         repeatable=repeatable,
     )
@@ -102,6 +108,21 @@ def _repeatable(difference: TableDifference, clauses: Sequence[str]) -> bool:
 
 def _alter(what: ObjectRef, table: TableId, clause: str, *, optional: bool = False) -> Statement:
     return Statement(f"ALTER TABLE {ddl.name_of(table)} {clause}", what, table, optional)
+
+
+def _by_strings(difference: TableDifference) -> Iterator[Statement]:
+    """Make strings of the columns whose type the server does not change into the new one."""
+    columns = [
+        pair.old.name
+        for pair in difference.pairs
+        if (names := {pair.old.type.name, pair.new.type.name}) & NO_NUMBER
+        and len(names) > 1
+        and not names & STRINGS
+    ]
+    if columns:
+        table = difference.old.id
+        clauses = (f"MODIFY COLUMN {ddl.quote(name)} varchar(64)" for name in columns)
+        yield _alter(ObjectRef(ObjectKind.TABLE, table=table), table, ", ".join(clauses))
 
 
 def _redo(pair: ColumnPair, renamed: list[str]) -> bool:
