@@ -319,16 +319,7 @@ class MysqlSource:
             with contextlib.suppress(pymysql.MySQLError):
                 _unlock(locker)
             raise
-        try:
-            # A session that broke has lost its lock: that it unlocks now proves that it was held
-            # when the last reader began.
-            _unlock(locker)
-        except pymysql.MySQLError as error:
-            raise ConnectionFailed(
-                f"{translate(error, 'the read lock').message} The lock was lost before every "
-                "reader had begun: the snapshot has no position of the binary log.",
-                remedy="Start again.",
-            ) from None
+        _unlock_held(locker)
         return tables, position
 
     def _shut_out(self, locker: Any, holder: Any, scope: Scope, *, last: bool) -> str | None:
@@ -406,6 +397,21 @@ def _busy_sessions(connection: Any) -> str:
 def _unlock(locker: Any) -> None:
     with locker.cursor() as cursor:
         cursor.execute("UNLOCK TABLES")
+
+
+def _unlock_held(locker: Any) -> None:
+    """Unlock, which proves that the lock was held until now: a session that broke has lost it.
+
+    Raises `ConnectionFailed` if it was lost.
+    """
+    try:
+        _unlock(locker)
+    except pymysql.MySQLError as error:
+        raise ConnectionFailed(
+            f"{translate(error, 'the read lock').message} The lock was lost before every "
+            "reader had begun: the snapshot has no position of the binary log.",
+            remedy="Start again.",
+        ) from None
 
 
 def _global_lock(locker: Any) -> str | None:
