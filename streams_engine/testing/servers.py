@@ -458,6 +458,8 @@ POSTGRES_SETTINGS: Mapping[str, str] = {
     "log_min_messages": "fatal",
     "dynamic_shared_memory_type": "posix",
     "lc_messages": "C",
+    # Compiling what a test asks the catalog takes a second; the library's own sessions pin it.
+    "jit": "off",
 }
 
 

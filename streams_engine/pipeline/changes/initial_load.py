@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streams_engine.contracts import SlotSource, Snapshot, StructureSink
+from streams_engine.contracts import ListingSource, SlotSource, Snapshot, StructureSink
 from streams_engine.errors import SourceChanged, TargetConflict
 from streams_engine.faults import reach
 from streams_engine.model import Catalog, Position, TableId, TableSchema
@@ -231,7 +231,10 @@ class InitialLoad:
         for source in self.context.sources:
             if source.scope.tables is None:
                 with error_context(source.alias):
-                    catalog = source.source.catalog(source.scope)
+                    origin = source.source
+                    if isinstance(origin, ListingSource) and origin.tables(source.scope):
+                        continue
+                    catalog = origin.catalog(source.scope)
                 demand_tables(source, catalog)
 
     def _with_foreign_keys(self, mapped: MappedCatalog) -> tuple[TableMapping, ...]:

@@ -3,6 +3,7 @@ actions."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -153,14 +154,18 @@ class Subscriptions:
     ) -> None:
         """Do the same before anything is created: tables that exist already are not judged."""
         mine = {m.source.id: m for m in mapped.tables if m.source.id.alias == source.alias}
-        there: frozenset[TableId] = frozenset()
-        if isinstance(self.context.sink, StructureSink):
-            present = self.context.sink.inspect([mapping.target.id for mapping in mine.values()])
-            there = frozenset(table.id for table in present.tables)
+        sink = self.context.sink
         creates_keys = self.context.job.structure.foreign_keys
 
+        @functools.cache
+        def there() -> frozenset[TableId]:
+            if not isinstance(sink, StructureSink):
+                return frozenset()
+            present = sink.inspect([mapping.target.id for mapping in mine.values()])
+            return frozenset(table.id for table in present.tables)
+
         def target_keys(mapping: TableMapping) -> Sequence[ForeignKey] | None:
-            if mapping.target.id in there:
+            if mapping.target.id in there():
                 return None
             return mapping.target.foreign_keys if creates_keys else ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -137,6 +138,15 @@ class _Reader:
     def _all(self, query: str, **parameters: Any) -> list[Any]:
         return self._connection.execute(query, parameters).fetchall()
 
+    def _of(self, oids: Sequence[int], query: str, **parameters: Any) -> list[Any]:
+        """Ask a question about some objects; about none it needs no answer. Planning costs more
+        than all else here."""
+        return self._all(query, oids=oids, **parameters) if oids else []
+
+    @cached_property
+    def _every_sequence(self) -> list[Any]:
+        return self._all(queries.SEQUENCES)
+
     def read(
         self,
         scope: Scope | None,
@@ -172,13 +182,15 @@ class _Reader:
             schemas,
             types=self.types.user_types(),
             sequences=self._sequences(tables),
-            extensions=tuple(
-                Extension(*row)
-                for row in self._all(queries.EXTENSIONS, oids=self.oids, types=self.types.oids)
-            ),
+            extensions=tuple(Extension(*row) for row in self._about_all(queries.EXTENSIONS)),
             skipped=() if tables is not None else self._skipped(scope or Scope()),
             schemas=frozenset(r[0] for r in self._all(queries.SCHEMAS)) if tables else frozenset(),
         )
+
+    def _about_all(self, query: str) -> list[Any]:
+        """Ask a question about the chosen tables and the types that were found."""
+        types = self.types.oids
+        return self._all(query, oids=self.oids, types=types) if self.oids or types else []
 
     def _still_there(self, chosen: list[Any], *, named: bool) -> list[Any]:
         """Forget tables and partitions that were dropped while the catalog was read: the server's
@@ -188,7 +200,7 @@ class _Reader:
         names = [
             f'"{_doubled(t.schema)}"."{_doubled(t.name)}"' for t in map(self.ids.get, oids) if t
         ]
-        gone = {row[0] for row in self._all(queries.VANISHED, oids=oids, names=names)}
+        gone = {row[0] for row in self._of(oids, queries.VANISHED, names=names)}
         if not gone:
             return chosen
         missing = [str(self.ids[row[0]]) for row in chosen if row[0] in gone]
@@ -206,7 +218,7 @@ class _Reader:
     def _read_parts(self, tables: Sequence[TableId] | None) -> None:
         """Read everything about the chosen tables, grouped by table."""
         newer = self._version >= 150000
-        columns = self._all(queries.COLUMNS, oids=self.oids)
+        columns = self._of(self.oids, queries.COLUMNS)
         needed = {row[2] for row in columns}
         if tables is not None:
             names = sorted({table.schema for table in tables})
@@ -215,8 +227,8 @@ class _Reader:
         self.functions: dict[tuple[str, int], list[str]] = defaultdict(list)
         self.operator_classes: dict[int, list[str]] = defaultdict(list)
         self.columns = _group(columns)
-        self._read_keys(newer)
-        if self._looking:
+        self._read_keys(newer, columns)
+        if self._looking or not (self.oids or self.types.oids):
             return
         for class_name, oid, name in self._all(queries.FUNCTIONS_NEEDED):
             self.functions[class_name, oid].append(name)
@@ -224,7 +236,7 @@ class _Reader:
             self.operator_classes[oid].append(name)
         self.types.needs({oid: names for (_, oid), names in self.functions.items()})
         self.identities = {
-            (row[10], row[11]): row for row in self._all(queries.SEQUENCES) if row[12] == "i"
+            (row[10], row[11]): row for row in self._every_sequence if row[12] == "i"
         }
 
     def _read_inheritance(self) -> None:
@@ -236,22 +248,24 @@ class _Reader:
             self.parents[child].append(parent)
             self.children[parent].append(child)
 
-    def _read_keys(self, newer: bool) -> None:
-        """Read indexes and constraints, including those that partitions have alone."""
+    def _read_keys(self, newer: bool, columns: list[Any]) -> None:
+        """Read indexes and constraints, including those that partitions have alone; ``columns``
+        are those of the tables."""
         oids = sorted({leaf for oid in self.oids for leaf in self._leaves(oid)})
-        columns = self._all(queries.COLUMNS, oids=oids)
+        if set(oids) != set(self.oids):
+            columns = self._of(oids, queries.COLUMNS)
         self.numbers = {(r[0], r[11]): r[1] for r in columns}
         self.leaf_columns = _group(columns)
         index_query = queries.INDEXES.format(
             nulls_not_distinct="i.indnullsnotdistinct" if newer else "false"
         )
-        self.indexes = _group(self._all(index_query, oids=oids))
+        self.indexes = _group(self._of(oids, index_query))
         constraint_query = queries.CONSTRAINTS.format(
             set_columns="k.confdelsetcols" if newer else "NULL",
             enforced="k.conenforced" if self._version >= 180000 else "true",
             period="k.conperiod" if self._version >= 180000 else "false",
         )
-        self.constraints = _group(self._all(constraint_query, oids=oids))
+        self.constraints = _group(self._of(oids, constraint_query))
 
     # Tables
 
@@ -492,16 +506,13 @@ class _Reader:
     def _sequences(self, tables: Sequence[TableId] | None) -> tuple[SequenceSchema, ...]:
         """Return the sequences that chosen columns own or call; if all tables are in scope, those
         without owner too."""
-        needed = {
-            row[0]
-            for row in self._all(queries.SEQUENCES_NEEDED, oids=self.oids, types=self.types.oids)
-        }
+        needed = {row[0] for row in self._about_all(queries.SEQUENCES_NEEDED)}
         owners = set(self.oids)
         schemas = {self.ids[oid].schema for oid in self.oids}
         if tables is not None:
             schemas |= {table.schema for table in tables}
         sequences = []
-        for row in self._all(queries.SEQUENCES):
+        for row in self._every_sequence:
             owned = row[10] in owners
             free = row[10] is None and row[1] in schemas
             if row[12] == "i" or not (owned or free or row[0] in needed):

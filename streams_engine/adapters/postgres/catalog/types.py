@@ -73,12 +73,17 @@ class TypeCatalog:
     """The types that a set of columns needs, each with all that it is built from."""
 
     def __init__(self, connection: psycopg.Connection, oids: Sequence[int]) -> None:
-        cursor = connection.execute(queries.TYPES, {"types": list(oids)})
-        self._rows = {row[0]: _Row(*row) for row in cursor}
+        self._rows: dict[int, _Row] = {}
+        if oids:
+            cursor = connection.execute(queries.TYPES, {"types": list(oids)})
+            self._rows = {row[0]: _Row(*row) for row in cursor}
         self._checks: dict[int, list[tuple[int, Check]]] = {}
         self._functions: Mapping[int, Sequence[str]] = {}
+        domains = [oid for oid, row in self._rows.items() if row.typtype == "d"]
+        if not domains:
+            return
         for oid, name, expression, definition, number in connection.execute(
-            queries.DOMAIN_CHECKS, {"types": list(self._rows)}
+            queries.DOMAIN_CHECKS, {"types": domains}
         ):
             sql = expression or check_condition(definition)
             check = Check(name, Expression(sql, Dialect.POSTGRES))
