@@ -10,7 +10,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from streams_engine.contracts import Sink, StructureSink
-from streams_engine.errors import NotFound
+from streams_engine.errors import (
+    ConnectionFailed,
+    NotFound,
+    PermissionDenied,
+    ServerError,
+    StateConflict,
+)
 from streams_engine.model import Filter, NativeType, TableId
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
 from streams_engine.schema.types.canonical import CanonicalType, KeyRange, canonical_type_of
@@ -90,6 +96,12 @@ def verify_mapped(
     kept = kept or Progress()
     try:
         verdicts = list(_verdicts(mapped, sink, sources, target, settings, progress, kept))
+    except ConnectionFailed as error:
+        kept.flush()
+        error.remedy = (
+            error.remedy or "Verify again once the server answers: it goes on from there."
+        )
+        raise
     except BaseException:
         kept.flush()
         raise
@@ -117,10 +129,18 @@ def _verdicts(
         if isinstance(pair, str):
             yield TableVerdict(str(mapping.source.id), 0, 0, False, note=pair)
             continue
-        source = sources[mapping.source.id.alias]
-        yield from verify_tables(
-            [pair], source, target, settings, progress=progress, kept=kept
-        ).tables
+        ends = sources[mapping.source.id.alias], target
+        try:
+            yield from verify_tables([pair], *ends, settings, progress=progress, kept=kept).tables
+        except (PermissionDenied, ServerError, NotFound) as error:
+            # Of this table, which may have been dropped meanwhile; not of what is done for others.
+            if error.retryable:
+                raise
+            for end in ends:
+                if isinstance(end, RowDigests):
+                    end.renew()
+            note = f"not compared: {error.message} {error.remedy or ''}".rstrip()
+            yield TableVerdict(str(mapping.source.id), 0, 0, None, note=note)
 
 
 def _chosen(mapped: MappedCatalog, names: frozenset[str] | None) -> Sequence[TableMapping]:
@@ -211,7 +231,11 @@ def _compared(
             break
         _renew(ends)  # no lock of ours is in its way
         kinds = _repairable(pair, look.tally)
-        written = settings.repair(pair.source, kinds)
+        try:
+            written = settings.repair(pair.source, kinds)
+        except StateConflict as error:  # of this table; the others may be repaired
+            look.notes.append(f"not repaired: {error.message} {error.remedy or ''}".rstrip())
+            break
         repaired += written
         if kept is not None:
             kept.repaired(written)
