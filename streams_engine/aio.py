@@ -80,7 +80,7 @@ class AsyncStream:
 
     @property
     def name(self) -> str:
-        """The name under which its checkpoint is kept."""
+        """The name under which its checkpoint is stored."""
         return self._stream.name
 
     @property

@@ -3,34 +3,34 @@
 ::
 
     StreamsError
-    ├── ConfigError              INVALID_CONFIG           a document or a call is wrong
-    ├── StateConflict            STATE_CONFLICT           an illegal move between states
-    ├── NotFound                 NOT_FOUND                something named is not there
-    ├── ConnectionFailed         CONNECTION_FAILED        no way to a server
+    ├── ConfigError              INVALID_CONFIG           a document or an argument is wrong
+    ├── StateConflict            STATE_CONFLICT           the state forbids the call
+    ├── NotFound                 NOT_FOUND                a named object does not exist
+    ├── ConnectionFailed         CONNECTION_FAILED        a server cannot be reached
     │   ├── AuthenticationFailed AUTHENTICATION_FAILED    credentials were refused
-    │   └── SnapshotLost         SNAPSHOT_LOST            a reader's view is gone
-    ├── PermissionDenied         PERMISSION_DENIED        the account lacks a right
-    ├── LockTimeout              LOCK_TIMEOUT             a lock was not had in time
-    ├── TargetConflict           TARGET_CONFLICT          what is on the target forbids it
+    │   └── SnapshotLost         SNAPSHOT_LOST            the consistent snapshot is gone
+    ├── PermissionDenied         PERMISSION_DENIED        the account lacks a privilege
+    ├── LockTimeout              LOCK_TIMEOUT             a lock was not acquired in time
+    ├── TargetConflict           TARGET_CONFLICT          existing objects on the target forbid it
     ├── UnsupportedType          UNSUPPORTED_TYPE         a type has no mapping
     ├── LossyMapping             LOSSY_MAPPING            a mapping would lose values
     ├── RowRejected              ROW_REJECTED             a row cannot be stored
-    ├── MalformedFile            MALFORMED_FILE           a file is not what its name says
-    ├── CheckpointMismatch       CHECKPOINT_MISMATCH      of another source or config
-    ├── SourceChanged            SOURCE_CHANGED           its structure changed meanwhile
-    ├── ProtocolViolation        PROTOCOL_VIOLATION       bytes that no such server sends
-    ├── LogLost                  LOG_LOST                 the log has a gap, or is another's
-    ├── SchemaChangeRefused      SCHEMA_CHANGE_REFUSED    a change of structure is not carried
+    ├── MalformedFile            MALFORMED_FILE           a file does not match its format
+    ├── CheckpointMismatch       CHECKPOINT_MISMATCH      it is of another source or config
+    ├── SourceChanged            SOURCE_CHANGED           tables changed during the snapshot
+    ├── ProtocolViolation        PROTOCOL_VIOLATION       bytes that the protocol forbids
+    ├── LogLost                  LOG_LOST                 the log has a gap, or is of another server
+    ├── SchemaChangeRefused      SCHEMA_CHANGE_REFUSED    a schema change is not carried over
     ├── FencedOff                FENCED_OFF               another process runs the stream
-    ├── StoreFailed              STORE_FAILED             an Engine's file is not to be had
-    ├── ProcessLost              PROCESS_LOST             a process ended in mid-work
-    ├── QueryRefused             QUERY_REFUSED            a statement does more than read, or names
-    │                                                     what is not there
+    ├── StoreFailed              STORE_FAILED             an Engine's file cannot be used
+    ├── ProcessLost              PROCESS_LOST             a process ended during its work
+    ├── QueryRefused             QUERY_REFUSED            a statement is no SELECT, or names
+    │                                                     what does not exist
     ├── QueryFailed              QUERY_FAILED             a statement over several sources failed
     ├── QueryStopped             QUERY_STOPPED            somebody cancelled it
-    │   └── QueryTimeout         QUERY_TIMEOUT            it took longer than it was given
+    │   └── QueryTimeout         QUERY_TIMEOUT            it took longer than its timeout
     ├── ServerError              SERVER_ERROR             any other error of a database
-    └── InternalError            INTERNAL_ERROR           a fault of this library
+    └── InternalError            INTERNAL_ERROR           a bug in this library
 
 A message names the object and what was expected; ``remedy`` says what to do. Neither
 ever holds a secret or a value of a row.
@@ -114,7 +114,7 @@ class StreamsError(Exception):
 
 
 class ConfigError(StreamsError):
-    """A document or an argument is wrong; ``path`` is the JSON path of the fault."""
+    """A document or an argument is wrong; ``path`` is the JSON path of the error."""
 
     code = "INVALID_CONFIG"
     category = "config"
@@ -154,14 +154,14 @@ class AuthenticationFailed(ConnectionFailed):
 
 
 class SnapshotLost(ConnectionFailed):
-    """A reader was lost, and the consistent view with it: it cannot be rejoined."""
+    """A reader was lost, and with it the consistent snapshot, which no session can rejoin."""
 
     code = "SNAPSHOT_LOST"
     retryable = False
 
 
 class PermissionDenied(StreamsError):
-    """The account lacks a right."""
+    """The account lacks a privilege."""
 
     code = "PERMISSION_DENIED"
     category = "permission"
@@ -306,7 +306,7 @@ class ServerError(StreamsError):
 
 
 class InternalError(StreamsError):
-    """A fault of this library; please report it."""
+    """A bug in this library; please report it."""
 
     code = "INTERNAL_ERROR"
     category = "internal"

@@ -18,7 +18,7 @@ log = logging.getLogger("streams_engine.stream")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened."""
+    """One event of a run."""
 
     at: float
     """Unix seconds."""

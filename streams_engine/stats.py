@@ -49,7 +49,7 @@ class TableStats:
 
 @dataclass(frozen=True, slots=True)
 class NodeStats:
-    """One end of the stream, in the words of the stats document; sizes in bytes."""
+    """One end of the stream, in the terms of the stats document; sizes in bytes."""
 
     type: str
     counter: int = 0
@@ -67,14 +67,15 @@ class ChangeStats:
     unmet: int = 0
     """Updates and deletes whose row was not on the target."""
     reconnects: int = 0
-    """How often a session was opened again: its connection was lost, or it could not go on."""
+    """How often a session was opened again, because its connection was lost or it could not
+    continue."""
     lag_bytes: int | None = None
-    """Bytes of log after the durable position; None before the first look."""
+    """Bytes of log after the durable position; None before the first measurement."""
     lag_seconds: float | None = None
-    """How long after its commit on the source the last transaction was durable here; 0 where
+    """How long after its commit on the source the last transaction was durable on the target; 0 if
     nothing is left to read."""
     retained_bytes: int | None = None
-    """Bytes of log that the source keeps for this stream; None if it keeps none for it."""
+    """Bytes of log that the source retains for this stream; None if it retains none."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return this part of the stats document."""
@@ -90,16 +91,16 @@ class ChangeStats:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStats:
-    """Whether the stream has what it needs of its servers, or since when and why it waits."""
+    """Whether the stream is connected, or since when and why it waits."""
 
     state: str = "connected"
     """connected, or waiting."""
     since: datetime | None = None
-    """When the connection was lost, or the lock first not had."""
+    """When the connection was lost, or the lock first not acquired."""
     reason: str | None = None
-    """What was said at the last try."""
+    """The message of the last attempt's error."""
     code: str | None = None
-    """The code of the error at the last try."""
+    """The code of the last attempt's error."""
     attempts: int = 0
 
     def describe(self) -> str:
@@ -163,7 +164,7 @@ class Stats:
     stream_id: str
     state: State
     phase: str
-    """checking, structure, copying, indexing, following, done: what it is busy with."""
+    """checking, waiting, structure, copying, indexing, following or done."""
     source: NodeStats
     target: NodeStats
     tables: tuple[TableStats, ...] = ()
@@ -175,7 +176,7 @@ class Stats:
     left_behind: tuple[SkippedObject, ...] = ()
     error: dict[str, Any] | None = None
     changes: ChangeStats | None = None
-    """Of a cdc; None for a convert."""
+    """Only of a cdc; None for a convert."""
     connection: ConnectionStats = ConnectionStats()
     verification: VerificationStats | None = None
     """Of a cdc with `options.verification`, once one has ended."""
@@ -253,7 +254,7 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 
 WAITS: Mapping[str, str] = {"LOCK_TIMEOUT": "A lock of another session"}
-"""By the code of the error: what is waited for, where it is no server."""
+"""By error code: what is waited for, if it is not a server."""
 
 
 def _worth_saying(before: int, more: int) -> bool:
@@ -444,7 +445,7 @@ class Counters:
 
     @property
     def waits_for_a_server(self) -> bool:
-        """True while a connection was lost and is not there again."""
+        """True while a connection is lost."""
         with self._lock:
             codes = {outage.code for outage in self._outages.values() if outage.state == "waiting"}
         return ConnectionFailed.code in codes
@@ -471,7 +472,7 @@ class Counters:
 
     @property
     def connection(self) -> ConnectionStats:
-        """Whether something is waited for."""
+        """The state of the connections, and what is waited for."""
         with self._lock:
             return next(iter(self._outages.values()), ConnectionStats())
 
@@ -485,7 +486,7 @@ class Counters:
             self.journal.note(logging.INFO, "reconnected", what, code=known.code)
 
     def behind(self, lag: int, retained: int | None) -> None:
-        """Record the bytes of log that are unread, and those that the source keeps."""
+        """Record the bytes of log that are unread, and those that the source retains."""
         none = {} if lag else {"lag_seconds": 0.0}
         self._add({"lag_bytes": lag, "retained_bytes": retained, **none})
 

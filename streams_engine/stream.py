@@ -62,9 +62,9 @@ VerifyProgress: TypeAlias = "Callable[[TableId, int], None]"
 class Stream:
     """One move of data from a source to a target, with its states, counters and checkpoint.
 
-    Built from two URLs (or connection documents), or by `from_config`. Thread-safe. Only
-    `run`, `wait`, `plan` and `verify` block. Callbacks run on a thread of the stream; their
-    exceptions are logged and harm nothing. No signal handler is set and no logging
+    Built from two URLs (or connection documents), or by `from_config`. Thread-safe. Only `run`,
+    `wait`, `catch_up`, `plan`, `verify` and `release` block. Callbacks run on a thread of the
+    stream; their exceptions are logged and do no harm. No signal handler is set and no logging
     configured.
     """
 
@@ -80,7 +80,7 @@ class Stream:
         references: References = ALL,
         **options: Unpack[StreamOptions],
     ) -> None:
-        """Create a stream; connects to nothing yet. Raises `ConfigError` that names the fault.
+        """Create a stream; connects to nothing yet. Raises `ConfigError`.
 
         ``tables`` is a list of names, or one name; None for all. ``options`` are the keys of the
         stream document in snake_case, see `StreamOptions`: ``write_mode``, ``schema_policy``,
@@ -157,7 +157,7 @@ class Stream:
 
     @property
     def name(self) -> str:
-        """The name under which its checkpoint is kept."""
+        """The name under which its checkpoint is stored."""
         return self._name
 
     @property
@@ -182,18 +182,18 @@ class Stream:
         )
 
     def on_progress(self, callback: Progress) -> Unsubscribe:
-        """Call with a `Stats` at every reporting interval and at the end.
+        """Call ``callback`` with a `Stats` at every reporting interval and at the end.
 
-        Returns a function that ends this, as those of `on_state` and `on_record` do.
+        Return a function that ends the subscription, as `on_state` and `on_record` do.
         """
         return subscribe(self._on_progress, callback)
 
     def on_state(self, callback: Moved) -> Unsubscribe:
-        """Call with (old, new) at every move between states."""
+        """Call ``callback`` with (old, new) at every change of the state."""
         return subscribe(self._on_state, callback)
 
     def on_record(self, callback: Listener) -> Unsubscribe:
-        """Call with an `Event` for each thing that happens, on the thread that it happens on."""
+        """Call ``callback`` with every `Event`, on the thread on which it happens."""
         return self._journal.listen(callback)
 
     # What it does
@@ -201,15 +201,15 @@ class Stream:
     def plan(self) -> Plan:
         """Plan a run: tables, types, DDL, warnings, skipped objects.
 
-        Asks the source only; the target is not touched.
+        Reads only the source; the target is not touched.
         """
         with self._parts.dry_run() as convert:
             return convert.plan()
 
     def run(self, *, fresh: bool = False) -> Stats:
-        """Start, wait for the end, and give the final stats.
+        """Start, wait for the end, and return the final stats.
 
-        Raises the stream's error where it FAILED. Ctrl-C stops it cleanly first.
+        Raises the error of a FAILED stream. Ctrl-C first stops the stream cleanly.
         """
         self.start(fresh=fresh)
         try:
@@ -227,7 +227,7 @@ class Stream:
         return self.stats()
 
     def start(self, *, fresh: bool = False) -> None:
-        """Begin in the background; ``fresh`` forgets the checkpoint of an earlier run.
+        """Start in the background; ``fresh`` discards the checkpoint of an earlier run.
 
         Raises `StateConflict` unless the stream is READY: a stream runs once.
         """
@@ -253,17 +253,17 @@ class Stream:
                 )
 
     def pause(self) -> None:
-        """Hold after the bundle in hand is committed; `wait(State.PAUSED)` sees it come to hold."""
+        """Pause once the bundle in progress is committed; `wait(State.PAUSED)` waits for that."""
         self._control.request_pause()
 
     def resume(self) -> None:
-        """Go on from PAUSED, where it stood."""
+        """Continue from PAUSED."""
         self._control.resume()
 
     def stop(self, *, force: bool = False) -> None:
-        """End after the bundle in hand is committed; ``force`` abandons it without a trace.
+        """Stop once the bundle in progress is committed; ``force`` abandons it without a trace.
 
-        Both leave a checkpoint from which the same stream, built again, continues.
+        Both leave a checkpoint from which the same stream, built again, resumes.
         """
         self._control.request_stop(force=force)
         if force:
@@ -272,7 +272,7 @@ class Stream:
 
     def wait(self, *states: State, timeout: float | None = None) -> State:
         """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`, and
-        `StateConflict` on the thread that would have to reach it."""
+        `StateConflict` on the thread that would have to reach that state."""
         self._demand_another_thread()
         reached = self._control.wait(frozenset(states), timeout)
         if reached.final:

@@ -33,10 +33,10 @@ class Configs:
 
     @without_locals
     def create(self, document: Mapping[str, Any]) -> Document:
-        """Store a config of either generation; the nested document with ``id``, ``created`` and
-        the name that it got: the one given, ``_`` and the id's last five characters.
+        """Store a config of either generation; return the nested document with ``id``, ``created``
+        and its name: the given one, ``_`` and the last five characters of the id.
 
-        Raises `ConfigError` with the JSON path of each fault.
+        Raises `ConfigError` with the JSON path of each error.
         """
         kept = _nested(document)
         name = _name(kept)
@@ -104,9 +104,9 @@ class Configs:
             return self.create(plain(source) | {"name": free_name(base, set())})
 
     def delete(self, config: str) -> None:
-        """Forget it and the history of its runs. Raises `StateConflict` while one is under way.
+        """Delete a config and the history of its runs. Raises `StateConflict` during a run.
 
-        What a cdc retains on its source is not released by this: `Stream.release` is.
+        This does not drop what a cdc created on its source: `Streams.release` does.
         """
         with self._store.writing():
             stored = self.get(config)
@@ -114,7 +114,7 @@ class Configs:
             self._store.write("DELETE FROM configs WHERE id = ?", (stored["id"],))
 
     def delete_all(self, *, confirm: bool = False) -> int:
-        """Forget all of them; how many. Raises `ConfigError` without ``confirm=True``."""
+        """Delete all configs; return how many. Raises `ConfigError` without ``confirm=True``."""
         if confirm is not True:
             raise ConfigError(
                 "delete_all removes every stream config and its history.",

@@ -50,9 +50,9 @@ class Connections:
 
     @without_locals
     def create(self, document: Mapping[str, Any]) -> Document:
-        """Store a connection; its document, with ``id`` and ``created`` (Unix seconds).
+        """Store a connection; return its document, with ``id`` and ``created`` (Unix seconds).
 
-        Raises `ConfigError` with the JSON path of a fault, also where the name is taken.
+        Raises `ConfigError` with the JSON path of the error, also if the name is taken.
         """
         kept = _checked(document)
         given = {"id": new_id("conn"), "created": int(time.time())}
@@ -77,8 +77,8 @@ class Connections:
     def update(self, connection: str, document: Mapping[str, Any]) -> Document:
         """Replace a whole document; ``id`` and ``created`` stay.
 
-        A secret that is stored has to be given again, as the same or another or None: one left
-        out is a `ConfigError`, for it would be lost in silence.
+        A stored secret must be given again (the same, another, or None): leaving it out is a
+        `ConfigError`, because it would be lost silently.
         """
         kept = _checked(document)
         with self._store.writing():
@@ -93,7 +93,7 @@ class Connections:
         return self._shown({"id": old["id"], "created": old["created"]} | kept)
 
     def delete(self, connection: str) -> None:
-        """Forget it. Raises `StateConflict` naming the stream configs that use it."""
+        """Delete a connection. Raises `StateConflict` naming the stream configs that use it."""
         with self._store.writing():
             stored = self._dialler.stored(connection)["id"]
             users = [
@@ -110,7 +110,7 @@ class Connections:
             self._store.write("DELETE FROM connections WHERE id = ?", (stored,))
 
     def clone(self, connection: str) -> Document:
-        """Store a copy, secrets too, under a new id and a name that is free."""
+        """Store a copy, with its secrets, under a new id and a free name."""
         with self._store.writing():
             source = self._dialler.stored(connection)
             names = {row["name"] for row in self._store.rows("SELECT name FROM connections")}
@@ -153,13 +153,13 @@ class Connections:
             return list(explorer.databases())
 
     def create_database(self, connection: str, name: str) -> Document:
-        """Make a database on the server; ``{"name"}``."""
+        """Create a database on the server; return ``{"name"}``."""
         with self._dialler.explorer(connection) as explorer:
             explorer.create_database(name)
         return {"name": name}
 
     def create_schema(self, connection: str, name: str, database: str | None = None) -> Document:
-        """Make a schema (PostgreSQL) in a database; ``{"name"}``."""
+        """Create a schema (PostgreSQL) in a database; return ``{"name"}``."""
         with self._dialler.explorer(connection, database) as explorer:
             explorer.create_schema(name)
         return {"name": name}

@@ -149,7 +149,7 @@ class Engine:
         )
 
     def close(self) -> None:
-        """Stop the runs of this process, wait for them, and let go of the file. Idempotent."""
+        """Stop the runs of this process, wait for them, and close the file. Idempotent."""
         self.streams.close()
         self._store.close()
 

@@ -153,19 +153,19 @@ class Streams:
         return next(known, None) or self._built(config)
 
     def release(self, config: str) -> None:
-        """Drop what a cdc keeps on its source, and its checkpoint.
+        """Drop what a cdc created on its source, and its checkpoint.
 
-        Raises `StateConflict` while a run of it has not ended, and for a convert.
+        Raises `StateConflict` during a run, and for a convert.
         """
         self._runs.demand_idle(self._configs.get(config)["id"])
         self._built(config).release()
 
     def pause(self, stream: str) -> None:
-        """Hold after the bundle in hand is committed. Raises `StateConflict`."""
+        """Pause once the bundle in progress is committed. Raises `StateConflict`."""
         self._command(stream, "pause")
 
     def resume(self, stream: str) -> None:
-        """Go on from PAUSED. Raises `StateConflict`."""
+        """Continue from PAUSED. Raises `StateConflict`."""
         self._command(stream, "resume")
 
     def stop(self, stream: str, *, force: bool = False) -> None:
@@ -186,7 +186,7 @@ class Streams:
         self._runs.ask(stream, command)
 
     def wait(self, stream: str, *states: State, timeout: float | None = None) -> State:
-        """Block until one of ``states`` or a final state is reached, and written down.
+        """Block until one of ``states`` or a final state is reached and recorded.
 
         Raises `TimeoutError`.
         """
@@ -208,7 +208,7 @@ class Streams:
             self._closing.wait(HEARD_SECONDS)
 
     def open(self, stream: str) -> Stream:
-        """Return the `Stream` of a run that this process began, for `catch_up`, `verify` and
+        """Return the `Stream` of a run that this process started, for `catch_up`, `verify` and
         callbacks.
 
         Raises `StateConflict` for a run of another process, and `NotFound`.

@@ -23,7 +23,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that a check or a mapping has to say about an object."""
+    """What a check or a mapping reports about an object."""
 
     severity: Severity
     code: str
