@@ -7,8 +7,6 @@ from tests.manuals.entries import LOSSY, NO_RELOAD, RELOAD, Absent, Carried, Cha
 
 PG18 = ("pg18",)
 ROW5 = "INSERT INTO T (id, a, b) VALUES (5, 5, 'five'); UPDATE T SET b = 'eins' WHERE id = 1"
-IDENTITY = Refused("SCHEMA_CHANGE_REFUSED", why="Without an identity the source refuses updates.",
-                   source="ALTER TABLE T REPLICA IDENTITY FULL", fresh=True)
 CHECKED = """
 CREATE TABLE T (id int PRIMARY KEY, a int CONSTRAINT T_c CHECK (a < 100), b text);
 INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 99, ' x ')"""
@@ -235,6 +233,9 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
         Entry("pg_check_replaced", "DROP CONSTRAINT | ADD CHECK",
               "ALTER TABLE T DROP CONSTRAINT T_c, ADD CONSTRAINT T_c CHECK (a < 1000)",
               "INSERT INTO T VALUES (5, 500, 'x')", setup=CHECKED),
+        Entry("pg_unique_replaced", "DROP CONSTRAINT | ADD UNIQUE",
+              "ALTER TABLE T ADD CONSTRAINT T_u UNIQUE (a); INSERT INTO T VALUES (7, 77, 'x');"
+              "ALTER TABLE T DROP CONSTRAINT T_u, ADD CONSTRAINT T_u UNIQUE (b, a)", "INSERT INTO T VALUES (8, 77, 'y')"),
         Entry("pg_rename_constraint", "RENAME CONSTRAINT",
               "ALTER TABLE T RENAME CONSTRAINT T_c TO T_d", ROW5, setup=CHECKED),
         Entry("pg_add_not_null_constraint", "ADD NOT NULL",
@@ -344,7 +345,7 @@ CREATE TABLE T2 (id int CONSTRAINT T_k2 PRIMARY KEY, c text); INSERT INTO T2 VAL
               "UPDATE T SET b = 'x' WHERE id = 1; DELETE FROM T WHERE id = 2"),
         Entry("pg_identity_nothing", "REPLICA IDENTITY",
               "ALTER TABLE T REPLICA IDENTITY NOTHING", "INSERT INTO T VALUES (5, 5, 'five')",
-              verdict=IDENTITY, load=Refused("INVALID_CONFIG",
+              load=Refused("INVALID_CONFIG",
                                              source="ALTER TABLE T REPLICA IDENTITY DEFAULT")),
         Entry("pg_set_unlogged", "SET UNLOGGED", "ALTER TABLE T SET UNLOGGED",
               "INSERT INTO T VALUES (5, 5, 'five')", verdict=Absent("The server refuses it for a published table."),

@@ -10,8 +10,9 @@ there on it holds in the log too.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from streams_engine.adapters.postgres.connection import translating
 from streams_engine.adapters.postgres.replication.old_rows import OldRows, is_rewritten
@@ -36,13 +37,19 @@ from streams_engine.adapters.postgres.replication.type_changes import (
 )
 from streams_engine.errors import SchemaChangeRefused, require
 from streams_engine.model import (
+    Check,
     Column,
+    ForeignKey,
+    Index,
     SchemaChange,
     TableId,
     TableSchema,
 )
+from streams_engine.schema.evolution.differences import canonical
 
 __all__ = ["CatalogWatch", "TableLook", "structure_change"]
+
+T = TypeVar("T", Check, ForeignKey, Index)
 
 WATCH_SECONDS = 5.0
 """Seconds between two checks whether the catalog's description of the tables changed."""
@@ -323,6 +330,18 @@ def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange
     )
 
 
+def _kept(before: tuple[T, ...], now: tuple[T, ...], same: Callable[[T, T], bool]) -> tuple[T, ...]:
+    """Return those that are there still and not others of their names."""
+    there = {one.name: one for one in now}
+    return tuple(o for o in before if o.name in there and same(o, there[o.name]))
+
+
+def _as_wide(index: Index, now: Index, names: Mapping[str, str]) -> bool:
+    """Return whether an index refuses no row that the one of its name now takes."""
+    columns = tuple(names.get(name, name) for name in index.columns)
+    return not index.unique or (now.unique and (columns, index.where) == (now.columns, now.where))
+
+
 def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> TableSchema | None:
     """Return the table so that it accepts all rows that it accepted before and those of now; None
     if these are no more."""
@@ -335,8 +354,8 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
         if new is not None and new.nullable and now.primary_key == before.primary_key:
             column = replace(column, nullable=True, identity=new.identity)
         columns.append(column)
-    names = {index.name for index in now.indexes} | {check.name for check in now.checks}
-    names |= {key.name for key in now.foreign_keys}
+    numbers = {column.number: column.name for column in now.columns if column.number is not None}
+    names = {c.name: numbers.get(c.number or 0, c.name) for c in before.columns}
     tree = before.partitioning
     more = tree and now.partitioning and more_parts(tree, now.partitioning)
     if more and not new_ones_differ(before, now, describer):
@@ -344,9 +363,21 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
     wider = replace(
         before,
         columns=tuple(columns),
-        indexes=tuple(index for index in before.indexes if index.name in names),
-        checks=tuple(check for check in before.checks if check.name in names),
-        foreign_keys=tuple(key for key in before.foreign_keys if key.name in names),
+        indexes=_kept(before.indexes, now.indexes, lambda one, other: _as_wide(one, other, names)),
+        checks=_kept(
+            before.checks,
+            now.checks,
+            lambda one, other: canonical(one.expression, names) == canonical(other.expression),
+        ),
+        foreign_keys=_kept(
+            before.foreign_keys,
+            now.foreign_keys,
+            lambda one, other: (
+                (*(names.get(name, name) for name in one.columns),) == other.columns
+                and (one.referenced, one.referenced_columns)
+                == (other.referenced, other.referenced_columns)
+            ),
+        ),
         partitioning=tree,
         types=wider_types(before.types, now.types),
     )
