@@ -34,6 +34,18 @@ MY_EVENTS = (
 )
 
 POSTGRES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "constraints replaced under their names": (
+        (
+            "CREATE TABLE item (id int PRIMARY KEY, qty int CONSTRAINT small CHECK (qty < 10),"
+            " CONSTRAINT one UNIQUE (qty))",
+            "INSERT INTO item VALUES (1, 5), (2, 7)",
+        ),
+        (
+            "ALTER TABLE item DROP CONSTRAINT small, ADD CONSTRAINT small CHECK (qty < 1000),"
+            " DROP CONSTRAINT one, ADD CONSTRAINT one UNIQUE (qty, id)",
+            "INSERT INTO item VALUES (3, 500), (4, 500)",
+        ),
+    ),
     "another default now": (ITEM, (
         "ALTER TABLE item ADD COLUMN v text DEFAULT 'old'",
         "ALTER TABLE item ALTER COLUMN v SET DEFAULT 'new'",
