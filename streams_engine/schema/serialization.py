@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -55,11 +56,17 @@ def _built(kind: Any, value: Any) -> Any:
         if parts[-1] is Ellipsis:
             return tuple(_built(parts[0], part) for part in value)
         return tuple(_built(part, item) for part, item in zip(parts, value, strict=True))
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
         fields = {name: _built(hints[name], part) for name, part in value.items()}
         if kind is Column:
             native: NativeType = fields["type"]
             fields["arrow"] = spec_of(native.dialect).arrow_type(native)
-        return kind(**fields)  # type: ignore[operator]
+        return kind(**fields)
     return kind(value) if isinstance(kind, type) and issubclass(kind, (Enum, Dialect)) else value
+
+
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """Return the types of a class's fields: evaluating their names costs most of reading."""
+    return typing.get_type_hints(kind)
