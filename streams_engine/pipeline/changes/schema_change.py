@@ -122,6 +122,7 @@ class SchemaChangeHandler:
 
     def due(self) -> list[SchemaChange]:
         """Return the changes with which a session begins."""
+        self.target.begin()
         return self._reload.due()
 
     def _give_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,25 +37,36 @@ __all__ = ["TargetStructure", "without_new_keys"]
 
 @dataclass
 class _Restarts:
-    """The statements that were executed at one durable position before the log was read from there
-    again.
+    """What was executed at one durable position before the log was read from there again.
 
-    A key that is replaced under its name does not show whether that has happened: it would be
-    replaced in each session, and end it.
+    A key that is made anew under its name does not show whether it was: it would be made in each
+    session, and end it. The same statements may be due several times (a key that is added, dropped
+    and added again), so that they are counted.
     """
 
     position: Position | None = None
-    executed: set[tuple[str, ...]] = field(default_factory=set)
+    executed: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """By statements, how often they were executed since the position was durable."""
+    met: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """How often they were due in this session."""
+
+    def begin(self) -> None:
+        """Note that the log is read from the durable position again."""
+        self.met.clear()
 
     def seen(self, position: Position, statements: Sequence[Statement]) -> bool:
-        """Return whether statements were executed since the position was durable."""
+        """Return whether statements that are due were executed since the position was durable."""
         if position != self.position:
-            self.position, self.executed = dict(position), set()
-        return _texts(statements) in self.executed
+            self.position = dict(position)
+            self.executed.clear()
+            self.met.clear()
+        texts = _texts(statements)
+        self.met[texts] += 1
+        return self.met[texts] <= self.executed[texts]
 
     def add(self, statements: Sequence[Statement]) -> None:
-        """Record statements that were executed."""
-        self.executed.add(_texts(statements))
+        """Note what was executed."""
+        self.executed[_texts(statements)] += 1
 
 
 def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
@@ -71,6 +83,10 @@ class TargetStructure:
     """Tables whose rows on the target did not fit a change: the change is read again, and reloads
     them."""
     _restarts: _Restarts = field(default_factory=lambda: _Restarts())
+
+    def begin(self) -> None:
+        """Note that a session begins: the log is read from its durable position."""
+        self._restarts.begin()
 
     @property
     def transactional(self) -> bool:
