@@ -48,6 +48,10 @@ CHAPTER = Chapter(
     entries=(
         Entry("my_create", "CREATE TABLE", "CREATE TABLE T (id int PRIMARY KEY, v varchar(20))",
               "INSERT INTO T VALUES (1, 'a'), (2, NULL); UPDATE T SET v = 'b'; DELETE FROM T WHERE id = 2"),
+        Entry("my_create_as_index", "CREATE TABLE",
+              "CREATE TABLE T2 (id int PRIMARY KEY, v int, KEY T3 (v), UNIQUE KEY T4 (v, id)); INSERT INTO T2 VALUES (1, 1); CREATE TABLE T3 (id int PRIMARY KEY);"
+              "INSERT INTO T3 VALUES (3); RENAME TABLE T3 TO T4; CREATE TABLE T3 (id int PRIMARY KEY, KEY T4 (id))",
+              "INSERT INTO T2 VALUES (2, 2); INSERT INTO T3 VALUES (5); INSERT INTO T4 VALUES (6); ALTER TABLE T2 DROP KEY T3"),
         Entry("my_create_empty", "CREATE TABLE", "CREATE TABLE T (id int PRIMARY KEY)"),
         Entry("my_create_keyless", "CREATE TABLE", "CREATE TABLE T (v varchar(20), n int)",
               "INSERT INTO T VALUES ('a', 1), ('a', 1), (NULL, NULL); DELETE FROM T LIMIT 1"),

@@ -28,6 +28,7 @@ from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import DdlIntentRecord
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
+from streams_engine.schema.evolution.index_names import named_beside
 from streams_engine.schema.evolution.plan import create, drop, evolve, pending
 from streams_engine.schema.mapping.tables import TableMapping, warning
 from streams_engine.schema.types.relaxation import relax
@@ -132,6 +133,8 @@ class TargetStructure:
         if losses and not self.log.origin.mapping.allow_lossy:
             raise refused(change, f"it would lose values. {' '.join(losses)}")
         if self.transactional:
+            moved = self._evicted(old, new) if new is not None else ()
+            statements = (*statements[:alone], *moved, *statements[alone:])
             with self._fitting(change):
                 self.execute(statements, alone, writer)
             return
@@ -297,6 +300,21 @@ class TargetStructure:
             if len(kept) < len(mapping.target.foreign_keys):
                 without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
                 yield from evolve(mapping, without, {}, self.log.job.structure).statements
+
+    def _evicted(self, old: TableMapping | None, new: TableMapping) -> tuple[Statement, ...]:
+        """Return the statements that rename other tables' indexes that have the name that a table
+        gets: on the source indexes have names of their own."""
+        if old is not None and old.target.id == new.target.id:
+            return ()
+        statements: list[Statement] = []
+        tables = [f.mapping.target for f in self.log.applier.tables.values()]
+        for followed in self.log.applier.tables.values():
+            free = named_beside(new.target.id, followed.mapping, tables)
+            if free is not None:
+                plan = evolve(followed.mapping, free, {}, self.log.job.structure)
+                statements += plan.statements
+                followed.mapping = free
+        return tuple(statements)
 
     def _referring(self, change: SchemaChange, new: TableMapping) -> tuple[Statement, ...]:
         """Return the statements for foreign keys that refer to a new table from older ones."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
-from streams_engine.model import Dialect, Index, TableSchema
+from streams_engine.model import Dialect, Index, TableId, TableSchema
 from streams_engine.schema.ddl.names import Namespace
 from streams_engine.schema.mapping.tables import TableMapping
 
-__all__ = ["named_as_there"]
+__all__ = ["named_as_there", "named_beside"]
 
 
 def named_as_there(
@@ -45,6 +45,23 @@ def named_as_there(
         for name in sorted(own - names.keys())
     }
     return _renamed(old, names), _renamed(new, {**fresh, **names})
+
+
+def named_beside(
+    name: TableId, mapping: TableMapping, tables: Iterable[TableSchema]
+) -> TableMapping | None:
+    """Return the mapping with another name for its index that has the name of a table; None where
+    it has none. ``tables``: all tables of the target."""
+    table = mapping.target
+    one = table.dialect is Dialect.POSTGRES and table.id.schema == name.schema
+    if not one or table.id == name or all(i.name != name.name for i in _indexes(table)):
+        return None
+    taken = Namespace()
+    taken.reserve(name.name)
+    for other in tables:
+        for used in (other.id.name, *(index.name for index in _indexes(other))):
+            taken.reserve(used)
+    return _renamed(mapping, {name.name: taken.unique(f"{table.id.name}_{name.name}")})
 
 
 def _indexes(table: TableSchema) -> tuple[Index, ...]:
