@@ -188,6 +188,10 @@ def _create(words: TokenStream, context: DdlContext) -> DdlOutcome:
     if careful and before is not None and not replacing:
         return DdlOutcome()
     like = words.accept("LIKE") or words.accept("(", "LIKE")
+    rest = words.rest()
+    words = TokenStream(rest)
+    if not like and _makes_sequence(rest):
+        return DdlOutcome(changes=(TableChange(table, before, None),) if before else ())
     if like:
         model = context.known(words.table(context.schema))
         after = replace(model, id=table, foreign_keys=()) if model else None
@@ -209,6 +213,12 @@ def _created(table: TableId, words: TokenStream, context: DdlContext) -> TableSc
         return add_foreign_keys(created, items, context) if context.foreign_keys else created
     except UnparsedStatementError:
         return None
+
+
+def _makes_sequence(words: Sequence[Token]) -> bool:
+    """Return whether the option SEQUENCE=1 is among them: MariaDB then creates a sequence."""
+    upper = [word.raw.upper() for word in words]
+    return any(upper[i : i + 3] == ["SEQUENCE", "=", "1"] for i in range(len(upper)))
 
 
 def _versions(words: Sequence[Token]) -> bool:
