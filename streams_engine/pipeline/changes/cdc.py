@@ -496,6 +496,9 @@ class CdcPipeline:
         tables = {}
         for table, mapping in handler.mapper.onto_target(list(schemas.values()), ahead).items():
             identity = identities[replace(table, alias="")]
+            moved = tuple(column.source.name for column in mapping.columns)
+            if table in ahead and not set(identity) <= set(moved):
+                identity = moved  # its key changes on the target, and no row comes before that
             since = mine[table].since
             tables[table] = self._subscriptions.attach(
                 source, mapping, schemas[table], identity, since, schemas
