@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from streams_engine import Stream
@@ -16,7 +17,15 @@ from streams_engine.adapters.memory.database import MemoryDatabase
 from streams_engine.adapters.memory.sink import MemorySink
 from streams_engine.adapters.registry import open_target_canonical
 from streams_engine.contracts import StructureSink
-from streams_engine.schema.types.canonical import BucketFilter, CanonicalRead, KeyRange
+from streams_engine.model import Dialect, NativeType
+from streams_engine.schema.types.arrow_digests import buckets_of, digest_of
+from streams_engine.schema.types.canonical import (
+    BucketFilter,
+    CanonicalColumn,
+    CanonicalRead,
+    CanonicalType,
+    KeyRange,
+)
 from streams_engine.schema.types.row_digests import BUCKETS, Digested, RangedDigests, RowDigests
 from streams_engine.testing.servers import Server
 from streams_engine.verify.digests import plan_for
@@ -26,6 +35,7 @@ from tests.support.databases import End
 
 KINDS = ["mysql9", "mariadb", "pg15", "pg18", "memory", "parquet", "csv", "jsonl"]
 ROWS = 40
+INTEGER = NativeType(Dialect.FILES, "int64", "int")
 
 TABLE = (
     "CREATE TABLE t (id int PRIMARY KEY, n bigint, d decimal(12,3), f double, b tinyint(1),"
@@ -180,3 +190,11 @@ def test_every_wrong_value_is_found(copied: Copied) -> None:
 def total(parts: Any) -> Digested:
     sums = list(parts)
     return Digested(sum(p.rows for p in sums), sum(p.total for p in sums) % (1 << 64))
+
+
+def test_sums_over_several_batches_are_those_over_one() -> None:
+    column = CanonicalColumn("v", INTEGER, CanonicalType.INTEGER)
+    batch = pa.record_batch({"v": list(range(5000))})
+    parts = [batch.slice(start, 1000) for start in range(0, 5000, 1000)]
+    assert digest_of(parts, [column]) == digest_of([batch], [column])
+    assert buckets_of(parts, [column]) == buckets_of([batch], [column])

@@ -55,6 +55,9 @@ AS_BYTES = {CanonicalType.BYTES, CanonicalType.BITS}
 """What the driver hands over as bytes, where nothing is rendered."""
 
 FETCH = 1000
+ONCE = "LIMIT 18446744073709551615"
+"""Keeps a derived table from being merged into its query, which would compute an expression for
+each use of it (Optimizing Derived Tables)."""
 
 
 class MysqlCanonical:
@@ -141,7 +144,7 @@ class MysqlCanonical:
         rows, whole = self._asked(
             read,
             f"SELECT d & {BUCKETS - 1} AS b, COUNT(*), SUM(d) FROM"
-            f" (SELECT {digest} AS d {_from(read)}) AS digests GROUP BY b",
+            f" (SELECT {digest} AS d {_from(read)} {ONCE}) AS digests GROUP BY b",
         )
         return {int(b): _digested(count, total, whole) for b, count, total in rows}
 

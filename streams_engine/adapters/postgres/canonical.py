@@ -133,8 +133,10 @@ class PostgresCanonical:
     def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
         """Return the sums by bucket."""
         digest = digest_text.row_digest(read.columns, self._kinds[kind])
+        # OFFSET 0: the expression is not pulled up, and computed for each use of it.
         query = sql.SQL(
-            "SELECT d & {}, count(*), sum(d) FROM (SELECT {} AS d {}) AS digests GROUP BY 1"
+            "SELECT d & {}, count(*), sum(d) FROM (SELECT {} AS d {} OFFSET 0) AS digests"
+            " GROUP BY 1"
         ).format(sql.Literal(BUCKETS - 1), digest, self._from(read))
         return {int(b): _digested(rows, total) for b, rows, total in self._asked(read, query)}
 

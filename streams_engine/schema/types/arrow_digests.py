@@ -39,12 +39,12 @@ def can_digest(column: CanonicalColumn) -> bool:
 
 def digest_of(batches: Iterable[pa.RecordBatch], columns: Sequence[CanonicalColumn]) -> Digested:
     """Return the sum over all rows."""
-    rows, total = 0, np.uint64(0)
+    rows = total = 0
     for batch in batches:
         digests = _digests(batch, columns)
         rows += len(digests)
-        total += digests.sum(dtype=np.uint64)
-    return Digested(rows, int(total))
+        total += int(digests.sum(dtype=np.uint64))
+    return Digested(rows, total % (1 << 64))
 
 
 def buckets_of(
