@@ -36,9 +36,14 @@ class ServerFacts:
 class ServerDefaults:
     """The defaults of one server, queried when they are first needed. Used by one thread."""
 
-    def __init__(self, ask: Callable[[], ServerFacts] = ServerFacts) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], ServerFacts] = ServerFacts,
+        collations: Mapping[str, str] | None = None,
+    ) -> None:
+        """``collations``: the defaults of databases where the log begins; else those of today."""
         self._ask = ask
-        self._altered: dict[str, str] = {}
+        self._altered = dict(collations or {})
 
     @cached_property
     def _facts(self) -> ServerFacts:

@@ -26,7 +26,11 @@ from streams_engine.adapters.mysql.binlog.server_defaults import (
 )
 from streams_engine.adapters.mysql.binlog.start_position import start_position
 from streams_engine.adapters.mysql.binlog.statements import StatementJudge
-from streams_engine.adapters.mysql.binlog.structure_watch import WAITING, StructureWatch
+from streams_engine.adapters.mysql.binlog.structure_watch import (
+    COLLATIONS,
+    WAITING,
+    StructureWatch,
+)
 from streams_engine.adapters.mysql.binlog.table_id_map import Place, TableIdMap
 from streams_engine.adapters.mysql.catalog.reader import describe
 from streams_engine.adapters.mysql.connection import MysqlConnect, is_mariadb, translating
@@ -157,7 +161,7 @@ class MysqlChangeSource(MysqlSource):
             mariadb=maria,
             fold=fold,
             foreign_keys=not self.logs_cascades,
-            defaults=ServerDefaults(self._facts),
+            defaults=ServerDefaults(self._facts, after.get(COLLATIONS)),
         )
         tables = TableIdMap(
             tracked,

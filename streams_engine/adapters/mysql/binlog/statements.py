@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,6 +88,11 @@ class StatementJudge:
     def find(self, schema: str, name: str) -> TableSubscription | None:
         """Return the subscription of the table that a table map names, or None."""
         return self._tracked.get(self._id(TableId(schema, name)))
+
+    def collations(self, schemas: Sequence[str]) -> dict[str, str]:
+        """Return the default collations of databases, as the log has left them."""
+        known = {schema: self._defaults.of_database(schema) for schema in schemas}
+        return {schema: collation for schema, collation in known.items() if collation}
 
     # Statements
 

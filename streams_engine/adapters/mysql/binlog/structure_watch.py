@@ -23,7 +23,7 @@ from streams_engine.model import (
     TableSubscription,
 )
 
-__all__ = ["WAITING", "StructureWatch"]
+__all__ = ["COLLATIONS", "WAITING", "StructureWatch"]
 
 Look = Callable[[Sequence[TableId]], "tuple[Mapping[TableId, TableSchema], Position]"]
 """Tables as the catalog has them, and the end of the log after that."""
@@ -34,6 +34,10 @@ Reached = Callable[[Position, Position], bool]
 WAITING = "structure_waits"
 """Key of a position up to which some of the catalog's structure is still missing: the first
 position from which on it is."""
+
+COLLATIONS = "collations"
+"""Key of a position with the default collations of the followed databases there: the catalog has
+those of today, and no statement of the log says what it took from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class StructureWatch:
         if changes.position is None:
             return changes
         position = _plain(changes.position)
+        schemas = sorted({table.schema for table in self._tracked})
+        position[COLLATIONS] = self._statements.collations(schemas)
         self._told_waiting = bool(self._waiting)
         if self._told_waiting:
             position[WAITING] = self._first()
