@@ -52,7 +52,10 @@ def map_mysql_to_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatal
     return _Mapper(catalog, options).run()
 
 
-SEQUENCE_CALL = re.compile(r"\b(nextval|lastval|setval)\s*\(", re.I)
+SEQUENCE_CALL = re.compile(
+    r"\b(nextval|lastval|setval)\s*\(|\b(next|previous)\s+value\s+for\b|\.\s*(nextval|currval)\b",
+    re.I,
+)
 
 PERIOD = ("ROW START", "ROW END")
 """What MariaDB writes into the columns of a system-versioned table's period."""
