@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -270,6 +271,56 @@ def test_a_row_that_never_stands_still_is_told(names: tuple[str, str], wrong: bo
     assert verdict.keys == (("5",) if wrong else ())
     assert verdict.note is not None and "1 rows that changed" in verdict.note
     assert not VerifyReport((verdict,)).ok
+
+
+def test_a_row_that_changes_all_the_time_is_seen_to_be_equal() -> None:
+    """The target has what the source had at some moment since the look, not at the look."""
+    sampled = threading.Event()
+    settled: list[int] = []
+
+    class Hot(Server):
+        number = 0
+
+        def renew(self) -> None:
+            self.number += 1
+            self.held = rows(10, {3: str(self.number)})
+            sampled.set()
+
+    class Copy(Server):
+        def renew(self) -> None:
+            self.held = list(one.held) if settled else self.held
+
+    one, two = Hot(rows(10, {3: "0"}), NAMES), Copy(rows(10), NAMES)
+
+    def settle() -> bool:
+        settled.append(1)
+        if len(settled) <= by_digests.STANDS:
+            one.renew()  # and no look sees what it is now
+        else:
+            sampled.clear()
+            assert sampled.wait(10)
+        return True
+
+    assert compared(one, two, pair(), VerifySettings(settle=settle)).equal is True
+    assert len(settled) == by_digests.STANDS + 1
+
+
+def test_rows_without_a_key_are_settled_one_by_one() -> None:
+    """One that never stands still does not hide those that are missing, and others are equal."""
+    still: list[Row] = [("1", "a"), ("1", "a"), ("2", None)]
+    one = Server([*still, ("9", "0")], NAMES)
+    two = Server([still[0], ("2", None), ("9", "x")], NAMES)
+    count = 0
+
+    def settle() -> bool:
+        nonlocal count
+        count += 1
+        one.held = [*still, ("9", str(count))]
+        return True
+
+    verdict = compared(one, two, pair(key=()), VerifySettings(settle=settle))
+    assert verdict.equal is False
+    assert verdict.note is not None and "1 missing, 1 extra" in verdict.note
 
 
 def test_a_sample_reads_a_share() -> None:
