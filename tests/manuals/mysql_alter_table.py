@@ -412,6 +412,9 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, 1, 'drei'), (4, 1, ' x '
               "INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET y = 'eins' WHERE id = 1"),
         Entry("my_rename_columns_ring", "RENAME COLUMN (several)", "ALTER TABLE T ADD c varchar(20) DEFAULT 'c';"
               "ALTER TABLE T RENAME COLUMN b TO c, RENAME COLUMN c TO d, RENAME COLUMN a TO b", "INSERT INTO T VALUES (5, 5, 'five', 'd')"),
+        Entry("my_rename_fk_column", "RENAME COLUMN (several)", "CREATE TABLE T2 (id int PRIMARY KEY); INSERT INTO T2 VALUES (1), (2);"
+              "ALTER TABLE T ADD c int, ADD FOREIGN KEY (c) REFERENCES T2 (id); ALTER TABLE T RENAME COLUMN b TO c, RENAME COLUMN c TO d",
+              "INSERT INTO T VALUES (5, 5, 'five', 2)", on={"files": NO_RELOAD}),
         Entry("my_add_attributes", "ADD COLUMN ENGINE_ATTRIBUTE | ADD COLUMN SECONDARY_ENGINE_ATTRIBUTE",
               """ALTER TABLE T ADD c int SECONDARY_ENGINE_ATTRIBUTE '{"k": ", DROP a"}' DEFAULT 5""", "INSERT INTO T (id) VALUES (5)", servers=MYSQL),
         Entry("my_add_formats", "ADD COLUMN COLUMN_FORMAT | ADD COLUMN STORAGE",

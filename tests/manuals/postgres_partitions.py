@@ -126,6 +126,9 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
         Entry("pg_part_foreign_key", "FOREIGN KEY",
               "CREATE TABLE T2 (id int PRIMARY KEY, t int, d date, FOREIGN KEY (t, d) REFERENCES T (id, day) ON DELETE CASCADE)",
               "INSERT INTO T2 VALUES (1, 1, '2022-05-05'); DELETE FROM T WHERE id = 1"),
+        Entry("pg_part_referred_drop", "FOREIGN KEY",
+              "CREATE TABLE T2 (id int PRIMARY KEY, t int, d date, FOREIGN KEY (t, d) REFERENCES T (id, day) ON DELETE CASCADE);"
+              "INSERT INTO T2 VALUES (1, 2, '2023-01-01'); ALTER TABLE T DETACH PARTITION T_22", ROW, verdict=RELOAD),
         Entry("pg_part_by_collate", "PARTITION BY COLLATE | PARTITION BY opclass",
               "CREATE TABLE T2 (id text, v int) PARTITION BY RANGE (id COLLATE \"C\" text_ops); ALTER TABLE T2 REPLICA IDENTITY FULL;"
               "CREATE TABLE T_21 PARTITION OF T2 FOR VALUES FROM ('a') TO ('z'); ALTER TABLE T_21 REPLICA IDENTITY FULL", "INSERT INTO T2 VALUES ('b', 1), ('bä', 2); UPDATE T2 SET v = 3 WHERE id = 'b'", structure=False),

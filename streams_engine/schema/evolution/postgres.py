@@ -38,7 +38,7 @@ from streams_engine.schema.evolution.differences import (
     mentions,
 )
 from streams_engine.schema.evolution.postgres_types import EnumChanges, filler, using
-from streams_engine.schema.evolution.postgres_user_types import TypeChanges, made_of
+from streams_engine.schema.evolution.postgres_user_types import TypeChanges, guarded, made_of
 from streams_engine.schema.evolution.steps import DdlPlan
 
 __all__ = ["plan"]
@@ -198,8 +198,12 @@ def _part_changes(
 
     for part in old.partitions:
         if not stays(part):
-            sql = f"DROP TABLE IF EXISTS {ddl.name_of(part.id)}"
-            yield Statement(sql, ObjectRef(ObjectKind.PARTITION, table=part.id), root.id)
+            what = ObjectRef(ObjectKind.PARTITION, table=part.id)
+            name = ddl.name_of(part.id)
+            # Foreign keys of other tables hold what is a partition.
+            detach = f"ALTER TABLE {ddl.name_of(parent)} DETACH PARTITION {name}"
+            yield guarded(Statement(detach, what, root.id), "undefined_table")
+            yield Statement(f"DROP TABLE IF EXISTS {name}", what, root.id)
     created = tuple(part for part in new.partitions if not stays(part))
     for statement in ddl.partitions(root.id, parent, replace(new, partitions=created)):
         yield replace(statement, optional=True)

@@ -34,7 +34,7 @@ from streams_engine.adapters.mysql.binlog.ddl_lexer import (
 from streams_engine.adapters.mysql.binlog.events import ANSI_QUOTES, NO_BACKSLASH_ESCAPES
 from streams_engine.adapters.mysql.binlog.server_defaults import charset_name, charset_of
 from streams_engine.adapters.mysql.catalog.reader import SECONDARY
-from streams_engine.model import Column, Dialect, Index, IndexPart, TableId, TableSchema
+from streams_engine.model import Column, Dialect, ForeignKey, Index, IndexPart, TableId, TableSchema
 
 __all__ = [
     "STORES_NOTHING",
@@ -460,6 +460,7 @@ class _Altering:
             columns=tuple(columns),
             primary_key=self._followed(primary) if primary else None,
             indexes=tuple(i for i in indexes if {c.lower() for c in i.columns} <= there),
+            foreign_keys=tuple(map(self._referring, self._table.foreign_keys)),
         )
         return with_keys(altered, self._keys)
 
@@ -469,6 +470,16 @@ class _Altering:
             replace(p, column=self.renamed.get(p.column or "", p.column)) for p in index.parts
         )
         return replace(index, parts=parts)
+
+    def _referring(self, key: ForeignKey) -> ForeignKey:
+        """Return a foreign key of the columns by their new names."""
+        own = self._table is not None and key.referenced == self._table.id
+        theirs = key.referenced_columns
+        return replace(
+            key,
+            columns=tuple(self.renamed.get(c) or c for c in key.columns),
+            referenced_columns=tuple(self.renamed.get(c) or c for c in theirs) if own else theirs,
+        )
 
     def others(self) -> Iterator[TableChange]:
         """Yield the changes of other tables that give or take whole partitions."""
