@@ -205,3 +205,24 @@ def test_a_limit_is_compared_as_a_part(mysql9: Server, pg18: Server, database: A
     assert Stream.from_config(config).verify().ok
     copy.run("UPDATE t SET name = 'x' WHERE id = (SELECT min(id) FROM t)")
     assert not Stream.from_config(config).verify().ok
+
+
+@pytest.mark.parametrize(("source", "target"), [("mysql9", "pg18"), ("pg18", "mysql9")])
+def test_a_table_of_many_columns_is_compared(
+    request: pytest.FixtureRequest, database: Any, source: str, target: str
+) -> None:
+    """PostgreSQL's functions take 100 arguments."""
+    servers: list[Server] = [request.getfixturevalue(name) for name in (source, target)]
+    origin, copy = (End(server, database(server)) for server in servers)
+    columns = ", ".join(f"c{n} varchar(5)" for n in range(240))
+    origin.run(
+        f"CREATE TABLE t (id int PRIMARY KEY, {columns})",
+        "INSERT INTO t (id) VALUES (1)",
+        "INSERT INTO t (id, c7, c150, c239) VALUES (2, 'a', '', 'b')",
+    )
+    verdict = moved(origin.url, copy.url)
+    assert verdict.equal and verdict.note is None
+    copy.run("UPDATE t SET c120 = '' WHERE id = 1", "UPDATE t SET c239 = 'b ' WHERE id = 2")
+    (verdict,) = stream(origin.url, copy.url).verify().tables
+    found = {difference.shown: difference.columns for difference in verdict.differences}
+    assert found == {"1": ("c120",), "2": ("c239",)}

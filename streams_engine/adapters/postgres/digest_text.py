@@ -63,8 +63,24 @@ def row_digest(columns: Sequence[CanonicalColumn], template: str) -> sql.Composa
         nulls.append(sql.SQL("({} IS NULL)::int").format(name))
         if not _is_short(column):
             lengths.append(sql.SQL("octet_length(({})::text)").format(shown))
-    row = sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join([*texts, *nulls, *lengths]))
-    return sql.SQL(template).format(row)
+    return sql.SQL(template).format(_joined([*texts, *nulls, *lengths]))
+
+
+ARGUMENTS = 98
+"""A function takes 100 at most (FUNC_MAX_ARGS)."""
+
+
+def _joined(texts: Sequence[sql.Composable]) -> sql.Composable:
+    """Return concat_ws of texts, in parts where they are too many for one call. A part of NULLs
+    alone is NULL, so that it is left out as each of them is."""
+    if len(texts) <= ARGUMENTS:
+        return sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(texts))
+    parts = []
+    for start in range(0, len(texts), ARGUMENTS):
+        part = sql.SQL(", ").join(texts[start : start + ARGUMENTS])
+        whole = "CASE WHEN num_nonnulls({0}) > 0 THEN concat_ws(',', {0}) END"
+        parts.append(sql.SQL(whole).format(part))
+    return _joined(parts)
 
 
 def _is_short(column: CanonicalColumn) -> bool:
