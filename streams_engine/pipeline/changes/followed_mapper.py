@@ -58,10 +58,10 @@ class FollowedMapper:
         for table, mapping in mappings.items():
             target = present.get(mapping.target.id)
             if target is not None:
-                ahead = table in intended
-                mappings[table] = adapt(
-                    _common(mapping, target) if ahead else mapping, target, recreates=False
-                )
+                if table in intended:
+                    mapping = _common(mapping, target)
+                    target = _filled(target, mapping)
+                mappings[table] = adapt(mapping, target, recreates=False)
         return mappings
 
     def by_rules(self, schema: TableSchema, observed: RowObservations) -> TableMapping:
@@ -226,6 +226,14 @@ def _kept(known: ColumnMapping, was: Column | None, now: ColumnMapping, name: st
     if was is None or (was.type, was.arrow) == (now.source.type, now.source.arrow):
         return replace(known, source=replace(known.source, name=now.source.name), target=target)
     return fit(now, target) or now
+
+
+def _filled(there: TableSchema, mapping: TableMapping) -> TableSchema:
+    """Return a table that is ahead of the log as if it took rows without the columns that a
+    mapping lacks: it is altered, or read again, before rows come."""
+    names = {c.target.name for c in mapping.columns}
+    columns = tuple(c if c.name in names else replace(c, nullable=True) for c in there.columns)
+    return replace(there, columns=columns)
 
 
 def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:

@@ -36,6 +36,7 @@ SCRIPTS = (
     ("altered_after_a_killed_load", "pg18-mysql9", "equal"),
     ("labels_beside_a_killed_load", "mysql9-pg18", "equal"),
     ("names_in_a_ring_with_other_keys", "mysql9-mysql9", "equal"),
+    ("composite_key_retyped", "pg18-mysql9", "equal"),
 )
 """Shortened histories and what comes of them."""
 
