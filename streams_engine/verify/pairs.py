@@ -30,6 +30,8 @@ class PairColumn:
     target_name: str
     source_type: NativeType
     target_type: NativeType
+    required: bool = False
+    """Neither end may hold NULL in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def pair_of(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | 
         column.name: _compared(column, present.dialect, mapping.source.dialect)
         for column in present.columns
     }
+    required = {column.name for column in present.columns if not column.nullable}
     # What the target computes is compared too: a wrong expression shows in its values.
     columns = mapping.carrying(c for c in mapping.generated if c.target.name in types)
     missing = [c.target.name for c in columns if c.target.name not in types]
@@ -87,6 +90,7 @@ def pair_of(mapping: TableMapping, present: TableSchema | None) -> VerifyPair | 
                 c.target.name,
                 _compared(c.source, mapping.source.dialect, present.dialect),
                 types[c.target.name],
+                not c.source.nullable and c.target.name in required,
             )
             for c in columns
         ),
@@ -138,8 +142,8 @@ def reads_of(pair: VerifyPair, zero_dates: str) -> tuple[CanonicalRead, Canonica
         nulled = nulls_zero_dates(c.source_type, c.target_type, zero_dates)
         alike = c.source_type.args == c.target_type.args
         shown = "null" if nulled else "text"
-        left.append(CanonicalColumn(c.name, c.source_type, form, shown, alike))
-        right.append(CanonicalColumn(c.target_name, c.target_type, form, same_scale=alike))
+        left.append(CanonicalColumn(c.name, c.source_type, form, shown, alike, c.required))
+        right.append(CanonicalColumn(c.target_name, c.target_type, form, "text", alike, c.required))
     return (
         CanonicalRead(pair.source, tuple(left), pair.source_only, pair.filters, pair.query),
         CanonicalRead(pair.target, tuple(right), pair.target_only),

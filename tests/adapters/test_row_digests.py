@@ -39,8 +39,10 @@ INTEGER = NativeType(Dialect.FILES, "int64", "int")
 
 TABLE = (
     "CREATE TABLE t (id int PRIMARY KEY, n bigint, d decimal(12,3), f double, b tinyint(1),"
-    " t varchar(40), u text, ts datetime(6), dy date, raw varbinary(9))"
+    " t varchar(40), u text, ts datetime(6), dy date, raw varbinary(9),"
+    " must int(5) zerofill NOT NULL DEFAULT 7, kept varchar(9) NOT NULL DEFAULT 'k,')"
 )
+NAMES = "id, n, d, f, b, t, u, ts, dy, raw"
 VALUES = (
     "({0}, {0} * 1000000007, {0} / 8, {0} / 10, {0} % 2, 'a''é{0}', 'x,{0}', "
     "'2024-01-02 03:04:05.12', '1999-12-31', X'00ff{0:02d}')"
@@ -59,6 +61,8 @@ PLANTED = {
     8: "dy = dy + INTERVAL 1 DAY",
     9: "raw = X'00ff08'",
     10: "u = 'X,10'",
+    11: "must = must + 1",
+    12: "kept = 'k'",
     38: "t = NULL",
     39: "t = ''",
     40: "raw = NULL",
@@ -98,7 +102,7 @@ def copied(
         (NULLS if n == 39 else EMPTY if n in (38, 40) else VALUES).format(n)
         for n in range(1, ROWS + 1)
     ]
-    source.run(TABLE, f"INSERT INTO t VALUES {', '.join(texts)}")
+    source.run(TABLE, f"INSERT INTO t ({NAMES}) VALUES {', '.join(texts)}")
     kind = request.param
     target: Any = f"file://{tmp_path}/out?format={kind}"
     if kind == "memory":

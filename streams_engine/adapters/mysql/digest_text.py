@@ -33,6 +33,7 @@ BYTES = frozenset(
 TEXTS = frozenset(
     ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json")
 )
+INTEGERS = frozenset(("tinyint", "smallint", "mediumint", "int", "bigint"))
 PRINTED = frozenset(("date", "datetime", "timestamp", "time", "uuid", "inet4", "inet6"))
 """Types that CONCAT takes for what they print."""
 
@@ -56,7 +57,8 @@ def row_digest(columns: Sequence[CanonicalColumn], kind: str) -> str:
         if text is None:
             raise ValueError(f"{column.name} has no text for a digest")
         texts.append(text)
-        nulls.append(f"{name} IS NULL")
+        if not column.required:  # each flag costs as much as a value
+            nulls.append(f"{name} IS NULL")
         if column.form in FREE or (native(column) and column.type.name in TEXTS):
             lengths.append(f"LENGTH({text})")
     return KINDS[kind].format(f"CONCAT_WS(',', {', '.join([*texts, *nulls, *lengths])})")
@@ -110,7 +112,8 @@ def _native(name: str, value: str) -> str | None:
 
 def _number(column: CanonicalColumn, value: str, own: CanonicalType) -> str | None:
     if own in (CanonicalType.INTEGER, CanonicalType.BITS):
-        return f"{value} + 0"
+        plain = column.type.name in INTEGERS and "zerofill" not in column.type.text.lower()
+        return value if plain else f"{value} + 0"
     if own is not CanonicalType.DECIMAL:
         return None
     scale = column.type.args[1] if len(column.type.args) > 1 else 0

@@ -60,7 +60,8 @@ def row_digest(columns: Sequence[CanonicalColumn], template: str) -> sql.Composa
         name = sql.Identifier(column.name)
         shown = sql.SQL(text).format(name)
         texts.append(shown)
-        nulls.append(sql.SQL("({} IS NULL)::int").format(name))
+        if not column.required:
+            nulls.append(sql.SQL("({} IS NULL)::int").format(name))
         if not _is_short(column):
             lengths.append(sql.SQL("octet_length(({})::text)").format(shown))
     return sql.SQL(template).format(_joined([*texts, *nulls, *lengths]))

@@ -77,7 +77,8 @@ def _digests(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Value
         values = batch.column(column.name)
         text = _text(values, column)
         texts.append(text)
-        nulls.append(pc.if_else(pc.is_null(values), "1", "0").cast(pa.large_string()))
+        if not column.required:
+            nulls.append(pc.if_else(pc.is_null(values), "1", "0").cast(pa.large_string()))
         if column.form in FREE:
             lengths.append(pc.binary_length(text).cast(pa.large_string()))
     joined = pc.binary_join_element_wise(

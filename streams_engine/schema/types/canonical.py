@@ -70,6 +70,8 @@ class CanonicalColumn:
     """``null``: a date that PostgreSQL cannot hold is rendered as NULL, as the copy made it."""
     same_scale: bool = False
     """The other end's number has as many digits after the point."""
+    required: bool = False
+    """Neither end may hold NULL in it."""
 
 
 @dataclass(frozen=True, slots=True)
