@@ -336,7 +336,7 @@ CREATE TABLE T2 (id int CONSTRAINT T_k2 PRIMARY KEY, c text); INSERT INTO T2 VAL
               before=""),
         Entry("pg_set_schema", "SET SCHEMA",
               "CREATE SCHEMA T_s; ALTER TABLE T SET SCHEMA T_s",
-              "INSERT INTO T_s.T VALUES (5, 5, 'five')", servers=PG18, on={"mysql": Absent()}),
+              "INSERT INTO T_s.T VALUES (5, 5, 'five')", servers=PG18, on={"mysql": Absent(), "load mysql": Absent()}),
         Entry("pg_identity_full", "REPLICA IDENTITY", "ALTER TABLE T REPLICA IDENTITY FULL",
               "UPDATE T SET b = 'x' WHERE id = 1; DELETE FROM T WHERE id = 2"),
         Entry("pg_identity_index", "REPLICA IDENTITY",
