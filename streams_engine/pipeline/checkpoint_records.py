@@ -36,6 +36,7 @@ __all__ = [
     "RunRecord",
     "TablePlanRecord",
     "TableRecord",
+    "TableRename",
     "Updates",
     "VerifyRecord",
     "removed",
@@ -250,11 +251,18 @@ class PendingDdlRecord:
         return {"foreignKeys": True}
 
 
+TableRename = tuple[TableId, TableId]
+"""A table's name of before and after a change."""
+
+
 @dataclass(frozen=True, slots=True)
 class DdlIntentRecord:
     """A schema change that begins on a target whose DDL commits by itself."""
 
     table: TableId
+    renamed: TableRename | None = None
+    """The target's names, if the change renames the table: rows of before it are written under the
+    new one once it exists."""
 
     @staticmethod
     def key_of(table: TableId) -> str:
@@ -267,7 +275,8 @@ class DdlIntentRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {"table": str(self.table)}
+        renamed = self.renamed and {"renamed": [asdict(name) for name in self.renamed]}
+        return {"table": str(self.table), **(renamed or {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +423,14 @@ class Records:
     def intended(self) -> frozenset[str]:
         """Return the labels of the tables whose DDL began and is not recorded as done."""
         return frozenset(d["table"] for k, d in self.documents.items() if k.startswith("ddl:"))
+
+    def renames(self) -> dict[str, TableRename]:
+        """Return the target's names of the tables whose rename began, by the tables' labels."""
+        return {
+            d["table"]: (TableId(**d["renamed"][0]), TableId(**d["renamed"][1]))
+            for k, d in self.documents.items()
+            if k.startswith("ddl:") and "renamed" in d
+        }
 
     def verified(self) -> list[VerificationProgress]:
         """Return how far a verification came that was cut."""

@@ -328,6 +328,14 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
               "CREATE TABLE T_new (id int PRIMARY KEY, a int, c int); INSERT INTO T_new SELECT id, a, 7 FROM T;"
               "BEGIN; ALTER TABLE T RENAME TO T_old; ALTER TABLE T_new RENAME TO T; COMMIT",
               "INSERT INTO T VALUES (5, 5, 5); INSERT INTO T_old VALUES (6, 6, 'six')"),
+        Entry("pg_rename_row_before", "RENAME TO",
+              "BEGIN; UPDATE T SET a = 7 WHERE id = 1; ALTER TABLE T RENAME TO T_new; INSERT INTO T_new VALUES (5, 5, 'five'); COMMIT",
+              "UPDATE T_new SET a = 8 WHERE id = 1"),
+        Entry("pg_rename_swap_rows", "RENAME TO",
+              "CREATE TABLE T_new (id int PRIMARY KEY, a int, b text); INSERT INTO T_new SELECT id, a, b FROM T;"
+              "BEGIN; UPDATE T SET a = 7 WHERE id = 1; ALTER TABLE T RENAME TO T_old; ALTER TABLE T_new RENAME TO T; COMMIT",
+              "INSERT INTO T VALUES (5, 5, 'five')",
+              on={"mysql": Refused("SCHEMA_CHANGE_REFUSED", target="DROP TABLE T_new", fresh=True, why="Its DDL commits, and a name is given twice.")}),
         Entry("pg_rename_ring", "RENAME TO",
               "BEGIN; ALTER TABLE T RENAME TO T_tmp; ALTER TABLE T2 RENAME TO T; ALTER TABLE T_tmp RENAME TO T2; COMMIT",
               "INSERT INTO T VALUES (5, 'five'); INSERT INTO T2 VALUES (5, 5, 'five')", setup="""

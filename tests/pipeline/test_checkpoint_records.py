@@ -98,7 +98,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
         TableRecord(A, schema, {"gtid": "x"}, "upsert", False),
         LogRecord("shop", {"gtid": "x"}),
         PendingDdlRecord("shop"),
-        DdlIntentRecord(A),
+        DdlIntentRecord(A, (A, ODD)),
         MadeTableRecord(A, A),
         VerifyRecord(
             VerificationProgress(
@@ -115,6 +115,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     assert records.log("shop") == kinds[4]
     assert records.has_pending_ddl("shop") and not records.has_pending_ddl("")
     assert records.intended() == {str(A)}
+    assert records.renames() == {str(A): (A, ODD)}
     assert records.made() == [kinds[7]]
     assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[8]]
     assert records.verify_keys() == [kinds[8].key]

@@ -494,7 +494,10 @@ class CdcPipeline:
         bare = [replace(s, id=replace(s.id, alias="")) for s in schemas.values()]
         identities = identities_of(source.source, bare)
         tables = {}
-        for table, mapping in handler.mapper.onto_target(list(schemas.values()), ahead).items():
+        handler.target.renames = records.renames()
+        for table, mapping in handler.mapper.onto_target(
+            list(schemas.values()), ahead, handler.target.renames
+        ).items():
             identity = identities[replace(table, alias="")]
             moved = tuple(column.source.name for column in mapping.columns)
             if table in ahead and not set(identity) <= set(moved):

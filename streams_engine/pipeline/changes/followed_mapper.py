@@ -21,6 +21,7 @@ from streams_engine.model import (
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
 from streams_engine.pipeline.changes.followed_log import FollowedLog
 from streams_engine.pipeline.changes.table_replication import TableReplication
+from streams_engine.pipeline.checkpoint_records import TableRename
 from streams_engine.pipeline.snapshot.plan import adapt
 from streams_engine.schema.evolution.index_names import named_as_there
 from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
@@ -44,18 +45,25 @@ class FollowedMapper:
     """Of the last mapping."""
 
     def onto_target(
-        self, schemas: Sequence[TableSchema], intended: AbstractSet[TableId]
+        self,
+        schemas: Sequence[TableSchema],
+        intended: AbstractSet[TableId],
+        renames: Mapping[str, TableRename],
     ) -> dict[TableId, TableMapping]:
         """Map tables as the log describes them onto the target's existing tables.
 
-        For tables with an ``intended`` change the target may be ahead of the log.
+        For tables with an ``intended`` change the target may be ahead of the log; those of
+        ``renames``, by label, may have their new name there.
         """
         mappings = self._map(schemas)
         if not isinstance(self.log.sink, StructureSink):
             return mappings
-        there = self.log.sink.inspect([m.target.id for m in mappings.values()])
-        present = {table.id: table for table in there.tables}
+        names = [*(m.target.id for m in mappings.values()), *(new for _, new in renames.values())]
+        present = {table.id: table for table in self.log.sink.inspect(names).tables}
         for table, mapping in mappings.items():
+            was, now = renames.get(str(table), (mapping.target.id, mapping.target.id))
+            if was not in present and now in present:
+                mapping = replace(mapping, target=replace(mapping.target, id=now))
             target = present.get(mapping.target.id)
             if target is not None:
                 if table in intended:

@@ -29,7 +29,7 @@ from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
 from streams_engine.pipeline.changes.subscriptions import change_source
 from streams_engine.pipeline.changes.table_replication import TableReplication
-from streams_engine.pipeline.changes.target_structure import TargetStructure
+from streams_engine.pipeline.changes.target_structure import TargetStructure, renamed_between
 from streams_engine.pipeline.multi_source import SourceSpec
 from streams_engine.schema.evolution.plan import evolve
 from streams_engine.schema.mapping.tables import TableMapping, warning
@@ -140,7 +140,7 @@ class TableReload:
                 self.target.execute(plan.statements, plan.alone, writer)
             else:
                 self._reshape(change, old, new, writer, applied)
-                writer.apply([emptied])
+                writer.apply([Truncation((new.target.id,))])
             reach("reload: emptied")
             followed = self.attached(change, view.schema, old, new, view.position)
             batches = view.rows(followed.tracked.extract)
@@ -165,7 +165,14 @@ class TableReload:
             return
         self._reshaped.add(change.table)
         emptied = [Truncation((old.target.id,))]
-        self.target.commit_intent(change, writer, applied=applied, lossy=False, emptied=emptied)
+        self.target.commit_intent(
+            change,
+            writer,
+            applied=applied,
+            lossy=False,
+            renamed=renamed_between(old, new),
+            emptied=emptied,
+        )
         self.target.report([writer.execute(statements)])
         if applied:
             raise SessionRestart

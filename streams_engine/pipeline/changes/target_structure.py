@@ -25,7 +25,7 @@ from streams_engine.pipeline.changes.applier import SessionRestart
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
 from streams_engine.pipeline.changes.table_replication import TableReplication
-from streams_engine.pipeline.checkpoint_records import DdlIntentRecord
+from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRename
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 from streams_engine.schema.evolution.index_names import named_beside
@@ -33,7 +33,7 @@ from streams_engine.schema.evolution.plan import create, drop, evolve, pending
 from streams_engine.schema.mapping.tables import TableMapping, warning
 from streams_engine.schema.types.relaxation import relax
 
-__all__ = ["TargetStructure", "without_new_keys"]
+__all__ = ["TargetStructure", "renamed_between", "without_new_keys"]
 
 
 @dataclass
@@ -57,13 +57,19 @@ class _Restarts:
 
     def seen(self, position: Position, statements: Sequence[Statement]) -> bool:
         """Return whether statements that are due were executed since the position was durable."""
-        if position != self.position:
-            self.position = dict(position)
-            self.executed.clear()
-            self.met.clear()
+        self.passed(position)
         texts = _texts(statements)
         self.met[texts] += 1
         return self.met[texts] <= self.executed[texts]
+
+    def passed(self, position: Position) -> bool:
+        """Return whether the durable position is another one than when it was last looked at."""
+        if position == self.position:
+            return False
+        self.position = dict(position)
+        self.executed.clear()
+        self.met.clear()
+        return True
 
     def add(self, statements: Sequence[Statement]) -> None:
         """Note what was executed."""
@@ -83,11 +89,14 @@ class TargetStructure:
     unfit: set[TableId] = field(default_factory=set)
     """Tables whose rows on the target did not fit a change: the change is read again, and reloads
     them."""
+    renames: dict[str, TableRename] = field(default_factory=dict)
+    """The target's names of tables whose rename began and is not recorded as done, by label."""
     _restarts: _Restarts = field(default_factory=lambda: _Restarts())
 
     def begin(self) -> None:
         """Note that a session begins: the log is read from its durable position."""
         self._restarts.begin()
+        self._restarts.passed(self.log.applier.position)
 
     @property
     def transactional(self) -> bool:
@@ -170,6 +179,7 @@ class TargetStructure:
         *,
         applied: bool,
         lossy: bool,
+        renamed: TableRename | None = None,
         emptied: Sequence[Truncation] = (),
     ) -> None:
         """Record that a table's structure is about to change, at the position before the change."""
@@ -177,14 +187,41 @@ class TargetStructure:
             raise refused(
                 change, "its transaction also changes rows, and MySQL cannot roll DDL back"
             )
+        if renamed is not None:
+            self._note_rename(change, renamed, applied)
         if applied:
             writer.rollback()
         if emptied:
             writer.apply(emptied)
         document = writer.document or {"position": dict(self.log.applier.position)}
-        intent = DdlIntentRecord(self.log.stamped(change.table))
+        intent = DdlIntentRecord(self.log.stamped(change.table), renamed)
         writer.commit(document, {intent.key: intent.to_json()})
         reach("ddl: intent recorded")
+
+    def _forget_passed(self) -> None:
+        """Forget renames before the durable position: no row of before them is read again."""
+        if self._restarts.passed(self.log.applier.position):
+            self.renames.clear()
+
+    def _note_rename(self, change: SchemaChange, names: TableRename, applied: bool) -> None:
+        """Raise `SchemaChangeRefused` if rows of the transaction could not be told apart when they
+        are read again: a name is given twice in it."""
+        self._forget_passed()
+        label = str(self.log.stamped(change.table))
+        others = [other for other in self.renames.values() if other != names]
+        if applied and any({*names} & {*other} for other in others):
+            failure = refused(
+                change,
+                "its transaction changes rows and renames several tables, with a name that is "
+                "given twice, and MySQL cannot roll DDL back",
+            )
+            failure.remedy = (
+                "Drop these tables on the target, and load again with start(fresh=True) and "
+                "schemaPolicy drop_and_recreate. Next time rename tables in a transaction of its "
+                "own."
+            )
+            raise failure
+        self.renames[label] = names
 
     def pending(
         self,
@@ -266,6 +303,7 @@ class TargetStructure:
                 with self._fitting(change):
                     self.report([writer.execute(statements)])
             return
+        self._forget_passed()
         executed = False
         for before, after, renamed in self.mapper.steps(change, old, new):
             try:
@@ -280,7 +318,8 @@ class TargetStructure:
                 continue
             if not executed:
                 lossy = bool(change.renamed) or _dropped(old, new)
-                self.commit_intent(change, writer, applied=applied, lossy=lossy)
+                names = renamed_between(old, new)
+                self.commit_intent(change, writer, applied=applied, lossy=lossy, renamed=names)
             executed = True
             with self._fitting(change):
                 self.report([writer.execute(statements)])
@@ -371,6 +410,12 @@ class TargetStructure:
                 "start again."
             )
             raise failure from None
+
+
+def renamed_between(old: TableMapping, new: TableMapping) -> TableRename | None:
+    """Return the target's names of a table that is renamed there; None if it is not."""
+    names = old.target.id, new.target.id
+    return names if names[0] != names[1] else None
 
 
 def without_new_keys(
