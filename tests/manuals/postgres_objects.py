@@ -109,6 +109,8 @@ CREATE TABLE T (id int CONSTRAINT T_pkey PRIMARY KEY, a int, b text); INSERT INT
         Entry("pg_sequence_alone", "CREATE SEQUENCE", "CREATE SEQUENCE T_z START 42 MINVALUE 1 MAXVALUE 50 CYCLE CACHE 5 OWNED BY T.id",
               ROW5),
         Entry("pg_sequence_drop", "DROP SEQUENCE", "DROP SEQUENCE T_q CASCADE", "INSERT INTO T VALUES (7, 3)", setup=SEQUENCE),
+        Entry("pg_sequence_kept", "CREATE SEQUENCE", "ALTER TABLE T ALTER id TYPE bigint, ADD w int; ALTER TABLE T RENAME id TO ident; ALTER TABLE T DROP w",
+              "INSERT INTO T (v) VALUES (3)", setup=SEQUENCE, options={"allow_lossy": True}, servers=PG18),
         Entry("pg_view", "CREATE VIEW | ALTER VIEW | DROP VIEW", "CREATE VIEW T_v AS SELECT id, a FROM T WHERE a > 0 WITH CHECK OPTION;"
               "INSERT INTO T_v VALUES (7, 7); UPDATE T_v SET a = 8 WHERE id = 7; ALTER VIEW T_v RENAME a TO aa; DROP VIEW T_v", ROW5),
         Entry("pg_materialized_view", "CREATE MATERIALIZED VIEW | REFRESH MATERIALIZED VIEW",

@@ -23,6 +23,7 @@ from streams_engine.pipeline.changes.followed_log import FollowedLog
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import TableRename
 from streams_engine.pipeline.snapshot.plan import adapt
+from streams_engine.schema.evolution.counters import counted_as_there
 from streams_engine.schema.evolution.index_names import named_as_there
 from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
 from streams_engine.schema.types.compatibility import can_hold, fit
@@ -98,9 +99,11 @@ class FollowedMapper:
     def named(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
     ) -> tuple[TableMapping | None, TableMapping | None]:
-        """Return both mappings of a changed table with the names that its indexes have there."""
+        """Return both mappings of a changed table with the names that its indexes have there, and
+        the column that the target numbers."""
         there = {t: f.mapping.target for t, f in self.log.applier.tables.items()}
         own = there.pop(self.log.stamped(change.table), None)
+        old, new = counted_as_there(old, new, own, change.renamed)
         return named_as_there(old, new, own if old is not None else None, there.values())
 
     def booleans(self, change: SchemaChange) -> RowObservations:
