@@ -71,8 +71,10 @@ def type_for(native: NativeType, *, mariadb: bool) -> NativeType:
 
 
 def options_for(index: Index, *, mariadb: bool) -> tuple[str, ...]:
-    """Return the option that hides an index from the optimizer."""
-    return () if index.visible else ("IGNORED",) if mariadb else ("INVISIBLE",)
+    """Return the options of an index: that MariaDB keeps its unique values by hashes, which MySQL
+    does not, and that it is hidden from the optimizer."""
+    hashed = ("USING HASH",) if index.unique and index.method == "hash" and mariadb else ()
+    return (*hashed, *(() if index.visible else ("IGNORED",) if mariadb else ("INVISIBLE",)))
 
 
 def rule_for(action: str, *, mariadb: bool) -> str:
