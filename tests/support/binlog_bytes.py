@@ -235,6 +235,7 @@ def reader(
     *,
     after: Mapping[str, Any] | None = None,
     replay: bool = False,
+    mariadb: bool = False,
 ) -> tuple[Callable[[Sequence[TableSubscription]], Any], Callable[[], bool]]:
     """(what opens a reader of the log, what says that all of it was received)."""
     start = after or {"server": "1", "file": FILE, "pos": 4}
@@ -255,6 +256,7 @@ def reader(
                 gtids=start.get("gtid") or "",
                 prepared=start.get("prepared"),
                 replay=replay,
+                mariadb=mariadb,
             ),
             start,
             server="1",

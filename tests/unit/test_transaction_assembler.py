@@ -458,6 +458,7 @@ class History:
     keys: list[int] = field(default_factory=list)
     transactions: int = 0
     _key: int = 0
+    _number: int = 0
     _prepared: list[tuple[str, list[int]]] = field(default_factory=list)
 
     def _rows(self, log: Log) -> list[int]:
@@ -472,14 +473,25 @@ class History:
                 found += new
         return found
 
+    def _announce(self) -> None:
+        self._number += 1
+        if self.chosen.random() < 0.5:
+            self.log.gtid(self._number)
+        else:
+            self.log.anonymous()
+
+    def _begin(self) -> None:
+        self._announce()
+        self.log.query("BEGIN")
+
     def commit(self) -> None:
-        self.log.begin()
+        self._begin()
         found = self._rows(self.log)
         self.log.commit()
         self._ended(found)
 
     def rollback(self) -> None:
-        self.log.begin()
+        self._begin()
         if self.chosen.random() < 0.5:
             rows(self.log, 0, table="other")
             self.log.query("SAVEPOINT s")
@@ -492,7 +504,7 @@ class History:
         inner.query("BEGIN")
         found = self._rows(inner)
         inner.commit()
-        self.log.anonymous()
+        self._announce()
         self.log.payload(inner)
         self._ended(found)
 
@@ -501,7 +513,7 @@ class History:
         text = f"X'{name.hex()}',X'',1"
         if any(text == other for other, _ in self._prepared):
             return
-        self.log.anonymous()
+        self._announce()
         self.log.query(f"XA START {text}")
         found = self._rows(self.log)
         self.log.query(f"XA END {text}")
@@ -514,7 +526,7 @@ class History:
             return
         text, found = self._prepared.pop(self.chosen.randrange(len(self._prepared)))
         commit = self.chosen.random() < 0.7
-        self.log.anonymous()
+        self._announce()
         self.log.query(f"XA {'COMMIT' if commit else 'ROLLBACK'} {text}")
         self._ended(found if commit else [])
 
@@ -647,6 +659,75 @@ def test_any_bytes_are_an_event_or_malformed(data: bytes, kind: int, checksum: b
 
 def _content(event: Any) -> Any:
     return (event.table_id, e.row_images(event)) if isinstance(event, e.Rows) else event
+
+
+# Short transactions
+
+
+def short_log(chosen: random.Random, *, mariadb: bool) -> Log:
+    """Transactions of one small statement, and some that only look like it."""
+    log = Log(checksum=chosen.random() < 0.5)
+    for number in range(1, chosen.randint(2, 12)):
+        if mariadb:
+            log.maria_gtid(number, standalone=chosen.random() < 0.1)
+        else:
+            log.gtid(number, (SECOND + number) * 1_000_000)
+            log.query(chosen.choice(["BEGIN"] * 9 + ["DROP TABLE s.nobody"]))
+        kind = chosen.random()
+        if kind < 0.1:
+            log.query("SAVEPOINT s")
+        if kind < 0.9:
+            rows(log, number, table=chosen.choice(["one", "one", "other"]))
+        if kind < 0.2:
+            rows(log, 100 + number)
+        if kind > 0.95:
+            log.query("ROLLBACK")
+        else:
+            log.commit()
+    return log
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), mariadb=st.booleans())
+def test_a_short_transaction_is_what_its_events_are(seed: int, mariadb: bool) -> None:
+    """What a reader takes at once equals what an assembler makes of each event."""
+    chosen = random.Random(seed)
+    log = short_log(chosen, mariadb=mariadb)
+    one_by_one = assembler([ONE], mariadb=mariadb)
+    expected: Any
+    try:
+        taken(one_by_one, log)
+        made = one_by_one.cut(log.buffer)
+        expected = (keys(made.parts), made.transactions, made.committed_at, str(one_by_one.gtids))
+    except StreamsError as error:
+        expected = error.message
+    opened, ended = reader(log, chosen, mariadb=mariadb)
+    try:
+        found = list(polled(opened([ONE]), ended, None))
+        got: Any = (
+            [key for one in found for key in keys(one.parts)],
+            sum(one.transactions for one in found),
+            found[-1].committed_at,
+            found[-1].position["gtid"],
+        )
+        assert found[-1].position["pos"] == log._pos
+    except StreamsError as error:
+        got = error.message
+    assert got == expected
+
+
+@pytest.mark.parametrize("event", range(1, 6))
+def test_a_damaged_event_of_a_short_transaction_ends_the_log(event: int) -> None:
+    log = Log(checksum=True)
+    log.gtid(1)
+    log.query("BEGIN")
+    rows(log, 1)
+    log.commit()
+    end = [*log.places.values()][event]
+    log.packets[end - 6] ^= 1
+    opened, ended = reader(log, random.Random(0))
+    with pytest.raises(LogLost, match="checksum of an event"):
+        list(polled(opened([ONE]), ended, None))
 
 
 # The reader

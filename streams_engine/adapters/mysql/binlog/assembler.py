@@ -12,6 +12,7 @@ from streams_engine.adapters.mysql.binlog import events as e
 from streams_engine.adapters.mysql.binlog.change_set import ChangeSetBuilder, Part
 from streams_engine.adapters.mysql.binlog.compression import decompress_payload
 from streams_engine.adapters.mysql.binlog.gtid import MariadbGtids, MysqlGtids
+from streams_engine.adapters.mysql.binlog.short_transaction import ShortTransaction
 from streams_engine.adapters.mysql.binlog.statements import StatementJudge, rows_not_logged
 from streams_engine.adapters.mysql.binlog.table_id_map import Place, TableIdMap
 from streams_engine.arrow.buffers import RAW, violation
@@ -183,6 +184,14 @@ class TransactionAssembler:
         if after is not self.phase:
             self.phase, self._moves = after, self._moves_of[after]
         return step
+
+    def take_short(self, short: ShortTransaction, place: Place) -> None:
+        """Take a whole transaction that begins at ``place``, outside of others."""
+        self._place = place
+        self._announce(short.gtid)
+        self._map_table(short.table)
+        self._add_rows(short.rows)
+        self._commit(short.commit)
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._moves = phase, self._moves_of[phase]

@@ -27,6 +27,7 @@ from streams_engine.adapters.mysql.binlog.events import (
     parse,
 )
 from streams_engine.adapters.mysql.binlog.packet_buffer import BUFFER_BYTES, MAX_PACKET
+from streams_engine.adapters.mysql.binlog.short_transaction import BEGINS, short_transaction
 from streams_engine.adapters.mysql.binlog.table_id_map import Place
 from streams_engine.arrow.buffers import violation, well_formed
 from streams_engine.errors import LogLost
@@ -45,6 +46,8 @@ IDLE_SECONDS = 0.1
 
 HEAD = 5
 """Bytes before an event: the packet's length, its number, and its status."""
+TYPE = HEAD + 4
+"""Where in a packet the type of its event is."""
 
 NOTED = frozenset({Rotate, Format, ServerStart})
 """Events that say where the log continues, or how."""
@@ -204,9 +207,19 @@ class BinlogReader:
         # The loop over every event there is: names are local.
         packets, assembler, budget = self._dump.packets, self._assembler, self._rows_budget
         take, changes, length_at = assembler.take, assembler.changes, _u4
+        take_short = assembler.take_short
         data, fill, checksum = packets.data, packets.fill, self._checksum
         file, offset, at, full = self._file, self._offset, self._at, self._full
         while not full and at + 4 <= fill:
+            if data[at + TYPE] in BEGINS and assembler.phase is Phase.OUTSIDE:
+                short = short_transaction(data, at, fill, checksum)
+                if short is not None:
+                    take_short(short, (file, offset))
+                    for following in short.ends:
+                        offset += (following - offset) & 0xFFFFFFFF
+                    at = short.after
+                    full = self._ends(at, file, offset)
+                    continue
             length = length_at(data, at)[0] & MAX_PACKET
             start, end = at + HEAD, at + 4 + length
             after = end
@@ -234,11 +247,14 @@ class BinlogReader:
                         break
                     full = assembler.complete or changes.seq >= budget
                     if step is BOUNDARY:
-                        self._boundary = (after, (file, offset))
-                        enough = changes.seq >= self._rows_wanted or after >= BUFFER_BYTES // 2
-                        full = full or enough
+                        full = self._ends(after, file, offset) or full
             at = after
         self._file, self._offset, self._at, self._full = file, offset, at, full
+
+    def _ends(self, after: int, file: Any, offset: int) -> bool:
+        """Note that a transaction ends there; return True if the set is to end with it."""
+        self._boundary = (after, (file, offset))
+        return self._assembler.changes.seq >= self._rows_wanted or after >= BUFFER_BYTES // 2
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Rotate):
