@@ -79,6 +79,10 @@ __all__ = ["CdcPipeline", "LogSettings"]
 
 log = logging.getLogger("streams_engine.stream")
 
+IN_THE_LOG = {"replica-identity", "replica-identity-generated", "unlogged"}
+"""Findings that are errors of tables that are not followed yet: the log of one that is followed
+contains what the server still lets an application do."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
@@ -210,7 +214,8 @@ class CdcPipeline:
         self, source: SourceSpec, log: ReadinessSource, *, fresh: bool
     ) -> Sequence[Finding]:
         """Return what prevents following the tables. A stream that resumes checks only the tables
-        that it follows: others join later, or are left out with a finding."""
+        that it follows: others join later, or are left out with a finding. What became of those
+        that it follows is in their log, and prevents nothing."""
         findings = log.readiness(source.scope)
         if fresh or not self._joins_new_tables or not any(map(_is_error, findings)):
             return findings
@@ -218,7 +223,9 @@ class CdcPipeline:
         if not has_begun(records, self.context.sources):
             return findings
         known = {record.table for record in records.tables()}
-        return log.readiness(self._new_tables.narrowed(source, known).scope)
+        scope = self._new_tables.narrowed(source, known).scope
+        new = {*(source.scope.tables or ())} - {n for t in known for n in (t.name, str(t))}
+        return [_of_followed(finding, new) for finding in log.readiness(scope)]
 
     def _demand_same_stream(self, records: Records) -> None:
         run = records.run
@@ -583,6 +590,15 @@ class CdcPipeline:
             (source, list(applier.tables.values()))
             for source, applier in zip(self.context.sources, self._appliers, strict=True)
         ]
+
+
+def _of_followed(finding: Finding, new: AbstractSet[str]) -> Finding:
+    """Return a warning for an error of `IN_THE_LOG`, unless it is about one of the ``new`` tables
+    that the user named since."""
+    named = {finding.object, finding.object.rpartition(".")[2]} & new
+    if named or finding.code not in IN_THE_LOG or not _is_error(finding):
+        return finding
+    return replace(finding, severity=Severity.WARNING)
 
 
 def _is_error(finding: Finding) -> bool:
