@@ -34,6 +34,7 @@ def after(statement: str, before: TableSchema | None = None) -> TableSchema:
     [
         (", FOREIGN KEY (p) REFERENCES a (x)", []),
         (", FOREIGN KEY (p) REFERENCES a (x) ON DELETE RESTRICT ON UPDATE NO ACTION", []),
+        (", FOREIGN KEY (p) REFERENCES a (x) ON DELETE SET DEFAULT", []),
         (
             ", FOREIGN KEY (p) REFERENCES a (x) ON DELETE CASCADE",
             [key("t_ibfk_1", ("p",), "a", ("x",), "CASCADE")],
@@ -46,7 +47,7 @@ def after(statement: str, before: TableSchema | None = None) -> TableSchema:
         (
             ", CONSTRAINT `k` FOREIGN KEY i (p, q) REFERENCES `o`.`a` (x, `y`) ON UPDATE CASCADE"
             " ON DELETE SET DEFAULT",
-            [key("k", ("p", "q"), "o.a", ("x", "y"), "SET DEFAULT", "CASCADE")],
+            [key("k", ("p", "q"), "o.a", ("x", "y"), "NO ACTION", "CASCADE")],
         ),
         (
             ", r INT DEFAULT (1 + (2)) REFERENCES a (x) ON DELETE CASCADE",

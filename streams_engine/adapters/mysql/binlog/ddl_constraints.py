@@ -24,7 +24,7 @@ __all__ = [
     "with_keys",
 ]
 
-ACTIONS = {"CASCADE", "SET NULL", "SET DEFAULT"}
+ACTIONS = {"CASCADE", "SET NULL"}
 GENERATED = re.compile(r"_ibfk_(\d+)$")
 """The end of a name that the server gives."""
 
@@ -188,5 +188,7 @@ def _names(words: TokenStream) -> tuple[str, ...]:
 
 
 def _rule(words: TokenStream) -> str:
+    """Parse a referential action. SET DEFAULT is none: InnoDB refuses it, or restricts."""
     first = words.next().upper
-    return f"{first} {words.next().upper}" if first in ("SET", "NO") else first
+    rule = f"{first} {words.next().upper}" if first in ("SET", "NO") else first
+    return "NO ACTION" if rule == "SET DEFAULT" else rule
