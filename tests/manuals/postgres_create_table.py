@@ -270,6 +270,8 @@ INSERT INTO T VALUES (1, 'a'), (2, 'b'), (3, NULL)"""),
               before="CREATE TYPE T_k AS (x int, y text); CREATE TYPE T_k2 AS (k T_k, a int[]);"),
         typed("range_own", "T_r", "'[1,2)'", before="CREATE TYPE T_r AS RANGE (subtype = float8);"),
         typed("table_row", "T2", "ROW(1)", before="CREATE TABLE T2 (id int PRIMARY KEY);"),
+        Entry("pg_table_row_array", "type own", "CREATE TABLE T_z (id int PRIMARY KEY, n text); CREATE TABLE T (id int PRIMARY KEY, v T_z[])",
+              "INSERT INTO T VALUES (1, ARRAY[ROW(1, 'a')::T_z, NULL]), (2, NULL); UPDATE T SET v = '{}' WHERE id = 2", servers=PG18),
         Entry("pg_create_global", "GLOBAL | LOCAL", "CREATE TABLE T (id int PRIMARY KEY); CREATE LOCAL TEMPORARY TABLE T2 (id int); CREATE GLOBAL TEMPORARY TABLE T3 (id int)",
               "INSERT INTO T3 VALUES (1); INSERT INTO T SELECT * FROM T3"),
         Entry("pg_temporary_hides", "TEMPORARY | ON COMMIT DROP | ON COMMIT DELETE ROWS", "CREATE TABLE T (id int PRIMARY KEY, v int); CREATE TEMP TABLE T (id int PRIMARY KEY, w text) ON COMMIT DELETE ROWS;"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from streams_engine.model import (
     Catalog,
     Column,
     Finding,
+    NativeType,
     SkippedObject,
     TableId,
     TableSchema,
@@ -139,13 +140,25 @@ def all_statements(catalog: Catalog, wanted: Structure) -> list[Statement]:
     return statements
 
 
+def _row_types(table: TableSchema) -> Iterator[TableId]:
+    """Yield the user-defined types of a table's columns, and of their elements: each table is
+    one."""
+    for column in table.columns:
+        native: NativeType | None = column.type
+        while native is not None:
+            if native.user is not None:
+                yield native.user
+            native = native.element
+
+
 def creation_order(tables: Sequence[TableSchema]) -> list[TableSchema]:
-    """Return tables with the parents of plain inheritance before their children."""
+    """Return tables with the parents of plain inheritance before their children, and those whose
+    rows are a column's type before the table of that column."""
     by_id = {table.id: table for table in tables}
     ordered: dict[TableId, TableSchema] = {}
 
     def visit(table: TableSchema) -> None:
-        for parent in table.inherits:
+        for parent in (*table.inherits, *_row_types(table)):
             if parent in by_id and parent not in ordered:
                 visit(by_id[parent])
         ordered.setdefault(table.id, table)
