@@ -3,7 +3,7 @@
 # fmt: off
 from __future__ import annotations
 
-from tests.manuals.entries import Absent, Carried, Chapter, Entry
+from tests.manuals.entries import Absent, Carried, Chapter, Entry, Refused
 
 MYSQL, MARIADB = ("mysql9",), ("mariadb",)
 UNIQUE = """
@@ -114,7 +114,9 @@ INSERT INTO T2 VALUES (10, 1), (20, 2)"""),
               setup="""
 CREATE TABLE T (id int PRIMARY KEY); INSERT INTO T VALUES (1), (2);
 CREATE TABLE T2 (id int PRIMARY KEY, t int, FOREIGN KEY (t) REFERENCES T (id) ON DELETE CASCADE);
-INSERT INTO T2 VALUES (10, 1), (20, 2)""", structure=False),
+INSERT INTO T2 VALUES (10, 1), (20, 2)""", structure=False, on={"load mariadb-pg18": Refused("INVALID_CONFIG",
+              target="ALTER TABLE T2 ADD CONSTRAINT T2_ibfk_1 FOREIGN KEY (t) REFERENCES T (id) ON DELETE CASCADE NOT VALID",
+              why="The log lacks cascades, and rows that refer to none keep the key out.")}),
         Entry("my_zero_dates", "SET sql_mode",
               "SET sql_mode = ''; INSERT INTO T VALUES (1, '0000-00-00', '0000-00-00 00:00:00', 0), (2, '2020-00-15', '2020-01-00', 0);"
               "UPDATE T SET d = '0000-00-00' WHERE id = 2", setup="CREATE TABLE T (id int PRIMARY KEY, d date, t datetime, u timestamp NULL)"),

@@ -91,7 +91,9 @@ def _fault(
         return None
     if wanted is None:
         return "its columns are not selected", f"Select the columns of the foreign key; {ACCEPT}"
-    alone = replace(mapping.target, foreign_keys=(wanted,))
+    # Rows that refer to none do not prevent one that is NOT VALID, which acts like any other.
+    unproved = replace(wanted, validated=False)
+    alone = replace(mapping.target, foreign_keys=(unproved,))
     statement = next(iter(ddl_of(mapping.target.dialect).foreign_keys(alone)))
     return (
         f"{mapping.target.id} has no such foreign key",
