@@ -130,7 +130,7 @@ INSERT INTO T2 VALUES (10, 1), (20, 2)""", structure=False, on={"load mariadb-pg
               setup="CREATE TABLE T (k varchar(9) COLLATE utf8mb4_bin PRIMARY KEY, v int); INSERT INTO T VALUES ('a ', 1)"),
         Entry("my_key_case_change", "UPDATE", "UPDATE T SET k = 'ABC' WHERE k = 'abc'; INSERT INTO T VALUES ('x', 2); DELETE FROM T WHERE k = 'X'",
               setup="CREATE TABLE T (k varchar(9) PRIMARY KEY, v int); INSERT INTO T VALUES ('abc', 1)"),
-        Entry("my_memory_rows", "ENGINE", "DELETE FROM T; INSERT INTO T VALUES (7)",
+        Entry("my_memory_rows", "ENGINE", "DELETE FROM T; INSERT INTO T VALUES (7)", alone=True,
               setup="CREATE TABLE T (id int PRIMARY KEY) ENGINE=MEMORY; INSERT INTO T VALUES (1), (2)",
               on={"mysql": Carried("engine"), "load mysql": Carried("engine")}),
         Entry("my_load_data", "LOAD DATA", "LOAD DATA LOCAL INFILE 'tests/manuals/rows.csv' INTO TABLE T FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' (id, @a, b) SET a = @a * 2"),

@@ -36,6 +36,9 @@ from streams_engine.schema.types.relaxation import relax
 __all__ = ["TargetStructure", "renamed_between", "without_new_keys"]
 
 
+RELOAD = "Load again with start(fresh=True) and schemaPolicy drop_and_recreate."
+
+
 @dataclass
 class _Restarts:
     """What was executed at one durable position before the log was read from there again.
@@ -184,9 +187,11 @@ class TargetStructure:
     ) -> None:
         """Record that a table's structure is about to change, at the position before the change."""
         if applied and lossy:
-            raise refused(
+            failure = refused(
                 change, "its transaction also changes rows, and MySQL cannot roll DDL back"
             )
+            failure.remedy = f"{RELOAD} Next time change rows in a transaction of their own."
+            raise failure
         if renamed is not None:
             self._note_rename(change, renamed, applied)
         if applied:
@@ -216,9 +221,8 @@ class TargetStructure:
                 "given twice, and MySQL cannot roll DDL back",
             )
             failure.remedy = (
-                "Drop these tables on the target, and load again with start(fresh=True) and "
-                "schemaPolicy drop_and_recreate. Next time rename tables in a transaction of its "
-                "own."
+                f"Drop these tables on the target. {RELOAD} Next time rename tables in a "
+                "transaction of its own."
             )
             raise failure
         self.renames[label] = names
