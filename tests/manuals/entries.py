@@ -15,6 +15,7 @@ __all__ = [
     "CARRIED",
     "LOSSY",
     "NO_RELOAD",
+    "NO_UNDO",
     "RELOAD",
     "Absent",
     "Carried",
@@ -78,7 +79,8 @@ class Entry:
 
     ``on`` gives another verdict by route (``pg15-pg18``), by kind of target (``mysql``,
     ``postgresql``, ``files``), or for a PostgreSQL source without the event trigger (``bare``);
-    ``load`` is the verdict where all of it happened before the stream began.
+    ``load`` is the verdict where all of it happened before the stream began. A key ``within mysql``
+    gives the one where all of it is one transaction.
     """
 
     id: str
@@ -120,8 +122,10 @@ class Entry:
         """Whether a table of this name is the entry's."""
         return name == self.table or name.startswith(self.table + "__")
 
-    def verdict_on(self, source: str, target: str, *, bare: bool, load: bool) -> Verdict:
-        """What is promised on a route."""
+    def verdict_on(
+        self, source: str, target: str, *, bare: bool, load: bool, place: str = "live"
+    ) -> Verdict:
+        """What is promised on a route, at a place."""
         if source not in (self.servers or self.chapter.servers):
             return Absent()
         kind = {"mysql9": "mysql", "mariadb": "mysql", "files": "files"}.get(target, "postgresql")
@@ -129,6 +133,7 @@ class Entry:
         if load:
             keys = [f"load {key}" for key in keys]
             return next((self.on[key] for key in keys if key in self.on), self.load)
+        keys = [*(f"{place} {key}" for key in keys), *keys]
         keys += ["bare"] if bare else []
         verdict = next((self.on[key] for key in keys if key in self.on), self.verdict)
         return NO_RELOAD if verdict == RELOAD and kind == "files" else verdict
@@ -201,4 +206,7 @@ RELOAD = Carried("table-reloaded")
 """What the rows hold now is not in the log, so they are read again."""
 NO_RELOAD = Refused(
     "SCHEMA_CHANGE_REFUSED", fresh=True, why="Files hold what they were given: no rows again."
+)
+NO_UNDO = Refused(
+    "SCHEMA_CHANGE_REFUSED", fresh=True, why="DDL commits by itself: rows beside it stay."
 )

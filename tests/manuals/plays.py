@@ -57,7 +57,7 @@ def play_all(
             if isinstance(verdict, Absent):
                 continue
             if isinstance(verdict, Refused) and not verdict.options:
-                if place in FEW:
+                if place in FEW or verdict != promise(entry, player.route, "live"):
                     alone.append(entry)
             elif place not in FEW and known(entry, "live"):
                 continue  # it is open there, which comes first
@@ -82,7 +82,9 @@ def play_all(
 
 def promise(entry: Entry, route: Route, place: str) -> Verdict:
     """The verdict at a place."""
-    return entry.verdict_on(route.source, route.target, bare=route.bare, load=place == "load")
+    return entry.verdict_on(
+        route.source, route.target, bare=route.bare, load=place == "load", place=place
+    )
 
 
 def options(entry: Entry, verdict: Verdict) -> dict[str, object]:

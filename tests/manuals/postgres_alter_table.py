@@ -3,7 +3,19 @@
 # fmt: off
 from __future__ import annotations
 
-from tests.manuals.entries import LOSSY, NO_RELOAD, RELOAD, Absent, Carried, Chapter, Entry, Refused
+from dataclasses import replace
+
+from tests.manuals.entries import (
+    LOSSY,
+    NO_RELOAD,
+    NO_UNDO,
+    RELOAD,
+    Absent,
+    Carried,
+    Chapter,
+    Entry,
+    Refused,
+)
 
 PG18 = ("pg18",)
 ROW5 = "INSERT INTO T (id, a, b) VALUES (5, 5, 'five'); UPDATE T SET b = 'eins' WHERE id = 1"
@@ -110,11 +122,11 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 2147483
               "ROLLBACK TO s; INSERT INTO T VALUES (7, 7, 'y'); ALTER TABLE T ADD d text; COMMIT",
               "INSERT INTO T VALUES (8, 8, 'z', 'dd')"),
         Entry("pg_drop_column", "DROP COLUMN", "ALTER TABLE T DROP COLUMN a",
-              "INSERT INTO T VALUES (5, 'five')", verdict=LOSSY),
-        Entry("pg_drop_alone", "DROP COLUMN", "ALTER TABLE T DROP COLUMN a", verdict=LOSSY),
+              "INSERT INTO T VALUES (5, 'five')", verdict=LOSSY, on={"within mysql": NO_UNDO}),
+        Entry("pg_drop_alone", "DROP COLUMN", "ALTER TABLE T DROP COLUMN a", verdict=LOSSY, on={"within mysql": NO_UNDO}),
         Entry("pg_drop_if_exists", "DROP COLUMN IF EXISTS", "ALTER TABLE T DROP IF EXISTS zz", ROW5),
         Entry("pg_drop_cascade", "DROP COLUMN CASCADE", "ALTER TABLE T DROP a CASCADE",
-              "INSERT INTO T VALUES (5, 'five')", setup=GENERATED, verdict=LOSSY),
+              "INSERT INTO T VALUES (5, 'five')", setup=GENERATED, verdict=LOSSY, on={"within mysql": NO_UNDO}),
         Entry("pg_drop_generated", "DROP COLUMN", "ALTER TABLE T DROP g",
               "INSERT INTO T VALUES (5, 5, 'five')", setup=GENERATED),
         Entry("pg_drop_and_add_same", "DROP COLUMN | ADD COLUMN",
@@ -122,7 +134,7 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 2147483
               verdict=LOSSY),
         Entry("pg_drop_add_same_type", "DROP COLUMN | ADD COLUMN",
               "ALTER TABLE T DROP b; ALTER TABLE T ADD b text", "INSERT INTO T VALUES (5, 1, 'b')",
-              verdict=LOSSY),
+              verdict=LOSSY, on={"within mysql": NO_UNDO}),
         Entry("pg_generated_to_plain", "DROP COLUMN | ADD COLUMN",
               "ALTER TABLE T DROP g; ALTER TABLE T ADD g int", "INSERT INTO T VALUES (5, 5, 'x', 9)",
               setup=GENERATED, on={"files": NO_RELOAD}),
@@ -301,10 +313,10 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
               "BEGIN; INSERT INTO T VALUES (5, 500, 'x'); INSERT INTO T2 VALUES (500); COMMIT", setup=TWO,
               before=""),
         Entry("pg_drop_parent_cascade", "DROP TABLE CASCADE", "DROP TABLE T2 CASCADE",
-              "INSERT INTO T VALUES (5, 500, 'x')", setup=TWO, before="", verdict=LOSSY),
+              "INSERT INTO T VALUES (5, 500, 'x')", setup=TWO, before="", verdict=LOSSY, on={"within mysql": replace(NO_UNDO, target="DROP TABLE T2")}),
         Entry("pg_rename_column", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN a TO amount",
               "INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET amount = 0 WHERE id = 1",
-              on={"bare": Refused("SCHEMA_CHANGE_REFUSED", target="ALTER TABLE T RENAME a TO amount")}),
+              on={"bare": Refused("SCHEMA_CHANGE_REFUSED", target="ALTER TABLE T RENAME a TO amount"), "within mysql": NO_UNDO}),
         Entry("pg_using_beside_gone", "ALTER COLUMN TYPE USING",
               "ALTER TABLE T ADD c int; UPDATE T SET c = 1; ALTER TABLE T ALTER a TYPE bigint USING a * 100;"
               "UPDATE T SET c = 2; ALTER TABLE T DROP c", "INSERT INTO T VALUES (5, 5, 'five')", verdict=RELOAD, options={"allow_lossy": True}),
@@ -314,13 +326,13 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
         Entry("pg_rename_generated", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN g TO gg",
               "INSERT INTO T (id, a) VALUES (5, 5); UPDATE T SET a = 0 WHERE id = 1", setup=GENERATED, on={"files": NO_RELOAD}),
         Entry("pg_rename_column_alone", "RENAME COLUMN", "ALTER TABLE T RENAME a TO amount",
-              on={"pg15": Absent("Nothing of it is in the log before the next row.")}),
+              on={"pg15": Absent("Nothing of it is in the log before the next row."), "within mysql": NO_UNDO}),
         Entry("pg_rename_swap", "RENAME COLUMN",
               "ALTER TABLE T RENAME a TO c; ALTER TABLE T RENAME b TO a; ALTER TABLE T RENAME c TO b",
-              "INSERT INTO T VALUES (5, 5, 'five')", on={"bare": RELOAD}),
+              "INSERT INTO T VALUES (5, 5, 'five')", on={"bare": RELOAD, "within mysql": NO_UNDO}),
         Entry("pg_rename_key", "RENAME COLUMN", "ALTER TABLE T RENAME id TO ident",
               "INSERT INTO T VALUES (5, 5, 'five'); DELETE FROM T WHERE ident = 1",
-              on={"bare": Refused("SCHEMA_CHANGE_REFUSED", target="ALTER TABLE T RENAME id TO ident")}),
+              on={"bare": Refused("SCHEMA_CHANGE_REFUSED", target="ALTER TABLE T RENAME id TO ident"), "within mysql": NO_UNDO}),
         Entry("pg_rename_table", "RENAME TO", "ALTER TABLE T RENAME TO T_new",
               "INSERT INTO T_new VALUES (5, 5, 'five')"),
         Entry("pg_rename_alone", "RENAME TO", "ALTER TABLE T RENAME TO T_new"),
@@ -420,7 +432,7 @@ INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", 
         Entry("pg_row_security_off", "NO FORCE ROW LEVEL SECURITY | DISABLE ROW LEVEL SECURITY", "ALTER TABLE T ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; INSERT INTO T VALUES (6, 6, 'six');"
               "ALTER TABLE T NO FORCE ROW LEVEL SECURITY; ALTER TABLE T DISABLE ROW LEVEL SECURITY", ROW5),
         Entry("pg_without_oids", "SET WITHOUT OIDS", "ALTER TABLE T SET WITHOUT OIDS", ROW5),
-        Entry("pg_drop_restrict", "DROP COLUMN RESTRICT", "ALTER TABLE T DROP COLUMN a RESTRICT", "INSERT INTO T VALUES (5, 'five')", verdict=LOSSY),
+        Entry("pg_drop_restrict", "DROP COLUMN RESTRICT", "ALTER TABLE T DROP COLUMN a RESTRICT", "INSERT INTO T VALUES (5, 'five')", verdict=LOSSY, on={"within mysql": NO_UNDO}),
         Entry("pg_identity_restart", "ALTER COLUMN RESTART", "ALTER TABLE T ALTER id ADD GENERATED BY DEFAULT AS IDENTITY; ALTER TABLE T ALTER id RESTART WITH 100 SET INCREMENT BY 5",
               "INSERT INTO T (a) VALUES (5), (6)"),
         Entry("pg_foreign_not_enforced_later", "ALTER CONSTRAINT NOT ENFORCED", "ALTER TABLE T ALTER CONSTRAINT T_fk NOT ENFORCED", "INSERT INTO T VALUES (5, 500, 'x')", setup=TWO, before="", servers=PG18,

@@ -190,7 +190,8 @@ class TargetStructure:
             failure = refused(
                 change, "its transaction also changes rows, and MySQL cannot roll DDL back"
             )
-            failure.remedy = f"{RELOAD} Next time change rows in a transaction of their own."
+            gone = "Drop the table on the target. " if change.after is None else ""
+            failure.remedy = f"{gone}{RELOAD} Next time change rows in a transaction of their own."
             raise failure
         if renamed is not None:
             self._note_rename(change, renamed, applied)
