@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,16 @@ def pytest_configure() -> None:
     keep_in_memory()
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m takes its choice
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers (pytest-xdist) none shall begin a long file when the others are done."""
+    """Leave twins to the soak; of several workers (pytest-xdist) none shall begin a long file when
+    the others are done."""
     tests = Path(__file__).parent
+    twins = tomllib.loads((tests / "twins.toml").read_text())["soak"]
+    for item in items:
+        names = twins.get(item.path.relative_to(tests).as_posix(), ())
+        if any(fnmatchcase(item.name, name) for name in names):
+            item.add_marker(pytest.mark.soak)
     places = {tests / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
