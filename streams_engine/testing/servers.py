@@ -134,8 +134,15 @@ class Server:
         return name
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is still connected to it."""
-        force = " WITH (FORCE)" if self.kind == "postgresql" else ""
+        """Drop a database, whoever is still connected to it, or reads its log."""
+        force = ""
+        if self.kind == "postgresql":
+            force = " WITH (FORCE)"
+            # Which ends no walsender, and one may outlive its client for a moment.
+            self._command(
+                "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots"
+                f" WHERE active AND database = '{name}'"
+            )
         mark = '"' if self.kind == "postgresql" else "`"
         self._command(f"DROP DATABASE IF EXISTS {mark}{name}{mark}{force}")
 
