@@ -15,14 +15,14 @@ LIMIT_SECONDS = 4 * 3600
 def connection(engine: Engine, path: str) -> str:
     """The id of the connection that a file describes, stored at the first run."""
     document = json.loads(Path(path).read_text())
-    for stored in engine.connections.list():
+    for stored in engine.connections.all():
         if stored["name"] == document["name"]:
             return str(stored["id"])
     return str(engine.connections.create(document)["id"])
 
 
 def config(engine: Engine, source: str, target: str) -> str:
-    found = engine.configs.list("nightly")["configs"]
+    found = engine.configs.list("nightly")["items"]
     if found:
         return str(found[0]["id"])
     return str(
@@ -47,7 +47,7 @@ def main(path: str, source: str, target: str) -> int:
             print(error.message, file=sys.stderr)
             return 1
         state = engine.streams.wait(stream)
-        for run in engine.streams.history(job)[:7]:
+        for run in engine.streams.history(job, limit=7)["items"]:
             print(run["started"], run["status"], f"{run['rows']:,} rows", run["error"] or "")
     return 0 if state is State.FINISHED else 1
 

@@ -24,14 +24,13 @@ class Replication:
 
     async def start(self, source: dict[str, Any], target: dict[str, Any]) -> None:
         """Store what is not stored yet, and go on from the checkpoint."""
-        stored = await self.engine.connections.list()
-        ids = {one["name"]: one["id"] for one in stored}
+        ids = {one["name"]: one["id"] async for one in self.engine.connections.all()}
         for document in (source, target):
             if document["name"] not in ids:
                 made = await self.engine.connections.create(document)
                 ids[document["name"]] = made["id"]
         found = await self.engine.configs.list("replication")
-        config = (found["configs"] or [None])[0] or await self.engine.configs.create(
+        config = (found["items"] or [None])[0] or await self.engine.configs.create(
             {
                 "name": "replication",
                 "mode": "cdc",

@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from streams_engine.config.secret import References, Resolver
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.core import Engine
+from streams_engine.engine.lists import Conditions, DataPage, Page
 from streams_engine.engine.streams import Streams
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.snapshot.plan import Plan
@@ -42,9 +41,26 @@ class AsyncConnections:
         """Run `Connections.create` in a thread."""
         return await asyncio.to_thread(self._connections.create, document)
 
-    async def list(self) -> Documents:
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
         """Run `Connections.list` in a thread."""
-        return await asyncio.to_thread(self._connections.list)
+        return await asyncio.to_thread(
+            self._connections.list, limit=limit, offset=offset, filters=filters, sort=sort
+        )
+
+    async def delete_all(self, *, confirm: bool = False) -> int:
+        """Run `Connections.delete_all` in a thread."""
+        return await asyncio.to_thread(self._connections.delete_all, confirm=confirm)
+
+    def all(self) -> AsyncIterator[Document]:
+        """Iterate over `Connections.all` with ``async for``."""
+        return _iterated(self._connections.all())
 
     async def get(self, connection: str) -> Document:
         """Run `Connections.get` in a thread."""
@@ -114,10 +130,19 @@ class AsyncConfigs:
         return await asyncio.to_thread(self._configs.create, document)
 
     async def list(
-        self, search: str | None = None, limit: int | None = None, offset: int = 0
-    ) -> Document:
+        self,
+        search: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
         """Run `Configs.list` in a thread."""
-        return await asyncio.to_thread(self._configs.list, search, limit, offset)
+        return await asyncio.to_thread(self._configs.list, search, limit, offset, filters, sort)
+
+    def all(self) -> AsyncIterator[Document]:
+        """Iterate over `Configs.all` with ``async for``."""
+        return _iterated(self._configs.all())
 
     async def get(self, config: str) -> Document:
         """Run `Configs.get` in a thread."""
@@ -211,13 +236,40 @@ class AsyncStreams:
         """Run `Streams.get` in a thread."""
         return await asyncio.to_thread(self._streams.get, stream)
 
-    async def list(self) -> Documents:
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
         """Run `Streams.list` in a thread."""
-        return await asyncio.to_thread(self._streams.list)
+        return await asyncio.to_thread(
+            self._streams.list, limit=limit, offset=offset, filters=filters, sort=sort
+        )
 
-    async def history(self, config: str) -> Documents:
+    async def history(
+        self,
+        config: str,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
         """Run `Streams.history` in a thread."""
-        return await asyncio.to_thread(self._streams.history, config)
+        return await asyncio.to_thread(
+            self._streams.history, config, limit=limit, offset=offset, filters=filters, sort=sort
+        )
+
+    async def delete_all(self, *, confirm: bool = False) -> int:
+        """Run `Streams.delete_all` in a thread."""
+        return await asyncio.to_thread(self._streams.delete_all, confirm=confirm)
+
+    async def delete_all_logs(self, *, confirm: bool = False) -> int:
+        """Run `Streams.delete_all_logs` in a thread."""
+        return await asyncio.to_thread(self._streams.delete_all_logs, confirm=confirm)
 
     async def logs(
         self,
@@ -226,11 +278,25 @@ class AsyncStreams:
         level: str | None = None,
         table: str | None = None,
         limit: int | None = None,
-    ) -> Documents:
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
         """Run `Streams.logs` in a thread."""
         return await asyncio.to_thread(
-            self._streams.logs, stream, level=level, table=table, limit=limit
+            self._streams.logs,
+            stream,
+            level=level,
+            table=table,
+            limit=limit,
+            offset=offset,
+            filters=filters,
+            sort=sort,
         )
+
+    def all(self) -> AsyncIterator[Document]:
+        """Iterate over `Streams.all` with ``async for``."""
+        return _iterated(self._streams.all())
 
     def follow_logs(
         self, stream: str, *, level: str | None = None, table: str | None = None
@@ -301,13 +367,14 @@ class AsyncEngine:
         table: str,
         *,
         columns: Sequence[str] = (),
-        filters: Sequence[Mapping[str, Any]] = (),
-        sort: Sequence[Mapping[str, Any]] = (),
+        filters: Conditions = (),
+        sort: Conditions = (),
         limit: int | None = 100,
         offset: int = 0,
         texts: Sequence[str] = (),
         database: str | None = None,
-    ) -> pa.Table:
+        total: bool = True,
+    ) -> DataPage:
         """Run `Engine.data` in a thread."""
         return await asyncio.to_thread(
             self._engine.data,
@@ -320,6 +387,7 @@ class AsyncEngine:
             offset=offset,
             texts=texts,
             database=database,
+            total=total,
         )
 
     async def count(
@@ -327,7 +395,7 @@ class AsyncEngine:
         connection: str,
         table: str,
         *,
-        filters: Sequence[Mapping[str, Any]] = (),
+        filters: Conditions = (),
         database: str | None = None,
     ) -> int:
         """Run `Engine.count` in a thread."""

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from streams_engine.config.documents import StreamDocument
 from streams_engine.config.flat import is_flat, nested
 from streams_engine.config.stream import parse_config
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.engine.connections import free_name
 from streams_engine.engine.ids import new_id
-from streams_engine.engine.resolver import ConnectionResolver, entry, named, plain
-from streams_engine.engine.store import EngineStore
+from streams_engine.engine.lists import Conditions, Page, list_request
+from streams_engine.engine.resolver import ADDED, ConnectionResolver, entry, named, plain
+from streams_engine.engine.runs import Runs
+from streams_engine.engine.store import EngineStore, demand_confirmed
 from streams_engine.errors import ConfigError, StateConflict
 
 __all__ = ["Configs", "references"]
 
 Document = dict[str, Any]
 
+KEYS = tuple(field.alias or name for name, field in StreamDocument.model_fields.items())
+"""The keys of a stream config, by which a list is filtered and sorted."""
 SUFFIX = 5
 """A config's name ends with so many of the last characters of its id."""
 
@@ -27,8 +32,9 @@ SUFFIX = 5
 class Configs:
     """Stream configs by id (or name). Thread-safe."""
 
-    def __init__(self, store: EngineStore, resolver: ConnectionResolver) -> None:
+    def __init__(self, store: EngineStore, resolver: ConnectionResolver, runs: Runs) -> None:
         self._store = store
+        self._runs = runs
         self._dialler = resolver
 
     @without_locals
@@ -48,28 +54,51 @@ class Configs:
                 "INSERT INTO configs (id, name, created, document) VALUES (?, ?, ?, ?)",
                 (given["id"], kept["name"], given["created"], json.dumps(kept)),
             )
-        return given | kept
+        return self._shown(given | kept)
 
     def list(
-        self, search: str | None = None, limit: int | None = None, offset: int = 0
-    ) -> Document:
-        """Return ``{"configs": [...], "total": n}`` in the order of creation.
+        self,
+        search: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Return ``{"items", "total", "limit", "offset"}``, in the order of creation by default.
 
-        ``search`` selects configs whose name contains it, ignoring case; ``total`` counts all of
-        these.
+        ``search`` selects configs whose name contains it, ignoring case. ``filters`` and ``sort``
+        are those of `Engine.data`, over the keys of the documents; a dot leads into an object
+        (``latestRun.status``). Raises `ConfigError` by path.
         """
-        for key, value in (("limit", limit), ("offset", offset)):
-            if value is not None and value < 0:
-                raise ConfigError(f"{key}: expected 0 or more.", path=key)
-        rows = self._store.rows("SELECT * FROM configs ORDER BY rowid")
+        request = list_request(limit, offset, filters, sort)
         wanted = (search or "").casefold()
-        matching = [row for row in rows if wanted in row["name"].casefold()]
-        end = None if limit is None else offset + limit
-        return {"configs": [entry(row) for row in matching[offset:end]], "total": len(matching)}
+        documents = [one for one in self.all() if wanted in one["name"].casefold()]
+        return request.page(documents, (*ADDED, *KEYS))
+
+    def all(self) -> Iterator[Document]:
+        """Iterate over all stream configs, in the order of creation."""
+        self._runs.end_dead_runs()
+        for row in self._store.rows("SELECT * FROM configs ORDER BY rowid"):
+            yield self._shown(entry(row))
 
     def get(self, config: str) -> Document:
-        """Return a config by its id or name. Raises `NotFound`."""
+        """Return a config by its id or name. Raises `NotFound`.
+
+        ``stream`` is the stream that `Streams.start` would begin, ``{"id", "status": "READY"}``,
+        or None while a run has not ended; ``latestRun`` the newest run, ``{"id", "status",
+        "started", "ended", "error"}``, or None.
+        """
+        self._runs.end_dead_runs()
+        return self._shown(self._stored(config))
+
+    def _stored(self, config: str) -> Document:
         return named(self._store, "configs", "stream config", config)
+
+    def _shown(self, document: Document) -> Document:
+        latest = self._runs.latest(document["id"])
+        running = latest is not None and latest["ended"] is None
+        ready = None if running else {"id": self._runs.ready(document["id"]), "status": "READY"}
+        return document | {"stream": ready, "latestRun": latest}
 
     @without_locals
     def update(self, config: str, document: Mapping[str, Any]) -> Document:
@@ -80,7 +109,7 @@ class Configs:
         """
         kept = _nested(document)
         with self._store.writing():
-            old = self.get(config)
+            old = self._stored(config)
             same = {"id": document.get("id", old["id"])}
             same["created"] = document.get("created", old["created"])
             for key, value in same.items():
@@ -94,12 +123,12 @@ class Configs:
                 "UPDATE configs SET name = ?, document = ? WHERE id = ?",
                 (kept["name"], json.dumps(kept), old["id"]),
             )
-        return {"id": old["id"], "created": old["created"]} | kept
+        return self._shown({"id": old["id"], "created": old["created"]} | kept)
 
     def clone(self, config: str) -> Document:
         """Store a copy under a new id and a name with a suffix."""
         with self._store.writing():
-            source = self.get(config)
+            source = self._stored(config)
             base = source["name"].removesuffix(f"_{source['id'][-SUFFIX:]}")
             return self.create(plain(source) | {"name": free_name(base, set())})
 
@@ -109,18 +138,13 @@ class Configs:
         This does not drop what a cdc created on its source: `Streams.release` does.
         """
         with self._store.writing():
-            stored = self.get(config)
+            stored = self._stored(config)
             self._demand_idle("config_id = ?", (stored["id"],), stored["name"])
             self._store.write("DELETE FROM configs WHERE id = ?", (stored["id"],))
 
     def delete_all(self, *, confirm: bool = False) -> int:
         """Delete all configs; return how many. Raises `ConfigError` without ``confirm=True``."""
-        if confirm is not True:
-            raise ConfigError(
-                "delete_all removes every stream config and its history.",
-                path="confirm",
-                remedy="Say confirm=True.",
-            )
+        demand_confirmed(confirm, "delete_all removes every stream config and its history.")
         with self._store.writing():
             self._demand_idle("1", (), "one of them")
             return self._store.write("DELETE FROM configs")

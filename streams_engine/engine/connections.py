@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -21,9 +21,10 @@ from streams_engine.contracts import (
     Scope,
 )
 from streams_engine.engine.ids import new_id
+from streams_engine.engine.lists import Conditions, Page, list_request
 from streams_engine.engine.resolver import ConnectionResolver, entry, plain, scope_of
 from streams_engine.engine.serialize import described, finding_document
-from streams_engine.engine.store import EngineStore
+from streams_engine.engine.store import EngineStore, demand_confirmed
 from streams_engine.errors import ConfigError, StateConflict, StreamsError
 from streams_engine.model import LogOptions
 
@@ -32,6 +33,10 @@ __all__ = ["Connections"]
 Document = dict[str, Any]
 Documents = list[Document]
 Names = list[str]
+
+KEYS = ("id", "name", "type", "created", "host", "port", "username", "database",
+        "defaultDatabase", "schema", "ssl", "ssh", "spec")  # fmt: skip
+"""Keys by which the list is filtered and sorted, beside those that its documents have."""
 
 
 class Connections:
@@ -64,10 +69,28 @@ class Connections:
             )
         return self._shown(given | kept)
 
-    def list(self) -> Documents:
-        """Return all connections, in the order of creation."""
-        rows = self._store.rows("SELECT * FROM connections ORDER BY rowid")
-        return [self._shown(entry(row)) for row in rows]
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Return ``{"items", "total", "limit", "offset"}``, in the order of creation by default.
+
+        ``filters`` and ``sort`` are those of `Engine.data`, over the keys of the documents; a dot
+        leads into an object (``spec.database.host``). Raises `ConfigError` by path.
+        """
+        request = list_request(limit, offset, filters, sort)
+        documents = [*self.all()]
+        further = (key for document in documents for key in document)
+        return request.page(documents, dict.fromkeys((*KEYS, *further)))
+
+    def all(self) -> Iterator[Document]:
+        """Iterate over all connections, in the order of creation."""
+        for row in self._store.rows("SELECT * FROM connections ORDER BY rowid"):
+            yield self._shown(entry(row))
 
     def get(self, connection: str) -> Document:
         """Return a connection by its id or name. Raises `NotFound`."""
@@ -108,6 +131,23 @@ class Connections:
                     configs=users,
                 )
             self._store.write("DELETE FROM connections WHERE id = ?", (stored,))
+
+    def delete_all(self, *, confirm: bool = False) -> int:
+        """Delete all connections; return how many.
+
+        Raises `ConfigError` without ``confirm=True``, and `StateConflict` naming the stream
+        configs, if there are any.
+        """
+        demand_confirmed(confirm, "delete_all removes every connection with its secrets.")
+        with self._store.writing():
+            configs = [row["name"] for row in self._store.rows("SELECT name FROM configs")]
+            if configs:
+                raise StateConflict(
+                    f"These stream configs use connections: {', '.join(configs)}.",
+                    remedy="Delete the stream configs first: configs.delete_all(confirm=True).",
+                    configs=configs,
+                )
+            return self._store.write("DELETE FROM connections")
 
     def clone(self, connection: str) -> Document:
         """Store a copy, with its secrets, under a new id and a free name."""

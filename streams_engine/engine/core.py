@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
+from streams_engine.engine.lists import Conditions, DataPage, list_request
 from streams_engine.engine.preview import TablePreview
+from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver
+from streams_engine.engine.runs import Runs
 from streams_engine.engine.store import EngineStore
 from streams_engine.engine.streams import Streams
 from streams_engine.query.connections import QueryConnections
@@ -59,11 +60,15 @@ class Engine:
         self._store = EngineStore(None if path is None else Path(path))
         resolver = ConnectionResolver(self._store, resolvers_allowed)
         self.connections = Connections(self._store, resolver)
-        self.configs = Configs(self._store, resolver)
+        owner = ProcessLock(self._store.path)
+        runs = Runs(self._store, owner.token)
+        self.configs = Configs(self._store, resolver, runs)
         self.streams = Streams(
             self._store,
             self.configs,
             resolver,
+            runs,
+            owner,
             allow_concurrent=allow_concurrent,
             telemetry=telemetry,
         )
@@ -77,33 +82,44 @@ class Engine:
         table: str,
         *,
         columns: Sequence[str] = (),
-        filters: Sequence[Mapping[str, Any]] = (),
-        sort: Sequence[Mapping[str, Any]] = (),
+        filters: Conditions = (),
+        sort: Conditions = (),
         limit: int | None = 100,
         offset: int = 0,
         texts: Sequence[str] = (),
         database: str | None = None,
-    ) -> pa.Table:
-        """Return rows of a table, a view or a file, in the same Arrow types as a Parquet target.
+        total: bool = True,
+    ) -> DataPage:
+        """Return rows of a table, a view or a file: ``{"items", "total", "limit", "offset"}``.
 
-        ``filters`` and ``sort`` are those of the stream document's selection. ``texts`` names
-        columns to return as texts that their server prints. Raises `NotFound`, `ConfigError` by
-        path, and `RowRejected` naming a column with a value that its Arrow type cannot hold.
+        ``items`` is an Arrow table, in the same types as a Parquet target; ``filters`` and
+        ``sort`` are those of the stream document's selection. ``texts`` names columns to return as
+        texts that their server prints. The server counts the rows that pass the filters, unless
+        the page shows how many there are; ``total=False`` does not have them counted. Raises
+        `NotFound`, `ConfigError` by path, and `RowRejected` naming a column with a value that its
+        Arrow type cannot hold.
         """
-        request = self._preview.request(columns, filters, sort, limit, offset, texts)
-        return self._preview.rows(connection, table, request, database)
+        asked = list_request(limit, offset, filters, sort)
+        request = self._preview.request(asked, columns, texts)
+        rows = self._preview.rows(connection, table, request, database)
+        count: int | None = None
+        if total and asked.ends_with(rows.num_rows):
+            count = offset + rows.num_rows
+        elif total:
+            count = self._preview.count(connection, table, request, database)
+        return {"items": rows, "total": count, "limit": limit, "offset": offset}
 
     def count(
         self,
         connection: str,
         table: str,
         *,
-        filters: Sequence[Mapping[str, Any]] = (),
+        filters: Conditions = (),
         database: str | None = None,
     ) -> int:
         """Return how many rows of a table, a view or a file pass the filters; the server counts
         them."""
-        request = self._preview.request((), filters, (), None, 0, ())
+        request = self._preview.request(list_request(None, 0, filters), (), ())
         return self._preview.count(connection, table, request, database)
 
     def query(
@@ -141,7 +157,7 @@ class Engine:
     def _places(self, connections: Mapping[str, str] | None) -> QueryConnections:
         chosen = connections
         if chosen is None:
-            chosen = {one["name"]: one["id"] for one in self.connections.list()}
+            chosen = {one["name"]: one["id"] for one in self.connections.all()}
         named = dict(chosen)
         resolver = self._dialler
         return QueryConnections(

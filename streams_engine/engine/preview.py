@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 
 from streams_engine.config.documents import Selection
 from streams_engine.config.validation import validate
 from streams_engine.contracts import Scope, Source
+from streams_engine.engine.lists import ListRequest
 from streams_engine.engine.resolver import ConnectionResolver
-from streams_engine.errors import ConfigError, NotFound
+from streams_engine.errors import NotFound
 from streams_engine.model import TableId
 from streams_engine.pipeline.preview import PreviewRequest, mapped, preview
 from streams_engine.schema.dialects import spec_of
-from streams_engine.target_layout import selected_of
+from streams_engine.schema.mapping.tables import SelectedRows
 
 __all__ = ["TablePreview"]
 
@@ -28,25 +28,14 @@ class TablePreview:
         self._dialler = resolver
 
     def request(
-        self,
-        columns: Sequence[str],
-        filters: Sequence[Mapping[str, Any]],
-        sort: Sequence[Mapping[str, Any]],
-        limit: int | None,
-        offset: int,
-        texts: Sequence[str],
+        self, asked: ListRequest, columns: Sequence[str], texts: Sequence[str]
     ) -> PreviewRequest:
-        """Check a request. Raises `ConfigError` with the path of a fault."""
-        if offset < 0:
-            raise ConfigError("$.offset: expected 0 or more.", path="$.offset")
-        document = {
-            "selectedColumns": list(columns),
-            "filters": [dict(one) for one in filters],
-            "sorts": [dict(one) for one in sort],
-            "limit": limit,
-        }
-        selected = selected_of(validate(Selection, document), "$")
-        return PreviewRequest(selected, offset, tuple(texts))
+        """Add columns to what is wanted of a table. Raises `ConfigError` with the path of a
+        fault."""
+        document = validate(Selection, {"selectedColumns": list(columns)})
+        names = tuple(document.selected_columns)
+        selected = SelectedRows(names, asked.filters, asked.sorts, asked.limit)
+        return PreviewRequest(selected, asked.offset, tuple(texts))
 
     def rows(
         self, connection: str, table: str, request: PreviewRequest, database: str | None

@@ -16,9 +16,12 @@ from streams_engine.contracts import Explorer, Scope, Source
 from streams_engine.engine.store import EngineStore
 from streams_engine.errors import NotFound
 
-__all__ = ["ConnectionResolver", "entry", "named", "plain", "scope_of"]
+__all__ = ["ADDED", "ConnectionResolver", "entry", "named", "plain", "scope_of"]
 
 Document = dict[str, Any]
+
+ADDED = ("id", "created", "stream", "latestRun")
+"""The keys that the engine adds to a document; they may be given back."""
 
 
 class ConnectionResolver:
@@ -100,4 +103,4 @@ def entry(row: Any) -> Document:
 
 def plain(document: Document) -> Document:
     """Return the document without the keys that the engine adds."""
-    return {key: value for key, value in document.items() if key not in ("id", "created")}
+    return {key: value for key, value in document.items() if key not in ADDED}

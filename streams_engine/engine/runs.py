@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from streams_engine.engine.ids import new_id
 from streams_engine.engine.process_lock import is_alive
 from streams_engine.engine.store import EngineStore
 from streams_engine.errors import ConfigError, NotFound, ProcessLost, StateConflict
@@ -35,22 +36,26 @@ class Runs:
         self.end_dead_runs()
         with self._store.writing():
             self.demand_idle(stats.config_id)
+            self._demand_none("id = ?", stats.stream_id, "Another process has run this stream")
             if not allow_concurrent:
-                self._demand_none("status = ?", str(State.PAUSED), "Another stream is paused")
+                paused = "ended IS NULL AND status = ?"
+                self._demand_none(paused, str(State.PAUSED), "Another stream is paused")
             self._store.write(
                 "INSERT INTO runs (id, config_id, owner, started, status, stats)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (stats.stream_id, stats.config_id, self._owner, time.time(), str(stats.state),
                  json.dumps(stats.to_dict())),
             )  # fmt: skip
+            self._store.write("UPDATE configs SET stream = NULL WHERE id = ?", (stats.config_id,))
 
     def demand_idle(self, config: str) -> None:
         """Raise `StateConflict` if a run of the config has not ended."""
         self.end_dead_runs()
-        self._demand_none("config_id = ?", config, "A run of this config has not ended")
+        running = "ended IS NULL AND config_id = ?"
+        self._demand_none(running, config, "A run of this config has not ended")
 
     def _demand_none(self, condition: str, parameter: str, sentence: str) -> None:
-        query = f"SELECT id FROM runs WHERE ended IS NULL AND {condition}"
+        query = f"SELECT id FROM runs WHERE {condition}"
         other = self._store.value(query, (parameter,))
         if other is not None:
             raise StateConflict(
@@ -137,6 +142,52 @@ class Runs:
             )
         return stored
 
+    def ready(self, config: str) -> str:
+        """Return the id of the stream that the next run of a config will be."""
+        with self._store.writing():
+            query = "SELECT stream FROM configs WHERE id = ?"
+            known: str | None = self._store.value(query, (config,))
+            if known is not None:
+                return known
+            made = new_id("stream")
+            self._store.write("UPDATE configs SET stream = ? WHERE id = ?", (made, config))
+            return made
+
+    def latest(self, config: str) -> Document | None:
+        """Return the newest run of a config in short; None if it never ran."""
+        row = self._store.row(
+            "SELECT id, status, started, ended, error FROM runs WHERE config_id = ?"
+            " ORDER BY started DESC, id DESC LIMIT 1",
+            (config,),
+        )
+        if row is None:
+            return None
+        return {
+            "id": row["id"],
+            "status": row["status"],
+            "started": _moment(row["started"]),
+            "ended": _moment(row["ended"]),
+            "error": row["error"] and json.loads(row["error"]),
+        }
+
+    def delete_all(self) -> int:
+        """Delete all runs with their logs; return how many. Raises `StateConflict` while one has
+        not ended."""
+        self.end_dead_runs()
+        with self._store.writing():
+            self._demand_none("ended IS NULL AND ?", "1", "A run has not ended")
+            return self._store.write("DELETE FROM runs")
+
+    def delete_logs(self) -> int:
+        """Delete the log records; return how many.
+
+        The newest one of each run that has not ended stays: who follows counts on from its number.
+        """
+        return self._store.write(
+            "DELETE FROM logs WHERE number NOT IN (SELECT max(number) FROM logs WHERE run_id IN"
+            " (SELECT id FROM runs WHERE ended IS NULL) GROUP BY run_id)"
+        )
+
     def stats(self, run: str) -> Document:
         """Return the stats document of a run's last report."""
         stats: Document = json.loads(self.row(run)["stats"])
@@ -154,17 +205,15 @@ class Runs:
         return [shown(row) for row in self._store.rows(query, () if config is None else (config,))]
 
     def records(
-        self, run: str, after: int, level: str | None, table: str | None, limit: int | None
+        self, run: str, after: int, level: str | None, table: str | None
     ) -> Iterator[tuple[int, Document]]:
-        """Yield (number, record) of a run's log after a number, in order; only the last ``limit``
-        of them."""
+        """Yield (number, record) of a run's log after a number, in order."""
         lowest = logging.NOTSET if level is None else _level(level)
         query = (
             "SELECT * FROM logs WHERE run_id = ? AND number > ? AND level >= ?"
-            " AND (? IS NULL OR table_name = ?) ORDER BY number DESC LIMIT ?"
+            " AND (? IS NULL OR table_name = ?) ORDER BY number"
         )
-        count = -1 if limit is None else limit
-        for row in reversed(self._store.rows(query, (run, after, lowest, table, table, count))):
+        for row in self._store.rows(query, (run, after, lowest, table, table)):
             record = Event(
                 row["at"], row["level"], row["event"], row["message"], row["table_name"],
                 json.loads(row["details"]),

@@ -17,7 +17,7 @@ from typing import Any
 
 from streams_engine.errors import ConfigError, StateConflict, StoreFailed
 
-__all__ = ["EngineStore"]
+__all__ = ["EngineStore", "demand_confirmed"]
 
 APPLICATION = 0x53454E47
 """SQLite's application_id of our files: SENG (https://www.sqlite.org/pragma.html)."""
@@ -48,6 +48,9 @@ MIGRATIONS = (
         table_name TEXT, details TEXT NOT NULL
     ) STRICT;
     CREATE INDEX logs_by_run ON logs (run_id, number);
+    """,
+    """
+    ALTER TABLE configs ADD COLUMN stream TEXT
     """,
 )
 """Each brings the schema one version on; PRAGMA user_version counts them."""
@@ -154,6 +157,12 @@ class EngineStore:
         self._closed = True
         with self._lock, contextlib.suppress(AttributeError):
             self._connection.close()
+
+
+def demand_confirmed(confirm: bool, sentence: str) -> None:
+    """Demand that what destroys much was meant. Raises `ConfigError` without ``confirm=True``."""
+    if confirm is not True:
+        raise ConfigError(sentence, path="confirm", remedy="Say confirm=True.")
 
 
 @contextlib.contextmanager

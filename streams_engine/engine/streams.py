@@ -15,10 +15,11 @@ from typing import Any
 
 from streams_engine.engine.configs import Configs, references
 from streams_engine.engine.ids import new_id
+from streams_engine.engine.lists import Conditions, Page, list_request
 from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver, plain
 from streams_engine.engine.runs import Runs
-from streams_engine.engine.store import EngineStore
+from streams_engine.engine.store import EngineStore, demand_confirmed
 from streams_engine.errors import StateConflict
 from streams_engine.events import notify
 from streams_engine.lifecycle import State, check_move
@@ -31,7 +32,6 @@ from streams_engine.verify.report import VerifyReport
 __all__ = ["Streams"]
 
 Document = dict[str, Any]
-Documents = list[Document]
 
 HEARD_SECONDS = 0.25
 """How often a process looks for what others ask of its runs, and others for what became of them."""
@@ -41,6 +41,11 @@ RECORD_SECONDS = 10.0
 
 KEPT = 100
 """Of this process's runs that have ended, so many may still be opened."""
+
+RUN_KEYS = ("id", "configID", "name", "status", "started", "ended", "rows", "quarantined",
+            "bytes", "error")  # fmt: skip
+RECORD_KEYS = ("time", "level", "event", "message", "table", "details")
+"""What runs and log records are filtered and sorted by."""
 
 COMMANDS: Mapping[str, tuple[State, Callable[[Stream], None]]] = {
     "pause": (State.PAUSED, lambda stream: stream.pause()),
@@ -71,6 +76,8 @@ class Streams:
         store: EngineStore,
         configs: Configs,
         resolver: ConnectionResolver,
+        runs: Runs,
+        owner: ProcessLock,
         *,
         allow_concurrent: bool,
         telemetry: bool,
@@ -80,8 +87,8 @@ class Streams:
         self._dialler = resolver
         self._allow_concurrent = allow_concurrent
         self._telemetry = telemetry
-        self._owner = ProcessLock(store.path)
-        self._runs = Runs(store, self._owner.token)
+        self._owner = owner
+        self._runs = runs
         self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -97,7 +104,8 @@ class Streams:
         killed; ``fresh`` discards that. Raises `StateConflict` if a run of the config has not ended
         or another stream is paused, and `ConfigError` like `Stream.from_config`.
         """
-        stream = self._built(config)
+        ready = self._runs.ready(self._configs.get(config)["id"])
+        stream = self._built(config, ready)
         run, live = stream.stats().stream_id, _Live(stream)
         if self._telemetry:
             instrument(stream)
@@ -114,11 +122,11 @@ class Streams:
         stream.start(fresh=fresh)
         return run
 
-    def _built(self, config: str) -> Stream:
+    def _built(self, config: str, stream: str | None = None) -> Stream:
         stored = self._configs.get(config)
         document = plain(stored)
         known = self._dialler.known(references(document))
-        ids = (stored["id"], new_id("stream"))
+        ids = (stored["id"], stream or new_id("stream"))
         return Stream.from_config(document, known, self._dialler.resolvers, ids=ids)
 
     def plan(self, config: str) -> Plan:
@@ -236,14 +244,61 @@ class Streams:
         error."""
         return self._fresh(self._runs.document(stream))
 
-    def list(self) -> Documents:
-        """Return all runs of all configs, newest first."""
-        return [self._fresh(document) for document in self._runs.documents()]
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Return the runs of all configs: ``{"items", "total", "limit", "offset"}``, by default
+        newest first.
 
-    def history(self, config: str) -> Documents:
-        """Return the runs of a config, newest first. Raises `NotFound`."""
+        ``filters`` and ``sort`` are those of `Engine.data`, over the keys of a run's document.
+        Raises `ConfigError` by path.
+        """
+        return list_request(limit, offset, filters, sort).page(self.all(), RUN_KEYS)
+
+    def all(self) -> Iterator[Document]:
+        """Iterate over the runs of all configs, newest first."""
+        return map(self._fresh, self._runs.documents())
+
+    def history(
+        self,
+        config: str,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Return the runs of a config, as `list` does. Raises `NotFound`."""
         config_id = self._configs.get(config)["id"]
-        return [self._fresh(document) for document in self._runs.documents(config_id)]
+        documents = map(self._fresh, self._runs.documents(config_id))
+        return list_request(limit, offset, filters, sort).page(documents, RUN_KEYS)
+
+    def delete_all(self, *, confirm: bool = False) -> int:
+        """Delete the history: all runs with their logs; return how many. Checkpoints stay.
+
+        Raises `ConfigError` without ``confirm=True``, and `StateConflict` while a run has not
+        ended.
+        """
+        demand_confirmed(confirm, "delete_all removes the history of every stream config.")
+        deleted = self._runs.delete_all()
+        with self._lock:
+            for old in [key for key, one in self._live.items() if one.recorded.is_set()]:
+                del self._live[old]
+        return deleted
+
+    def delete_all_logs(self, *, confirm: bool = False) -> int:
+        """Delete the log records of all runs; return how many. Raises `ConfigError` without
+        ``confirm=True``.
+
+        The newest record of a run that has not ended stays, and `follow_logs` goes on.
+        """
+        demand_confirmed(confirm, "delete_all_logs removes the log records of every run.")
+        return self._runs.delete_logs()
 
     def _fresh(self, document: Document) -> Document:
         """Update a stored document with the present stats if the run is in this process."""
@@ -265,14 +320,20 @@ class Streams:
         level: str | None = None,
         table: str | None = None,
         limit: int | None = None,
-    ) -> Documents:
-        """Return the events of a run in order: time, level, event, message, table, details.
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Return the events of a run, by default in their order: ``{"items", "total", "limit",
+        "offset"}``, each with time, level, event, message, table, details.
 
-        ``level``: this one and those above it (INFO, WARNING, ERROR); ``limit``: only the last
-        ones.
+        ``level``: this one and those above it (INFO, WARNING, ERROR). ``filters`` and ``sort`` are
+        those of `Engine.data`, over the keys of a record; the newest come first with
+        ``sort=[{"column": "time", "direction": "desc"}]``. Raises `ConfigError` by path.
         """
         self._runs.row(stream)
-        return [record for _, record in self._runs.records(stream, 0, level, table, limit)]
+        records = (record for _, record in self._runs.records(stream, 0, level, table))
+        return list_request(limit, offset, filters, sort).page(records, RECORD_KEYS)
 
     def follow_logs(
         self, stream: str, *, level: str | None = None, table: str | None = None
@@ -281,7 +342,7 @@ class Streams:
         seen = 0
         while True:
             ended = self._runs.row(stream)["ended"] is not None
-            for number, record in self._runs.records(stream, seen, level, table, None):
+            for number, record in self._runs.records(stream, seen, level, table):
                 yield record
                 seen = number
             if ended:

@@ -67,7 +67,7 @@ def test_the_engine_neither_shows_nor_queries_it(lake: Path) -> None:
         with pytest.raises(StreamsError) as caught:
             engine.data(connection["id"], "t")
         refused(caught.value)
-        assert engine.data(connection["id"], "bag").num_rows == 2
+        assert engine.data(connection["id"], "bag")["items"].num_rows == 2
         with pytest.raises(StreamsError) as caught, engine.query("SELECT * FROM l.t", {
             "l": connection["id"]
         }) as result:  # fmt: skip

@@ -125,7 +125,7 @@ def test_an_engine_counts_what_it_shows(source: End) -> None:
             "username": server.user, "password": server.password, "database": source.database,
         })["id"]  # fmt: skip
         assert engine.count(connection, "log") == 5
-        assert engine.data(connection, "log").num_rows == 5
+        assert engine.data(connection, "log")["items"].num_rows == 5
 
 
 def test_a_federated_query_sees_what_the_server_would_show(source: End, target: End) -> None:

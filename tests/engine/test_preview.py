@@ -147,8 +147,10 @@ def test_readiness_names_what_hinders(seen: Seen) -> None:
 def test_rows_come_as_exact_arrow(seen: Seen) -> None:
     engine = seen.engine
     columns = ["id", "total"]
-    table = engine.data(seen.id, seen.orders, columns=columns, sort=[{"column": "total"}],
-                        filters=[{"column": "total", "operator": "IS NOT NULL"}])  # fmt: skip
+    page = engine.data(seen.id, seen.orders, columns=columns, sort=[{"column": "total"}],
+                       filters=[{"column": "total", "operator": "IS NOT NULL"}])  # fmt: skip
+    table = page["items"]
+    assert (page["total"], page["limit"], page["offset"]) == (2, 100, 0)
     assert table.schema.names == columns
     rows = [(Decimal(str(row["id"])), row["total"]) for row in table.to_pylist()]
     assert rows == [
@@ -164,15 +166,25 @@ def test_rows_come_in_pages(seen: Seen) -> None:
         seen.engine.data(
             seen.id, seen.orders, columns=["id"], limit=limit, offset=offset,
             sort=[{"column": "id", "direction": "desc"}],
-        ).num_rows
+        )["items"].num_rows
         for limit, offset in ((2, 0), (2, 2), (2, 3), (None, 1), (0, 0))
     ]  # fmt: skip
     assert pages == [2, 1, 0, 2, 0]
 
 
+def test_a_page_says_how_many_rows_there_are_on_all_pages(seen: Seen) -> None:
+    total = seen.engine.count(seen.id, seen.orders)
+    for limit, offset in ((2, 0), (2, 2), (2, 9), (None, 1), (0, 0), (100, 0)):
+        page = seen.engine.data(seen.id, seen.orders, columns=["id"], limit=limit, offset=offset)
+        assert (page["total"], page["limit"], page["offset"]) == (total, limit, offset)
+    assert seen.engine.data(seen.id, seen.orders, limit=1, total=False)["total"] is None
+    few = [{"column": "id", "operator": "<=", "value": 2}]
+    assert seen.engine.data(seen.id, seen.orders, filters=few, limit=1)["total"] == 1
+
+
 def test_a_view_is_read_too(seen: Seen) -> None:
     table = seen.engine.data(seen.id, seen.big, filters=[{"column": "id", "operator": ">",
-                                                          "value": 0}])  # fmt: skip
+                                                          "value": 0}])["items"]  # fmt: skip
     assert [Decimal(str(v)) for v in table["total"].to_pylist()] == [
         Decimal("12345678901234.567891")
     ]
@@ -200,11 +212,11 @@ def test_a_value_that_arrow_cannot_hold_is_refused_or_read_as_text(
         made = engine.connections.create(document(end))["id"]
         with pytest.raises(RowRejected, match=r"Column sales\.orders\.at"):
             engine.data(made, "sales.orders")
-        shown = engine.data(made, "sales.orders", columns=["at"], texts=["at"])
+        shown = engine.data(made, "sales.orders", columns=["at"], texts=["at"])["items"]
         assert "infinity" in shown["at"].to_pylist()
         kept = engine.data(made, "sales.orders", columns=["at"], limit=1,
                            filters=[{"column": "customer", "value": 1}],
-                           sort=[{"column": "at"}])  # fmt: skip
+                           sort=[{"column": "at"}])["items"]  # fmt: skip
         assert kept["at"].to_pylist() == [datetime.datetime(2024, 2, 29, 12, 0, 0, 1)]
 
 
@@ -222,7 +234,8 @@ def test_files_are_looked_at_in_the_same_form(tmp_path: Path) -> None:
         assert engine.count(made, "orders", filters=[{"column": "id", "operator": ">",
                                                       "value": 1}]) == 2  # fmt: skip
         page = engine.data(made, "orders", columns=["total"], limit=1, offset=1)
-        assert page["total"].to_pylist() == [None]
+        assert (page["total"], page["limit"], page["offset"]) == (3, 1, 1)
+        assert page["items"]["total"].to_pylist() == [None]
         with pytest.raises(ConfigError, match="no log"):
             engine.connections.readiness(made)
         gone = {"name": "g", "type": "files", "spec": {"files": {"basePath": "/no/such"}}}

@@ -48,7 +48,7 @@ def test_a_run_is_started_and_remembered(shop: Shop) -> None:
     assert seen["error"] is None
     assert re.match(r"20\d\d-\d\d-\d\dT", seen["started"])
     assert seen["ended"] >= seen["started"]
-    assert shop.engine.streams.history(config) == [seen] == shop.engine.streams.list()
+    assert shop.engine.streams.history(config)["items"] == [seen] == [*shop.engine.streams.all()]
 
 
 def test_every_run_of_a_config_is_in_its_history(shop: Shop) -> None:
@@ -64,7 +64,7 @@ def test_every_run_of_a_config_is_in_its_history(shop: Shop) -> None:
     (shop.folder / "in" / "orders.csv").unlink()
     runs.append(shop.engine.streams.start(config))
     assert shop.engine.streams.wait(runs[-1], timeout=60) is State.FAILED
-    history = shop.engine.streams.history(config)
+    history = shop.engine.streams.history(config)["items"]
     assert [run["id"] for run in history] == runs[::-1]
     assert [run["status"] for run in history] == ["FAILED", "FINISHED", "FINISHED"]
     assert history[0]["error"]["code"] == "NOT_FOUND"
@@ -77,8 +77,8 @@ def test_a_paused_stream_keeps_others_from_starting(shop: Shop) -> None:
     other = shop.config("second", "a")
     with pytest.raises(StateConflict, match=f"Another stream is paused: {paused}"):
         shop.engine.streams.start(other)
-    assert shop.engine.streams.list()[0]["status"] == "PAUSED"
-    assert len(shop.engine.streams.list()) == 1
+    assert shop.engine.streams.list()["items"][0]["status"] == "PAUSED"
+    assert shop.engine.streams.list()["total"] == 1
     shop.engine.streams.resume(paused)
     assert shop.engine.streams.wait(paused, timeout=60) is State.FINISHED
 
@@ -111,14 +111,14 @@ def test_what_a_state_forbids_is_refused(shop: Shop) -> None:
         with pytest.raises(NotFound):
             call("stream_x")
     shop.engine.configs.delete(config)
-    assert shop.engine.streams.list() == []
+    assert shop.engine.streams.list()["items"] == []
 
 
 def test_a_config_is_planned_and_verified(shop: Shop) -> None:
     shop.table("orders", ROWS)
     config = shop.config("copy", "orders")
     assert [str(table.source) for table in shop.engine.streams.plan(config).tables] == ["orders"]
-    assert shop.engine.streams.list() == [], "a look is no run"
+    assert shop.engine.streams.list()["items"] == [], "a look is no run"
     shop.engine.streams.wait(shop.engine.streams.start(config), timeout=60)
     assert shop.engine.streams.verify(config).ok
     with pytest.raises(StateConflict, match="Only a cdc"):
@@ -131,13 +131,13 @@ def test_the_log_says_what_happened(shop: Shop) -> None:
     stream = shop.engine.streams.start(shop.config("copy", "orders", "users"))
     followed = list(shop.engine.streams.follow_logs(stream))
     assert shop.engine.streams.wait(stream, timeout=60) is State.FINISHED
-    assert followed == shop.engine.streams.logs(stream)
+    assert followed == shop.engine.streams.logs(stream)["items"]
     states = [r["details"]["state"] for r in followed if r["event"] == "state"]
     assert states == ["RUNNING", "FINISHED"]
-    about = {r["table"] for r in shop.engine.streams.logs(stream, table="orders")}
+    about = {r["table"] for r in shop.engine.streams.logs(stream, table="orders")["items"]}
     assert about == {"orders"}
-    assert shop.engine.streams.logs(stream, level="ERROR") == []
-    assert shop.engine.streams.logs(stream, limit=1) == followed[-1:]
+    assert shop.engine.streams.logs(stream, level="ERROR")["items"] == []
+    assert shop.engine.streams.logs(stream, limit=1)["items"] == followed[:1]
     assert {"time", "level", "event", "message", "table", "details"} == set(followed[0])
 
 
@@ -193,7 +193,7 @@ def test_a_killed_process_leaves_a_run_that_others_see_as_lost(
     assert seen["status"] == "FAILED"
     assert seen["error"]["code"] == "PROCESS_LOST"
     assert shop.engine.streams.stats(stream)["status"] == "FAILED"
-    assert shop.engine.streams.logs(stream, level="ERROR")[-1]["event"] == "process-lost"
+    assert shop.engine.streams.logs(stream, level="ERROR")["items"][-1]["event"] == "process-lost"
     assert shop.engine.streams.wait(stream) is State.FAILED
     again = shop.engine.streams.start(config)
     assert shop.engine.streams.wait(again, timeout=60) is State.FINISHED
@@ -208,7 +208,7 @@ def test_a_lost_run_is_found_on_opening(shop: Shop, engine_file: Path) -> None:
     with process:
         process.send_signal(signal.SIGKILL)
     with Engine(engine_file) as opened:
-        assert opened.streams.list()[0] == opened.streams.get(stream)
+        assert opened.streams.list()["items"][0] == opened.streams.get(stream)
         assert opened.streams.get(stream)["status"] == "FAILED"
 
 
@@ -253,7 +253,7 @@ def test_of_many_that_start_a_config_one_does(shop: Shop, engine_file: Path) -> 
     with ThreadPoolExecutor(len(engines)) as pool:
         started = [run for run in pool.map(start, engines) if run is not None]
     assert len(started) == 1
-    assert [run["id"] for run in shop.engine.streams.list()] == started
+    assert [run["id"] for run in shop.engine.streams.all()] == started
     shop.engine.streams.stop(started[0])
     assert shop.engine.streams.wait(started[0], timeout=60).final
     for engine in engines:
@@ -273,7 +273,7 @@ def test_many_write_to_one_file(shop: Shop, engine_file: Path) -> None:
     with ThreadPoolExecutor(len(engines)) as pool:
         made = [one for ids in pool.map(make, engines) for one in ids]
     assert len(set(made)) == 100
-    assert {c["id"] for c in shop.engine.connections.list()} >= set(made)
+    assert {c["id"] for c in shop.engine.connections.all()} >= set(made)
     for engine in engines:
         engine.close()
         engine.close()
@@ -301,7 +301,7 @@ def test_standard_logging_has_the_same_records(
     with caplog.at_level(logging.INFO, logger="streams_engine"):
         stream = shop.engine.streams.start(shop.config("copy", "a"))
         shop.engine.streams.wait(stream, timeout=60)
-    kept = [(r["event"], r["table"]) for r in shop.engine.streams.logs(stream)]
+    kept = [(r["event"], r["table"]) for r in shop.engine.streams.logs(stream)["items"]]
     logged = [r for r in caplog.records if r.name == "streams_engine.stream"]
     assert [(r.event, r.table) for r in logged] == kept  # type: ignore[attr-defined]
     assert {r.stream for r in logged} == {shop.engine.streams.get(stream)["name"]}  # type: ignore[attr-defined]

@@ -49,9 +49,9 @@ def config(source: str, target: str, **more: Any) -> dict[str, Any]:
 def test_lists_keep_the_order_of_making_within_one_second(engine: Engine) -> None:
     names = [f"c{n}" for n in (5, 3, 9, 1, 7, 2, 8, 6, 4)]
     made = [engine.connections.create(MYSQL | {"name": name})["id"] for name in names]
-    assert [one["name"] for one in engine.connections.list()] == names
+    assert [one["name"] for one in engine.connections.all()] == names
     configs = [engine.configs.create(config(made[0], made[1]) | {"name": name}) for name in names]
-    listed = engine.configs.list()["configs"]
+    listed = engine.configs.list()["items"]
     assert [one["id"] for one in listed] == [one["id"] for one in configs]
 
 
@@ -68,7 +68,7 @@ def test_a_connection_comes_back_without_its_secrets(engine: Engine, document: A
     assert re.fullmatch(r"conn_[0-9A-Za-z]{27}", made["id"])
     assert isinstance(made["created"], int)
     assert made["name"] == document["name"]
-    seen = [made, engine.connections.get(made["id"]), *engine.connections.list()]
+    seen = [made, engine.connections.get(made["id"]), *engine.connections.all()]
     assert SECRET not in json.dumps(seen)
     assert engine.connections.get(document["name"]) == made
     assert engine.connections._dialler.stored(made["id"])["type"] == document["type"]
@@ -165,8 +165,8 @@ def test_configs_are_searched_and_paged(engine: Engine) -> None:
         engine.configs.create(config(source, target) | {"name": name})
     page = engine.configs.list("ORDERS", limit=2, offset=1)
     assert page["total"] == 5
-    assert len(page["configs"]) == 2
-    assert all(one["name"].startswith("Orders") for one in page["configs"])
+    assert len(page["items"]) == 2
+    assert all(one["name"].startswith("Orders") for one in page["items"])
     assert engine.configs.list()["total"] == 10
     with pytest.raises(ConfigError, match="offset"):
         engine.configs.list(offset=-1)
@@ -214,9 +214,9 @@ def test_a_file_is_its_owners_and_keeps_everything(tmp_path: Path) -> None:
         made = engine.configs.create(config(source["id"], source["id"]))
         assert {stat.S_IMODE(f.stat().st_mode) for f in tmp_path.iterdir()} == {0o600}
         with Engine(path) as other:
-            assert other.connections.list() == [source]
+            assert [*other.connections.all()] == [source]
             other.connections.create(NESTED)
-        assert len(engine.connections.list()) == 2
+        assert engine.connections.list()["total"] == 2
     with Engine(path) as engine:
         assert engine.configs.get(made["id"]) == made
         assert engine.connections._dialler.stored(source["id"])["password"] == SECRET

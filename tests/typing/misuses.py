@@ -122,5 +122,5 @@ def engines() -> None:
     engine.data("shop", "orders", limit="5")  # E: arg-type
     engine.query("SELECT 1", timeout="5")  # E: arg-type
     engine.sql.complete("SELECT", "6", "shop")  # E: arg-type
-    for record in engine.streams.logs("run").items():  # E: attr-defined
+    for record in engine.streams.logs("run")["records"]:  # E: typeddict-item
         print(record)

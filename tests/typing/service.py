@@ -149,7 +149,7 @@ async def control_plane_async(path: Path) -> dict[str, Any]:
         made = await engine.connections.create({"name": "shop", "type": "mysql", "host": "db1"})
         names: list[str] = await engine.connections.tables(made["id"])
         found = await engine.configs.list("copy", limit=10)
-        run: str = await engine.streams.start(found["configs"][0]["id"], fresh=True)
+        run: str = await engine.streams.start(found["items"][0]["id"], fresh=True)
         async for record in engine.streams.follow_logs(run):
             print(record["message"], names)
         plan: Plan = await engine.streams.plan("copy")

@@ -186,6 +186,11 @@ def operations(kind: type) -> dict[str, Callable[..., Any]]:
     return found
 
 
+def iterates(name: str) -> bool:
+    """Return whether an operation gives its documents one by one."""
+    return name == "all" or name.startswith("follow_")
+
+
 def signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], str]:
     found = inspect.signature(function)
     given = list(found.parameters.values())
@@ -209,7 +214,7 @@ def test_the_awaited_twin_is_made_as_the_other(face: Any, twin: Any) -> None:
 def test_what_blocks_is_awaited(twin: type) -> None:
     for name, function in operations(twin).items():
         at_once = name == "from_config" or (twin is AsyncStream and name in AT_ONCE)
-        iterated = name.startswith("follow_")
+        iterated = iterates(name)
         assert inspect.iscoroutinefunction(function) != (at_once or iterated), name
 
 
@@ -222,7 +227,7 @@ class Recorder:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             self.called.append((name, args, kwargs))
-            return iter([{"name": name}] if name.startswith("follow_") else ["result"])
+            return iter([{"name": name}] if iterates(name) else ["result"])
 
         return call
 

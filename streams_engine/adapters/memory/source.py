@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streams_engine.adapters.memory.conditions import passes
 from streams_engine.adapters.memory.database import (
     LoggedTransaction,
     MemoryDatabase,
@@ -39,6 +38,7 @@ from streams_engine.model import (
     TableSubscription,
     Truncate,
 )
+from streams_engine.model.conditions import passes
 from streams_engine.schema.types.arrow_digests import (
     KINDS,
     buckets_of,

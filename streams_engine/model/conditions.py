@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from streams_engine.model import Filter
+from streams_engine.model.extracts import Filter
 
 __all__ = ["passes"]
 
