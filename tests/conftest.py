@@ -55,11 +55,14 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m takes its choice
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave twins to the soak; of several workers (pytest-xdist) none shall begin a long file when
-    the others are done."""
+    """Mark what needs a server; leave twins to the soak; of several workers (pytest-xdist) none
+    shall begin a long file when the others are done."""
     tests = Path(__file__).parent
+    by_name = {*FLAVOURS, "mysql_server", "pg_server", "database"}
     twins = tomllib.loads((tests / "twins.toml").read_text())["soak"]
     for item in items:
+        if by_name.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
         names = twins.get(item.path.relative_to(tests).as_posix(), ())
         if any(fnmatchcase(item.name, name) for name in names):
             item.add_marker(pytest.mark.soak)

@@ -55,6 +55,7 @@ def wrong(plays: Iterable[Play], route: Route, ledger: Ledger) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "place", "begin"), QUICK)
+@pytest.mark.server
 def test_a_selection_of_the_catalogue_holds(
     request: pytest.FixtureRequest, name: str, place: str, begin: str
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_selection_of_the_catalogue_holds(
 @pytest.mark.soak
 @pytest.mark.parametrize("place", [*PLACES, "refusal"])
 @pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.server
 def test_the_whole_catalogue_holds(request: pytest.FixtureRequest, name: str, place: str) -> None:
     route, ledger = ROUTES[name], Ledger.load()
     plays = play_all(player(request, route), ENTRIES.values(), [place], ledger)
@@ -83,6 +85,7 @@ def test_the_whole_catalogue_holds(request: pytest.FixtureRequest, name: str, pl
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.server
 def test_pairs_hold(request: pytest.FixtureRequest, name: str, seed: int) -> None:
     route, ledger = ROUTES[name], Ledger.load()
     entries = chosen_pairs(route, ledger, seed, PAIRS)

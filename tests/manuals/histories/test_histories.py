@@ -52,6 +52,7 @@ def wrong(request: pytest.FixtureRequest, name: str, seed: int) -> str | None:
 
 
 @pytest.mark.parametrize("name", STEADY)
+@pytest.mark.server
 def test_some_histories_arrive_equal(request: pytest.FixtureRequest, name: str) -> None:
     @settings(
         max_examples=QUICK,
@@ -69,6 +70,7 @@ def test_some_histories_arrive_equal(request: pytest.FixtureRequest, name: str) 
 
 
 @pytest.mark.parametrize(("script", "name", "kind"), SCRIPTS)
+@pytest.mark.server
 def test_what_a_history_found_stays_repaired(
     request: pytest.FixtureRequest, script: str, name: str, kind: str
 ) -> None:
@@ -79,6 +81,7 @@ def test_what_a_history_found_stays_repaired(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.server
 def test_a_hundred_histories_arrive_equal(
     request: pytest.FixtureRequest, name: str, counted: Callable[[str], None]
 ) -> None:
