@@ -70,6 +70,10 @@ class _SourcePart:
     document: SourceConnection
 
 
+WATCH_SECONDS = 3
+"""How often the source's log is looked at in a stream without progress reports."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assembly:
     """One stream's parts, opened as its config asks for them; nothing is open in between."""
@@ -137,7 +141,7 @@ class Assembly:
             max_rows=document.limits.number_of_events,
             max_retained=self.config.options.max_retained_bytes,
             reconnect_timeout=self.config.options.reconnect_timeout,
-            interval=document.reporting_interval,
+            interval=min(filter(None, document.intervals), default=WATCH_SECONDS),
         )
         return CdcPipeline(context, settings)
 

@@ -172,6 +172,9 @@ class Stats:
     duration_ns: int = 0
     """Nanoseconds of running; paused time does not count."""
     reporting_interval: int = 3
+    """Seconds between two reports of the source, and of the target if that has no other."""
+    target_interval: int | None = None
+    """Seconds between two reports of the target, if they differ from the source's."""
     findings: tuple[Finding, ...] = ()
     left_behind: tuple[SkippedObject, ...] = ()
     error: dict[str, Any] | None = None
@@ -200,7 +203,15 @@ class Stats:
             "name": self.name,
             "status": str(self.state),
             "phase": self.phase,
-            "nodes": [self._node(self.source), self._node(self.target)],
+            "nodes": [
+                self._node(self.source, self.reporting_interval),
+                self._node(
+                    self.target,
+                    self.reporting_interval
+                    if self.target_interval is None
+                    else self.target_interval,
+                ),
+            ],
             "tables": [
                 {
                     "name": t.table,
@@ -230,7 +241,7 @@ class Stats:
             **({} if self.changes is None else {"changes": self.changes.to_dict()}),
         }
 
-    def _node(self, node: NodeStats) -> dict[str, Any]:
+    def _node(self, node: NodeStats, interval: int) -> dict[str, Any]:
         return {
             "id": f"node{node.type}_{self.stream_id.removeprefix('stream_')}",
             "type": node.type,
@@ -239,7 +250,7 @@ class Stats:
                 "counter": node.counter,
                 "prevDataSize": node.prev_data_size,
                 "sumDataSize": node.sum_data_size,
-                "reportingInterval": self.reporting_interval,
+                "reportingInterval": interval,
                 "start": rfc3339(self.started),
                 "duration": self.duration_ns,
                 "avgRate": int(node.sum_data_size / self.seconds) if self.duration_ns else 0,
@@ -518,7 +529,7 @@ class Counters:
         config_id: str,
         stream_id: str,
         state: State,
-        reporting_interval: int,
+        intervals: tuple[int, int],
         error: dict[str, Any] | None,
     ) -> Stats:
         """Return a frozen copy of all counters."""
@@ -534,7 +545,8 @@ class Counters:
                 tables=tuple(self._tables.values()),
                 started=self.started,
                 duration_ns=self._duration(),
-                reporting_interval=reporting_interval,
+                reporting_interval=intervals[0],
+                target_interval=None if intervals[0] == intervals[1] else intervals[1],
                 findings=tuple(self._findings),
                 left_behind=self._left_behind,
                 error=error,

@@ -177,7 +177,7 @@ class Stream:
             config_id=self._config_id,
             stream_id=self._stream_id,
             state=self.state,
-            reporting_interval=self._config.document.reporting_interval,
+            intervals=self._config.document.intervals,
             error=None if self._error is None else self._error.to_dict(),
         )
 
@@ -499,12 +499,18 @@ class Stream:
 
     def _report(self) -> None:
         """Deliver moves as they come, and progress at every interval; whatever is raised."""
-        interval = self._config.document.reporting_interval
+        intervals = sorted({interval for interval in self._config.document.intervals if interval})
+        begun = time.monotonic()
+        due = dict.fromkeys(intervals, 1)
         while True:
+            ahead = min((begun + each * times for each, times in due.items()), default=None)
             try:
-                move = self._moves.get(timeout=interval)
+                wait = None if ahead is None else max(0.0, ahead - time.monotonic())
+                move = self._moves.get(timeout=wait)
             except queue.Empty:
                 notify(self.name, self._tell_progress)
+                passed = time.monotonic() - begun
+                due = {each: int(passed // each) + 1 for each in due}
                 continue
             if move is None:
                 break

@@ -20,10 +20,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from streams_engine.config import connection as connections
+from streams_engine.config import connection_documents as connections
 from streams_engine.config import documents
 from streams_engine.config.keywords import KEYWORDS
-from streams_engine.config.validation import IGNORED
+from streams_engine.config.validation import IGNORED_IN_CONNECTIONS
 
 MARKER = re.compile(r"<!-- generated: ([\w-]+) -->")
 
@@ -51,8 +51,8 @@ FROM_TEXT = dict.fromkeys(
 """Keys whose text is turned into another type."""
 
 CONNECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("A database", connections._Server),
-    ("Files", connections._FilesDocument),
+    ("A database", connections.ServerDocument),
+    ("Files", connections.FilesDocument),
 )
 
 
@@ -265,7 +265,7 @@ def _keywords() -> str:
 
 
 def _ignored() -> str:
-    return ", ".join(f"`{name}`" for name in sorted(IGNORED))
+    return ", ".join(f"`{name}`" for name in sorted(IGNORED_IN_CONNECTIONS))
 
 
 def _decisions() -> str:

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import Field, model_validator
-
 from streams_engine.config.adapters import adapter_of, known_kinds
+from streams_engine.config.connection_documents import (
+    FilesDocument,
+    ScopeDocument,
+    ServerDocument,
+    SshDocument,
+    Ssl,
+    StorageDocument,
+)
 from streams_engine.config.secret import Secret
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.config.validation import IGNORED, Document, validate
+from streams_engine.config.validation import IGNORED_IN_CONNECTIONS, SCHEMA, validate
 from streams_engine.errors import ConfigError
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "S3Connection",
     "Ssh",
     "Ssl",
+    "below",
     "files_connection",
     "null_connection",
     "parse_connection",
@@ -41,32 +48,6 @@ SCHEMES: Mapping[str, str] = {
     "postgres": "postgresql",
     "postgresql": "postgresql",
 }
-SslMode = Literal["disabled", "prefer", "require", "verify-ca", "verify-full"]
-
-
-class Ssl(Document):
-    """TLS: the mode, and certificates as PEM text or as a path."""
-
-    mode: SslMode = "prefer"
-    """`prefer`: TLS if the server offers it, but none for MySQL on this machine. `verify-ca`: the
-    server's certificate must be of a known authority; `verify-full`: it must also name this host.
-    `require` with a `ca` means `verify-ca`."""
-    ca: str | None = None
-    """The certificate of the authority, as PEM text or as a path."""
-    client_cert: str | None = Field(None, alias="client_cert")
-    """The client's certificate, as PEM text or as a path."""
-    client_key: str | None = Field(None, alias="client_key", repr=False)
-    """The client's private key, as PEM text or as a path."""
-    allow_clear_text: bool = False
-    """Send the password in clear text without TLS if the server asks for that (LDAP, PAM)."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Ssl:
-        if self.mode == "disabled" and (self.ca or self.client_cert or self.client_key):
-            raise ValueError("mode 'disabled' does not use certificates")
-        if self.client_key and not self.client_cert:
-            raise ValueError("'client_key' needs 'client_cert'")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +125,9 @@ class FilesConnection:
         return {"type": "files", "basePath": self.base_path, "fileFormat": self.file_format}
 
 
+STORAGE_REFERENCE = "$.storage_config.credentials_ref"
+
+
 @dataclass(frozen=True, slots=True)
 class S3Connection:
     """A bucket of an S3-compatible store."""
@@ -159,6 +143,8 @@ class S3Connection:
     credentials_ref: str | None = None
     file_format: str | None = None
     name: str | None = None
+    credentials_path: str = field(default=STORAGE_REFERENCE, compare=False)
+    """The JSON path of ``credentials_ref`` in its document."""
 
     def show(self, bucket: str | None = None) -> str:
         """Return the place for messages, without secrets; ``bucket`` replaces its own."""
@@ -242,143 +228,6 @@ Connection = (
 )
 
 
-class _Ssh(Document):
-    host: str
-    """The host of the SSH server."""
-    port: int = Field(22, ge=1, le=65535)
-    """The port of the SSH server."""
-    username: str
-    """The account on the SSH server."""
-    password: str | None = Field(None, repr=False)
-    """The account's password, or a reference to it. This, `privateKey`, or both."""
-    private_key: str | None = Field(None, repr=False)
-    """A PEM or OpenSSH key: its text, its path, or a reference to it."""
-    passphrase: str | None = Field(None, repr=False)
-    """The passphrase of the key, or a reference to it."""
-    known_hosts: str | None = None
-    """Lines of a known_hosts file, or the path of one; null: the account's own file."""
-
-    @model_validator(mode="after")
-    def _proves_itself(self) -> _Ssh:
-        if self.password is None and self.private_key is None:
-            raise ValueError("expected 'password' or 'privateKey'")
-        if self.passphrase is not None and self.private_key is None:
-            raise ValueError("'passphrase' needs 'privateKey'")
-        return self
-
-    def settings(self) -> Ssh:
-        """Return the settings with password, key and passphrase wrapped in `Secret`."""
-        secrets = {
-            name: None if value is None else Secret(value)
-            for name in ("password", "private_key", "passphrase")
-            for value in [getattr(self, name)]
-        }
-        return Ssh(self.host, self.username, self.port, known_hosts=self.known_hosts, **secrets)
-
-
-class _Server(Document):
-    host: str
-    """The host name or address."""
-    port: int | None = Field(None, ge=1, le=65535)
-    """The port; null: 3306 for MySQL and MariaDB, 5432 for PostgreSQL."""
-    username: str
-    """The account."""
-    password: str | None = Field(None, repr=False)
-    """The account's password, or a reference to it."""
-    database: str | None = None
-    """The database. null: on MySQL and MariaDB all databases of the server, on PostgreSQL
-    `postgres`."""
-    default_database: str | None = None
-    """The same as `database`."""
-    schema_: str | None = Field(None, alias="schema")
-    """PostgreSQL: the schema; null: all schemas."""
-    ssl: Ssl | None = None
-    """The settings of TLS."""
-    ssh: _Ssh | None = None
-    """The SSH server through which the database is reached."""
-    name: str | None = None
-    """The name by which stream configs refer to it. An `Engine` requires one, and it is unique."""
-    type: str
-    """`mysql`, `mariadb`, `postgresql` or `postgres`, in any letter case."""
-
-
-class _Credentials(Document):
-    access_key: str = Field(repr=False)
-    """The access key id, or a reference to it."""
-    secret_key: str = Field(repr=False)
-    """The secret access key, or a reference to it."""
-    session_token: str | None = Field(None, repr=False)
-    """The session token, or a reference to it."""
-
-
-class _Scope(Document):
-    bucket: str | None = None
-    """The bucket."""
-    prefix: str = ""
-    """The prefix of all objects' names."""
-
-
-class _S3(Document):
-    region: str | None = None
-    """The region."""
-    endpoint: str | None = None
-    """The URL of a store other than Amazon's."""
-    credentials: _Credentials | None = None
-    """The keys; null: those that AWS's default credential chain finds."""
-    scope: _Scope | None = None
-    """The place in the store."""
-
-
-class _Files(Document):
-    base_path: str
-    """The folder, or one file."""
-
-
-class _Store(Document):
-    url: str
-    """The URL of a folder or a file, such as `sftp://user@host/path` or `gs://bucket/path`."""
-    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """Options of the fsspec filesystem, under the names of its package; texts may be
-    references."""
-
-
-class _FilesSpec(Document):
-    files: _Files | None = None
-    """A folder of this machine."""
-    s3: _S3 | None = None
-    """A bucket."""
-    store: _Store | None = None
-    """A place in any other fsspec filesystem."""
-
-
-class _Storage(Document):
-    provider: Literal["s3", "local"]
-    """A bucket, or a folder of this machine."""
-    uri: str
-    """`s3://bucket/prefix`, or a path."""
-    region: str | None = None
-    """The region."""
-    endpoint: str | None = None
-    """The URL of a store other than Amazon's."""
-    credentials_ref: str | None = Field(None, alias="credentials_ref")
-    """A reference to `{"accessKey": ..., "secretKey": ..., "sessionToken": ...}` as JSON;
-    null: those that AWS's default credential chain finds."""
-
-
-class _FilesDocument(Document):
-    type: str
-    """`files`, in any letter case."""
-    name: str | None = None
-    """The name by which stream configs refer to it. An `Engine` requires one, and it is unique."""
-    spec: _FilesSpec | None = None
-    """Where the files are: this, or `storage_config`."""
-    file_format: Literal["csv", "jsonl", "parquet"] | None = Field(None, alias="file_format")
-    """The format of the files; for a target only if the stream document names none. null: a source
-    goes by the endings of the files, a target writes Parquet."""
-    storage_config: _Storage | None = Field(None, alias="storage_config")
-    """Where the files are: this, or `spec`."""
-
-
 @without_locals
 def parse_connection(document: Any, root: str = "$") -> Connection:
     """Return the connection of a document or URL, or wrap a source or sink object of the caller.
@@ -390,7 +239,8 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
         kind = scheme["kind"].lower() if scheme else "file"
         return _parsed(document, kind, root, root)
     if isinstance(document, Mapping):
-        kept = {key: value for key, value in document.items() if key not in IGNORED}
+        without = IGNORED_IN_CONNECTIONS | {SCHEMA}
+        kept = {key: value for key, value in document.items() if key not in without}
         if not isinstance(kept.get("type"), str):
             raise ConfigError(
                 f"{root}.type: expected one of {', '.join(known_kinds())}.", path=f"{root}.type"
@@ -425,12 +275,20 @@ def files_connection(document: Mapping[str, Any] | str, root: str) -> Connection
         if scheme == "files":
             raise ConfigError(f"{root}: a URL of files begins with file:// or s3://.", path=root)
         return _store_url(document, scheme, root)
-    if document["type"].lower() != "files":
+    kind = document["type"].lower()
+    if kind not in ("files", "s3"):
         raise ConfigError(
             f"{root}.type: a folder has type files and spec.files, a bucket has spec.s3.",
             path=f"{root}.type",
         )
-    return _files(validate(_FilesDocument, document, root), root)
+    found = _files(validate(FilesDocument, document, root), root)
+    if kind == "s3" and not isinstance(found, S3Connection):
+        raise ConfigError(
+            f"{root}.spec: a connection of type s3 has spec.s3.",
+            path=f"{root}.spec",
+            remedy="Write type files for a folder.",
+        )
+    return found
 
 
 def null_connection(document: Mapping[str, Any] | str, root: str) -> NullConnection:
@@ -450,7 +308,7 @@ def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnectio
                 raise _twice(f"{root}.{key}", "or it contradicts the key given above 'spec'")
     elif spec is not None:
         raise ConfigError(f"{root}.spec: expected {{'database': ...}}.", path=f"{root}.spec")
-    server = validate(_Server, document, root)
+    server = validate(ServerDocument, document, root)
     if server.database and server.default_database and server.database != server.default_database:
         raise _twice(f"{root}.defaultDatabase", "'database' names another database")
     if server.schema_ and kind != "postgresql":
@@ -468,9 +326,25 @@ def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnectio
         database=server.database or server.default_database,
         schema=server.schema_,
         ssl=server.ssl or Ssl(),
-        ssh=None if server.ssh is None else server.ssh.settings(),
+        ssh=None if server.ssh is None else _ssh(server.ssh),
         name=server.name,
     )
+
+
+def _ssh(document: SshDocument) -> Ssh:
+    """Return the settings with password, key and passphrase wrapped in `Secret`."""
+    secrets = {
+        name: None if value is None else Secret(value)
+        for name in ("password", "private_key", "passphrase")
+        for value in [getattr(document, name)]
+    }
+    return Ssh(
+        document.host, document.username, document.port, known_hosts=document.known_hosts, **secrets
+    )
+
+
+def _secret(value: str | None) -> Secret | None:
+    return None if not value else Secret(value)
 
 
 def _twice(path: str, message: str) -> ConfigError:
@@ -490,7 +364,7 @@ def _demand_one_kind(spec: Mapping[str, Any], kinds: set[str], path: str) -> Non
         )
 
 
-def _storage(storage: _Storage, root: str) -> None:
+def _storage(storage: StorageDocument, root: str) -> None:
     """Raise `ConfigError` if the keys of a `storage_config` contradict its provider."""
     url = storage.uri.startswith("s3://")
     if (storage.provider == "s3") != url:
@@ -498,12 +372,7 @@ def _storage(storage: _Storage, root: str) -> None:
         raise ConfigError(
             f"{root}.uri: provider '{storage.provider}' expects {expected}.", path=f"{root}.uri"
         )
-    if (storage.credentials_ref or "").lstrip().startswith("{"):
-        raise ConfigError(
-            f"{root}.credentials_ref: expected a reference, not the credentials themselves.",
-            path=f"{root}.credentials_ref",
-            remedy="Write env:NAME or file:PATH, or register a resolver for your own scheme.",
-        )
+    _demand_reference(storage.credentials_ref, f"{root}.credentials_ref")
     if storage.provider == "local":
         for key in ("region", "endpoint", "credentials_ref"):
             if getattr(storage, key) is not None:
@@ -514,7 +383,31 @@ def _storage(storage: _Storage, root: str) -> None:
                 )
 
 
-def _files(files: _FilesDocument, root: str) -> Connection:
+def _demand_reference(reference: str | None, path: str) -> None:
+    """Raise `ConfigError` for credentials in the place of a reference to them."""
+    if (reference or "").lstrip().startswith("{"):
+        raise ConfigError(
+            f"{path}: expected a reference, not the credentials themselves.",
+            path=path,
+            remedy="Write env:NAME or file:PATH, or register a resolver for your own scheme.",
+        )
+
+
+def below(base: str, scope: str | None, path: str) -> str:
+    """Return the place below a folder or prefix. Raises `ConfigError` for one that leads out."""
+    inner = (scope or "").strip("/").removeprefix("./").strip("/")
+    if (scope or "").startswith(("/", "~")) or ".." in inner.split("/"):
+        raise ConfigError(
+            f"{path}: expected a path below the connection's own place.",
+            path=path,
+            remedy="Write it without '..' and without a '/' in front.",
+        )
+    if not inner:
+        return base
+    return f"{base.rstrip('/')}/{inner}" if base else inner
+
+
+def _files(files: FilesDocument, root: str) -> Connection:
     if files.spec is not None and files.storage_config is not None:
         raise ConfigError(
             f"{root}.storage_config: 'spec' already says where the files are.",
@@ -541,21 +434,27 @@ def _files(files: _FilesDocument, root: str) -> Connection:
             name=files.name,
         )
     if files.spec is not None and files.spec.files is not None:
-        return FilesConnection(files.spec.files.base_path, files.file_format, files.name)
+        folder = files.spec.files
+        base = below(folder.base_path, folder.scope_path, f"{root}.spec.files.scopePath")
+        return FilesConnection(base, files.file_format, files.name)
     if files.spec is not None and files.spec.s3 is not None:
         s3 = files.spec.s3
-        scope = s3.scope or _Scope()
+        scope = s3.scope or ScopeDocument()
         keys = s3.credentials
+        reference = f"{root}.spec.s3.credentials.credentialsRef"
+        _demand_reference(keys.credentials_ref if keys else None, reference)
         return S3Connection(
             scope.bucket,
             scope.prefix,
             region=s3.region,
             endpoint=s3.endpoint,
-            access_key=Secret(keys.access_key) if keys else None,
-            secret_key=Secret(keys.secret_key) if keys else None,
-            session_token=Secret(keys.session_token) if keys and keys.session_token else None,
+            access_key=_secret(keys.access_key if keys else None),
+            secret_key=_secret(keys.secret_key if keys else None),
+            session_token=_secret(keys.session_token if keys else None),
+            credentials_ref=keys.credentials_ref if keys else None,
             file_format=files.file_format,
             name=files.name,
+            credentials_path=reference,
         )
     if files.spec is not None and files.spec.store is not None:
         store, path = files.spec.store, f"{root}.spec.store.url"

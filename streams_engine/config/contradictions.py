@@ -13,8 +13,15 @@ from streams_engine.config.connection import (
     FilesConnection,
     NullConnection,
     S3Connection,
+    below,
 )
-from streams_engine.config.documents import Selection, SourceConnection, StreamDocument
+from streams_engine.config.documents import (
+    FilesSpec,
+    S3Spec,
+    Selection,
+    SourceConnection,
+    StreamDocument,
+)
 from streams_engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,8 +56,10 @@ def refuse_contradictions(document: StreamDocument, sources: Ends, target: Conne
     ]
     for number, connection in enumerate(document.source.connections):
         path = f"$.source.connections[{number}]"
+        below("", connection.scope_path, f"{path}.scopePath")
         faults += [*_tables(connection, path), *_source_kind(connection, sources[number], path)]
     faults += [*_log_options(document, sources), *_target_kind(document, target)]
+    faults += _file_forms(document)
     if not faults:
         return
     first = faults[0]
@@ -239,6 +248,7 @@ def _source_kind(document: SourceConnection, connection: Connection, path: str) 
     meant: dict[str, bool] = {
         "files": isinstance(connection, FilesConnection),
         "s3": isinstance(connection, S3Connection),
+        "scopePath": isinstance(connection, FilesConnection | S3Connection),
         "database": database,
         "schema": database and getattr(connection, "kind", None) == "postgresql",
     }
@@ -321,6 +331,35 @@ def _target_kind(document: StreamDocument, connection: Connection) -> Faults:
             "database",
             "Leave it out.",
         )
+
+
+LEVELS = {"gzip": 9, "zstd": 22}
+"""The highest level of a codec that has levels."""
+
+
+def _file_forms(document: StreamDocument) -> Faults:
+    """Yield a fault for each setting of Parquet that the format or codec does not have."""
+    for name in ("files", "s3"):
+        spec: FilesSpec | S3Spec | None = getattr(document.target.spec, name)
+        if spec is None:
+            continue
+        path, parquet = f"$.target.spec.{name}.format.parquet", spec.format.parquet
+        if spec.file_format != "parquet":
+            if given(parquet):
+                yield Fault(path, f"the files are {spec.file_format}", "Leave it out.")
+            continue
+        own = "none" if parquet.compression_codec == "uncompressed" else parquet.compression_codec
+        if own is not None and own != spec.format.codec:
+            yield Fault(
+                f"{path}.compressionCodec", "'compression' names another one", "Leave one out."
+            )
+        codec = spec.format.codec or "zstd"
+        level, highest = parquet.compression_level, LEVELS.get(codec, 0)
+        if level is not None and level > highest:
+            what = f"has levels up to {highest}" if highest else "has no levels"
+            yield Fault(
+                f"{path}.compressionLevel", f"{codec} {what}", "Choose another, or leave it out."
+            )
 
 
 CDC_ALONE = ("replicationSlot", "publicationName", "binlogPosition", "serverId", "initialLoad",

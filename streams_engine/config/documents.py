@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from streams_engine.config.connection_documents import FileFormatName
 from streams_engine.config.options import Mode, Operation, SchemaPolicy, WriteMode
 from streams_engine.config.validation import Document
 
@@ -85,6 +86,8 @@ class TableDocument(Document):
 
     name: str = Field(min_length=1)
     """The table: `table`, or `schema.table` (MySQL: `database.table`)."""
+    selected: bool = Field(True, exclude=True)
+    """If false, the table is left out."""
     selection: Selection = Selection()
     """Which of its columns and rows. A cdc accepts only `selectedColumns`."""
     query: str | None = None
@@ -147,6 +150,12 @@ class S3SourceDocument(Document):
     """The bucket to read, instead of the connection's."""
     prefixes: list[str] = Field(default_factory=list)
     """Only objects below these prefixes; empty: all objects below the connection's prefix."""
+    objects: list[str] = Field(default_factory=list)
+    """Only these objects. Several named `part-...` in one folder are one table, each other one is a
+    table of its own."""
+    manifest_path: str | None = Field(None, min_length=1)
+    """Only the objects that this object lists: a JSON document with `files` (a list of names or
+    `s3://` URLs), with `entries` (a list of `{"url": ...}`), or a list of names."""
     csv: CsvFormat = CsvFormat()
     """The dialect of CSV files."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
@@ -175,6 +184,8 @@ class SourceConnection(Document):
     """The database, instead of the connection's."""
     schema_: str | None = Field(default=None, alias="schema")
     """PostgreSQL: only tables of this schema; null: of all schemas."""
+    scope_path: str | None = None
+    """For a folder or bucket: only what lies below this path of it."""
     tables: list[TableDocument] = Field(default_factory=list)
     """The tables to move. If both tables and queries are empty: all user tables."""
     queries: list[QueryDocument] = Field(default_factory=list)
@@ -283,21 +294,52 @@ class DatabaseSpec(Document):
     """Create only the structure."""
 
 
+Compression = Literal["none", "uncompressed", "snappy", "gzip", "zstd"]
+
+
+class ParquetFormat(Document):
+    """How Parquet files are written."""
+
+    compression_codec: Compression | None = None
+    """The same as `compression`, in any letter case."""
+    compression_level: int | None = Field(None, ge=1, le=22)
+    """The level of gzip (1 to 9) or zstd (1 to 22); null: the codec's own default."""
+    max_row_group_size: int | None = Field(None, ge=1)
+    """The most rows of a row group; null: 131072."""
+    target_row_group_size_mb: int | None = Field(None, ge=1, alias="targetRowGroupSizeMB")
+    """Megabytes of rows in memory, uncompressed, at which a row group ends; null: 64."""
+    timestamp_unit: Literal["ms", "us", "ns"] | None = None
+    """The unit of timestamps; null: us. A value that the unit cannot hold is a bad row."""
+
+    @field_validator("compression_codec", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
 class FileFormat(Document):
     """Format and compression of the files to write."""
 
-    compression: Literal["none", "snappy", "gzip", "zstd"] | None = None
-    """Parquet: any of them; CSV and JSONL: none, gzip or zstd. null: zstd for Parquet, none for
-    the others."""
+    compression: Compression | None = None
+    """Parquet: any of them; CSV, JSON and JSONL: none, gzip or zstd. `uncompressed` means none.
+    null: zstd for Parquet, none for the others."""
     csv: CsvFormat = CsvFormat()
     """The dialect of CSV files."""
+    parquet: ParquetFormat = ParquetFormat()
+    """How Parquet files are written."""
+
+    @property
+    def codec(self) -> str | None:
+        """The compression, under its one name."""
+        chosen = self.compression or self.parquet.compression_codec
+        return "none" if chosen == "uncompressed" else chosen
 
 
 class FilesSpec(Document):
     """A folder as target."""
 
-    file_format: Literal["csv", "jsonl", "parquet"]
-    """The format of the files."""
+    file_format: FileFormatName
+    """The format of the files. `json`: an array of objects; `jsonl`: an object a line."""
     format: FileFormat = FileFormat()
     """How the files are written."""
 
@@ -317,6 +359,9 @@ class Upload(Document):
     """The key for `aws:kms` and `aws:kms:dsse`: its id, ARN or alias; null: the account's own key
     for S3. Refused with any other `serverSideEnc`."""
 
+    keep_local_files: Literal[False] = False
+    """Only false: objects go straight to the bucket, and no local file is there to keep."""
+
     @model_validator(mode="after")
     def _key_is_used(self) -> Upload:
         if self.kms_key_id and not self.server_side_enc.startswith("aws:kms"):
@@ -328,9 +373,10 @@ class S3Spec(Document):
     """A bucket as target."""
 
     output_directory: str = ""
-    """The last part of the prefix, after `upload.prefix`."""
-    file_format: Literal["csv", "jsonl", "parquet"]
-    """The format of the objects."""
+    """The last part of the prefix, after `upload.prefix`. An absolute path, which would be a folder
+    of this machine, is not used: objects go straight to the bucket."""
+    file_format: FileFormatName
+    """The format of the objects. `json`: an array of objects; `jsonl`: an object a line."""
     format: FileFormat = FileFormat()
     """How the files are written."""
     upload: Upload = Upload()
@@ -497,6 +543,15 @@ class Options(Document):
     _budget_bytes = field_validator("memory_budget", mode="before")(bytes_of)
 
 
+class ReportingIntervals(Document):
+    """Seconds between two progress reports, for each end; 0: none but the last."""
+
+    source: int = Field(3, ge=0)
+    """Of the source."""
+    target: int = Field(3, ge=0)
+    """Of the target."""
+
+
 class StreamDocument(Document):
     """The canonical, nested document."""
 
@@ -505,8 +560,10 @@ class StreamDocument(Document):
     target, mode and tables."""
     mode: Mode
     """`convert`: copy once. `cdc`: copy, then follow the log. `load` means convert."""
-    reporting_interval: int = Field(3, ge=1)
-    """Seconds between two progress reports."""
+    reporting_interval: int = Field(3, ge=0)
+    """Seconds between two progress reports; 0: none but the last."""
+    reporting_intervals: ReportingIntervals | None = None
+    """One interval for each end, instead of `reportingInterval`."""
     source: SourceDocument
     """Where the data come from."""
     target: TargetDocument
@@ -515,6 +572,21 @@ class StreamDocument(Document):
     """When a run ends by itself."""
     options: Options = Options()
     """This library's own settings."""
+
+    @model_validator(mode="after")
+    def _one_interval(self) -> StreamDocument:
+        both = {"reporting_interval", "reporting_intervals"}
+        if self.reporting_intervals is not None and both <= self.model_fields_set:
+            raise ValueError("give 'reportingInterval' or 'reportingIntervals', not both")
+        return self
+
+    @property
+    def intervals(self) -> tuple[int, int]:
+        """The seconds between two reports of the source, and of the target."""
+        several = self.reporting_intervals
+        if several is None:
+            return self.reporting_interval, self.reporting_interval
+        return several.source, several.target
 
     @field_validator("mode", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streams_engine.config.validation import IGNORED
+from streams_engine.config.validation import IGNORED, SCHEMA
 from streams_engine.errors import ConfigError
 
 __all__ = ["is_flat", "nested"]
@@ -23,7 +23,7 @@ def is_flat(raw: Mapping[str, Any]) -> bool:
 
 def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a flat document of the first generation to the nested form."""
-    unknown = sorted(set(raw) - FLAT_KEYS - IGNORED)
+    unknown = sorted(set(raw) - FLAT_KEYS - IGNORED - {SCHEMA})
     if unknown:
         raise ConfigError(
             f"$.{unknown[0]}: unknown key; known are: {', '.join(sorted(FLAT_KEYS))}.",
@@ -39,12 +39,11 @@ def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
         else:
             tables.append(table)
     db = _structure(raw)
-    intervals = raw.get("reportingIntervals") or {}
     options = {"dataBundleSize": raw["dataBundleSize"]} if "dataBundleSize" in raw else {}
     document: dict[str, Any] = {
         "name": raw.get("name"),
         "mode": raw.get("mode"),
-        "reportingInterval": intervals.get("target", intervals.get("source", 3)),
+        **_intervals(raw.get("reportingIntervals") or {}),
         "source": {
             "connections": [
                 {"connectionId": raw.get("source"), "tables": tables, "queries": queries}
@@ -57,6 +56,13 @@ def nested(raw: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     return document | {key: raw[key] for key in ("limits", "options") if key in raw}
+
+
+def _intervals(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one interval, or both where they differ."""
+    if set(given) <= {"source", "target"} and len({*map(repr, given.values())}) <= 1:
+        return {"reportingInterval": next(iter(given.values()), 3)}
+    return {"reportingIntervals": dict(given)}
 
 
 def _structure(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class StreamOptions(TypedDict, total=False):
     """The name of the stream, under which its checkpoint is stored; null: a digest of source,
     target, mode and tables."""
     reporting_interval: int
-    """Seconds between two progress reports."""
+    """Seconds between two progress reports; 0: none but the last."""
     limits: LimitsDict
     """When a run ends by itself."""
     data_bundle_size: int

@@ -10,7 +10,7 @@ from typing import Literal
 
 from streams_engine.errors import ConfigError
 
-__all__ = ["BUILT_IN", "References", "Resolver", "Secret", "allowed"]
+__all__ = ["BUILT_IN", "DEFAULT", "References", "Resolver", "Secret", "allowed"]
 
 Resolver = Callable[[str], str]
 """Turns what follows ``scheme:`` of a reference into the secret; raises `KeyError` if unknown."""
@@ -26,6 +26,9 @@ def _from_file(path: str) -> str:
 
 BUILT_IN: Mapping[str, Resolver] = {"env": _from_environment, "file": _from_file}
 
+
+DEFAULT = "default"
+"""The resolver of references without a scheme, where only a reference can stand."""
 
 Scheme = Literal["env", "file"]
 References = Literal["none"] | Scheme | Collection[Scheme]
@@ -80,6 +83,12 @@ class Secret:
         secret = cls(value)
         secret._literal = True
         return secret
+
+    @classmethod
+    def reference(cls, value: str) -> Secret:
+        """Create a secret from a text that is known to be a reference: one without a scheme is the
+        default resolver's."""
+        return cls(value if ":" in value else f"{DEFAULT}:{value}")
 
     def reveal(self, resolvers: Mapping[str, Resolver] | None = None) -> str:
         """Return the secret, resolving a reference. Raises `ConfigError` that names the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,12 @@ from streams_engine.config.documents import (
 from streams_engine.config.flat import is_flat, nested
 from streams_engine.config.keywords import from_keywords
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.config.validation import IGNORED, validate
+from streams_engine.config.validation import (
+    IGNORED,
+    IGNORED_IN_CONNECTIONS,
+    SCHEMA,
+    validate,
+)
 from streams_engine.errors import ConfigError
 
 __all__ = [
@@ -154,8 +160,14 @@ def parse_config(
     """
     raw = _read(document)
     warnings: list[str] = []
-    cleaned = _without_ignored(nested(raw) if is_flat(raw) else raw, "$", warnings)
+    own = {key: value for key, value in raw.items() if key != SCHEMA}
+    cleaned = _without_ignored(nested(own) if is_flat(own) else own, "$", warnings)
     validated = validate(StreamDocument, cleaned)
+    inline = [c.connection for c in validated.source.connections] + [validated.target.connection]
+    for given, path in zip(inline, _paths(validated), strict=True):
+        if isinstance(given, Mapping):
+            notes = [key for key in given if key in IGNORED_IN_CONNECTIONS]
+            warnings += [f"{path}.connection.{key} {UNUSED}" for key in notes]
     known = connections or {}
     sources = tuple(
         _connection(c.connection, c.connection_id, known, f"$.source.connections[{i}]", c)
@@ -163,9 +175,16 @@ def parse_config(
     )
     target = _connection(validated.target.connection, validated.target.id, known, "$.target", None)
     refuse_contradictions(validated, sources, target)
+    validated = _selected(validated)
     warnings += [
         f"{path} is for cdc; a convert ignores it." for path in ignored_in_convert(validated)
     ]
+    s3 = validated.target.spec.s3
+    if s3 is not None and s3.output_directory.startswith("/"):
+        warnings.append(
+            "$.target.spec.s3.outputDirectory is a folder of this machine: it is not used, for "
+            "objects go straight to the bucket."
+        )
     return StreamConfig(validated, sources, target, tuple(warnings))
 
 
@@ -196,8 +215,21 @@ def _read(document: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
 MEANT = {"$.target.id", "$.target.spec.s3.upload.kmsKeyId"}
 """Where keys that are ignored elsewhere mean something."""
 
+NOTES = re.compile(r"\.queries\[\d+\]\.(columns|validated)$|\.format\.useDuckDB$")
+"""What the product notes of a query that it tried, and how it writes files: without a meaning
+here."""
+
 VERBATIM = (".connection", ".files.columns", ".s3.columns")
 """What has keys of its own: those of another document, and names that the user's data has."""
+
+
+UNUSED = "is not used here and is ignored."
+
+
+def _paths(document: StreamDocument) -> list[str]:
+    """Return the JSON path of each place that has a connection: the sources', then the target's."""
+    numbers = range(len(document.source.connections))
+    return [*(f"$.source.connections[{number}]" for number in numbers), "$.target"]
 
 
 def _without_ignored(value: Any, path: str, warnings: list[str]) -> Any:
@@ -209,11 +241,31 @@ def _without_ignored(value: Any, path: str, warnings: list[str]) -> Any:
         return value
     kept = {}
     for key, inner in value.items():
-        if key in IGNORED and f"{path}.{key}" not in MEANT:
-            warnings.append(f"{path}.{key} is not used here and is ignored.")
+        place = f"{path}.{key}"
+        if (key in IGNORED and place not in MEANT) or NOTES.search(place):
+            warnings.append(f"{place} {UNUSED}")
         else:
             kept[key] = _without_ignored(inner, f"{path}.{key}", warnings)
     return kept
+
+
+def _selected(document: StreamDocument) -> StreamDocument:
+    """Return the document without the tables that are not selected. Raises `ConfigError` if none of
+    several is: no tables would mean all."""
+    connections = []
+    for number, connection in enumerate(document.source.connections):
+        tables = [table for table in connection.tables if table.selected]
+        served = connection.queries or document.source.queries
+        if connection.tables and not tables and not served:
+            path = f"$.source.connections[{number}].tables"
+            raise ConfigError(
+                f"{path}: no table is selected.",
+                path=path,
+                remedy="Select one, or leave the list out: then all tables are moved.",
+            )
+        connections.append(connection.model_copy(update={"tables": tables}))
+    source = document.source.model_copy(update={"connections": connections})
+    return document.model_copy(update={"source": source})
 
 
 def _connection(

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from streams_engine.errors import ConfigError
 
-__all__ = ["IGNORED", "Document", "json_path", "validate"]
+__all__ = ["IGNORED", "IGNORED_IN_CONNECTIONS", "SCHEMA", "Document", "json_path", "validate"]
 
 SECRET_KEYS = frozenset(
     {
@@ -34,6 +34,12 @@ IGNORED = frozenset(
     {"id", "created", "updated", "description", "kmsKeyId", "isReachable", "cloudProvider"}
 )
 """Keys of the product's own documents that mean nothing here: they give a warning."""
+
+IGNORED_IN_CONNECTIONS = IGNORED | {"cloud_provider", "status", "databasesInfo"}
+"""The same in connection documents, where an exported one holds what the product found out."""
+
+SCHEMA = "$schema"
+"""The key that names a document's JSON Schema, for editors."""
 
 M = TypeVar("M", bound=BaseModel)
 

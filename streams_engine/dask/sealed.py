@@ -59,7 +59,7 @@ def carried(config: StreamConfig, resolvers: Mapping[str, Resolver]) -> StreamCo
 def _carried(connection: Connection, resolvers: Mapping[str, Resolver]) -> Any:
     revealed = _revealed(connection, resolvers)
     if isinstance(revealed, S3Connection) and revealed.credentials_ref is not None:
-        text = Secret(revealed.credentials_ref).reveal(resolvers)
+        text = Secret.reference(revealed.credentials_ref).reveal(resolvers)
         return replace(revealed, credentials_ref=text)
     if isinstance(revealed, DatabaseConnection):
         names = ("ca", "client_cert", "client_key")

@@ -178,7 +178,7 @@ MALFORMED = {
     ),
     "bad utf8": ("t.jsonl", b'{"a":"\xff"}', "line 1: the line is not valid UTF-8"),
     "surrogate": ("t.jsonl", b'{"a":"\\ud800"}', "line 1"),
-    "array": ("t.json", b"[\n{}\n]", "line 1"),
+    "array": ("t.jsonl", b"[\n{}\n]", "line 1"),
     "garbage": ("t.parquet", b"PAR1 garbage PAR1", "t.parquet: not a Parquet"),
     "empty": ("t.parquet", b"", "t.parquet: not a Parquet"),
     "no gzip": ("t.csv.gz", b"a,b\n1,2\n", "damaged"),

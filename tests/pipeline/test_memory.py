@@ -175,7 +175,7 @@ def test_updates_of_rows_that_are_not_there_are_counted() -> None:
 
 def frozen(run: MemoryRun) -> Any:
     return run.counters.freeze(
-        name="s", config_id="", stream_id="", state=State.STOPPED, reporting_interval=3, error=None
+        name="s", config_id="", stream_id="", state=State.STOPPED, intervals=(3, 3), error=None
     )
 
 

@@ -76,7 +76,7 @@ def test_a_flat_document_is_normalised() -> None:
     }
     config = parse_config(flat, KNOWN)
     assert config.document.source.options.data_bundle_size == 100
-    assert config.document.reporting_interval == 5
+    assert config.document.intervals == (3, 5)
     assert config.document.limits.number_of_events == 7
     assert config.db.schema_policy == "validate_existing"
     assert config.db.structure_options.indexes is False

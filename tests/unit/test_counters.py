@@ -46,7 +46,7 @@ def test_no_count_is_lost_where_several_sources_count_at_once() -> None:
         config_id="c",
         stream_id="s",
         state=State.RUNNING,
-        reporting_interval=1,
+        intervals=(1, 1),
         error=None,
     )
     times = TIMES * THREADS

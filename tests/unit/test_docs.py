@@ -284,7 +284,7 @@ def test_every_key_of_the_stats_is_told() -> None:
     counters = Counters()
     counters.follow()
     counters.expect(TableId("s", "t"), 1)
-    given = {"config_id": "c", "stream_id": "s", "reporting_interval": 3, "error": None}
+    given = {"config_id": "c", "stream_id": "s", "intervals": (3, 3), "error": None}
     stats = counters.freeze(name="n", state=State.READY, **given).to_dict()
     told = {key: row[1] for row in rows("configuration.md", "The stats document")[1:]
             for key in quoted(row[0])}  # fmt: skip

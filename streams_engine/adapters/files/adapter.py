@@ -9,24 +9,35 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from streams_engine.config import Resolver
-from streams_engine.config.connection import FilesConnection, S3Connection, files_connection
+from streams_engine.config.connection import (
+    FilesConnection,
+    S3Connection,
+    below,
+    files_connection,
+)
 from streams_engine.config.documents import (
     CsvFormat,
     FilesSourceDocument,
+    ParquetFormat,
     S3SourceDocument,
     SourceConnection,
     TargetSpec,
     Upload,
 )
-from streams_engine.config.secret import BUILT_IN, Secret
+from streams_engine.config.secret import BUILT_IN, DEFAULT, Secret
 from streams_engine.contracts import Adapter, SinkRequest, SourceRequest
 from streams_engine.errors import ConfigError
 from streams_engine.model import Dialect
 
 if TYPE_CHECKING:
     from streams_engine.adapters.files.canonical import FilesCanonical
+    from streams_engine.adapters.files.discovery import Places
     from streams_engine.adapters.files.explorer import FilesExplorer
-    from streams_engine.adapters.files.formats.options import CsvOptions, RecordLimits
+    from streams_engine.adapters.files.formats.options import (
+        CsvOptions,
+        ParquetOptions,
+        RecordLimits,
+    )
     from streams_engine.adapters.files.sink import FilesSink
     from streams_engine.adapters.files.source import FilesSource
     from streams_engine.adapters.files.stores.store import Store
@@ -38,15 +49,16 @@ Place = FilesConnection | S3Connection
 
 def _source(request: SourceRequest) -> FilesSource:
     """Create the source of files. Raises `ConfigError` naming the path of a missing key."""
+    from streams_engine.adapters.files.formats.options import read_as
     from streams_engine.adapters.files.source import FilesSource
 
     connection = request.connection
-    store, paths = _read(connection, request.document, request.resolvers, request.path)
+    store, places = _read(connection, request.document, request.resolvers, request.path)
     chosen = _chosen(connection, request.document)
     return FilesSource(
         store,
-        file_format=connection.file_format,
-        paths=paths,
+        file_format=read_as(connection.file_format),
+        places=places,
         csv=_csv(chosen.csv if chosen else CsvFormat()),
         columns=chosen.columns if chosen else {},
         limits=_limits(chosen),
@@ -62,17 +74,18 @@ def _explorer(request: SourceRequest) -> FilesExplorer:
 def _canonical(request: SourceRequest | SinkRequest) -> FilesCanonical:
     """Create the reader of the same files, or of the written ones, for `verify`."""
     from streams_engine.adapters.files.canonical import FilesCanonical
+    from streams_engine.adapters.files.formats.options import read_as
 
     connection = request.connection
     if isinstance(request, SinkRequest):
         store = _written(connection, request.spec, request.resolvers)
         return FilesCanonical(store, written=True)
-    store, paths = _read(connection, request.document, request.resolvers, request.path)
+    store, places = _read(connection, request.document, request.resolvers, request.path)
     chosen = _chosen(connection, request.document)
     return FilesCanonical(
         store,
-        file_format=connection.file_format,
-        paths=paths,
+        file_format=read_as(connection.file_format),
+        places=places,
         csv=_csv(chosen.csv if chosen else CsvFormat()),
     )
 
@@ -91,21 +104,26 @@ def _chosen(
 
 def _read(
     connection: Place, document: SourceConnection, resolvers: Mapping[str, Resolver], path: str
-) -> tuple[Store, tuple[str, ...]]:
-    """Return the store of a source, and the selected paths in it."""
+) -> tuple[Store, Places]:
+    """Return the store of a source, and what is selected in it."""
+    from streams_engine.adapters.files.discovery import Places
     from streams_engine.adapters.files.stores.store import Store
 
+    scope = f"{path}.scopePath"
     if isinstance(connection, S3Connection):
-        bucket = (document.s3 and document.s3.bucket) or connection.bucket
-        store = _bucket(connection, bucket, connection.prefix, resolvers, f"{path}.s3.bucket")
-        return store, tuple(document.s3.prefixes) if document.s3 else ()
+        s3 = document.s3 or S3SourceDocument()
+        prefix = below(connection.prefix, document.scope_path, scope)
+        bucket = s3.bucket or connection.bucket
+        store = _bucket(connection, bucket, prefix, resolvers, f"{path}.s3.bucket")
+        return store, Places(tuple(s3.prefixes), tuple(s3.objects), s3.manifest_path)
     base = (document.files and document.files.base_path) or connection.base_path
+    base = below(base, document.scope_path, scope)
     chosen = tuple(document.files.paths) if document.files else ()
     if connection.protocol != "file":
         root, paths = _remote_folder(_on_same_server(connection, base, path), chosen)
-        return _remote(connection, root, resolvers), paths
+        return _remote(connection, root, resolvers), Places(paths)
     root, paths = _folder(base, chosen)
-    return Store("file", root), paths
+    return Store("file", root), Places(paths)
 
 
 def _remote(connection: FilesConnection, root: str, resolvers: Mapping[str, Resolver]) -> Store:
@@ -123,7 +141,7 @@ def _on_same_server(connection: FilesConnection, base: str, path: str) -> str:
 
     Raises `ConfigError` for a full URL: the connection's secrets are for its own server only.
     """
-    if base == connection.base_path:
+    if base == connection.base_path or base.startswith(f"{connection.base_path.rstrip('/')}/"):
         return base
     if "://" in base:
         raise ConfigError(
@@ -170,17 +188,21 @@ def _sink(request: SinkRequest) -> FilesSink:
     return FilesSink(
         _written(connection, spec, request.resolvers),
         file_format=_format(chosen.file_format if chosen else connection.file_format),
-        compression=chosen.format.compression if chosen else None,
+        compression=chosen.format.codec if chosen else None,
         csv=_csv(chosen.format.csv if chosen else CsvFormat()),
+        parquet=_parquet(chosen.format.parquet if chosen else ParquetFormat()),
     )
 
 
 def _format(chosen: str | None) -> str:
     """Return the format of a target. Raises `ConfigError` for one that this library does not
     write."""
-    if chosen not in (None, "csv", "jsonl", "parquet"):
+    from streams_engine.adapters.files.formats.options import COMPRESSIONS
+
+    if chosen is not None and chosen not in COMPRESSIONS:
         raise ConfigError(
-            f"$.target: unknown format '{chosen}'; expected csv, jsonl or parquet.", path="$.target"
+            f"$.target: unknown format '{chosen}'; expected one of {', '.join(COMPRESSIONS)}.",
+            path="$.target",
         )
     return chosen or "parquet"
 
@@ -194,7 +216,9 @@ def _written(connection: Place, spec: TargetSpec, resolvers: Mapping[str, Resolv
             return _remote(connection, connection.base_path, resolvers)
         return Store("file", str(_local(connection.base_path)))
     upload = spec.s3.upload if spec.s3 else Upload()
-    parts = (connection.prefix, upload.prefix, spec.s3.output_directory if spec.s3 else "")
+    last = spec.s3.output_directory if spec.s3 else ""
+    # An absolute path is a folder in which the product stages objects; here there is none.
+    parts = (connection.prefix, upload.prefix, "" if last.startswith("/") else last)
     prefix = "/".join(part.strip("/") for part in parts if part.strip("/"))
     bucket = upload.bucket or connection.bucket
     path = "$.target.spec.s3.upload.bucket"
@@ -218,6 +242,17 @@ def _csv(document: CsvFormat) -> CsvOptions:
     from streams_engine.adapters.files.formats.options import CsvOptions
 
     return CsvOptions(document.delimiter or "", document.quote, document.header)
+
+
+def _parquet(document: ParquetFormat) -> ParquetOptions:
+    from streams_engine.adapters.files.formats.options import ParquetOptions
+
+    return ParquetOptions(
+        document.compression_level,
+        document.max_row_group_size,
+        document.target_row_group_size_mb and document.target_row_group_size_mb << 20,
+        document.timestamp_unit,
+    )
 
 
 def _bucket(
@@ -247,22 +282,19 @@ def _bucket(
     )
 
 
-CREDENTIALS_REF = "$.storage_config.credentials_ref"
-
-
-def _referred(reference: str, resolvers: Mapping[str, Resolver]) -> str:
+def _referred(reference: str, resolvers: Mapping[str, Resolver], path: str) -> str:
     """Resolve a reference. Raises `ConfigError` naming the resolver that it lacks."""
     scheme, colon, _ = reference.partition(":")
-    if colon and scheme in {*BUILT_IN, *resolvers}:
-        return Secret(reference).reveal(resolvers)
+    if scheme in {*BUILT_IN, *resolvers} if colon else DEFAULT in resolvers:
+        return Secret.reference(reference).reveal(resolvers)
     what = f"no resolver is registered for '{scheme}:'" if colon else "it has no scheme"
     scheme = scheme if colon else "vault"
     written = "" if colon else f", and write '{scheme}:{reference}'"
     raise ConfigError(
-        f"{CREDENTIALS_REF}: {what}.",
-        path=CREDENTIALS_REF,
+        f"{path}: {what}.",
+        path=path,
         remedy=f"Register one: resolvers={{'{scheme}': lookup}}{written}. env:NAME and file:PATH "
-        "need no resolver.",
+        f"need no resolver; resolvers['{DEFAULT}'] takes references without a scheme.",
     )
 
 
@@ -284,11 +316,12 @@ def _credentials(
     """Return the keys of the document, or of the JSON that ``credentials_ref`` refers to; empty if
     there are none."""
     if connection.credentials_ref is not None:
-        keys = _keys(_referred(connection.credentials_ref, resolvers))
+        path = connection.credentials_path
+        keys = _keys(_referred(connection.credentials_ref, resolvers, path))
         if keys is None:
             raise ConfigError(
-                "credentials_ref: the reference could not be resolved.",
-                path=CREDENTIALS_REF,
+                f"{path}: the reference could not be resolved.",
+                path=path,
                 remedy='Refer to a JSON document {"accessKey": ..., "secretKey": ...}.',
             )
         return keys

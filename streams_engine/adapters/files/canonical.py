@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from streams_engine.adapters.files.change_log import demand_current
 from streams_engine.adapters.files.columns import batches, plain
-from streams_engine.adapters.files.discovery import DataFile, discover, select
+from streams_engine.adapters.files.discovery import DataFile, Places, discover, select
+from streams_engine.adapters.files.formats.json_array import lines_of
 from streams_engine.adapters.files.formats.options import CsvOptions
 from streams_engine.adapters.files.infer_schema import InferredTable, describe
 from streams_engine.adapters.files.stores.store import Store
@@ -50,12 +51,13 @@ class FilesCanonical:
         *,
         file_format: str | None = None,
         paths: tuple[str, ...] = (),
+        places: Places | None = None,
         csv: CsvOptions | None = None,
         written: bool = False,
     ) -> None:
         self._store = store
         self._file_format = file_format
-        self._paths = paths
+        self._places = places or Places(paths)
         self._options = csv or CsvOptions()
         self._written = written
 
@@ -112,7 +114,7 @@ class FilesCanonical:
             yield from texts_of(in_buckets(batch, wanted), columns)
 
     def _table(self, wanted: TableId) -> InferredTable:
-        tables = select(discover(self._store, self._paths, self._file_format), (wanted.name,))
+        tables = select(discover(self._store, self._places, self._file_format), (wanted.name,))
         demand_current(self._store, tables[0])
         return describe(self._store, tables[0], self._options)
 
@@ -195,7 +197,8 @@ def _jsonl(
 ) -> Iterator[list[Any]]:
     binary = {c.name for c in table.schema.columns if pa.types.is_binary(c.arrow)}
     with store.open(file.info.path) as raw, plain(raw, file) as stream:
-        for line in stream.read().decode("utf-8-sig").split("\n"):
+        where = store.show(file.info.path)
+        for line in lines_of(stream, file.info.path, where).read().decode("utf-8-sig").split("\n"):
             if line.strip():
                 record = _record(line, file)
                 yield [_json_value(record.get(name), name in binary) for name in names]
@@ -239,6 +242,7 @@ def _parquet(
 
 READERS: Mapping[str, Callable[..., Iterator[list[Any]]]] = {
     "csv": _csv,
+    "json": _jsonl,
     "jsonl": _jsonl,
     "parquet": _parquet,
 }

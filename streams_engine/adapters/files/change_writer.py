@@ -23,8 +23,8 @@ from streams_engine.adapters.files.change_log import (
     number_of,
     position_text,
 )
-from streams_engine.adapters.files.formats.encoders import encoder, ending, normalised
-from streams_engine.adapters.files.formats.options import CsvOptions
+from streams_engine.adapters.files.formats.encoders import encoder, normalised
+from streams_engine.adapters.files.formats.options import FileForm
 from streams_engine.adapters.files.stores.store import Store
 from streams_engine.arrow.batches import coalesced
 from streams_engine.contracts import ApplyResult, QuarantinedRow, Statement
@@ -47,7 +47,7 @@ class FilesTarget(Protocol):
     """The sink's folders, as a change writer uses them."""
 
     store: Store
-    form: tuple[str, str, CsvOptions]
+    form: FileForm
     """Format, compression and the options of CSV."""
 
     def folder(self, table: TableId) -> str:
@@ -218,12 +218,11 @@ class FilesChangeWriter:
     def _write(self, segment: _Segment, name: str, stamps: pa.StructArray) -> None:
         layout, sink = segment.layout, self._sink
         folder = sink.folder(layout.table)
-        form, compression, options = sink.form
-        name += ending(form, compression)
+        name += sink.form.ending
         if self._described.get(layout.table) is not layout:
             self._describe(layout, folder, name)
         with self._store.writing(f"{folder}/{FOLDER}/{name}") as file:
-            made = encoder(file, form, compression, layout.written, options)
+            made = encoder(file, sink.form, layout.written)
             for block in coalesced(segment.batches()):
                 rows = layout.stamped(block, stamps)
                 try:
@@ -251,13 +250,13 @@ class FilesChangeWriter:
         versions = [v for v in told["versions"] if self._stands(v["from"])]
         if not versions or versions[-1]["columns"] != columns:
             versions.append({"from": name, "columns": columns, "identity": list(layout.identity)})
-        form, compression, options = self._sink.form
+        form = self._sink.form
         told = {
             "log": self._path,
             "folder": FOLDER,
-            "format": form,
-            "compression": compression,
-            "csv": asdict(options) if form == "csv" else None,
+            "format": form.file_format,
+            "compression": form.compression,
+            "csv": form.dialect,
             "versions": versions,
         }
         if told != document.get("changes"):

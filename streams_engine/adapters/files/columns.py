@@ -14,6 +14,7 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from streams_engine.adapters.files.discovery import DataFile
+from streams_engine.adapters.files.formats.json_array import lines_of
 from streams_engine.adapters.files.infer_schema import InferredTable
 from streams_engine.adapters.files.stores.store import Store
 
@@ -96,7 +97,7 @@ def _jsonl(
     )
     with store.open(file.info.path) as raw, plain(raw, file) as stream:
         for batch in pajson.open_json(
-            stream,
+            lines_of(stream, file.info.path, store.show(file.info.path)),
             pajson.ReadOptions(block_size=BLOCK),
             pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         ):
@@ -133,6 +134,7 @@ def plain(raw: Any, file: DataFile) -> Iterator[Any]:
 
 READERS: Mapping[str, Callable[..., Iterator[pa.RecordBatch]]] = {
     "csv": _csv,
+    "json": _jsonl,
     "jsonl": _jsonl,
     "parquet": _parquet,
 }

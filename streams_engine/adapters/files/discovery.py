@@ -15,7 +15,7 @@ from streams_engine.adapters.files.stores.backend import FileInfo
 from streams_engine.adapters.files.stores.store import Store
 from streams_engine.errors import ConfigError, MalformedFile, NotFound
 
-__all__ = ["DataFile", "DiscoveredTable", "discover", "select"]
+__all__ = ["DataFile", "DiscoveredTable", "Places", "discover", "select"]
 
 PART = re.compile(r"part-(?:[a-z0-9]+-)?\d+-\d+\.")
 """The names that this library gives to parts; one that the manifest does not list does not
@@ -46,26 +46,99 @@ class DiscoveredTable:
         return self.files[0].file_format if self.files else str(self.manifest["format"])
 
 
-def discover(store: Store, paths: Sequence[str], file_format: str | None) -> list[DiscoveredTable]:
-    """Discover the tables at these paths, or all below the root, sorted by name.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a source reads below its root; nothing: everything."""
+
+    paths: tuple[str, ...] = ()
+    """Files and folders."""
+    objects: tuple[str, ...] = ()
+    """Single files."""
+    listing: str | None = None
+    """The path of a JSON document that lists single files."""
+
+
+def discover(
+    store: Store, places: Places | Sequence[str], file_format: str | None
+) -> list[DiscoveredTable]:
+    """Discover the tables at these places, or all below the root, sorted by name.
 
     Raises `NotFound` for a path without data, and `MalformedFile` naming both files if a folder
     contains two formats.
     """
+    if not isinstance(places, Places):
+        places = Places(tuple(places))
     discovered: dict[str, DiscoveredTable] = {}
-    for path in paths or ("",):
-        clean = path.strip("/").removeprefix("./").strip("/")
-        clean = "" if clean == "." else clean
-        if ".." in clean.split("/"):
-            raise ConfigError(
-                f"files.paths: {path} is outside the base path.", path="$.files.paths"
-            )
+    single = [*places.objects, *_listed(store, places.listing)]
+    discovered.update((table.path, table) for table in _single(store, single, file_format))
+    paths = places.paths
+    for path in paths or (() if single or places.listing else ("",)):
+        clean = _clean_path(path)
         infos = store.list(clean)
         tables = _tables(store, clean, infos, file_format)
         if not tables and paths:
             raise NotFound(f"{store.show(clean)} contains no data files.", path=store.show(clean))
         discovered.update((table.path, table) for table in tables)
     return _named(sorted(discovered.values(), key=lambda table: table.path))
+
+
+def _clean_path(path: str) -> str:
+    """Return a path as stores take it. Raises `ConfigError` for one that leads out."""
+    clean = path.strip("/").removeprefix("./").strip("/")
+    clean = "" if clean == "." else clean
+    if ".." in clean.split("/"):
+        raise ConfigError(f"files.paths: {path} is outside the base path.", path="$.files.paths")
+    return clean
+
+
+def _listed(store: Store, path: str | None) -> list[str]:
+    """Return the paths of the files that a document lists: a list of them, ``files``, or the
+    ``url`` of each of ``entries``. Raises `MalformedFile`, `NotFound`."""
+    if path is None:
+        return []
+    document = store.read_json(_clean_path(path))
+    where = store.show(_clean_path(path))
+    if document is None:
+        raise NotFound(f"{where} does not exist.", path=where)
+    names = document
+    if isinstance(document, dict):
+        entries = document.get("entries")
+        urls = [one.get("url") if isinstance(one, dict) else None for one in entries or ()]
+        names = document.get("files") if entries is None else urls
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MalformedFile(
+            f"{where} lists no files: expected 'files', 'entries' with 'url', or a list of names.",
+            file=where,
+        )
+    return [_within(store, name, where) for name in names]
+
+
+def _within(store: Store, name: str, where: str) -> str:
+    """Return a name below the root. Raises `MalformedFile` for a URL of another place."""
+    if "://" not in name:
+        return name
+    root = store.show("").rstrip("/") + "/"
+    if not name.startswith(root):
+        raise MalformedFile(
+            f"{where} lists a file that is not below {root}.",
+            remedy="List only files of the connection's own bucket and prefix.",
+            file=where,
+        )
+    return name.removeprefix(root)
+
+
+def _single(store: Store, paths: Sequence[str], file_format: str | None) -> list[DiscoveredTable]:
+    """Return the tables that single files make: parts in one folder are one table."""
+    groups: dict[str, list[DataFile]] = {}
+    for path in dict.fromkeys(map(_clean_path, paths)):
+        infos = store.list(path)
+        if [info.path for info in infos] != [path]:
+            raise NotFound(f"There is no file {store.show(path)}.", path=store.show(path))
+        [table] = _tables(store, path, infos, file_format)
+        folder, _, name = path.rpartition("/")
+        group = folder if folder and name.startswith("part-") else path
+        groups.setdefault(group, []).extend(table.files)
+    return [DiscoveredTable("", path, tuple(files)) for path, files in groups.items()]
 
 
 def select(

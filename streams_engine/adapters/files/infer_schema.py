@@ -234,6 +234,7 @@ Scan = Callable[[Store, Sequence[DataFile], CsvOptions, Collection[str], RecordL
 
 SCANS: Mapping[str, Scan] = {
     "csv": _csv,
+    "json": _jsonl,
     "jsonl": _jsonl,
     "parquet": _parquet,
 }

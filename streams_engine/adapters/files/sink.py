@@ -22,13 +22,8 @@ from streams_engine.adapters.files import manifest
 from streams_engine.adapters.files.change_log import ChangeFileLayout
 from streams_engine.adapters.files.change_writer import FilesChangeWriter
 from streams_engine.adapters.files.checkpoint import OWN, FilesCheckpoint, folder_of, safe
-from streams_engine.adapters.files.formats.encoders import (
-    COMPRESSIONS,
-    encoder,
-    ending,
-    written_columns,
-)
-from streams_engine.adapters.files.formats.options import CsvOptions
+from streams_engine.adapters.files.formats.encoders import encoder, written_columns
+from streams_engine.adapters.files.formats.options import CsvOptions, ParquetOptions, file_form
 from streams_engine.adapters.files.stores.store import Store
 from streams_engine.adapters.files.table_directory import (
     NoRows,
@@ -66,21 +61,11 @@ class FilesSink(FilesCheckpoint):
         file_format: str,
         compression: str | None = None,
         csv: CsvOptions | None = None,
+        parquet: ParquetOptions | None = None,
     ) -> None:
-        known = COMPRESSIONS.get(file_format)
-        if known is None:
-            raise ConfigError(
-                f"Unknown file format {file_format}; expected one of {', '.join(COMPRESSIONS)}."
-            )
-        compression = compression or ("zstd" if file_format == "parquet" else "none")
-        if compression not in known:
-            raise ConfigError(
-                f"{file_format} cannot be written with compression {compression}; expected one "
-                f"of {', '.join(known)}."
-            )
+        """Create a sink. Raises `ConfigError` for a form of files that does not exist."""
         super().__init__(store)
-        self.form = file_format, compression, csv or CsvOptions()
-        self._format, self._compression, self._csv = self.form
+        self.form = file_form(file_format, compression, csv, parquet)
         self._busy: set[tuple[str, int, int]] = set()
 
     def check(self) -> Sequence[Finding]:
@@ -209,7 +194,7 @@ class FilesSink(FilesCheckpoint):
         """Write one part, under a number that no other attempt has; no manifest lists it yet."""
         columns = written_columns(plan.columns, str(plan.table))
         number = secrets.randbits(60)
-        name = f"part-{plan.chunk}-{number}{ending(self._format, self._compression)}"
+        name = f"part-{plan.chunk}-{number}{self.form.ending}"
         return self._prepare(stream, plan, columns, rows, make_checkpoint, name, number)
 
     def commit_write(
@@ -288,7 +273,7 @@ class FilesSink(FilesCheckpoint):
                 while (folder, plan.chunk, number) in self._busy:
                     number += 1
                 self._busy.add((folder, plan.chunk, number))
-        suffix = ending(self._format, self._compression)
+        suffix = self.form.ending
         try:
             yield f"part-{document.get('prefix', '')}{plan.chunk}-{number}{suffix}", number
         finally:
@@ -319,10 +304,10 @@ class FilesSink(FilesCheckpoint):
         self, folder: str, document: Mapping[str, Any], columns: Sequence[Column]
     ) -> None:
         there = [(c["name"], c["arrow"]) for c in document["columns"]]
-        dialect = asdict(self._csv) if self._format == "csv" else None
+        dialect = self.form.dialect
         if (
             there != [(c.name, str(c.arrow)) for c in columns]
-            or document["format"] != self._format
+            or document["format"] != self.form.file_format
             or document["csv"] != dialect
         ):
             raise TargetConflict(
@@ -346,7 +331,7 @@ class FilesSink(FilesCheckpoint):
             return
         try:
             with self.store.writing(path) as file:
-                made = encoder(file, self._format, self._compression, part.columns, self._csv)
+                made = encoder(file, self.form, part.columns)
                 part.take(made, first)
                 for block in rows:
                     part.take(made, block)
@@ -403,9 +388,9 @@ class FilesSink(FilesCheckpoint):
             "version": manifest.VERSION,
             "stream": stream,
             "table": table,
-            "format": self._format,
-            "compression": self._compression,
-            "csv": asdict(self._csv) if self._format == "csv" else None,
+            "format": self.form.file_format,
+            "compression": self.form.compression,
+            "csv": self.form.dialect,
             "columns": manifest.documents_of(columns),
             "primaryKey": [],
             "parts": [],

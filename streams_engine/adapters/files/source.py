@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.adapters.files.change_log import demand_current
-from streams_engine.adapters.files.discovery import DataFile, DiscoveredTable, discover, select
+from streams_engine.adapters.files.discovery import (
+    DataFile,
+    DiscoveredTable,
+    Places,
+    discover,
+    select,
+)
 from streams_engine.adapters.files.filters import kept
 from streams_engine.adapters.files.formats import csv, jsonl, parquet
 from streams_engine.adapters.files.formats.options import CsvOptions, RecordLimits
@@ -60,15 +66,16 @@ class FilesSource:
         *,
         file_format: str | None = None,
         paths: tuple[str, ...] = (),
+        places: Places | None = None,
         csv: CsvOptions | None = None,
         columns: Mapping[str, Mapping[str, str]] | None = None,
         limits: RecordLimits = USUAL,
     ) -> None:
-        """Create a source of files. ``columns`` gives, by table and column, the Arrow type to read
-        instead of the inferred one."""
+        """Create a source of files. ``paths`` are short for ``places``. ``columns`` gives, by
+        table and column, the Arrow type to read instead of the inferred one."""
         self._store = store
         self._file_format = file_format
-        self._paths = paths
+        self._places = places or Places(paths)
         self._options = csv or CsvOptions()
         self._declared = columns or {}
         self._limits = limits
@@ -113,14 +120,14 @@ class FilesSource:
         alone = self._store.protocol == "file" and not Path(root).is_dir()
         return (
             tables
-            if self._paths or alone
+            if self._places != Places() or alone
             else (*tables, DiscoveredTable(self._store.show(), "", ()))
         )
 
     def _discover(self) -> list[DiscoveredTable]:
         """List the tables. Raises `NotFound` if a local root does not exist; a bucket has no
         folders."""
-        tables = discover(self._store, self._paths, self._file_format)
+        tables = discover(self._store, self._places, self._file_format)
         if not tables:
             self._demand_folder()
         return tables
@@ -408,4 +415,4 @@ def _read_parquet(
         yield _batch(arrays, names, block.num_rows)
 
 
-READERS = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+READERS = {"csv": _read_csv, "json": _read_jsonl, "jsonl": _read_jsonl, "parquet": _read_parquet}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, Protocol
 
@@ -12,28 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streams_engine.adapters.files.formats import csv, jsonl
-from streams_engine.adapters.files.formats.options import CsvOptions
+from streams_engine.adapters.files.formats.options import FileForm, ParquetOptions
 from streams_engine.adapters.files.formats.parquet import normal_array, normal_type, written_schema
 from streams_engine.errors import RowRejected, UnsupportedType
 from streams_engine.model import Column
 
-__all__ = ["Encoder", "encoder", "ending", "normalised", "written_columns"]
+__all__ = ["Encoder", "encoder", "normalised", "written_columns"]
 
 GROUP_ROWS = 131_072
 GROUP_BYTES = 64 << 20
-
-COMPRESSIONS: Mapping[str, Mapping[str, str]] = {
-    "csv": {"none": ".csv", "gzip": ".csv.gz", "zstd": ".csv.zst"},
-    "jsonl": {"none": ".jsonl", "gzip": ".jsonl.gz", "zstd": ".jsonl.zst"},
-    "parquet": dict.fromkeys(("none", "snappy", "gzip", "zstd"), ".parquet"),
-}
-"""The compressions of each format, and the endings of its files."""
-
-
-def ending(file_format: str, compression: str) -> str:
-    """Return the ending of a data file's name. Raises KeyError for an unknown format or
-    compression."""
-    return COMPRESSIONS[file_format][compression]
 
 
 def written_columns(columns: Sequence[Column], table: str) -> tuple[Column, ...]:
@@ -150,35 +137,96 @@ def _repeats(kind: pa.DataType) -> bool:
     return small or str(kind) in ("string", "binary", "date32[day]")
 
 
-class ParquetEncoder:
-    """Row groups of about `GROUP_ROWS` rows or `GROUP_BYTES`."""
+class JsonArrayEncoder(TextEncoder):
+    """One array of objects, an object a line."""
 
     def __init__(self, file: BinaryIO, compression: str, columns: Sequence[Column]) -> None:
+        super().__init__(
+            file, compression, lambda batch: jsonl.encode(batch, columns, before=",\n"), b"["
+        )
+        self._empty = True
+
+    def write(self, encoded: Any) -> None:
+        """Write objects, each behind a comma but the very first."""
+        block = memoryview(encoded)
+        if self._empty and len(block):
+            block, self._empty = block[1:], False
+        super().write(block)
+
+    def finish(self) -> None:
+        """Close the array."""
+        super().write(b"]\n" if self._empty else b"\n]\n")
+        super().finish()
+
+
+class ParquetEncoder:
+    """Row groups of about `GROUP_ROWS` rows or `GROUP_BYTES`, if not said otherwise."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        compression: str,
+        columns: Sequence[Column],
+        options: ParquetOptions = ParquetOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        self._unit = options.unit
+        self._asked = options.group_rows
+        self._most_rows = options.group_rows or GROUP_ROWS
+        self._most_bytes = options.group_bytes or GROUP_BYTES
         self._writer = pq.ParquetWriter(
             file,
-            written_schema(columns),
+            self._in_unit(written_schema(columns)),
             compression=compression,
+            compression_level=options.level,
             use_dictionary=[column.name for column in columns if _repeats(column.arrow)],
         )
         self._held: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
 
     def encode(self, batch: pa.RecordBatch) -> Any:
-        """Return the block unchanged: Parquet stores every type of ours."""
-        return batch
+        """Return the block, its timestamps in the unit of the file: Parquet stores every type of
+        ours. Raises `RowRejected` for one that the unit cannot hold."""
+        if self._unit is None:
+            return batch
+        schema = self._in_unit(batch.schema)
+        arrays = []
+        for values, field in zip(batch.columns, schema, strict=True):
+            try:
+                arrays.append(values if values.type == field.type else values.cast(field.type))
+            except pa.ArrowInvalid:
+                raise RowRejected(
+                    f"Column {field.name}: a timestamp is no whole number of {self._unit}, or out "
+                    "of their range.",
+                    remedy="Leave format.parquet.timestampUnit out.",
+                    column=field.name,
+                ) from None
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _in_unit(self, schema: pa.Schema) -> pa.Schema:
+        if self._unit is None:
+            return schema
+        return pa.schema(
+            [
+                field.with_type(pa.timestamp(self._unit, field.type.tz))
+                if pa.types.is_timestamp(field.type)
+                else field
+                for field in schema
+            ]
+        )
 
     def write(self, encoded: Any) -> None:
         """Hold the block until a row group is full."""
         self._held.append(encoded)
         self._rows += encoded.num_rows
         self._bytes += encoded.nbytes
-        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+        if self._rows >= self._most_rows or self._bytes >= self._most_bytes:
             self._flush()
 
     def _flush(self) -> None:
         if self._held:
             table = pa.Table.from_batches(self._held)
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            rows = table.num_rows if self._asked is None else min(self._asked, table.num_rows)
+            self._writer.write_table(table, row_group_size=max(1, rows))
         self._held, self._rows, self._bytes = [], 0, 0
 
     def finish(self) -> None:
@@ -189,15 +237,16 @@ class ParquetEncoder:
 
 def encoder(
     file: BinaryIO,
-    file_format: str,
-    compression: str,
+    form: FileForm,
     columns: Sequence[Column],
-    options: CsvOptions,
 ) -> Encoder:
     """Create the encoder of one file."""
-    if file_format == "parquet":
-        return ParquetEncoder(file, compression, columns)
-    if file_format == "jsonl":
+    compression, options = form.compression, form.csv
+    if form.file_format == "parquet":
+        return ParquetEncoder(file, compression, columns, form.parquet)
+    if form.file_format == "json":
+        return JsonArrayEncoder(file, compression, columns)
+    if form.file_format == "jsonl":
         return TextEncoder(file, compression, lambda batch: jsonl.encode(batch, columns))
     begin = csv.header(columns, options)
     return TextEncoder(file, compression, lambda batch: csv.encode(batch, columns, options), begin)

@@ -1,16 +1,19 @@
-"""JSON Lines: one object per line; numbers are bare only if a reader of doubles reads them
-exactly."""
+"""JSON Lines, one object per line, and arrays of objects.
+
+Numbers are bare only if a reader of doubles reads them exactly.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.adapters.files.formats import json_array
 from streams_engine.adapters.files.formats.json_text import literals, objects
 from streams_engine.adapters.files.formats.options import RecordLimits
 from streams_engine.adapters.files.formats.type_detection import NUMBERS, TypeDetection
@@ -33,19 +36,23 @@ Record = Mapping[str, Any]
 # Writing
 
 
-def encode(batch: pa.RecordBatch, columns: Sequence[Column]) -> Any:
-    """Encode the rows of a batch as lines, in one buffer. Raises `RowRejected` naming the
-    column."""
+def encode(
+    batch: pa.RecordBatch, columns: Sequence[Column], *, before: str = "", after: str = ""
+) -> Any:
+    """Encode the rows of a batch as lines, in one buffer; or with other texts around each than the
+    end of a line. Raises `RowRejected` naming the column."""
+    after = after or ("" if before else "\n")
     if not columns:
-        return b"{}\n" * batch.num_rows
+        return f"{before}{{}}{after}".encode() * batch.num_rows
     if batch.num_rows > 1 and batch.nbytes > MOST_BYTES:
         half = batch.num_rows // 2
-        return b"".join(encode(part, columns) for part in (batch.slice(0, half), batch.slice(half)))
+        parts = (batch.slice(0, half), batch.slice(half))
+        return b"".join(encode(part, columns, before=before, after=after) for part in parts)
     if not batch.num_rows:
         return b""
     fields = [_field(v, c) for v, c in zip(batch.columns, columns, strict=True)]
     lines = objects([column.name for column in columns], fields)
-    lines = pc.binary_join_element_wise(lines, "\n", "")
+    lines = pc.binary_join_element_wise(before, lines, after, "")
     offsets = memoryview(lines.buffers()[1]).cast("i")
     begin, end = offsets[lines.offset], offsets[lines.offset + len(lines)]
     return memoryview(lines.buffers()[2])[begin:end]
@@ -77,15 +84,13 @@ def read_records(
     held: list[Record] = []
     begin = 1
     size = 0
-    for number, line in enumerate(_lines(store, path, codec, limits), 1):
-        if not line.strip():
-            continue
+    for record, number, length in _records(store, path, codec, limits):
         if not held:
             begin = number
-        held.append(_record(line, number, where))
-        if len(held[-1]) > limits.columns:
+        held.append(record)
+        if len(record) > limits.columns:
             raise limits.too_wide(where, f", line {number}")
-        size += len(line)
+        size += length
         if len(held) == MOST_ROWS or size >= BLOCK:
             yield held, begin
             held, size = [], 0
@@ -93,20 +98,38 @@ def read_records(
         yield held, begin
 
 
-def _lines(store: Store, path: str, codec: str | None, limits: RecordLimits) -> Iterator[bytes]:
+def _records(
+    store: Store, path: str, codec: str | None, limits: RecordLimits
+) -> Iterator[tuple[Record, int, int]]:
+    """Yield each object of a file, the number of its line, and its length: of the lines, or of the
+    array that the file is."""
+    where = store.show(path)
+    source = json_array.begun(pieces(store, path, codec, BLOCK))
+    if json_array.may_be_array(path) and json_array.is_array(source.head):
+        for value, text, number in json_array.elements(source, DECODER, where, limits):
+            if not isinstance(value, dict):
+                raise MalformedFile(
+                    f"{where}, line {number}: an element of the array is not a JSON object.",
+                    file=where,
+                    line=number,
+                )
+            yield value, number, len(text)
+        return
+    for number, line in enumerate(_lines(source, where, limits), 1):
+        if line.strip():
+            yield _record(line, number, where), number, len(line)
+
+
+def _lines(source: Iterable[bytes], where: str, limits: RecordLimits) -> Iterator[bytes]:
     rest: list[bytes] = []
-    first = True
     number = 1
     size = 0
-    source = pieces(store, path, codec, BLOCK)
     for piece in source:
-        if first:
-            piece, first = piece.removeprefix(b"\xef\xbb\xbf"), False
         begin, *whole = piece.split(b"\n")
         rest.append(begin)
         size += len(begin)
         if size > limits.record_bytes:
-            raise limits.too_long(store.show(path), f"line {number}", line=number)
+            raise limits.too_long(where, f"line {number}", line=number)
         if whole:
             yield b"".join(rest)
             yield from whole[:-1]

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from streams_engine.errors import ConfigError, MalformedFile
 
-__all__ = ["CODECS", "FORMATS", "CsvOptions", "RecordLimits", "format_of", "stem_of"]
+__all__ = [
+    "CODECS",
+    "COMPRESSIONS",
+    "FORMATS",
+    "CsvOptions",
+    "FileForm",
+    "ParquetOptions",
+    "RecordLimits",
+    "file_form",
+    "format_of",
+    "read_as",
+    "stem_of",
+]
 
 FORMATS = {
     ".csv": "csv",
@@ -46,6 +59,73 @@ class CsvOptions:
                 )
         if self.delimiter == self.quote:
             raise ConfigError("CSV: the delimiter and the quote must be different characters.")
+
+
+COMPRESSIONS: Mapping[str, Mapping[str, str]] = {
+    "csv": {"none": ".csv", "gzip": ".csv.gz", "zstd": ".csv.zst"},
+    "json": {"none": ".json", "gzip": ".json.gz", "zstd": ".json.zst"},
+    "jsonl": {"none": ".jsonl", "gzip": ".jsonl.gz", "zstd": ".jsonl.zst"},
+    "parquet": dict.fromkeys(("none", "snappy", "gzip", "zstd"), ".parquet"),
+}
+"""The compressions of each format, and the endings of its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetOptions:
+    """How Parquet files are written; None: our own choice."""
+
+    level: int | None = None
+    group_rows: int | None = None
+    group_bytes: int | None = None
+    unit: str | None = None
+    """Of timestamps: ms, us or ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """Format and compression of the files of a target."""
+
+    file_format: str
+    compression: str
+    csv: CsvOptions = CsvOptions()
+    parquet: ParquetOptions = ParquetOptions()
+
+    @property
+    def ending(self) -> str:
+        """The ending of a data file's name."""
+        return COMPRESSIONS[self.file_format][self.compression]
+
+    @property
+    def dialect(self) -> dict[str, Any] | None:
+        """The dialect of CSV files, for a manifest; None for the other formats."""
+        return asdict(self.csv) if self.file_format == "csv" else None
+
+
+def file_form(
+    file_format: str,
+    compression: str | None = None,
+    csv: CsvOptions | None = None,
+    parquet: ParquetOptions | None = None,
+) -> FileForm:
+    """Return the form of the files to write. Raises `ConfigError` for one that does not exist."""
+    known = COMPRESSIONS.get(file_format)
+    if known is None:
+        raise ConfigError(
+            f"Unknown file format {file_format}; expected one of {', '.join(COMPRESSIONS)}."
+        )
+    compression = compression or ("zstd" if file_format == "parquet" else "none")
+    if compression not in known:
+        raise ConfigError(
+            f"{file_format} cannot be written with compression {compression}; expected one "
+            f"of {', '.join(known)}."
+        )
+    parquet = parquet or ParquetOptions()
+    return FileForm(file_format, compression, csv or CsvOptions(), parquet)
+
+
+def read_as(file_format: str | None) -> str | None:
+    """Return the format under which files are read: an array of objects is found by its bracket."""
+    return "jsonl" if file_format == "json" else file_format
 
 
 @dataclass(frozen=True, slots=True)
