@@ -81,6 +81,10 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 2147483
         Entry("pg_add_backfilled", "ADD COLUMN | ALTER COLUMN SET NOT NULL | ALTER COLUMN SET DEFAULT",
               "ALTER TABLE T ADD n int; UPDATE T SET n = id * 10; ALTER TABLE T ALTER n SET NOT NULL;"
               "ALTER TABLE T ALTER n SET DEFAULT 7", "INSERT INTO T (id) VALUES (5)"),
+        Entry("pg_add_backfilled_more", "ADD COLUMN | ALTER COLUMN SET NOT NULL | ALTER COLUMN TYPE",
+              "ALTER TABLE T ADD n int, ADD o int; UPDATE T SET n = id * 10, o = id; ALTER TABLE T ADD m text, ALTER n SET NOT NULL;"
+              "UPDATE T SET m = 'm' || id; ALTER TABLE T ALTER o TYPE bigint, ALTER m SET NOT NULL, ALTER m SET DEFAULT 'neu'; CREATE INDEX T_k ON T (n)",
+              "INSERT INTO T (id, n) VALUES (5, 50)"),
         Entry("pg_add_serial", "ADD COLUMN DEFAULT (volatile)", "ALTER TABLE T ADD n serial",
               "INSERT INTO T (id) VALUES (5)", verdict=RELOAD, on={"mysql": Carried("default")}),
         Entry("pg_add_identity", "ADD COLUMN GENERATED AS IDENTITY",

@@ -26,6 +26,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.schema.evolution.differences import in_sequence
+from streams_engine.schema.evolution.found import as_found
 from streams_engine.schema.evolution.plan import SchemaChangePlan, create, drop, evolve, pending
 from streams_engine.schema.mapping.routes import map_catalog
 from streams_engine.schema.mapping.tables import MappingOptions, TableMapping
@@ -457,3 +458,41 @@ def test_no_rename_goes_onto_a_name_in_use(shuffled: list[str]) -> None:
         assert new not in there
         there[new] = there.pop(old)
     assert {origin: name for name, origin in there.items()} == wanted
+
+
+C = col("c", nullable=False, default="7")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        (col("c"),),
+        (col("c", default="1"),),
+        (col("c", "bigint"),),
+        (col("a2", "varchar(9)"), col("c")),
+    ],
+)
+def test_what_is_missing_of_several_changes_is_seen_in_the_middle(
+    there: tuple[Column, ...],
+) -> None:
+    new = replace(OLD, columns=(*OLD.columns, C, col("d")))
+    middle = replace(OLD, columns=(*OLD.columns, *there))
+    before, after = mapped(OLD, MY), mapped(new, MY)
+    found = as_found(before, after, mapped(middle, MY).target, {})
+    assert found is not None
+    left = texts(evolve(found, after, {}))
+    assert left == [
+        "MODIFY COLUMN `c` int NOT NULL DEFAULT 7,\n  ADD COLUMN `d` int NULL AFTER `c`"
+    ]
+
+
+def test_what_was_made_as_a_whole_or_not_at_all_is_not_in_the_middle() -> None:
+    before, after = mapped(OLD, MY), mapped(replace(OLD, columns=(*OLD.columns, C)), MY)
+    for whole in (before, after):
+        assert as_found(before, after, whole.target, {}) is None
+
+
+def test_names_that_were_exchanged_tell_nothing_in_the_middle() -> None:
+    after = mapped(table(ID, col("b"), col("a", "varchar(20)"), C, primary_key=key("id")), MY)
+    middle = mapped(table(*OLD.columns, col("c"), primary_key=key("id")), MY).target
+    assert as_found(mapped(OLD, MY), after, middle, {"a": "b", "b": "a"}) is None

@@ -160,7 +160,7 @@ class TableReload:
         applied: bool,
     ) -> None:
         """Empty a table and give it its new structure, on a target whose DDL commits implicitly."""
-        statements = self.target.pending(old, new, change.renamed, writer)
+        statements = self.target.pending(old, new, change.renamed, writer, newest=True)
         if not statements or change.table in self._reshaped:
             return
         self._reshaped.add(change.table)

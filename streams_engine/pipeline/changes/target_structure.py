@@ -28,6 +28,7 @@ from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRename
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
+from streams_engine.schema.evolution.found import as_found
 from streams_engine.schema.evolution.index_names import named_beside
 from streams_engine.schema.evolution.plan import create, drop, evolve, pending
 from streams_engine.schema.mapping.tables import TableMapping, warning
@@ -234,15 +235,25 @@ class TargetStructure:
         new: TableMapping,
         renamed: Mapping[str, str],
         writer: ChangeWriter,
+        *,
+        newest: bool = False,
     ) -> Sequence[Statement]:
         """Return the statements that are still missing on the target, compared with its present
-        table."""
+        table.
+
+        ``newest``: no change of the table was made there that is later than this one, but perhaps
+        some of those that it is made of.
+        """
         sink: Any = self.log.sink
         there = sink.inspect([old.target.id, new.target.id])
         present = there.table(new.target.id) or there.table(old.target.id)
         if present is None:
             return create(new, self._structure(writer))
-        statements = pending(old, new, present, renamed, self.log.job.structure)
+        structure = self.log.job.structure
+        if newest and (halfway := as_found(old, new, present, renamed, structure)) is not None:
+            statements = evolve(halfway, new, renamed, structure).statements
+        else:
+            statements = pending(old, new, present, renamed, structure)
         if self.log.applier.pending.waiting:
             statements = without_new_keys(old, new, statements)
         return statements

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from streams_engine.contracts import Statement
 from streams_engine.errors import TargetConflict
 from streams_engine.model import (
     Catalog,
-    Column,
     Dialect,
     Finding,
     NativeType,
@@ -29,6 +28,7 @@ from streams_engine.schema.evolution.differences import (
     sides,
     trimmed,
 )
+from streams_engine.schema.evolution.found import votes
 from streams_engine.schema.evolution.postgres_types import (
     EnumChanges,
     enum_types,
@@ -122,16 +122,15 @@ def pending(
     """
     difference = of(evolution_from, wanted, renamed or {}, structure)
     plan = _plan(difference)
-    votes = _votes(difference, there)
-    votes = votes or _votes(difference, there, optional=True)
-    if plan.main and votes == 0 and not plan.repeatable:
+    shown = votes(difference, there) or votes(difference, there, optional=True)
+    if plan.main and shown == 0 and not plan.repeatable:
         raise TargetConflict(
             f"The table does not show whether the change of {there.id} was made.",
             remedy="Compare the table with the source's, or load it again.",
             table=str(there.id),
         )
     here = _objects(there)
-    if plan.main and votes <= 0:
+    if plan.main and shown <= 0:
         before = tuple(step.statement for step in plan.before if step.object in here)
         return (*before, *plan.main, *(step.statement for step in plan.after))
     # Without a main part an object of the same name may be the old one or the new one.
@@ -320,62 +319,6 @@ def _converted(pair: ColumnPair) -> bool:
 
 
 # What of a change is there already
-
-
-def _votes(difference: TableDifference, there: TableSchema, *, optional: bool = False) -> int:
-    """Return a number above zero if the table resembles the new one more than the old, zero if both
-    alike.
-
-    Only features that differ between the two are compared, because servers print the rest in their
-    own way. Features that are ``optional`` may never have been created; they count only if nothing
-    else differs.
-    """
-    known = {c.name for c in (*difference.old.columns, *difference.new.columns)}
-    old, new = (
-        _features(difference.old, known, optional),
-        _features(difference.new, known, optional),
-    )
-    present = _features(there, known, optional)
-    votes = 0
-    for feature in {*old, *new}:
-        before, after = old.get(feature), new.get(feature)
-        if before != after:
-            value = present.get(feature)
-            votes += (value == after) - (value == before)
-    return votes
-
-
-def _features(schema: TableSchema, known: set[str], optional: bool) -> dict[str, Hashable]:
-    """Return what a table shows whoever describes it: a mapping, or its own catalog."""
-    names = [column.name for column in schema.columns if column.name in known]
-    ordered = schema.dialect is Dialect.MYSQL
-    features: dict[str, Hashable] = {
-        "table": schema.id,
-        "columns": tuple(names) if ordered else frozenset(names),
-        "key": schema.primary_key and schema.primary_key.columns,
-        "comment": schema.comment or None,
-    }
-    for index in schema.indexes:
-        if optional or not index.optional:
-            features[f"index {index.name}"] = index.columns
-    if optional:
-        features |= {f"check {check.name}": True for check in schema.checks}
-        features |= {f"foreign key {key.name}": True for key in schema.foreign_keys}
-    for column in schema.columns:
-        features |= {f"{column.name}: {what}": value for what, value in _traits(column)}
-    return features
-
-
-def _traits(column: Column) -> Iterator[tuple[str, Hashable]]:
-    native = column.type
-    integer = native.name.endswith("int") or native.name in ("int2", "int4", "int8")
-    yield "type", (native.name, native.unsigned, () if integer else native.args, native.labels)
-    yield "nullable", column.nullable
-    yield "identity", column.identity is not None
-    yield "generated", column.generated is not None
-    yield "default", column.default is not None
-    yield "collation", column.collation
-    yield "comment", column.comment or None
 
 
 def _objects(schema: TableSchema) -> frozenset[ObjectRef]:
