@@ -116,11 +116,29 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
               "INSERT INTO T VALUES (9, '2022-06-06', 'nine')", servers=PG18, on={"within mysql": NO_UNDO}),
         Entry("pg_part_add_column", "ADD COLUMN", "ALTER TABLE T ADD c int DEFAULT 5", "INSERT INTO T VALUES (9, '2025-06-06', 'nine', 6)"),
         Entry("pg_part_drop_column", "DROP COLUMN", "ALTER TABLE T DROP v", "INSERT INTO T VALUES (9, '2025-06-06')", verdict=LOSSY, on={"within mysql": NO_UNDO}),
+        Entry("pg_part_attach_followed_at_once", "ATTACH PARTITION",
+              "BEGIN; ALTER TABLE T ATTACH PARTITION T_27 FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');"
+              "INSERT INTO T VALUES (9, '2027-03-03', 'nine'); COMMIT",
+              "INSERT INTO T_27 VALUES (10, '2027-03-03', 'zehn')", verdict=RELOAD, setup="""
+CREATE TABLE T (id int, day date, v text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE T_d PARTITION OF T DEFAULT;
+CREATE TABLE T_27 (id int NOT NULL, day date NOT NULL, v text, PRIMARY KEY (id, day));
+INSERT INTO T_27 VALUES (7, '2027-05-05', 'g'); INSERT INTO T VALUES (1, '2022-05-05', 'a')"""),
         Entry("pg_part_other_order", "ATTACH PARTITION",
               "CREATE TABLE T_27 (v text, extra int, day date NOT NULL, id int NOT NULL, PRIMARY KEY (id, day));"
               "ALTER TABLE T_27 DROP extra; ALTER TABLE T ATTACH PARTITION T_27 FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')",
               "INSERT INTO T VALUES (9, '2027-03-03', 'new')", options={"allow_lossy": True}),
         Entry("pg_part_rename", "RENAME TO", "ALTER TABLE T_22 RENAME TO T_22x", ROW),
+        Entry("pg_part_rename_exchange", "RENAME TO",
+              "BEGIN; ALTER TABLE T_22 RENAME TO T_x; ALTER TABLE T_23 RENAME TO T_22; ALTER TABLE T_x RENAME TO T_23; COMMIT", ROW),
+        Entry("pg_part_rename_index", "RENAME TO",
+              "CREATE INDEX T_v ON T (v); ALTER INDEX T_22_pkey RENAME TO T_k; ALTER INDEX T_23_v_idx RENAME TO T_y", ROW),
+        Entry("pg_part_attach_index", "ATTACH PARTITION",
+              "CREATE INDEX T_v ON T (v);"
+              "CREATE TABLE T_27 (id int NOT NULL, day date NOT NULL, v text, CONSTRAINT T_own PRIMARY KEY (id, day));"
+              "CREATE INDEX T_ownv ON T_27 (v);"
+              "ALTER TABLE T ATTACH PARTITION T_27 FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')",
+              "INSERT INTO T VALUES (9, '2027-03-03', 'nine')", verdict=RELOAD),
         Entry("pg_part_rename_root", "RENAME TO", "ALTER TABLE T RENAME TO T_new", "INSERT INTO T_new VALUES (9, '2025-06-06', 'n')"),
         Entry("pg_part_rotate", "DETACH PARTITION | PARTITION OF",
               "CREATE TABLE T_27 PARTITION OF T FOR VALUES FROM ('2027-01-01') TO ('2028-01-01'); INSERT INTO T VALUES (9, '2027-03-03', 'new');"

@@ -99,7 +99,8 @@ CREATE TABLE T2 (id int PRIMARY KEY, t int REFERENCES T ON DELETE CASCADE ON UPD
 CREATE TABLE T3 (id int PRIMARY KEY, t int REFERENCES T2 ON DELETE SET NULL);
 INSERT INTO T2 VALUES (10, 1), (30, 3); INSERT INTO T3 VALUES (100, 10), (300, 30)"""),
         Entry("pg_logical_message", "pg_logical_emit_message", "SELECT pg_logical_emit_message(true, 'other', 'x'); SELECT pg_logical_emit_message(false, 'other', 'y')", "INSERT INTO T VALUES (5, 5, 'x')"),
-        Entry("pg_origin", "replication origin", "SELECT pg_replication_origin_create('T_o'); SELECT pg_replication_origin_session_setup('T_o');"
+        Entry("pg_origin", "replication origin", "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = 'T_o';"
+              "SELECT pg_replication_origin_create('T_o'); SELECT pg_replication_origin_session_setup('T_o');"
               "INSERT INTO T VALUES (5, 5, 'origin'); SELECT pg_replication_origin_session_reset(); SELECT pg_replication_origin_drop('T_o')", alone=True),
         Entry("pg_identity_index_rows", "REPLICA IDENTITY", "UPDATE T SET code = 'z', a = 9 WHERE code = 'a'; DELETE FROM T WHERE code = 'b'", setup="""
 CREATE TABLE T (code text NOT NULL, a int); CREATE UNIQUE INDEX T_i ON T (code); ALTER TABLE T REPLICA IDENTITY USING INDEX T_i;

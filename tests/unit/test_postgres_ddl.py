@@ -178,3 +178,12 @@ def test_a_key_of_periods_is_made_in_one_statement() -> None:
     (keyed,) = ddl.foreign_keys(table)
     assert 'FOREIGN KEY ("id", PERIOD "a""b") REFERENCES' in keyed.sql
     assert '("id", PERIOD "a""b") ON UPDATE' in keyed.sql and not keyed.orphans
+
+
+def test_indexes_of_partitions_get_the_names_of_the_source() -> None:
+    leaf = Partition(TableId("s", "it's"), "DEFAULT", inherited=(("k", 'k"1'),))
+    tree = Partitioning("RANGE (a)", Dialect.POSTGRES, (leaf,))
+    (block,) = ddl.inherited_indexes(ODD, tree.every())
+    assert block.sql.startswith("DO '") and block.optional
+    assert """(''"s"."it''''s"'', ''k'', ''k"1'')""" in block.sql
+    assert not list(ddl.inherited_indexes(ODD, (replace(leaf, inherited=()),)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from streams_engine.model import Finding, ForeignKey, Severity, TableId, TableSchema
+from streams_engine.model import Dialect, Finding, ForeignKey, Severity, TableId, TableSchema
 from streams_engine.pipeline.snapshot.consistency import ACTIONS, referential_actions
 from streams_engine.schema.dialects import ddl_of, spec_of
 from streams_engine.schema.mapping.tables import TableMapping
@@ -91,7 +91,9 @@ def _fault(
         return None
     if wanted is None:
         return "its columns are not selected", f"Select the columns of the foreign key; {ACCEPT}"
-    # Rows that refer to none do not prevent one that is NOT VALID, which acts like any other.
+    # Rows that refer to none do not prevent one that is NOT VALID, or that a session of MySQL adds
+    # without foreign_key_checks; it acts like any other.
+    unchecked = "SET foreign_key_checks = 0; " if mapping.target.dialect is Dialect.MYSQL else ""
     unproved = replace(wanted, validated=False)
     alone = replace(mapping.target, foreign_keys=(unproved,))
     statement = next(iter(ddl_of(mapping.target.dialect).foreign_keys(alone)))
@@ -99,7 +101,7 @@ def _fault(
         f"{mapping.target.id} has no such foreign key",
         (
             "Let the stream create it (structureOptions.foreignKeys), or run on the target: "
-            f"{statement.sql}; {ACCEPT}"
+            f"{unchecked}{statement.sql}; {ACCEPT}"
         ),
     )
 

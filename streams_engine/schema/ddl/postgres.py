@@ -25,6 +25,7 @@ from streams_engine.model import (
     NativeType,
     ObjectKind,
     ObjectRef,
+    Partition,
     Partitioning,
     Sequence,
     TableId,
@@ -259,6 +260,8 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
     own = list(_parts_own(whole, wanted)) if whole else []
     yield from own
     yield from (replace(s, concurrent=s.concurrent and not own) for s in made)
+    if whole and wanted.indexes:
+        yield from inherited_indexes(schema.id, whole.every())
     if wanted.indexes:
         for exclusion in schema.exclusions:
             yield _constraint(schema.id, exclusion.name, exclusion.definition.sql)
@@ -287,6 +290,39 @@ def _parts_own(tree: Partitioning, wanted: Structure) -> Iterator[Statement]:
             yield from _index(part.id, index, whole=part.partitioning is not None)
         if part.partitioning:
             yield from _parts_own(part.partitioning, wanted)
+
+
+_INHERITED = """DECLARE one record;
+BEGIN
+  FOR spare IN REVERSE 1..0 LOOP
+    FOR one IN
+      SELECT c.oid::regclass AS index, wanted.own
+      FROM (VALUES {names}) wanted(part, whole, own)
+      JOIN pg_catalog.pg_index i ON i.indrelid = wanted.part::regclass
+      JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid AND c.relispartition
+      JOIN pg_catalog.pg_class root ON root.oid = pg_catalog.pg_partition_root(c.oid)
+      WHERE root.relname = wanted.whole AND c.relname <> wanted.own
+    LOOP
+      EXECUTE format('ALTER INDEX %s RENAME TO %I', one.index,
+        CASE spare WHEN 1 THEN 'streams_engine_' || one.index::oid ELSE one.own END);
+    END LOOP;
+  END LOOP;
+END"""
+"""By way of names that nothing has: partitions may have exchanged theirs."""
+
+
+def inherited_indexes(root: TableId, parts: Iterable[Partition]) -> Iterator[Statement]:
+    """Yield the statement that gives the indexes of partitions the names that they have on the
+    source: the server made them with the whole table's index, under names of its own."""
+    names = [
+        f"({literal(name_of(part.id))}, {literal(whole)}, {literal(own)})"
+        for part in parts
+        for whole, own in part.inherited
+    ]
+    if names:
+        block = _INHERITED.format(names=", ".join(names))
+        what = ObjectRef(ObjectKind.INDEX, "of its partitions", root)
+        yield Statement(f"DO {literal(block)}", what, root, optional=True)
 
 
 def _check(table_id: TableId, check: Check) -> Statement:

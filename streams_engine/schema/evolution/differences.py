@@ -213,6 +213,7 @@ def _trimmed_parts(tree: Partitioning, structure: Structure) -> Partitioning:
                 indexes=part.indexes if structure.indexes else (),
                 foreign_keys=part.foreign_keys if structure.foreign_keys else (),
                 checks=part.checks if structure.checks else (),
+                inherited=part.inherited if structure.indexes else (),
                 partitioning=part.partitioning and _trimmed_parts(part.partitioning, structure),
             )
             for part in tree.partitions

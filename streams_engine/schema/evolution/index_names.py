@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
-from streams_engine.model import Dialect, Index, TableId, TableSchema
+from streams_engine.model import Dialect, Index, Partitioning, TableId, TableSchema
 from streams_engine.schema.ddl.names import Namespace
 from streams_engine.schema.mapping.tables import TableMapping
 
@@ -94,4 +94,21 @@ def _renamed(mapping: TableMapping | None, names: Mapping[str, str]) -> TableMap
     target, key = mapping.target, mapping.target.primary_key
     indexes = tuple(replace(i, name=names.get(i.name, i.name)) for i in target.indexes)
     key = key and replace(key, name=names.get(key.name, key.name))
-    return replace(mapping, target=replace(target, indexes=indexes, primary_key=key))
+    tree = target.partitioning and _inheriting(target.partitioning, names)
+    target = replace(target, indexes=indexes, primary_key=key, partitioning=tree)
+    return replace(mapping, target=target)
+
+
+def _inheriting(tree: Partitioning, names: Mapping[str, str]) -> Partitioning:
+    """Return the partitions with the new names of the whole table's indexes."""
+    return replace(
+        tree,
+        partitions=tuple(
+            replace(
+                part,
+                inherited=tuple((names.get(whole, whole), own) for whole, own in part.inherited),
+                partitioning=part.partitioning and _inheriting(part.partitioning, names),
+            )
+            for part in tree.partitions
+        ),
+    )

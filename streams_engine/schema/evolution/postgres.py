@@ -79,6 +79,7 @@ def plan(difference: TableDifference) -> DdlPlan:
         *(s for side in difference.fresh for s in _added(difference, side.source, side.target)),
         *_partitions(difference),
         *_keys(difference, indexes, keys),
+        *_inherited_indexes(difference),
         *_comments(difference),
         *types.after(),
         *users.after(),
@@ -221,6 +222,22 @@ def _part_changes(
                 for statement in _own_keys(difference, one, nothing):
                     # The whole table's index may have got its name from the server.
                     yield replace(statement, optional=True)
+
+
+def _inherited_indexes(difference: TableDifference) -> Iterator[Statement]:
+    """Yield the statement that names the indexes of partitions which came with the whole table's
+    or have another name now."""
+    old, new = difference.old.partitioning, difference.new.partitioning
+    if new is None:
+        return
+    before = {part.id: part.inherited for part in (old.every() if old else ())}
+    changed = [
+        replace(
+            part, inherited=tuple(x for x in part.inherited if x not in before.get(part.id, ()))
+        )
+        for part in new.every()
+    ]
+    yield from ddl.inherited_indexes(difference.new.id, changed)
 
 
 def _own_keys(difference: TableDifference, part: Partition, was: Partition) -> Iterator[Statement]:

@@ -111,6 +111,16 @@ WHERE i.indrelid = ANY(%(oids)s) AND NOT c.relispartition
 ORDER BY i.indrelid, c.relname
 """
 
+INHERITED_INDEXES = """
+SELECT i.indrelid, root.relname, c.relname
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_class root ON root.oid = pg_catalog.pg_partition_root(c.oid)
+WHERE i.indrelid = ANY(%(oids)s) AND c.relispartition
+ORDER BY i.indrelid, root.relname, c.relname
+"""
+"""Indexes of partitions that are part of an index of the whole, with the name of that one."""
+
 CONSTRAINTS = """
 SELECT k.conrelid, k.oid, k.conname, k.contype, k.conkey, k.confrelid, k.confkey, k.confdeltype,
        k.confupdtype, k.confmatchtype, k.condeferrable, k.condeferred, k.convalidated,

@@ -260,6 +260,8 @@ class _Reader:
             nulls_not_distinct="i.indnullsnotdistinct" if newer else "false"
         )
         self.indexes = _group(self._of(oids, index_query))
+        parts = set(oids) - set(self.oids)
+        self.inherited = _group(self._of(sorted(parts), queries.INHERITED_INDEXES))
         constraint_query = queries.CONSTRAINTS.format(
             set_columns="k.confdelsetcols" if newer else "NULL",
             enforced="k.conenforced" if self._version >= 180000 else "true",
@@ -369,6 +371,7 @@ class _Reader:
                     ),
                     columns=tuple(self._own_columns(child, oid)),
                     unlogged=row[4] == "u",
+                    inherited=tuple((whole, own) for _, whole, own in self.inherited[child]),
                 )
             )
         needs = (*self.functions.get(("pg_class", oid), ()), *self.operator_classes.get(oid, ()))

@@ -134,6 +134,9 @@ class FollowedRelations:
         tracked = None if owner is None else self._followed(owner)[1]
         if tracked is None or self._is_known(tracked, final) or relation.oid in self._leaves:
             return None
+        own = self._meant(relation)
+        if own is not None:  # it was attached: the root takes its name on the target
+            return SchemaChange(own.schema, None, seq, rewritten=True)
         self._leaves.add(relation.oid)
         return leaf_change(tracked.schema, relation.oid, xid, seq, self._describer)
 
