@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -194,9 +195,19 @@ class DigestComparison:
 
     def _digest(self, end: End, one: KeyRange) -> Digested:
         end.bytes_read += SUM_BYTES
-        if self.settle is not None:
-            _digesting(end).renew()  # no view that is older than a statement
-        return _digesting(end).digest(self._digested(end, one), self.plan.kind)
+        with self._own_view(end):
+            return _digesting(end).digest(self._digested(end, one), self.plan.kind)
+
+    @contextmanager
+    def _own_view(self, end: End) -> Iterator[None]:
+        """Give what is read of a live end a view of its own, which ends with it: a transaction that
+        stays open holds locks, and DDL of the stream on its target would wait for them."""
+        if self.settle is None:
+            yield
+            return
+        _digesting(end).renew()
+        yield
+        _digesting(end).renew()
 
     def _digested(self, end: End, one: KeyRange | None = None) -> CanonicalRead:
         """Return the read of the columns that the digest is made of."""
@@ -289,6 +300,8 @@ class DigestComparison:
         One look is not enough: a row may come and go between two of them, and be on its way to the
         target at each.
         """
+        for end in ends:
+            _digesting(end).renew()
         name = _by_key if ends[0].key else _by_row
         standing: tuple[Signed, Signed] = (Counter(), Counter())
         before = name(left), name(right)
@@ -328,8 +341,8 @@ class DigestComparison:
         done = threading.Event()
 
         def look() -> Signed:
-            _digesting(source).renew()
-            return signed(source, threading.Event())
+            with self._own_view(source):
+                return signed(source, threading.Event())
 
         def looks() -> list[Signed]:
             found = list[Signed]()
@@ -342,8 +355,8 @@ class DigestComparison:
         try:
             if self.settle is None or not self.settle():
                 return None
-            _digesting(target).renew()
-            shown = signed(target, threading.Event())
+            with self._own_view(target):
+                shown = signed(target, threading.Event())
         finally:
             done.set()
             if sampling is not None:

@@ -368,6 +368,7 @@ def _by_rows(
     steady = 0
     for _ in range(LOOKS):
         before = look.tally
+        _renew(ends)  # no lock of ours is in the way of the stream
         if not settings.settle():
             return _unknown(look, tally(), before.differing, NOT_CAUGHT_UP)
         _renew(ends)
@@ -392,6 +393,7 @@ def _keys_settled(
     for _ in range(LOOKS):
         if not steady:
             return replace(look, tally=stood)
+        _renew(ends)  # no lock of ours is in the way of the stream
         if not settle():
             return _unknown(look, stood, len(steady), NOT_CAUGHT_UP)
         _renew(ends)

@@ -188,6 +188,41 @@ def test_a_running_stream_is_compared_and_repaired_under_writes(ends: tuple[End,
         running.verify(repair=True)
 
 
+def locked_alone(end: End) -> None:
+    """Lock each table against everybody for a moment. Raises if another session has a lock."""
+    for table in ("t", "bag"):
+        if end.server.kind == "postgresql":
+            lock = f"SET LOCAL lock_timeout = '2s'; LOCK TABLE {table}; COMMIT"
+            end.run(f"BEGIN; {lock}")
+        else:
+            end.run("SET lock_wait_timeout = 2", f"LOCK TABLES {table} WRITE", "UNLOCK TABLES")
+
+
+def test_nothing_is_locked_while_the_stream_is_waited_for(ends: tuple[End, End]) -> None:
+    """Else DDL of the stream would wait for the comparison, and the comparison for the stream."""
+    source, target = ends
+    filled(source)
+    if source.server.kind == "postgresql":
+        source.run("ALTER TABLE bag REPLICA IDENTITY FULL")
+    with following(source, target) as running:
+        assert running.catch_up(60)
+        target.run("DELETE FROM t WHERE id IN (1, 2500)", "INSERT INTO bag VALUES (9, 'extra')")
+        waits = 0
+        catch_up = running.catch_up
+
+        def waiting(timeout: float | None = None) -> bool:
+            nonlocal waits
+            waits += 1
+            for end in ends:
+                locked_alone(end)
+            return catch_up(timeout)
+
+        running.catch_up = waiting  # type: ignore[method-assign]
+        report = running.verify()
+        assert waits > 5
+        assert {str(t.table).rsplit(".")[-1] for t in report.tables if not t.equal} == {"t", "bag"}
+
+
 def test_a_stream_of_another_process_is_compared_under_writes(
     mysql9: Server, pg18: Server, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
