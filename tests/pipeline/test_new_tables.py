@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
 from streams_engine import Stream
 from streams_engine.adapters.memory import MemorySource
+from streams_engine.adapters.memory.source import MemoryReader
 from streams_engine.contracts import Scope
-from streams_engine.model import TableId
+from streams_engine.model import Position, TableId, TableSubscription
 from tests.support.memory_run import SHOP, MemoryRun, ends, filled
 
 WAIT = 30
@@ -49,3 +52,38 @@ def test_catch_up_waits_for_what_was_there_alone(ghosts: int) -> None:
             assert stream.catch_up(WAIT), stream.error
             assert run.equal()
     assert source.asked
+
+
+class OpenedLate(Listing):
+    """Its log opens only when somebody has waited for the stream for a while."""
+
+    def __init__(self, run: MemoryRun) -> None:
+        super().__init__(run.source)
+        self.open = threading.Event()
+
+    @contextmanager
+    def changes(
+        self, tracked: Sequence[TableSubscription], after: Position
+    ) -> Iterator[MemoryReader]:
+        assert self.open.wait(WAIT)
+        with super().changes(tracked, after) as reader:
+            yield reader
+
+
+def test_catch_up_before_the_log_is_open_waits_for_what_joins() -> None:
+    run = filled(MemoryRun())
+    _, sink, options = ends(run, mode="cdc")
+    with Stream(Listing(run.source), sink, **options, tables=["orders"]) as stream:
+        stream.start()
+        assert stream.catch_up(WAIT)
+    source = OpenedLate(run)
+    answers: list[bool] = []
+    with Stream(source, sink, **options) as stream:
+        stream.start()
+        waiter = threading.Thread(target=lambda: answers.append(stream.catch_up(WAIT)))
+        waiter.start()
+        waiter.join(0.3)
+        assert answers == []
+        source.open.set()
+        waiter.join(WAIT)
+        assert answers == [True] and run.equal()

@@ -249,7 +249,9 @@ class ChangeApplier:
                 raise SessionRestart
             self.counters.found(writer.findings)
             self._outage.over()
-            self.opened = True
+            with self._moved:
+                self.opened = True
+                self._moved.notify_all()
             reach("log: opened")
             self.counters.phase = "following"
             self._idle_since = self._owned_since = time.monotonic()
@@ -549,7 +551,7 @@ class ChangeApplier:
         with self._moved:
             self._awaited += 1
             try:
-                while self.pending.waiting or not self.source.at_or_after(self.position, wanted):
+                while not self._passed(wanted):
                     left = self._left(deadline, 1.0)
                     if left <= 0:
                         return False
@@ -557,6 +559,12 @@ class ChangeApplier:
                 return True
             finally:
                 self._awaited -= 1
+
+    def _passed(self, wanted: Position) -> bool:
+        """Return True once the log is open, so that all that is followed is known, and all up to
+        a position is durable."""
+        reached = self.opened and self.source.at_or_after(self.position, wanted)
+        return reached and not self.pending.waiting
 
     def ask(self, call: Callable[[], T], deadline: float | None) -> T | None:
         """Call a source and return its answer; None if it does not answer in time.

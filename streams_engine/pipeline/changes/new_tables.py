@@ -52,7 +52,7 @@ class NewTables:
         with error_context(source.alias):
             there = source.source.tables(source.scope)
         chosen = [t for t in there if replace(t, alias=source.alias) in tables]
-        names = tuple(f"{table.schema}.{table.name}" for table in chosen)
+        names = tuple(f"{t.schema}.{t.name}" if t.schema else t.name for t in chosen)
         return replace(source, scope=replace(source.scope, tables=names))
 
     def give_up(self, tables: Collection[TableId]) -> None:
