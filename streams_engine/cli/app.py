@@ -84,6 +84,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+_UNBOUNDED = 10_000
+"""Columns: wider than any line of a plan."""
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"streams-engine {__version__}")
@@ -157,6 +161,7 @@ def _plan(
     schema_policy: SchemaPolicy = None,
     cdc: Cdc = False,
     settings: Settings = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Print only the statements.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
@@ -172,7 +177,13 @@ def _plan(
     )
     with cli_arguments.open_stream(request) as stream:
         plan = stream.plan()
-    _print(reports.plan_view(plan), plan.to_dict(), as_json)
+    if sql:
+        print(reports.plan_statements(plan))
+    elif as_json:
+        print(json.dumps(plan.to_dict(), default=str))
+    else:
+        screen = views.console(width=_UNBOUNDED)  # in a file no line is wrapped
+        screen.print(reports.plan_view(plan, whole=not screen.is_terminal))
     return Exit.FINISHED
 
 

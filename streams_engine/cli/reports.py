@@ -24,6 +24,7 @@ __all__ = [
     "ddl",
     "findings_report",
     "left_behind_report",
+    "plan_statements",
     "plan_view",
     "report",
     "summary",
@@ -36,9 +37,14 @@ def ddl(statements: str) -> RenderableType:
     return Syntax(statements, "sql", background_color="default", word_wrap=True)
 
 
-def plan_view(plan: Plan) -> RenderableType:
-    """Render each table with its columns, the statements, the findings, and what is not moved."""
-    parts: list[RenderableType] = []
+def plan_view(plan: Plan, *, whole: bool = False) -> RenderableType:
+    """Render each table with its columns, the statements, the findings, and what is not moved.
+
+    A terminal ends with the findings, the first few objects of each code. A file (``whole``)
+    begins with them, all of them.
+    """
+    told = report(plan.findings, plan.left_behind, most=None if whole else _MOST_OBJECTS)
+    parts: list[RenderableType] = [told, Text()] if whole else []
     for table in plan.tables:
         rows = "" if table.rows is None else f", about {formatting.count(table.rows)} rows"
         parts.append(Text.assemble((f"{table.source} → {table.target}", "bold"), (rows, "dim")))
@@ -55,10 +61,17 @@ def plan_view(plan: Plan) -> RenderableType:
         parts.extend((grid, Text()))
     if plan.statements:
         parts.append(Text(f"{len(plan.statements)} statements on the target", "bold"))
-        parts.append(ddl("\n".join(f"{s.sql.rstrip(';')};" for s in plan.statements)))
+        statements = plan_statements(plan)
+        parts.append(Text(statements) if whole else ddl(statements))
         parts.append(Text())
-    parts.append(report(plan.findings, plan.left_behind))
+    if not whole:
+        parts.append(told)
     return Group(*parts)
+
+
+def plan_statements(plan: Plan) -> str:
+    """Return the DDL of a plan as SQL text, a statement after the other."""
+    return "\n".join(f"{statement.sql.rstrip(';')};" for statement in plan.statements)
 
 
 VERDICTS = {
@@ -141,13 +154,18 @@ def outcome(stats: Stats) -> Text:
     return text
 
 
-def report(findings: Sequence[Finding], left_behind: Sequence[SkippedObject]) -> RenderableType:
+def report(
+    findings: Sequence[Finding],
+    left_behind: Sequence[SkippedObject],
+    *,
+    most: int | None = _MOST_OBJECTS,
+) -> RenderableType:
     """Render the findings in groups, then what is not moved; empty if there is nothing to say."""
-    return Group(*findings_report(findings), *left_behind_report(left_behind))
+    return Group(*findings_report(findings, most=most), *left_behind_report(left_behind))
 
 
-def findings_report(findings: Iterable[Finding]) -> list[Text]:
-    """Return lines for each code once, the gravest first, with its first few objects."""
+def findings_report(findings: Iterable[Finding], *, most: int | None = _MOST_OBJECTS) -> list[Text]:
+    """Return lines for each code once, the gravest first, with at most ``most`` of its objects."""
     groups: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[finding.severity, finding.code].append(finding)
@@ -155,11 +173,11 @@ def findings_report(findings: Iterable[Finding]) -> list[Text]:
     lines: list[Text] = []
     for (severity, code), group in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
         lines.append(Text(f"{severity} {code} ({len(group)})", _STYLES[severity]))
-        lines.extend(Text(f"  {f.object}: {f.message}") for f in group[:_MOST_OBJECTS])
-        if len(group) > _MOST_OBJECTS:
-            lines.append(Text(f"  and {len(group) - _MOST_OBJECTS} more", "dim"))
+        lines.extend(Text(f"  {f.object}: {f.message}") for f in group[:most])
+        if hidden := len(group[most:]) if most is not None else 0:
+            lines.append(Text(f"  and {hidden} more", "dim"))
         remedies = dict.fromkeys(f.remedy for f in group if f.remedy)
-        lines.extend(Text(f"  → {remedy}", "dim") for remedy in list(remedies)[:_MOST_OBJECTS])
+        lines.extend(Text(f"  → {remedy}", "dim") for remedy in list(remedies)[:most])
     return lines
 
 

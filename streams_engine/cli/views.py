@@ -63,8 +63,8 @@ class ProgressView(Protocol):
         ...
 
 
-def console() -> Console:
-    """Create a console on standard output, as wide as the terminal, or 100 columns without one."""
+def console(*, width: int = 100) -> Console:
+    """Create a console on standard output, as wide as the terminal, or ``width`` without one."""
     if sys.stdout.encoding.lower().replace("-", "") != "utf8" and hasattr(
         sys.stdout, "reconfigure"
     ):
@@ -72,7 +72,7 @@ def console() -> Console:
         sys.stdout.reconfigure(errors="replace")
     # names of tables are text: [x] in one is no markup, :x: no emoji
     return Console(
-        highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 100
+        highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else width
     )
 
 

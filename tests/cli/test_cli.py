@@ -19,7 +19,7 @@ from streams_engine.cli.error_output import error_line
 from streams_engine.cli.exit_codes import MEANING, Exit
 from streams_engine.errors import ConfigError, ConnectionFailed, StreamsError
 from streams_engine.lifecycle import State
-from streams_engine.model import Severity, TableId
+from streams_engine.model import Finding, Severity, TableId
 from tests.support.fake_stream import FINDINGS, LEFT, FakeStream, make_stats
 
 URLS = ["mysql://root:hunter2@h/shop", "postgresql://me:hun@ter2@h/copy"]
@@ -136,6 +136,27 @@ def test_plan_shows_types_statements_and_what_is_left(fake: FakeStream, capsys: 
     assert "bigint unsigned" in out and "numeric(20)" in out and "wider" in out
     assert "CREATE TABLE orders (total numeric(20));" in out
     assert str(Severity.WARNING) in out and "shop.revenue" in out
+
+
+def test_a_plan_in_a_file_begins_with_all_findings_and_wraps_nothing(
+    fake: FakeStream, capsys: Any
+) -> None:
+    fake.document = the_plan()
+    long = "x" * 300
+    fake.document.findings = tuple(
+        Finding(Severity.WARNING, "zero-dates", f"t{n}", f"{n} {long}") for n in range(20)
+    )
+    assert main(["plan", *URLS]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "warning zero-dates (20)"
+    assert lines[1:21] == [f"  t{n}: {n} {long}" for n in range(20)]
+    assert not any(line.endswith("  ") for line in lines)
+
+
+def test_plan_sql_is_nothing_but_statements(fake: FakeStream, capsys: Any) -> None:
+    fake.document = the_plan()
+    assert main(["plan", "--sql", *URLS]) == 0
+    assert capsys.readouterr().out == "CREATE TABLE orders (total numeric(20));\n"
 
 
 def test_plan_as_json(fake: FakeStream, capsys: Any) -> None:
