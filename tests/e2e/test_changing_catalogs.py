@@ -14,6 +14,7 @@ import pytest
 from streams_engine import Stream
 from streams_engine.adapters.mysql.catalog import queries
 from streams_engine.adapters.mysql.catalog import reader as catalog_reader
+from streams_engine.adapters.postgres.catalog import reader as postgres_reader
 from streams_engine.adapters.postgres.connection import PostgresConnect
 from streams_engine.adapters.postgres.snapshot.source import PostgresSource
 from streams_engine.contracts import Scope
@@ -188,3 +189,27 @@ def test_a_statement_that_waits_for_the_load_and_keeps_its_readers_out_is_told(
         assert caught.value.remedy
         view.close()
         waiting.result(30)
+
+
+@pytest.mark.parametrize("source", ["pg15", "pg18"], indirect=True)
+def test_listing_tables_opens_none(source: End) -> None:
+    """One may be locked by its owner, and an index of one may be dropped meanwhile."""
+    server = source.server
+    where = (server.host, server.port, server.user, server.password, source.database)
+    reader = PostgresSource(PostgresConnect(*where, lock_seconds=0.3))
+    with closing(server.connect(source.database)) as session, session.transaction():
+        session.execute("LOCK TABLE keep3 IN ACCESS EXCLUSIVE MODE")
+        listed = reader.tables(Scope("public"))
+    assert [table.name for table in listed] == sorted(KEPT)
+
+
+def test_a_catalog_is_read_again_where_something_was_dropped_meanwhile() -> None:
+    answers = iter([psycopg.errors.InternalError_("cache lookup failed for type 7"), "read"])
+
+    def read() -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert postgres_reader.undisturbed(read) == "read"

@@ -85,7 +85,7 @@ class PostgresExplorer:
         with self._asking(f"listing {kind}s") as connection:
             if kind == "table":
                 rows = connection.execute(queries.TABLES).fetchall()
-                relations = [TableId(row[1], row[2]) for row in rows if not row[7]]
+                relations = [TableId(row[1], row[2]) for row in rows if not row[6]]
             else:
                 rows = connection.execute(queries.LEFT_BEHIND).fetchall()
                 relations = sorted(

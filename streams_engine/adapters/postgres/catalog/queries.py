@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TABLES = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.reltuples::int8,
-       coalesce(pg_catalog.pg_total_relation_size(c.oid), 0), c.relispartition,
+       c.relispartition,
        CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
        pg_catalog.obj_description(c.oid, 'pg_class'),
@@ -17,6 +17,12 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname
 """
+
+SIZES = """
+SELECT w.oid, coalesce(pg_catalog.pg_total_relation_size(w.oid), 0)
+FROM unnest(%(oids)s::pg_catalog.oid[]) w(oid)
+"""
+"""Apart from TABLES: it opens the indexes, and fails where one is dropped meanwhile."""
 
 VANISHED = """
 SELECT w.oid FROM unnest(%(oids)s::pg_catalog.oid[], %(names)s::text[]) w(oid, name)

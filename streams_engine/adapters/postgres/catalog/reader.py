@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -36,7 +37,11 @@ from streams_engine.model import (
 from streams_engine.model import Sequence as SequenceSchema
 from streams_engine.schema.types.postgres import arrow_type
 
-__all__ = ["read_catalog", "tables_in_scope", "unlogged_tables"]
+__all__ = ["read_catalog", "tables_in_scope", "undisturbed", "unlogged_tables"]
+
+T = TypeVar("T")
+ATTEMPTS = 20
+"""How often a catalog without locks is read where tables are dropped meanwhile."""
 
 ACTIONS = {
     "a": "NO ACTION",
@@ -48,10 +53,22 @@ ACTIONS = {
 MATCHES = {"s": "SIMPLE", "f": "FULL", "p": "PARTIAL"}
 
 
+def undisturbed(read: Callable[[], T]) -> T:
+    """Call ``read``, and again while the server meets something that was dropped meanwhile ("cache
+    lookup failed").
+
+    Each call has to look in a view of its own: in the same one the answer is the same.
+    """
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(psycopg.errors.InternalError_):
+            return read()
+    return read()
+
+
 def tables_in_scope(connection: psycopg.Connection, scope: Scope) -> list[TableId]:
     """Return the tables in scope, without partitions. Raises `NotFound` that lists similar
     names."""
-    rows = [r for r in connection.execute(queries.TABLES).fetchall() if not r[7]]
+    rows = [r for r in connection.execute(queries.TABLES).fetchall() if not r[6]]
     chosen = _chosen(rows, scope)
     if not chosen:
         _demand_schema(connection, scope)
@@ -157,7 +174,7 @@ class _Reader:
         everything = self._all(queries.TABLES)
         by_oid = {row[0]: row for row in everything}
         self.ids = {row[0]: TableId(row[1], row[2]) for row in everything}
-        roots = [row for row in everything if not row[7]]
+        roots = [row for row in everything if not row[6]]
         if tables is not None:
             wanted = set(tables)
             chosen = [row for row in everything if self.ids[row[0]] in wanted]
@@ -174,6 +191,8 @@ class _Reader:
         self.oids = [row[0] for row in chosen]
         self._read_parts(tables)
         chosen = self._still_there(chosen, named=named)
+        leaves = [] if self._by_name else [leaf for oid in self.oids for leaf in self._leaves(oid)]
+        self.sizes: dict[int, int] = dict(self._of(leaves, queries.SIZES))
         schemas = tuple(self._table(row, by_oid) for row in chosen)
         if self._looking:
             return Catalog(Dialect.POSTGRES, schemas, types=self.types.user_types())
@@ -274,15 +293,15 @@ class _Reader:
     def _table(self, row: Any, by_oid: dict[int, Any]) -> TableSchema:
         oid, kind = row[0], row[3]
         notes: list[str] = []
-        if row[11]:
+        if row[10]:
             notes.append("Row-level security is enabled: its policies are not moved.")
-        if row[13]:
+        if row[12]:
             notes.append(
                 "Row-level security hides rows of the table from this role: a run is refused."
             )
         keys = [self._index(oid, index, notes) for index in self.indexes[oid] if index[17] != "x"]
         present = [key for key in keys if key is not None]
-        plain_parents = [] if row[7] else self._plain_parents(oid, notes)
+        plain_parents = [] if row[6] else self._plain_parents(oid, notes)
         return TableSchema(
             id=self.ids[oid],
             dialect=Dialect.POSTGRES,
@@ -300,11 +319,11 @@ class _Reader:
             ),
             partitioning=self._partitioning(oid, by_oid) if kind == "p" else None,
             inherits=tuple(plain_parents),
-            comment=row[10],
+            comment=row[9],
             unlogged=row[4] == "u",
             estimated_rows=self._rows(oid, by_oid),
-            bytes=sum(by_oid[leaf][6] for leaf in self._leaves(oid) if leaf in by_oid),
-            options=tuple(row[12] or ()),
+            bytes=self._bytes(oid, by_oid),
+            options=tuple(row[11] or ()),
             types=self.types.user_types([column[2] for column in self.columns[oid]]),
             source_notes=tuple(notes),
             oid=oid,
@@ -319,7 +338,7 @@ class _Reader:
         leaves = self._leaves(row[0])[1:] if row[3] == "p" else [row[0]]
         for oid in sorted(leaves):
             if oid in by_oid and by_oid[oid][3] == "r":
-                yield oid, by_oid[oid][14]
+                yield oid, by_oid[oid][13]
 
     def _plain_parents(self, oid: int, notes: list[str]) -> list[TableId]:
         """Return the tables that a table inherits from; none where a parent is not moved, for a
@@ -345,6 +364,12 @@ class _Reader:
         counts = [by_oid[leaf][5] for leaf in oids if leaf in by_oid]
         return None if any(count < 0 for count in counts) else sum(counts)
 
+    def _bytes(self, oid: int, by_oid: dict[int, Any]) -> int | None:
+        """Return the size of a table with its indexes; None where it was asked for by name."""
+        if self._by_name:
+            return None
+        return sum(self.sizes.get(leaf, 0) for leaf in self._leaves(oid) if leaf in by_oid)
+
     def _partitioning(self, oid: int, by_oid: dict[int, Any]) -> Partitioning:
         parts = []
         for child in self.children[oid]:
@@ -354,7 +379,7 @@ class _Reader:
             parts.append(
                 Partition(
                     self.ids[child],
-                    row[9],
+                    row[8],
                     self._partitioning(child, by_oid) if row[3] == "p" else None,
                     checks=tuple(
                         check

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import sql
 
-from streams_engine.adapters.postgres.catalog.reader import read_catalog
+from streams_engine.adapters.postgres.catalog.reader import read_catalog, undisturbed
 from streams_engine.adapters.postgres.catalog.types import TypeCatalog
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
 from streams_engine.adapters.postgres.replication.computed_columns import compute
@@ -21,6 +21,7 @@ from streams_engine.adapters.postgres.replication.old_rows import OldRows, old_r
 from streams_engine.adapters.postgres.replication.pgoutput import Relation
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import (
+    Catalog,
     Column,
     Expression,
     NativeType,
@@ -167,13 +168,14 @@ class RelationReader:
 
     def tables(self, tables: Sequence[TableId]) -> dict[TableId, TableSchema]:
         """Return those of the tables that exist, as they are now."""
-        with translating("describing tables"), self._view() as connection:
-            return {table.id: table for table in read_catalog(connection, tables=tables).tables}
+        with translating("describing tables"):
+            found = undisturbed(lambda: self._described(tables))
+            return {table.id: table for table in found.tables}
 
     def table(self, table: TableId) -> TableSchema | None:
         """Return the table as it is now; None if it does not exist."""
-        with translating(f"describing {table}"), self._view() as connection:
-            return read_catalog(connection, tables=[table]).table(table)
+        with translating(f"describing {table}"):
+            return undisturbed(lambda: self._described([table])).table(table)
 
     def by_oid(self, oid: int) -> TableSchema | None:
         """Return a table as the catalog has it now, whatever its name is; None if it is gone."""
@@ -211,6 +213,10 @@ class RelationReader:
                 if connection.execute(query).fetchone() is not None:
                     return True
         return False
+
+    def _described(self, tables: Sequence[TableId]) -> Catalog:
+        with self._view() as connection:
+            return read_catalog(connection, tables=tables)
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[psycopg.Connection]:

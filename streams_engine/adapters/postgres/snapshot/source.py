@@ -10,7 +10,11 @@ import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.catalog import queries
-from streams_engine.adapters.postgres.catalog.reader import read_catalog, tables_in_scope
+from streams_engine.adapters.postgres.catalog.reader import (
+    read_catalog,
+    tables_in_scope,
+    undisturbed,
+)
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
 from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.snapshot.query import path_of, query_tables
@@ -31,9 +35,6 @@ from streams_engine.model import (
 __all__ = ["PostgresSource"]
 
 OLDEST = 130000
-
-CATALOG_ATTEMPTS = 20
-"""How often a catalog without locks is read again where tables are dropped meanwhile."""
 
 LOCK = "SAVEPOINT lock; LOCK TABLE {} IN ACCESS SHARE MODE; RELEASE SAVEPOINT lock"
 UNDO = "ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock"
@@ -118,18 +119,14 @@ class PostgresSource:
     def catalog(self, scope: Scope) -> Catalog:
         """Describe the tables in scope, in a view of its own and without locks."""
         connection = self._connect.open(search_path=path(scope))
+
+        def read() -> Catalog:
+            connection.rollback()
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return _with_queries(connection, read_catalog(connection, scope), scope)
+
         with contextlib.closing(connection), translating("reading the catalog"):
-            left = CATALOG_ATTEMPTS
-            while True:
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                try:
-                    return _with_queries(connection, read_catalog(connection, scope), scope)
-                except psycopg.errors.InternalError_:
-                    # "cache lookup failed": the server met a table that was dropped meanwhile.
-                    left -= 1
-                    if not left:
-                        raise
-                    connection.rollback()
+            return undisturbed(read)
 
     def sequence_values(self, tables: Sequence[TableSchema]) -> Sequence[SequenceValue]:
         """Return the values of the sequences that the tables own or call, and of those without
