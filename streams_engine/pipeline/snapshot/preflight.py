@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from streams_engine.contracts import Statement, StructureSink
 from streams_engine.errors import NotFound, SchemaChangeRefused, TargetConflict
-from streams_engine.model import Catalog, TableId, TableSchema
+from streams_engine.model import Catalog, TableId, TableSchema, UserType
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.resume import ResumePlan
 from streams_engine.pipeline.snapshot.plan import adapt, creation_order
 from streams_engine.schema.ddl.structure import Structure
-from streams_engine.schema.dialects import ddl_of
+from streams_engine.schema.dialects import ddl_of, spec_of
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
 
 __all__ = [
@@ -78,8 +78,12 @@ def prepare(
     _check_rows(tables, kept, sink, write_mode, ours)
     new = [m.target for m in tables if m.target.id not in kept]
     recreates = schema_policy != "drop_and_recreate"
-    made = _missing(mapped.target, new, existing, dropping, recreates=recreates)
     before: list[Statement] = []
+    if ours and new:
+        before += spec_of(mapped.target.dialect).renew_types(_changed(mapped.target, existing))
+    else:
+        _demand_types(mapped.target, existing, dropping, recreates=recreates)
+    made = _missing(mapped.target, new, existing, dropping)
     if dropping:
         before += ddl.drop(list(present), mapped.target, existing)
     before += ddl.objects(made)
@@ -208,16 +212,14 @@ def _key(mapping: TableMapping, write_mode: str) -> tuple[str, ...]:
     )
 
 
-def _missing(
-    target: Catalog,
-    new: Sequence[TableSchema],
-    existing: Catalog,
-    dropping: bool,
-    *,
-    recreates: bool,
-) -> Catalog:
-    """Return the objects that the target's catalog lacks. Raises `TargetConflict` on another
-    type."""
+def _changed(target: Catalog, existing: Catalog) -> list[UserType]:
+    """Return the types that are there with another definition."""
+    types = {t.id: t for t in existing.types}
+    return [wanted for wanted in target.types if types.get(wanted.id, wanted) != wanted]
+
+
+def _demand_types(target: Catalog, existing: Catalog, dropping: bool, *, recreates: bool) -> None:
+    """Raise `TargetConflict` on another type of the same name."""
     types = {t.id: t for t in existing.types} if not dropping else {}
     for wanted in target.types:
         there = types.get(wanted.id)
@@ -228,6 +230,13 @@ def _missing(
                 + (", or use schemaPolicy drop_and_recreate." if recreates else "."),
                 type=str(wanted.id),
             )
+
+
+def _missing(
+    target: Catalog, new: Sequence[TableSchema], existing: Catalog, dropping: bool
+) -> Catalog:
+    """Return the objects that the target's catalog lacks."""
+    types = {t.id for t in existing.types} if not dropping else set()
     sequences = {s.id for s in existing.sequences} if not dropping else set()
     return replace(
         target,

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from streams_engine.contracts import Statement
 from streams_engine.errors import InternalError
-from streams_engine.model import Catalog, Dialect, NativeType, TableId
+from streams_engine.model import Catalog, Dialect, NativeType, TableId, UserType
 from streams_engine.schema.ddl.postgres_sequences import TargetSequence
 from streams_engine.schema.ddl.structure import Ddl
 from streams_engine.schema.evolution.differences import TableDifference
@@ -71,6 +71,8 @@ class DialectSpec:
     """Return a table's name as a query writes it."""
     evolve: Callable[[TableDifference], DdlPlan] | None = None
     """Plan a schema change; None: a change has no statements here."""
+    renew_types: Callable[[Iterable[UserType]], Iterator[Statement]] = lambda types: iter(())
+    """Yield statements that make types anew where nothing uses them any more."""
     sequences: SequenceDdl | None = None
     observes_rows: bool = False
     """The mapping depends on what the source's rows hold: TINYINT(1) of 0 and 1 alone is a boolean,

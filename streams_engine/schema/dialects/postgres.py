@@ -11,6 +11,7 @@ from streams_engine.schema.ddl import postgres_sequences
 from streams_engine.schema.ddl.postgres_sequences import TargetSequence
 from streams_engine.schema.dialects import DialectSpec
 from streams_engine.schema.evolution import postgres as evolution
+from streams_engine.schema.evolution import postgres_user_types
 from streams_engine.schema.mapping.files_to_databases import map_files_to_postgres
 from streams_engine.schema.mapping.mysql_to_postgres import map_mysql
 from streams_engine.schema.mapping.postgres_to_postgres import map_postgres, without_wire
@@ -41,6 +42,7 @@ SPEC = DialectSpec(
     ddl=ddl,
     name_of=ddl.name_of,
     evolve=evolution.plan,
+    renew_types=postgres_user_types.renewed,
     sequences=_Sequences(),
     observes_rows=True,
     compared_by_arrow=False,

@@ -6,7 +6,7 @@ comes: each statement does nothing where its work is done. Nothing is dropped bu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from streams_engine.contracts import Statement
@@ -25,7 +25,7 @@ from streams_engine.schema.ddl import postgres as ddl
 from streams_engine.schema.ddl.names import shorten
 from streams_engine.schema.evolution.differences import TableDifference
 
-__all__ = ["TypeChanges", "guarded", "made_of"]
+__all__ = ["TypeChanges", "guarded", "made_of", "renewed"]
 
 
 def guarded(statement: Statement, *conditions: str) -> Statement:
@@ -39,6 +39,28 @@ def made_of(native: NativeType, names: frozenset[TableId]) -> bool:
     if native.user in names:
         return True
     return native.element is not None and made_of(native.element, names)
+
+
+def renewed(types: Iterable[UserType]) -> Iterator[Statement]:
+    """Yield a statement for each type that makes it anew, if nothing uses it.
+
+    It stayed behind when the last table that used it was dropped, and has changed since. What a
+    table of the stream uses is altered when that table's turn comes.
+    """
+    for user in types:
+        kind = "DOMAIN" if user.kind is TypeKind.DOMAIN else "TYPE"
+        made = "; ".join(s.sql for s in ddl.objects(_alone(user)))
+        drop = f"DROP {kind} IF EXISTS {ddl.name_of(user.id)}"
+        yield guarded(
+            Statement(f"{drop}; {made}", _ref(user.id)),
+            "dependent_objects_still_exist",
+            "wrong_object_type",
+        )
+
+
+def _alone(user: UserType) -> Catalog:
+    there = frozenset({user.id.schema})
+    return Catalog(Dialect.POSTGRES, types=(user,), schemas=there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +101,9 @@ class TypeChanges:
         """Yield what comes before the columns: types that are new, and what is altered of those
         that stay."""
         fresh = tuple(user for name, user in self.new.items() if name not in self.old)
-        there = frozenset(user.id.schema for user in fresh)
-        for statement in ddl.objects(Catalog(Dialect.POSTGRES, types=fresh, schemas=there)):
-            yield guarded(statement, "duplicate_object")
+        for user in fresh:
+            for statement in ddl.objects(_alone(user)):
+                yield guarded(statement, "duplicate_object")
         for old, new in self._pairs(TypeKind.ENUM):
             yield from _renamed_labels(old, new)
         for old, new in self._pairs(TypeKind.COMPOSITE):

@@ -88,9 +88,11 @@ def read_catalog(
     *,
     within: Collection[TableId] | None = None,
     looking: bool = False,
+    everywhere: bool = False,
 ) -> Catalog:
     """Describe the tables of a scope, or those of ``tables`` that exist (with the user types
-    and sequences of their schemas). Expressions are rendered under the session's search_path.
+    and sequences of their schemas, or ``everywhere`` with all). Expressions are rendered under
+    the session's search_path.
 
     Call it in a REPEATABLE READ transaction: it asks many questions. A table that is dropped
     meanwhile is left out; raises `NotFound` if the scope names it.
@@ -99,7 +101,8 @@ def read_catalog(
     what only matters to whom makes the tables again: sequences, identities, extensions, and what
     is left behind.
     """
-    return _Reader(connection, looking=looking).read(scope, tables, within)
+    reader = _Reader(connection, looking=looking, everywhere=everywhere)
+    return reader.read(scope, tables, within)
 
 
 def _chosen(rows: list[Any], scope: Scope) -> list[Any]:
@@ -147,9 +150,10 @@ def _expression(sql: str | None, functions: Iterable[str] = ()) -> Expression | 
 
 
 class _Reader:
-    def __init__(self, connection: psycopg.Connection, *, looking: bool) -> None:
+    def __init__(self, connection: psycopg.Connection, *, looking: bool, everywhere: bool) -> None:
         self._connection = connection
         self._looking = looking
+        self._everywhere = everywhere
         self._version = connection.info.server_version
 
     def _all(self, query: str, **parameters: Any) -> list[Any]:
@@ -206,6 +210,13 @@ class _Reader:
             schemas=frozenset(r[0] for r in self._all(queries.SCHEMAS)) if tables else frozenset(),
         )
 
+    def _schemas(self, names: set[str]) -> set[str]:
+        """Return the schemas whose types and sequences are described too."""
+        if not self._everywhere:
+            return names
+        every = {row[0] for row in self._all(queries.SCHEMAS)}
+        return {name for name in every if not name.startswith("pg_")} - {"information_schema"}
+
     def _about_all(self, query: str) -> list[Any]:
         """Ask a question about the chosen tables and the types that were found."""
         types = self.types.oids
@@ -240,7 +251,7 @@ class _Reader:
         columns = self._of(self.oids, queries.COLUMNS)
         needed = {row[2] for row in columns}
         if tables is not None:
-            names = sorted({table.schema for table in tables})
+            names = sorted(self._schemas({table.schema for table in tables}))
             needed |= {row[0] for row in self._all(queries.TYPES_IN_SCHEMAS, schemas=names)}
         self.types = TypeCatalog(self._connection, sorted(needed))
         self.functions: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -400,7 +411,7 @@ class _Reader:
                 )
             )
         needs = (*self.functions.get(("pg_class", oid), ()), *self.operator_classes.get(oid, ()))
-        return Partitioning(by_oid[oid][8], Dialect.POSTGRES, tuple(parts), tuple(needs))
+        return Partitioning(by_oid[oid][7], Dialect.POSTGRES, tuple(parts), tuple(needs))
 
     def _column(self, oid: int, row: Any) -> Column:
         native = self.types.native(row[2], row[3], row[4])
@@ -538,7 +549,7 @@ class _Reader:
         owners = set(self.oids)
         schemas = {self.ids[oid].schema for oid in self.oids}
         if tables is not None:
-            schemas |= {table.schema for table in tables}
+            schemas = self._schemas(schemas | {table.schema for table in tables})
         sequences = []
         for row in self._every_sequence:
             owned = row[10] in owners

@@ -246,11 +246,11 @@ class PostgresSink:
     # StructureSink
 
     def inspect(self, tables: Sequence[TableId]) -> Catalog:
-        """Describe those tables that exist, with the types and sequences of their schemas."""
+        """Describe those tables that exist, with all types and sequences."""
         with self._pool.transaction() as connection, translating("reading the target's catalog"):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             demand_all_rows(connection, tables, "target")
-            return read_catalog(connection, tables=tables)
+            return read_catalog(connection, tables=tables, everywhere=True)
 
     def has_rows(self, table: TableId) -> bool:
         """Return True if the table contains a row."""
