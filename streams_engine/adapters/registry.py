@@ -12,6 +12,7 @@ from streams_engine.config.documents import Options, SourceConnection
 from streams_engine.config.stream import StreamConfig
 from streams_engine.contracts import (
     Adapter,
+    DataFileStore,
     Explorer,
     Patience,
     Sink,
@@ -24,6 +25,7 @@ from streams_engine.model import LogOptions
 
 __all__ = [
     "open_explorer",
+    "open_files",
     "open_sink",
     "open_source",
     "open_source_canonical",
@@ -85,6 +87,12 @@ def open_explorer(
     """Create the explorer of a connection. Raises `ConfigError`."""
     request = SourceRequest(connection, document, resolvers)
     return _opened(request, _adapter(connection).explorer, "connection to explore", "$")
+
+
+def open_files(connection: Connection, resolvers: Mapping[str, Resolver]) -> DataFileStore:
+    """Open the files of a connection. Raises `ConfigError` if it has none."""
+    request = SourceRequest(connection, SourceConnection(), resolvers)
+    return _opened(request, _adapter(connection).files, "store of files", "$")
 
 
 def open_source_canonical(

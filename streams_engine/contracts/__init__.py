@@ -42,6 +42,12 @@ from streams_engine.contracts.explorer import (
     Explorer,
     RelationKind,
 )
+from streams_engine.contracts.files import (
+    BucketStore,
+    DataFileStore,
+    FileEntry,
+    FileStore,
+)
 from streams_engine.contracts.sink import (
     Checkpoint,
     CheckpointCallback,
@@ -73,6 +79,7 @@ from streams_engine.contracts.source import (
 __all__ = [
     "Adapter",
     "ApplyResult",
+    "BucketStore",
     "CascadeSource",
     "CatalogSource",
     "ChangeReader",
@@ -82,9 +89,12 @@ __all__ = [
     "Checkpoint",
     "CheckpointCallback",
     "CheckpointStorage",
+    "DataFileStore",
     "Explorer",
     "Fence",
     "FencedWriter",
+    "FileEntry",
+    "FileStore",
     "Lag",
     "LagSource",
     "LayoutSink",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams_engine.contracts.explorer import Explorer
+from streams_engine.contracts.files import DataFileStore
 from streams_engine.contracts.sink import Sink
 from streams_engine.contracts.source import Source
 from streams_engine.model import Dialect, LogOptions
@@ -84,5 +85,7 @@ class Adapter:
     """Open what is written; connect when its methods are called."""
     explorer: Callable[[SourceRequest], Explorer] | None = None
     """Open a look at what is there."""
+    files: Callable[[SourceRequest], DataFileStore] | None = None
+    """Open the files themselves, where it holds tables as files."""
     canonical: Callable[[SourceRequest | SinkRequest], Any] | None = None
     """Open what `verify` reads the place's texts through (`verify.rows.Canonical`)."""

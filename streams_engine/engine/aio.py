@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from streams_engine.config.secret import References, Resolver
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.core import Engine
-from streams_engine.engine.lists import Conditions, DataPage, Page
+from streams_engine.engine.files import Files
+from streams_engine.engine.lists import Conditions, DataPage, FilePage, Page
 from streams_engine.engine.streams import Streams
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.snapshot.plan import Plan
@@ -24,7 +27,14 @@ from streams_engine.query.result import QueryResult
 from streams_engine.stream import Stream, VerifyMode, VerifyProgress
 from streams_engine.verify.report import VerifyReport
 
-__all__ = ["AsyncConfigs", "AsyncConnections", "AsyncEngine", "AsyncSqlHelp", "AsyncStreams"]
+__all__ = [
+    "AsyncConfigs",
+    "AsyncConnections",
+    "AsyncEngine",
+    "AsyncFiles",
+    "AsyncSqlHelp",
+    "AsyncStreams",
+]
 
 Document = dict[str, Any]
 Documents = list[Document]
@@ -305,6 +315,99 @@ class AsyncStreams:
         return _iterated(self._streams.follow_logs(stream, level=level, table=table))
 
 
+class AsyncFiles:
+    """The operations of `Files`, each awaited."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    async def list(
+        self,
+        connection: str,
+        path: str = "",
+        *,
+        limit: int | None = 100,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+        recursive: bool = False,
+        total: bool = True,
+    ) -> FilePage:
+        """Run `Files.list` in a thread."""
+        return await asyncio.to_thread(
+            self._files.list,
+            connection,
+            path,
+            limit=limit,
+            offset=offset,
+            filters=filters,
+            sort=sort,
+            recursive=recursive,
+            total=total,
+        )
+
+    async def meta(self, connection: str, path: str) -> Document:
+        """Run `Files.meta` in a thread."""
+        return await asyncio.to_thread(self._files.meta, connection, path)
+
+    async def sniff(self, connection: str, path: str) -> Document:
+        """Run `Files.sniff` in a thread."""
+        return await asyncio.to_thread(self._files.sniff, connection, path)
+
+    async def read(
+        self,
+        connection: str,
+        path: str,
+        *,
+        limit: int | None = 100,
+        offset: int = 0,
+        columns: Sequence[str] = (),
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> pa.Table:
+        """Run `Files.read` in a thread."""
+        return await asyncio.to_thread(
+            self._files.read,
+            connection,
+            path,
+            limit=limit,
+            offset=offset,
+            columns=columns,
+            filters=filters,
+            sort=sort,
+        )
+
+    async def upload(self, connection: str, local: str | Path, path: str) -> Document:
+        """Run `Files.upload` in a thread."""
+        return await asyncio.to_thread(self._files.upload, connection, local, path)
+
+    async def download(self, connection: str, path: str, local: str | Path) -> Document:
+        """Run `Files.download` in a thread."""
+        return await asyncio.to_thread(self._files.download, connection, path, local)
+
+    async def delete(self, connection: str, path: str, *, confirm: bool = False) -> int:
+        """Run `Files.delete` in a thread."""
+        return await asyncio.to_thread(self._files.delete, connection, path, confirm=confirm)
+
+    async def buckets(self, connection: str) -> Documents:
+        """Run `Files.buckets` in a thread."""
+        return await asyncio.to_thread(self._files.buckets, connection)
+
+    async def create_bucket(self, connection: str, name: str) -> Document:
+        """Run `Files.create_bucket` in a thread."""
+        return await asyncio.to_thread(self._files.create_bucket, connection, name)
+
+    async def manifest(self, connection: str, path: str) -> Document:
+        """Run `Files.manifest` in a thread."""
+        return await asyncio.to_thread(self._files.manifest, connection, path)
+
+    def all(
+        self, connection: str, path: str = "", *, recursive: bool = False
+    ) -> AsyncIterator[Document]:
+        """Iterate over `Files.all` with ``async for``."""
+        return _iterated(self._files.all(connection, path, recursive=recursive))
+
+
 class AsyncSqlHelp:
     """The operations of `SqlHelp`, each awaited."""
 
@@ -335,8 +438,8 @@ class AsyncSqlHelp:
 class AsyncEngine:
     """An `Engine` whose operations are awaited: ``await engine.connections.ping(id)``.
 
-    ``connections``, ``configs``, ``streams`` and ``sql`` have the methods of `Engine`'s, each
-    awaited; ``async for record in engine.streams.follow_logs(id)`` follows a log.
+    ``connections``, ``configs``, ``streams``, ``files`` and ``sql`` have the methods of `Engine`'s,
+    each awaited; ``async for record in engine.streams.follow_logs(id)`` follows a log.
     """
 
     def __init__(
@@ -359,6 +462,7 @@ class AsyncEngine:
         self.connections = AsyncConnections(self._engine.connections)
         self.configs = AsyncConfigs(self._engine.configs)
         self.streams = AsyncStreams(self._engine.streams)
+        self.files = AsyncFiles(self._engine.files)
         self.sql = AsyncSqlHelp(self._engine.sql)
 
     async def data(

@@ -9,8 +9,9 @@ from typing import Any
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
+from streams_engine.engine.files import Files
 from streams_engine.engine.lists import Conditions, DataPage, list_request
-from streams_engine.engine.preview import TablePreview
+from streams_engine.engine.preview import TablePreview, preview_request
 from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver
 from streams_engine.engine.runs import Runs
@@ -27,7 +28,8 @@ __all__ = ["Engine"]
 class Engine:
     """Control plane with the operations of the REST API, in plain Python.
 
-    ``connections``, ``configs`` and ``streams`` have the operations, ``sql`` helps editors.
+    ``connections``, ``configs``, ``streams`` and ``files`` have the operations, ``sql`` helps
+    editors.
     Thread-safe. Several processes of one machine may open the same file: each sees what the others
     store and run. Secrets are stored as given, in a file of mode 0600: prefer references that your
     own resolver resolves, or ``env:NAME`` and ``file:PATH`` if ``references`` allows them.
@@ -36,6 +38,7 @@ class Engine:
     connections: Connections
     configs: Configs
     streams: Streams
+    files: Files
     sql: SqlHelp
 
     def __init__(
@@ -74,6 +77,7 @@ class Engine:
         )
         self._preview = TablePreview(resolver)
         self._dialler = resolver
+        self.files = Files(resolver)
         self.sql = SqlHelp(QueryConnections((), resolver.parsed, resolvers_allowed))
 
     def data(
@@ -100,7 +104,7 @@ class Engine:
         Arrow type cannot hold.
         """
         asked = list_request(limit, offset, filters, sort)
-        request = self._preview.request(asked, columns, texts)
+        request = preview_request(asked, columns, texts)
         rows = self._preview.rows(connection, table, request, database)
         count: int | None = None
         if total and asked.ends_with(rows.num_rows):
@@ -119,7 +123,7 @@ class Engine:
     ) -> int:
         """Return how many rows of a table, a view or a file pass the filters; the server counts
         them."""
-        request = self._preview.request(list_request(None, 0, filters), (), ())
+        request = preview_request(list_request(None, 0, filters))
         return self._preview.count(connection, table, request, database)
 
     def query(

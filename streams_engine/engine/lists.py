@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,10 +14,10 @@ from streams_engine.config.validation import validate
 from streams_engine.errors import ConfigError
 from streams_engine.model import Filter, Sort
 from streams_engine.model.conditions import passes
-from streams_engine.model.pages import DataPage, Page
+from streams_engine.model.pages import DataPage, FilePage, Page
 from streams_engine.target_layout import selected_of
 
-__all__ = ["Conditions", "DataPage", "ListRequest", "Page", "list_request"]
+__all__ = ["Conditions", "DataPage", "FilePage", "ListRequest", "Page", "list_request"]
 
 Document = dict[str, Any]
 Conditions = Sequence[Mapping[str, Any]]
@@ -33,30 +33,56 @@ class ListRequest:
     filters: tuple[Filter, ...] = ()
     sorts: tuple[Sort, ...] = ()
 
-    def page(
-        self, documents: Iterable[Document], columns: Iterable[str], *, ordered: bool = True
-    ) -> Page:
-        """Return the page of documents; all are counted, but only those of the page are kept.
+    def page(self, documents: Iterable[Document], columns: Iterable[str]) -> Page:
+        """Return the page of documents; all are counted.
 
-        ``columns``: the names that filters and sort may use; a dot leads into an object. An order
-        that the documents do not come in (``ordered`` is False: by their first column) keeps those
-        before the page too. Raises `ConfigError` by the path of a fault.
+        ``columns``: the names that filters and sort may use; a dot leads into an object. Raises
+        `ConfigError` by the path of a fault.
         """
-        self._demand_columns(tuple(columns))
-        first = next(iter(columns))
-        sorts = self.sorts or (() if ordered else (Sort(first),))
+        items, counted = self._cut(documents, tuple(columns), ordered=True)
+        return {
+            "items": items,
+            "total": counted.rest(),
+            "limit": self.limit,
+            "offset": self.offset,
+        }
+
+    def file_page(
+        self,
+        documents: Iterable[Document],
+        columns: Iterable[str],
+        *,
+        ordered: bool,
+        total: bool,
+    ) -> FilePage:
+        """Return the page of files, as `page`; only those up to its end are kept.
+
+        ``ordered``: they come in the order of their first column. ``total`` False: none are
+        counted, and no more are read than the page needs.
+        """
+        items, counted = self._cut(documents, tuple(columns), ordered=ordered)
+        return {
+            "items": items,
+            "total": counted.rest() if total else None,
+            "limit": self.limit,
+            "offset": self.offset,
+        }
+
+    def _cut(
+        self, documents: Iterable[Document], columns: Sequence[str], *, ordered: bool
+    ) -> tuple[list[Document], _Counted]:
+        """Return the page's documents, and the rest of them on its way."""
+        self._demand_columns(columns)
+        sorts = self.sorts or (() if ordered else (Sort(columns[0]),))
         counted = _Counted(one for one in documents if self._passes(one))
         end = None if self.limit is None else self.offset + self.limit
         if not sorts:
             items = list(islice(counted, self.offset, end))
         elif end is None:
-            items = sorted(counted, key=lambda one: _Rank(one, sorts))[self.offset :]
+            items = sorted(counted, key=_order(sorts))[self.offset :]
         else:
-            items = heapq.nsmallest(end, counted, key=lambda one: _Rank(one, sorts))
-            items = items[self.offset :]
-        for _ in counted:
-            pass  # those behind the page count too
-        return {"items": items, "total": counted.count, "limit": self.limit, "offset": self.offset}
+            items = heapq.nsmallest(end, counted, key=_order(sorts))[self.offset :]
+        return items, counted
 
     def ends_with(self, items: int) -> bool:
         """Return whether a page of so many items shows how many there are on all pages."""
@@ -108,6 +134,8 @@ def _plain(conditions: Conditions, key: str) -> list[Any]:
 
 def value_at(document: Document, column: str) -> Any:
     """Return the value at a dotted path; None where there is none."""
+    if column in document:
+        return document[column]
     value: Any = document
     for step in column.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -128,6 +156,19 @@ class _Counted:
         document = next(self._documents)
         self.count += 1
         return document
+
+    def rest(self) -> int:
+        """Count those behind the page too; return how many there are."""
+        for _ in self:
+            pass
+        return self.count
+
+
+def _order(sorts: Sequence[Sort]) -> Callable[[Document], Any]:
+    """Return the key of an order: tuples compare fastest, but only upwards."""
+    if any(one.descending for one in sorts):
+        return lambda document: _Rank(document, sorts)
+    return lambda document: [_key(value_at(document, one.column)) for one in sorts]
 
 
 class _Rank:

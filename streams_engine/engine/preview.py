@@ -18,7 +18,17 @@ from streams_engine.pipeline.preview import PreviewRequest, mapped, preview
 from streams_engine.schema.dialects import spec_of
 from streams_engine.schema.mapping.tables import SelectedRows
 
-__all__ = ["TablePreview"]
+__all__ = ["TablePreview", "preview_request"]
+
+
+def preview_request(
+    asked: ListRequest, columns: Sequence[str] = (), texts: Sequence[str] = ()
+) -> PreviewRequest:
+    """Add columns to what is wanted of a table. Raises `ConfigError` with the path of a fault."""
+    document = validate(Selection, {"selectedColumns": list(columns)})
+    names = tuple(document.selected_columns)
+    selected = SelectedRows(names, asked.filters, asked.sorts, asked.limit)
+    return PreviewRequest(selected, asked.offset, tuple(texts))
 
 
 class TablePreview:
@@ -26,16 +36,6 @@ class TablePreview:
 
     def __init__(self, resolver: ConnectionResolver) -> None:
         self._dialler = resolver
-
-    def request(
-        self, asked: ListRequest, columns: Sequence[str], texts: Sequence[str]
-    ) -> PreviewRequest:
-        """Add columns to what is wanted of a table. Raises `ConfigError` with the path of a
-        fault."""
-        document = validate(Selection, {"selectedColumns": list(columns)})
-        names = tuple(document.selected_columns)
-        selected = SelectedRows(names, asked.filters, asked.sorts, asked.limit)
-        return PreviewRequest(selected, asked.offset, tuple(texts))
 
     def rows(
         self, connection: str, table: str, request: PreviewRequest, database: str | None

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 import pyarrow as pa
 
-__all__ = ["DataPage", "Page"]
+__all__ = ["DataPage", "FilePage", "Page"]
 
 
 class Page(TypedDict):
@@ -16,6 +16,19 @@ class Page(TypedDict):
     """The documents of this page."""
     total: int
     """How many pass the filters, on all pages."""
+    limit: int | None
+    """How many were asked for at most; None: all."""
+    offset: int
+    """How many were left out before the first."""
+
+
+class FilePage(TypedDict):
+    """A part of a folder's files."""
+
+    items: list[dict[str, Any]]
+    """The documents of this page."""
+    total: int | None
+    """How many pass the filters; None where they were not to be counted."""
     limit: int | None
     """How many were asked for at most; None: all."""
     offset: int

@@ -23,6 +23,7 @@ from streams_engine.config.secret import BUILT_IN, Scheme
 from streams_engine.engine import aio
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
+from streams_engine.engine.files import Files
 from streams_engine.engine.streams import Streams
 from streams_engine.events import Event, EventLog, subscribe
 from streams_engine.query.editor import SqlHelp
@@ -172,6 +173,7 @@ TWINS: list[tuple[type, type]] = [
     (Connections, aio.AsyncConnections),
     (Configs, aio.AsyncConfigs),
     (Streams, aio.AsyncStreams),
+    (Files, aio.AsyncFiles),
     (SqlHelp, aio.AsyncSqlHelp),
 ]
 

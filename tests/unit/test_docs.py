@@ -37,6 +37,7 @@ from streams_engine.contracts import (
 )
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
+from streams_engine.engine.files import Files
 from streams_engine.engine.streams import Streams
 from streams_engine.errors import StreamsError
 from streams_engine.lifecycle import TRANSITIONS
@@ -340,7 +341,12 @@ def operations(kind: type) -> set[str]:
 
 def test_every_operation_of_an_engine_is_told() -> None:
     table = "\n".join(row[1] for row in rows("engine.md", "For those who used the REST API"))
-    for part, kind in (("connections", Connections), ("configs", Configs), ("streams", Streams)):
+    for part, kind in (
+        ("connections", Connections),
+        ("configs", Configs),
+        ("streams", Streams),
+        ("files", Files),
+    ):
         assert set(re.findall(rf"engine\.{part}\.(\w+)\(", table)) == operations(kind)
     assert operations(Engine) <= set(re.findall(r"engine\.(\w+)\(", table))
 

@@ -30,6 +30,7 @@ from streams_engine.errors import ConfigError
 from streams_engine.model import Dialect
 
 if TYPE_CHECKING:
+    from streams_engine.adapters.files.browser import FilesBrowser
     from streams_engine.adapters.files.canonical import FilesCanonical
     from streams_engine.adapters.files.discovery import Places
     from streams_engine.adapters.files.explorer import FilesExplorer
@@ -69,6 +70,29 @@ def _explorer(request: SourceRequest) -> FilesExplorer:
     from streams_engine.adapters.files.explorer import FilesExplorer
 
     return FilesExplorer(_source(request))
+
+
+def _files(request: SourceRequest) -> FilesBrowser:
+    """Open the folder or bucket. Raises `ConfigError` if the base is one file."""
+    from streams_engine.adapters.files.browser import BucketBrowser, FilesBrowser
+    from streams_engine.adapters.files.stores.store import Store
+
+    connection, resolvers = request.connection, request.resolvers
+    if isinstance(connection, S3Connection):
+        if connection.bucket:
+            store, _ = _read(connection, request.document, resolvers, request.path)
+            return BucketBrowser(store)
+        return BucketBrowser(_account(connection, resolvers))
+    if connection.protocol != "file":
+        return FilesBrowser(_remote(connection, connection.base_path, resolvers))
+    base = _local(connection.base_path)
+    if base.is_file():
+        raise ConfigError(
+            "$.spec.files.basePath: it is one file; files are listed, read and written in folders.",
+            path="$.spec.files.basePath",
+            remedy="Use a connection to the folder.",
+        )
+    return FilesBrowser(Store("file", str(base)))
 
 
 def _canonical(request: SourceRequest | SinkRequest) -> FilesCanonical:
@@ -282,6 +306,15 @@ def _bucket(
     )
 
 
+def _account(connection: S3Connection, resolvers: Mapping[str, Resolver]) -> Store:
+    """Return the store of all buckets."""
+    from streams_engine.adapters.files.stores.store import Store
+
+    key, secret, token = _credentials(connection, resolvers)
+    endpoint, region = connection.endpoint or "", connection.region or ""
+    return Store("s3", "", key, secret, token, endpoint, region)
+
+
 def _referred(reference: str, resolvers: Mapping[str, Resolver], path: str) -> str:
     """Resolve a reference. Raises `ConfigError` naming the resolver that it lacks."""
     scheme, colon, _ = reference.partition(":")
@@ -343,5 +376,6 @@ ADAPTER = Adapter(
     source=_source,
     sink=_sink,
     explorer=_explorer,
+    files=_files,
     canonical=_canonical,
 )

@@ -27,7 +27,7 @@ from streams_engine.adapters.files.stores.streams import pieces
 from streams_engine.errors import MalformedFile, RowRejected
 from streams_engine.model import Column
 
-__all__ = ["encode", "header", "read_texts"]
+__all__ = ["dialect_of", "encode", "header", "read_texts"]
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 20
@@ -117,7 +117,7 @@ def read_texts(
     source = pieces(store, path, codec, BLOCK)
     try:
         first = _skip_bom(source)
-        dialect = _dialect(first, path, options, limits)
+        dialect = dialect_of(first, path, options, limits)
         names: list[str] | None = None
         for data, line in row_blocks(_again(first, source), dialect, where, limits):
             if names is None:
@@ -153,7 +153,7 @@ def _again(first: bytes, source: Any) -> Any:
         wanted = yield piece
 
 
-def _dialect(sample: bytes, path: str, options: CsvOptions, limits: RecordLimits) -> CsvDialect:
+def dialect_of(sample: bytes, path: str, options: CsvOptions, limits: RecordLimits) -> CsvDialect:
     """Return the configured dialect; else one whose delimiter cuts the first rows into equally many
     fields, preferably without cutting quotes."""
     if options.delimiter:

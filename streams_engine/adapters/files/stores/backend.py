@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-__all__ = ["Backend", "FileInfo", "Location", "UnclosedSink"]
+from streams_engine.contracts import FileEntry
+from streams_engine.errors import ConfigError
+
+__all__ = ["Backend", "FileInfo", "Location", "UnclosedSink", "outside", "temporary_name"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,6 +33,9 @@ class Backend(Protocol):
     def open(self, path: str) -> BinaryIO: ...
     def writing(self, path: str) -> AbstractContextManager[BinaryIO]: ...
     def delete(self, path: str) -> None: ...
+    def entries(self, path: str, *, deep: bool) -> Iterator[FileEntry]: ...
+    def entry(self, path: str, *, follow: bool = True) -> FileEntry: ...
+    def delete_folder(self, path: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,9 @@ class Location:
     server_side_encryption: str = ""
     """'', AES256 or aws:kms."""
     kms_key_id: str = ""
+    confined: bool = False
+    """Symbolic links that lead out of the root are refused, and several may write a file at
+    once."""
     options: str = field(default="", repr=False)
     """fsspec: the storage options, as JSON."""
 
@@ -103,3 +114,19 @@ class UnclosedSink:
 
     def close(self) -> None:
         """Do nothing until the end."""
+
+
+def outside(shown: str) -> ConfigError:
+    """Return the error for a path that a symbolic link leads out of the root."""
+    return ConfigError(
+        f"path: a symbolic link leads {shown} out of the connection's base.",
+        path="path",
+        remedy="Give a path below the base, or use a connection with another one.",
+    )
+
+
+def temporary_name(name: str, location: Location) -> str:
+    """Return the name under which a file is written: its own one for each writer if there may be
+    several."""
+    token = f".{secrets.token_hex(4)}" if location.confined else ""
+    return f"{name}{token}.tmp"

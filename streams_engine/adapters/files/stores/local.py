@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from streams_engine.adapters.files.stores.backend import FileInfo, Location, UnclosedSink
+from streams_engine.adapters.files.stores.backend import (
+    FileInfo,
+    Location,
+    UnclosedSink,
+    outside,
+    temporary_name,
+)
+from streams_engine.contracts import FileEntry
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied
 
 __all__ = ["LocalFiles"]
@@ -18,6 +27,7 @@ class LocalFiles:
     """Files below a folder. A file is written under a temporary name and then renamed."""
 
     def __init__(self, store: Location) -> None:
+        self._store = store
         self._root = Path(store.root).absolute()
 
     def show(self, path: str) -> str:
@@ -26,7 +36,7 @@ class LocalFiles:
 
     def list(self, path: str) -> list[FileInfo]:
         """List all files below a folder, except temporary ones."""
-        place = self._root / path
+        place = self._place(path)
         with self._failing(path):
             if place.is_file():
                 return [self.stat(path)]
@@ -39,22 +49,84 @@ class LocalFiles:
                             infos.append(self.stat(relative))
             return infos
 
+    def entries(self, path: str, *, deep: bool) -> Iterator[FileEntry]:
+        """Yield what a folder contains, as the system lists it. Links to folders are not
+        descended."""
+        with self._failing(path):
+            place = self._place(path)
+            if place.is_file():
+                yield self.entry(path)
+                return
+            folders = [path]
+            while folders:
+                folder = folders.pop()
+                with os.scandir(self._root / folder) as listed:
+                    for one in listed:
+                        inner = f"{folder}/{one.name}" if folder else one.name
+                        if deep and one.is_dir(follow_symlinks=False):
+                            folders.append(inner)
+                            continue
+                        with suppress(FileNotFoundError):  # removed since it was listed
+                            facts = one.stat(follow_symlinks=False)
+                            yield self._entry(inner, facts, "files" if deep else "all")
+
+    def entry(self, path: str, *, follow: bool = True) -> FileEntry:
+        """Return one file or folder; a link that leads out or nowhere is one of type link, without
+        ``follow`` any link."""
+        with self._failing(path):
+            facts = os.lstat(self._place(path, last=False))
+            return self._entry(path, facts, "all" if follow else "none")
+
+    def _entry(self, path: str, facts: os.stat_result, links: str) -> FileEntry:
+        """Describe a file or folder; ``links``: which of them are followed (files: to files)."""
+        if stat.S_ISLNK(facts.st_mode):
+            real = os.path.realpath(self._root / path)
+            if not self._is_below(real) or not os.path.exists(real):
+                return FileEntry(path, "link")
+            facts = os.stat(real)
+            if links == "none" or (links == "files" and stat.S_ISDIR(facts.st_mode)):
+                return FileEntry(path, "link")
+        modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+        if stat.S_ISDIR(facts.st_mode):
+            return FileEntry(path, "folder", None, modified)
+        return FileEntry(path, "file", facts.st_size, modified)
+
+    def _is_below(self, real: str) -> bool:
+        root = os.path.realpath(self._root)
+        return real == root or real.startswith(root.rstrip("/") + "/")
+
+    def _place(self, path: str, *, last: bool = True) -> Path:
+        """Return where a file lies. Raises `ConfigError` if a link leads out of a confined root;
+        ``last``: also if the file itself is one."""
+        place = self._root / path
+        if self._store.confined:
+            looked = place if last else place.parent
+            if path and not self._is_below(os.path.realpath(looked)):
+                raise outside(self.show(path))
+        return place
+
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder and the empty folders below it."""
+        with self._failing(path):
+            for folder, _, __ in os.walk(self._place(path), topdown=False):
+                os.rmdir(folder)
+
     def stat(self, path: str) -> FileInfo:
         """Size and time of last change; a file that was replaced has another inode."""
         with self._failing(path):
-            facts = (self._root / path).stat()
+            facts = self._place(path).stat()
         return FileInfo(path, facts.st_size, f"{facts.st_mtime_ns}-{facts.st_ino}")
 
     def open(self, path: str) -> BinaryIO:
         """Open a buffered file."""
         with self._failing(path):
-            return (self._root / path).open("rb", buffering=1 << 20)
+            return self._place(path).open("rb", buffering=1 << 20)
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """Write to a temporary file in the same folder, which is synced and moved at the end."""
-        place = self._root / path
-        temporary = place.with_name(f".{place.name}.tmp")
+        place = self._place(path)
+        temporary = place.with_name(temporary_name(f".{place.name}", self._store))
         with self._failing(path):
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -76,7 +148,7 @@ class LocalFiles:
     def delete(self, path: str) -> None:
         """Delete a file, and the folders that are empty then."""
         with self._failing(path):
-            (self._root / path).unlink(missing_ok=True)
+            self._place(path, last=False).unlink(missing_ok=True)
         with suppress(OSError):
             for folder in (self._root / path).relative_to(self._root).parents:
                 if folder != Path():

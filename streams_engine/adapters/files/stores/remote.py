@@ -11,11 +11,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
-from streams_engine.adapters.files.stores.backend import FileInfo, Location, UnclosedSink
+from streams_engine.adapters.files.stores.backend import (
+    FileInfo,
+    Location,
+    UnclosedSink,
+    outside,
+    temporary_name,
+)
 from streams_engine.adapters.sql.server_message import Masked, server_text
+from streams_engine.contracts import FileEntry
 from streams_engine.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -46,19 +53,18 @@ LACKING = {"Forbidden", "SFTPPermissionDenied"}
 """Names of errors of packages for what the account may not do."""
 
 
-def _upload(fs: Any, local: str, path: str) -> None:
+def _upload(fs: Any, local: str, path: str, _: str) -> None:
     """Upload in one call; an object is there once its upload has ended."""
     fs.put_file(local, path)
 
 
-def _upload_and_copy(fs: Any, local: str, path: str) -> None:
+def _upload_and_copy(fs: Any, local: str, path: str, temporary: str) -> None:
     """Upload under another name and copy: in memory a copy is one assignment."""
-    temporary = f"{path}.tmp"
     fs.put_file(local, temporary)
     fs.mv(temporary, path)
 
 
-def _upload_and_rename(fs: Any, local: str, path: str) -> None:
+def _upload_and_rename(fs: Any, local: str, path: str, temporary: str) -> None:
     """Upload under another name and rename with posix-rename@openssh.com.
 
     That replaces a file in one step; SFTP's own rename fails if the file exists.
@@ -69,7 +75,6 @@ def _upload_and_rename(fs: Any, local: str, path: str) -> None:
         async with fs.client.start_sftp_client() as sftp:
             await sftp.posix_rename(temporary, path)
 
-    temporary = f"{path}.tmp"
     try:
         fs.put_file(local, temporary)
         sync(fs.loop, rename)
@@ -79,7 +84,7 @@ def _upload_and_rename(fs: Any, local: str, path: str) -> None:
         raise
 
 
-WRITERS: Mapping[str, Callable[[Any, str, str], None]] = {
+WRITERS: Mapping[str, Callable[[Any, str, str, str], None]] = {
     "abfs": _upload,
     "abfss": _upload,
     "az": _upload,
@@ -89,7 +94,32 @@ WRITERS: Mapping[str, Callable[[Any, str, str], None]] = {
     "sftp": _upload_and_rename,
     "ssh": _upload_and_rename,
 }
-"""By protocol, how a local file is put in its place so that no reader sees a part of it."""
+"""By protocol, how a local file is put in its place, if need be by a temporary one beside it, so
+that no reader sees a part of it."""
+
+
+def _real_path(fs: Any, path: str) -> str:
+    """Return a path of SFTP with all links followed; what does not exist yet is taken as it is."""
+    from fsspec.asyn import sync
+
+    async def real(one: str) -> str:
+        async with fs.client.start_sftp_client() as sftp:
+            return str(await sftp.realpath(one))
+
+    try:
+        return str(sync(fs.loop, real, path))
+    except FileNotFoundError:
+        folder, _, name = path.rpartition("/")
+        return f"{_real_path(fs, folder or '/').rstrip('/')}/{name}"
+    except OSError as error:
+        if not {"SFTPNoSuchFile", "SFTPNoSuchPath"} & {k.__name__ for k in type(error).__mro__}:
+            raise
+        folder, _, name = path.rpartition("/")
+        return f"{_real_path(fs, folder or '/').rstrip('/')}/{name}"
+
+
+LINKED: Mapping[str, Callable[[Any, str], str]] = {"sftp": _real_path, "ssh": _real_path}
+"""By protocol that has symbolic links, how they are followed."""
 
 
 class FsspecFiles:
@@ -129,6 +159,73 @@ class FsspecFiles:
                 yield from self._below(name)
             else:
                 yield self._info(name, entry)
+
+    def entries(self, path: str, *, deep: bool) -> Iterator[FileEntry]:
+        """Yield what a folder contains, never from a cache. Raises `NotFound`."""
+        with self._failing(path):
+            self._fs.invalidate_cache()
+            place = self._place(path)
+            facts = self._fs.info(place)
+            if facts["type"] == "file" and facts.get("mimetype") != "text/html":
+                yield self._entry(place, facts, "all")
+                return
+            folders = [place]
+            while folders:
+                folder = folders.pop()
+                for entry in self._fs.ls(folder, detail=True):
+                    name = str(entry["name"]).rstrip("/")
+                    if not name.startswith(f"{folder}/"):
+                        continue  # a link to elsewhere, on a page; or the folder itself
+                    if deep and entry["type"] == "directory":
+                        folders.append(name)
+                        continue
+                    yield self._entry(name, entry, "files" if deep else "all")
+
+    def entry(self, path: str, *, follow: bool = True) -> FileEntry:
+        """Return one file or folder, fresh; a link that leads out is one of type link, without
+        ``follow`` any link."""
+        with self._failing(path):
+            self._fs.invalidate_cache()
+            place = self._place(path, last=False)
+            if path and (self._is_outside(place) or not (follow or self._is_itself(place))):
+                return FileEntry(path, "link")
+            return self._entry(place, self._fs.info(place), "all")
+
+    def _is_itself(self, place: str) -> bool:
+        """Return whether a file or folder is no link."""
+        real = LINKED.get(self._store.protocol)
+        folder, _, name = place.rpartition("/")
+        return real is None or real(self._fs, place) == (
+            f"{real(self._fs, folder or '/').rstrip('/')}/{name}"
+        )
+
+    def _entry(self, name: str, facts: Mapping[str, Any], links: str) -> FileEntry:
+        """Describe a file or folder; ``links``: which of them are followed (files: to files)."""
+        path = name[len(self._root) :].strip("/")
+        if facts["type"] in ("link", "other"):
+            if self._store.protocol not in LINKED or self._is_outside(name):
+                return FileEntry(path, "link")
+            facts = self._fs.info(name)
+            if links == "files" and facts["type"] == "directory":
+                return FileEntry(path, "link")
+        modified = _modified(facts)
+        if facts["type"] == "directory":
+            return FileEntry(path, "folder", None, modified)
+        if facts.get("size") is None:  # a page of links tells names alone
+            facts = self._fs.info(name)
+        return FileEntry(path, "file", int(facts.get("size") or 0), modified)
+
+    def _is_outside(self, name: str) -> bool:
+        """Return whether a confined path, all links followed, lies outside of the root."""
+        follow = LINKED.get(self._store.protocol)
+        if not self._store.confined or follow is None:
+            return False
+        return not _is_below(follow(self._fs, name), follow(self._fs, self._root or "/"))
+
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder and the folders below it, where the filesystem has folders."""
+        with self._failing(path), suppress(FileNotFoundError):
+            self._fs.rm(self._place(path), recursive=True)
 
     def stat(self, path: str) -> FileInfo:
         """Size and mark, fresh."""
@@ -184,15 +281,21 @@ class FsspecFiles:
             file.flush()
             with self._failing(path):
                 self._fs.makedirs(self._place(path).rpartition("/")[0], exist_ok=True)
-                put(self._fs, file.name, self._place(path))
+                place = self._place(path)
+                put(self._fs, file.name, place, temporary_name(place, self._store))
 
     def delete(self, path: str) -> None:
         """Remove a file; folders that are empty then stay."""
         with self._failing(path), suppress(FileNotFoundError):
-            self._fs.rm_file(self._place(path))
+            self._fs.rm_file(self._place(path, last=False))
 
-    def _place(self, path: str) -> str:
-        return f"{self._root}/{path}".rstrip("/") if path else self._root
+    def _place(self, path: str, *, last: bool = True) -> str:
+        """Return where a file lies. Raises `ConfigError` if a link leads out of a confined root;
+        ``last``: also if the file itself is one."""
+        place = f"{self._root}/{path}".rstrip("/") if path else self._root
+        if path and self._is_outside(place if last else place.rpartition("/")[0] or "/"):
+            raise outside(self.show(path))
+        return place
 
     @contextmanager
     def _failing(self, path: str) -> Iterator[None]:
@@ -203,6 +306,21 @@ class FsspecFiles:
             raise
         except Exception as error:
             raise _translated(error, self.show(path), self._options) from None
+
+
+def _is_below(path: str, root: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{root.rstrip('/')}/")
+
+
+def _modified(facts: Mapping[str, Any]) -> datetime | None:
+    """Return when a file was changed last, of what its filesystem tells."""
+    for key in ("mtime", "LastModified", "last_modified", "modified", "updated", "created"):
+        told = facts.get(key)
+        if isinstance(told, datetime):
+            return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
+        if isinstance(told, int | float) and not isinstance(told, bool):
+            return datetime.fromtimestamp(told, UTC)
+    return None
 
 
 def _translated(error: Exception, where: str, options: Mapping[str, Any]) -> StreamsError:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
 from streams_engine.adapters.files.stores.backend import FileInfo, Location, UnclosedSink
 from streams_engine.adapters.sql.server_message import Masked, server_text
+from streams_engine.contracts import FileEntry
 from streams_engine.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     NotFound,
     PermissionDenied,
     StreamsError,
+    TargetConflict,
 )
 
 __all__ = ["S3Files"]
@@ -44,6 +47,15 @@ UNREACHABLE = {
 }
 """Errors of botocore and aiohttp, by name, and what they mean."""
 MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
+TAKEN = {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}
+
+AT_HOME = "us-east-1"
+"""The region that a new bucket's request must not name
+(https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html)."""
+
+Buckets = list[dict[str, Any]]
+Place = tuple[str, str]
+"""A bucket and a key in it."""
 
 
 class S3Files:
@@ -58,47 +70,123 @@ class S3Files:
 
     def show(self, path: str) -> str:
         """Return the object's URI."""
-        return "s3://" + "/".join(p for p in (self._bucket, self._key(path)) if p)
+        return "s3://" + "/".join(part for part in self._place(path) if part)
 
     def list(self, path: str) -> list[FileInfo]:
         """List all objects below a prefix, page by page, never from a cache."""
-        key = self._key(path)
-        infos = []
+        place = self._place(path)
+        _, key = place
+        infos: list[FileInfo] = []
         for prefix in (key, f"{key}/") if path else (f"{key}/" if key else "",):
             exactly = prefix == key and key != ""
-            infos = [info for info in self._page(prefix) if not exactly or info[0] == key]
+            infos = [
+                FileInfo(self._path(place, item["Key"]), int(item["Size"]), str(item["ETag"]))
+                for page in self._pages(place, prefix)
+                for item in page.get("Contents", ())
+                # What ends with a slash is a folder's place holder.
+                if not item["Key"].endswith("/") and (not exactly or item["Key"] == key)
+            ]
             if infos:
                 break
-        cut = len(self._prefix) + 1 if self._prefix else 0
-        return [FileInfo(name[cut:], size, mark) for name, size, mark in infos]
+        return infos
 
-    def _page(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+    def _pages(self, place: Place, prefix: str, **more: str) -> Iterator[Mapping[str, Any]]:
         further: dict[str, str] = {}
         while True:
-            page = self._call("list_objects_v2", prefix, Prefix=prefix, MaxKeys=PAGE, **further)
-            for item in page.get("Contents", ()):
-                if not item["Key"].endswith("/"):  # a folder's place holder
-                    yield item["Key"], int(item["Size"]), str(item["ETag"])
+            page = self._call(
+                "list_objects_v2", place, Prefix=prefix, MaxKeys=PAGE, **more, **further
+            )
+            yield page
             if not page.get("IsTruncated"):
                 return
             further = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def entries(self, path: str, *, deep: bool) -> Iterator[FileEntry]:
+        """Yield what is below a prefix, page by page, in the order of the keys."""
+        place = bucket, key = self._place(path)
+        if not bucket:
+            for one in self.buckets():
+                if deep:
+                    yield from self.entries(one["name"], deep=True)
+                else:
+                    yield FileEntry(one["name"], "folder")
+            return
+        prefix, empty = f"{key}/" if key else "", True
+        for page in self._pages(place, prefix, **({} if deep else {"Delimiter": "/"})):
+            folders = [(one["Prefix"], None) for one in page.get("CommonPrefixes", ())]
+            files = [(one["Key"], one) for one in page.get("Contents", ())]
+            for name, item in sorted((*folders, *files), key=lambda one: one[0]):
+                empty = False
+                if item is None:
+                    yield FileEntry(self._path(place, name.rstrip("/")), "folder")
+                elif not name.endswith("/"):
+                    yield self._object(self._path(place, name), item["Size"], item["LastModified"])
+        if empty and path:
+            yield self.entry(path)
+
+    def entry(self, path: str, *, follow: bool = True) -> FileEntry:
+        """Return an object, or the folder that a prefix is. Raises `NotFound`."""
+        place = bucket, key = self._place(path)
+        if not bucket:
+            return FileEntry("", "folder")
+        if not path or not key:
+            self._call("head_bucket", place)
+            return FileEntry(path, "folder")
+        try:
+            head = self._call("head_object", place, Key=key)
+        except NotFound:
+            below = next(self._pages(place, f"{key}/"))
+            if not below.get("Contents"):
+                raise
+            return FileEntry(path, "folder")
+        return self._object(path, head["ContentLength"], head["LastModified"])
+
+    def _object(self, path: str, size: int, modified: datetime) -> FileEntry:
+        return FileEntry(path, "file", int(size), modified.astimezone(UTC))
+
+    def delete_folder(self, path: str) -> None:
+        """Delete the objects that hold the place of folders."""
+        place = self._place(path)
+        for page in self._pages(place, f"{place[1]}/"):
+            for item in page.get("Contents", ()):
+                self._call("delete_object", place, Key=item["Key"])
+
+    def buckets(self) -> Buckets:
+        """Return ``{"name", "created"}`` of the account's buckets, by name."""
+        with self._failing(("", "")):
+            answer: Mapping[str, Any] = self._fs.call_s3("list_buckets")
+        return [
+            {"name": one["Name"], "created": one["CreationDate"].astimezone(UTC)}
+            for one in sorted(answer.get("Buckets", ()), key=lambda one: str(one["Name"]))
+        ]
+
+    def create_bucket(self, name: str) -> None:
+        """Create a bucket in the region of the connection. Raises `TargetConflict`."""
+        region = self._store.region
+        there = {"LocationConstraint": region}
+        away = {} if region in ("", AT_HOME) else {"CreateBucketConfiguration": there}
+        if any(one["name"] == name for one in self.buckets()):
+            raise _exists(name)
+        self._call("create_bucket", (name, ""), **away)
+
     def stat(self, path: str) -> FileInfo:
         """Size and ETag of the object."""
-        head = self._call("head_object", self._key(path), Key=self._key(path))
+        place = self._place(path)
+        head = self._call("head_object", place, Key=place[1])
         return FileInfo(path, int(head["ContentLength"]), str(head["ETag"]))
 
     def open(self, path: str) -> BinaryIO:
         """Open a file that reads ahead; s3fs notices if the object changes meanwhile."""
-        with self._failing(self._key(path)):
-            name = f"{self._bucket}/{self._key(path)}"
+        place = self._place(path)
+        with self._failing(place):
+            name = "/".join(place)
             return cast(BinaryIO, self._fs.open(name, "rb", block_size=READ_AHEAD))
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """Write an object: one put if it is small, else an upload in parts, which is aborted on an
         error."""
-        upload = _Upload(self, self._key(path))
+        upload = _Upload(self, self._place(path))
         given = UnclosedSink(upload)
         try:
             yield cast(BinaryIO, given)
@@ -111,7 +199,8 @@ class S3Files:
 
     def delete(self, path: str) -> None:
         """Delete an object. S3 reports no error if it does not exist."""
-        self._call("delete_object", self._key(path), Key=self._key(path))
+        place = self._place(path)
+        self._call("delete_object", place, Key=place[1])
 
     def extras(self) -> dict[str, str]:
         """Return the arguments for every new object."""
@@ -123,25 +212,36 @@ class S3Files:
         }
         return {name: value for name, value in settings.items() if value}
 
-    def _key(self, path: str) -> str:
-        return "/".join(part for part in (self._prefix, path.strip("/")) if part)
+    def _place(self, path: str) -> Place:
+        """Return bucket and key of a path, which begins with the bucket if the root names none."""
+        if not self._bucket:
+            bucket, _, key = path.strip("/").partition("/")
+            return bucket, key
+        return self._bucket, "/".join(part for part in (self._prefix, path.strip("/")) if part)
 
-    def _call(self, method: str, key: str, **arguments: Any) -> Mapping[str, Any]:
-        with self._failing(key):
-            answer: Mapping[str, Any] = self._fs.call_s3(method, Bucket=self._bucket, **arguments)
+    def _path(self, place: Place, key: str) -> str:
+        """Return the path of a key, the reverse of `_place`."""
+        if not self._bucket:
+            return f"{place[0]}/{key}"
+        return key[len(self._prefix) + 1 :] if self._prefix else key
+
+    def _call(self, method: str, place: Place, **arguments: Any) -> Mapping[str, Any]:
+        with self._failing(place):
+            answer: Mapping[str, Any] = self._fs.call_s3(method, Bucket=place[0], **arguments)
             return answer
 
     @contextmanager
-    def _failing(self, key: str) -> Iterator[None]:
+    def _failing(self, place: Place) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
         try:
             yield
         except (OSError, BotoCoreError, ClientError) as error:
-            raise self._translated(error, f"s3://{self._bucket}/{key}") from None
+            raise self._translated(error, place) from None
 
-    def _translated(self, error: Exception, where: str) -> StreamsError:
+    def _translated(self, error: Exception, place: Place) -> StreamsError:
         """Translate an error by S3's code, quoting S3's sentence if it refuses something."""
+        where = f"s3://{place[0]}/{place[1]}"
         response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
         told = (response or {}).get("Error", {})
         code = str(told.get("Code", ""))
@@ -153,7 +253,9 @@ class S3Files:
                 remedy="Check the access key, the secret key and the session token.",
             )
         if code == "NoSuchBucket":
-            return NotFound(f"The bucket {self._bucket} does not exist.", bucket=self._bucket)
+            return NotFound(f"The bucket {place[0]} does not exist.", bucket=place[0])
+        if code in TAKEN:
+            return _exists(place[0])
         if isinstance(error, FileNotFoundError) or code in MISSING:
             return NotFound(f"{where} does not exist.", path=where)
         if isinstance(error, PermissionError):
@@ -181,9 +283,9 @@ class S3Files:
 class _Upload:
     """Gathers bytes into parts of one upload."""
 
-    def __init__(self, files: S3Files, key: str) -> None:
+    def __init__(self, files: S3Files, place: Place) -> None:
         self._files = files
-        self._key = key
+        self._place = place
         self._held = bytearray()
         self._id = ""
         self._parts: list[dict[str, Any]] = []
@@ -194,7 +296,7 @@ class _Upload:
             self._send(PART)
 
     def _call(self, method: str, **arguments: Any) -> Mapping[str, Any]:
-        return self._files._call(method, self._key, Key=self._key, **arguments)
+        return self._files._call(method, self._place, Key=self._place[1], **arguments)
 
     def _send(self, size: int) -> None:
         if not self._id:
@@ -219,6 +321,12 @@ class _Upload:
         if self._id:
             with suppress(StreamsError):
                 self._call("abort_multipart_upload", UploadId=self._id)
+
+
+def _exists(bucket: str) -> TargetConflict:
+    return TargetConflict(
+        f"The bucket {bucket} exists already.", remedy="Choose another name.", bucket=bucket
+    )
 
 
 def _filesystem(store: Location) -> Any:

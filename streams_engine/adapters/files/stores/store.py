@@ -12,12 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from streams_engine.adapters.files.stores.backend import Backend, FileInfo, Location
+from streams_engine.contracts import FileEntry
 from streams_engine.errors import MalformedFile, NotFound
 
+if TYPE_CHECKING:
+    from streams_engine.adapters.files.stores.s3 import S3Files
+
 __all__ = ["FileInfo", "Store"]
+
+Buckets = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,30 @@ class Store(Location):
         """Delete a file; do nothing if it does not exist."""
         _backend(self).delete(path)
 
+    def entries(self, path: str, *, deep: bool) -> Iterator[FileEntry]:
+        """Yield what a folder contains, as the store lists it; ``deep``: all files at any depth.
+
+        A path that is a file yields that file. Raises `NotFound`.
+        """
+        return _backend(self).entries(path, deep=deep)
+
+    def entry(self, path: str, *, follow: bool = True) -> FileEntry:
+        """Return one file or folder; without ``follow`` a symbolic link is one of type link. Raises
+        `NotFound`."""
+        return _backend(self).entry(path, follow=follow)
+
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder in which there is no file, where a store has folders."""
+        _backend(self).delete_folder(path)
+
+    def buckets(self) -> Buckets:
+        """Return ``{"name", "created"}`` of each bucket. Only of S3."""
+        return _s3(self).buckets()
+
+    def create_bucket(self, name: str) -> None:
+        """Create a bucket. Only of S3. Raises `TargetConflict` if it exists."""
+        _s3(self).create_bucket(name)
+
     def read_json(self, path: str) -> Any:
         """Read a JSON document; None if it does not exist. Raises `MalformedFile`."""
         try:
@@ -79,6 +109,12 @@ class Store(Location):
 
 
 _LOCK = threading.Lock()
+
+
+def _s3(store: Store) -> S3Files:
+    backend: Any = _backend(store)
+    found: S3Files = backend
+    return found
 
 
 def _backend(store: Store) -> Backend:
