@@ -1,24 +1,35 @@
-"""The commands: ``run``, ``plan``, ``verify`` and ``demo``."""
+"""The command line: commands over a document or two URLs, and those over a stored engine."""
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from streams_engine._version import __version__
 from streams_engine.cli import arguments as cli_arguments
-from streams_engine.cli import execution, exit_codes, reports, views
-from streams_engine.cli.error_output import complain, listening
+from streams_engine.cli import (
+    configs,
+    connections,
+    execution,
+    exit_codes,
+    queries,
+    reports,
+    setup,
+    streams,
+    views,
+)
+from streams_engine.cli.error_output import LogFormat, complain, shown_elsewhere
 from streams_engine.cli.exit_codes import Exit
+from streams_engine.cli.session import CODES, Session, command
 from streams_engine.errors import InternalError, StreamsError
 from streams_engine.lifecycle import State
 
@@ -30,15 +41,11 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 # what newer versions return for a KeyboardInterrupt; older ones raise Abort
 _INTERRUPTED = 130
 
-_CODES = "\n\n".join(
-    ["Exit codes:", *(f"{code.value}  {m}" for code, m in exit_codes.MEANING.items())]
-)
-
 app = typer.Typer(
     name="streams-engine",
     help="Move a whole database, exactly.",
-    epilog=_CODES,
-    add_completion=False,
+    epilog=CODES,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -79,13 +86,7 @@ Cdc = Annotated[
     bool,
     typer.Option("--cdc", help="Mode cdc: load, then follow the log until stopped."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-_UNBOUNDED = 10_000
-"""Columns: wider than any line of a plan."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -104,8 +105,13 @@ def _face(
     """Move a whole database, exactly."""
 
 
-@app.command("run", epilog=_CODES)
+for _group in (connections.app, configs.app, streams.app, queries.app):
+    app.add_typer(_group)
+
+
+@command(app, "run", "plain")
 def _run(
+    session: Session,
     what: What,
     table: Table = None,
     connections: Connections = None,
@@ -120,9 +126,7 @@ def _run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Discard the checkpoint of an earlier run.")
     ] = False,
-    as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> int:
     """Move the data, and show how it goes."""
     request = cli_arguments.Arguments(
@@ -138,22 +142,23 @@ def _run(
         cdc=cdc,
         settings=tuple(settings or ()),
     )
-    view = views.choose(views.console(), as_json=as_json, quiet=quiet)
-    with cli_arguments.open_stream(request) as stream:
-        stats = execution.execute(stream, view, fresh=fresh)
+    view = views.choose(views.console(), as_json=session.as_json, quiet=quiet)
+    with cli_arguments.open_stream(request) as stream, shown_elsewhere():
+        stats = execution.execute(stream, view, lambda: stream.start(fresh=fresh))
         error = stream.error
     if error is not None:
         # the final stats document, already printed, holds it for machines
         complain(error)
-        if debug:
+        if session.debug:
             traceback.print_exception(error)
     elif stats.state is State.STOPPED:
         print("stopped; run the same command to continue", file=sys.stderr)
     return exit_codes.for_state(stats.state, error)
 
 
-@app.command("plan", epilog=_CODES)
+@command(app, "plan", "plain")
 def _plan(
+    session: Session,
     what: What,
     table: Table = None,
     connections: Connections = None,
@@ -162,8 +167,6 @@ def _plan(
     cdc: Cdc = False,
     settings: Settings = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print only the statements.")] = False,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> int:
     """Show what a run would do, without touching the target."""
     request = cli_arguments.Arguments(
@@ -178,17 +181,16 @@ def _plan(
     with cli_arguments.open_stream(request) as stream:
         plan = stream.plan()
     if sql:
-        print(reports.plan_statements(plan))
-    elif as_json:
-        print(json.dumps(plan.to_dict(), default=str))
+        session.answer({"sql": reports.plan_statements(plan)}, reports.plan_statements(plan))
     else:
-        screen = views.console(width=_UNBOUNDED)  # in a file no line is wrapped
-        screen.print(reports.plan_view(plan, whole=not screen.is_terminal))
+        whole = not views.console().is_terminal  # in a file no line is wrapped
+        session.answer(plan.to_dict(), reports.plan_view(plan, whole=whole))
     return Exit.FINISHED
 
 
-@app.command("verify", epilog=_CODES)
+@command(app, "verify", "plain")
 def _verify(
+    session: Session,
     what: What,
     table: Table = None,
     connections: Connections = None,
@@ -213,9 +215,7 @@ def _verify(
             "--sql", help="Print statements that would repair the rows that the report names."
         ),
     ] = False,
-    as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> int:
     """Compare source and target, table by table."""
     request = cli_arguments.Arguments(
@@ -227,25 +227,26 @@ def _verify(
     )
     with (
         cli_arguments.open_stream(request) as stream,
-        views.verifying(views.console(), silent=quiet or as_json) as told,
+        views.verifying(views.console(), silent=quiet or session.as_json) as told,
     ):
         verdict = stream.verify(
             sample=sample, live=live or None, repair=repair, resume=resume, on_progress=told
         )
     if sql:
-        print("\n".join(verdict.to_sql()))
+        statements = verdict.to_sql()
+        session.answer({"sql": statements}, "\n".join(statements))
     elif not quiet:
-        _print(reports.verify_view(verdict), verdict.to_dict(), as_json)
+        session.answer(verdict.to_dict(), reports.verify_view(verdict))
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
 
 
-@app.command("release", epilog=_CODES)
+@command(app, "release", "plain")
 def _release(
+    session: Session,
     what: What,
     table: Table = None,
     connections: Connections = None,
     settings: Settings = None,
-    debug: Debug = False,
 ) -> int:
     """Drop what a cdc created on its source (slot, publication), and its checkpoint."""
     request = cli_arguments.Arguments(
@@ -257,22 +258,26 @@ def _release(
     )
     with cli_arguments.open_stream(request) as stream:
         stream.release()
+    session.answer({"released": True}, "released")
     return Exit.FINISHED
 
 
-@app.command("trigger")
+@command(app, "trigger", "plain")
 def _trigger(
+    session: Session,
     remove: Annotated[bool, typer.Option("--remove", help="Print how to remove it.")] = False,
 ) -> int:
     """Print the event trigger that reports renames, drops and NOT NULL to a cdc from PostgreSQL."""
     from streams_engine.adapters.postgres.replication.ddl_events import REMOVAL, TRIGGERS
 
-    print((REMOVAL if remove else TRIGGERS).strip())
+    text = (REMOVAL if remove else TRIGGERS).strip()
+    session.answer({"sql": text}, text)
     return Exit.FINISHED
 
 
-@app.command("demo", epilog=_CODES)
+@command(app, "demo", "plain")
 def _demo(
+    session: Session,
     mysql: Annotated[
         bool, typer.Option("--mysql", help="Use a private MySQL or MariaDB as source.")
     ] = False,
@@ -283,7 +288,6 @@ def _demo(
         int, typer.Option(min=1000, max=10_000_000, help="Approximate number of rows to generate.")
     ] = 300_000,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> int:
     """Move and verify a generated shop between private servers; leaves nothing behind."""
     if mysql and postgres:
@@ -294,36 +298,42 @@ def _demo(
     return demonstrate(choice, rows, quiet=quiet)
 
 
-def _print(view: Any, document: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(document, default=str))
-    else:
-        views.console().print(view)
+queries.register(app)
+setup.register(app)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _has(given: Sequence[str], option: str, value: str) -> bool:
+    """Return whether an option was given, before the arguments are parsed: that may fail."""
+    return f"{option}={value}" in given or (option, value) in pairwise(given)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, and turn whatever happens into one line and an exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     as_json, debug = "--json" in given, "--debug" in given
+    shape: LogFormat = "json" if _has(given, "--log-format", "json") else "text"
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _terminated) if in_main else None
     try:
-        with listening(debug=debug):
-            code = int(app(given, prog_name="streams-engine", standalone_mode=False) or 0)
+        code = int(app(given, prog_name="streams-engine", standalone_mode=False) or 0)
         if code == _INTERRUPTED:
             raise KeyboardInterrupt
         return code
     except _UsageError as fault:
         message = fault.format_message().rstrip(".") + "."  # type: ignore[attr-defined]
         remedy = "See: streams-engine --help"
-        complain({"code": "USAGE", "message": message, "remedy": remedy}, as_json=as_json)
+        complain(
+            {"code": "USAGE", "message": message, "remedy": remedy},
+            as_json=as_json,
+            log_format=shape,
+        )
         return Exit.USAGE
     except StreamsError as error:
-        complain(error, as_json=as_json)
+        complain(error, as_json=as_json, log_format=shape)
         if debug:
             traceback.print_exc()
         return exit_codes.for_error(error)
@@ -336,7 +346,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             f"Unexpected {type(fault).__name__}.",
             remedy="Run it again with --debug for the traceback, and please report it.",
         )
-        complain(unexpected, as_json=as_json)
+        complain(unexpected, as_json=as_json, log_format=shape)
         if debug:
             traceback.print_exc()
         return Exit.FAILED

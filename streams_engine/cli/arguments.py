@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streams_engine.cli.documents import from_environment, read_document, read_object
 from streams_engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from streams_engine.stream import Stream
 
-__all__ = ["Arguments", "document", "open_stream"]
+__all__ = ["Arguments", "connections_of", "document", "open_stream"]
 
 # option -> its path in a nested document, and in a flat one where that has it
 _PATHS: Mapping[str, tuple[str, str | None]] = {
@@ -45,14 +45,14 @@ class Arguments:
     cdc: bool = False
     """Follow the source's log, whatever mode the document says."""
     settings: Sequence[str] = field(default=())
-    """``dotted.path=value``, the value JSON or else a plain text."""
+    """``dotted.path=value``, the value JSON or else a plain text (``env:NAME``: that variable)."""
 
 
 def open_stream(request: Arguments) -> Stream:
     """Create the stream that the arguments describe. Raises `ConfigError`."""
     from streams_engine.stream import Stream
 
-    connections = None if request.connections is None else _connections(request.connections)
+    connections = None if request.connections is None else connections_of(request.connections)
     return Stream.from_config(document(request), connections=connections)
 
 
@@ -86,8 +86,8 @@ def document(request: Arguments) -> dict[str, Any]:
 def _between(source: str, target: str) -> dict[str, Any]:
     return {
         "mode": "convert",
-        "source": {"connections": [{"connection": source}]},
-        "target": {"connection": target},
+        "source": {"connections": [{"connection": from_environment(source, "SOURCE_URL")}]},
+        "target": {"connection": from_environment(target, "TARGET_URL")},
     }
 
 
@@ -97,23 +97,17 @@ def _read(what: Sequence[str]) -> dict[str, Any]:
             f"Expected a config document or two URLs, got {len(what)} arguments.",
             remedy="For example: streams-engine run config.json",
         )
-    if "://" in what[0]:
+    if "://" in what[0] or what[0].startswith("env:"):
         raise ConfigError(
             "The target is missing.",
             remedy="Give two URLs (source and target), or the path of a document.",
         )
-    name = what[0]
-    made = _json(sys.stdin.read() if name == "-" else _text(Path(name)), name)
-    if not isinstance(made, dict):
-        raise ConfigError(
-            f"{name} is not a JSON object.", remedy="A stream config must be a JSON object."
-        )
-    return made
+    return read_object(what[0], "stream config")
 
 
-def _connections(path: Path) -> dict[str, Any]:
+def connections_of(path: Path) -> dict[str, Any]:
     """Read connection documents by id or name, from an object or a list of them."""
-    made = _json(_text(path), str(path))
+    made = read_document(str(path))
     if isinstance(made, dict):
         return made
     if isinstance(made, list) and all(isinstance(item, dict) for item in made):
@@ -125,29 +119,11 @@ def _connections(path: Path) -> dict[str, Any]:
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        reason = getattr(fault, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"{path} cannot be read: {reason}.") from None
-
-
-def _json(text: str, name: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as fault:
-        # position and rule only: the text around it may hold a password
-        raise ConfigError(
-            f"{name} is not valid JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}."
-        ) from None
-
-
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text
+        return from_environment(text, "--set")
 
 
 def _put(made: dict[str, Any], path: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Errors as a person and as a machine read them; neither ever sees a secret."""
+"""Errors and log records as a person and as a machine read them; neither ever sees a secret."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from streams_engine.errors import StreamsError
 
-__all__ = ["complain", "error_line", "listening", "without_secrets"]
+__all__ = [
+    "LogFormat",
+    "LogLevel",
+    "complain",
+    "error_line",
+    "listening",
+    "shown_elsewhere",
+    "without_secrets",
+]
+
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 # What users type by hand: a URL's password (which may itself hold an @), and
 # key=value pairs whose key is a secret's name.
@@ -21,6 +32,8 @@ _SECRETS = (
     (re.compile(r"(://[^:/@\s]*):[^\s'\"]*@"), r"\1:***@"),
     (re.compile(r"(?i)(password|secret\w*|token)(['\"]?\s*[=:]\s*['\"]?)[^\s&,'\"]+"), r"\1\2***"),
 )
+EXTRAS = ("stream", "event", "table", "category")
+"""What our records have beside a message."""
 
 
 def without_secrets(text: str) -> str:
@@ -36,40 +49,96 @@ def error_line(code: str, message: str, remedy: str | None = None) -> str:
     return f"error [{code}]: {without_secrets(sentence)}"
 
 
-def complain(error: StreamsError | Mapping[str, Any], *, as_json: bool = False) -> None:
-    """Print an error as a line on standard error, and with ``as_json`` also as a document."""
+def complain(
+    error: StreamsError | Mapping[str, Any],
+    *,
+    as_json: bool = False,
+    log_format: LogFormat = "text",
+) -> None:
+    """Print an error as a line on standard error, and with ``as_json`` also as a document on
+    standard output."""
     document = error.to_dict() if isinstance(error, StreamsError) else dict(error)
-    print(
-        error_line(document["code"], document["message"], document.get("remedy")),
-        file=sys.stderr,
-    )
+    told = without_secrets(json.dumps({"error": document}, default=str))
+    line = error_line(document["code"], document["message"], document.get("remedy"))
+    print(line if log_format == "text" else told, file=sys.stderr)
     if as_json:
-        print(without_secrets(json.dumps({"error": document}, default=str)), flush=True)
+        print(told, flush=True)
 
 
-class _Warnings(logging.Handler):
-    """Handler that prints the library's warnings; `complain` prints errors."""
+class _Records(logging.Handler):
+    """Handler that prints the library's records; `complain` prints the error that ends a command.
 
-    def __init__(self, *, debug: bool) -> None:
-        super().__init__()
+    Standard error is looked up late, for a live display may hold it.
+    """
+
+    def __init__(self, level: LogLevel, log_format: LogFormat, *, debug: bool) -> None:
+        super().__init__(getattr(logging, level.upper()))
+        self._format = log_format
         self._debug = debug
+        self.elsewhere = False
+        """A view shows the events of the stream: they are not printed twice."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning; standard error is looked up late, for a live display may hold it."""
+        """Print a record."""
         if self._debug and record.exc_info:
             traceback.print_exception(record.exc_info[1])
-        # The summary has the findings.
-        if record.levelno == logging.WARNING and not hasattr(record, "severity"):
-            sentence = " ".join(record.getMessage().split())
-            print(f"warning: {without_secrets(sentence)}", file=sys.stderr)
+        event = hasattr(record, "event")
+        if event and self.elsewhere and self._format == "text":
+            return
+        # The summary has the findings, and the last line the error.
+        if self._format == "text" and (hasattr(record, "severity") or record.levelno > 30):
+            return
+        line = self._document(record) if self._format == "json" else self._line(record)
+        print(without_secrets(line), file=sys.stderr, flush=True)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        table = getattr(record, "table", None)
+        sentence = " ".join(record.getMessage().split())
+        return f"{record.levelname.lower()}: {f'{table}: ' if table else ''}{sentence}"
+
+    def _document(self, record: logging.LogRecord) -> str:
+        extras = {key: getattr(record, key) for key in EXTRAS if hasattr(record, key)}
+        return json.dumps(
+            {
+                "time": record.created,
+                "level": record.levelname,
+                "logger": record.name,
+                "message": record.getMessage(),
+                **extras,
+            },
+            default=str,
+        )
+
+
+_HANDLERS: list[_Records] = []
 
 
 @contextmanager
-def listening(*, debug: bool) -> Iterator[None]:
+def listening(
+    level: LogLevel = "warning", log_format: LogFormat = "text", *, debug: bool
+) -> Iterator[None]:
     """Show the library's log while a command runs; with tracebacks if ``debug``."""
-    logger, handler = logging.getLogger("streams_engine"), _Warnings(debug=debug)
+    logger, handler = logging.getLogger("streams_engine"), _Records(level, log_format, debug=debug)
+    before = logger.level
     logger.addHandler(handler)
+    if level in ("debug", "info"):
+        logger.setLevel(handler.level)
+    _HANDLERS.append(handler)
     try:
         yield
     finally:
+        _HANDLERS.remove(handler)
+        logger.setLevel(before)
         logger.removeHandler(handler)
+
+
+@contextmanager
+def shown_elsewhere() -> Iterator[None]:
+    """Do not print a stream's events as text inside the block: a view shows them."""
+    for handler in _HANDLERS:
+        handler.elsewhere = True
+    try:
+        yield
+    finally:
+        for handler in _HANDLERS:
+            handler.elsewhere = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from streams_engine.cli.views import ProgressView
 from streams_engine.errors import StateConflict
+from streams_engine.events import Event
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
 
@@ -51,24 +52,26 @@ def interrupts() -> Iterator[InterruptCount]:
             signal.signal(number, handler)
 
 
-def execute(stream: Stream, view: ProgressView, *, fresh: bool = False) -> Stats:
-    """Start the stream, show it until it is in a final state, and return its last stats.
+def execute(stream: Stream, view: ProgressView, begin: Callable[[], None] = lambda: None) -> Stats:
+    """Show a stream until it is in a final state, and return its last stats. ``begin`` starts it,
+    unless it runs already.
 
     The first Ctrl-C (or SIGTERM) stops it cleanly, the second by force. The caller
     looks at ``stream.error`` where the state is FAILED.
     """
-    reports: SimpleQueue[Stats] = SimpleQueue()
+    reports: SimpleQueue[Stats | Event] = SimpleQueue()
     ended = threading.Event()
 
     def moved(old: State, new: State) -> None:
         if new.final:
             ended.set()
 
-    # both are called on the stream's thread: they only hand over to this one
+    # all are called on the stream's threads: they only hand over to this one
     stream.on_progress(reports.put)
+    stream.on_record(reports.put)
     stream.on_state(moved)
     with interrupts() as seen, view:
-        stream.start(fresh=fresh)
+        begin()
         heard = 0
         while not stream.state.final:
             if seen.count > heard:
@@ -85,9 +88,11 @@ def execute(stream: Stream, view: ProgressView, *, fresh: bool = False) -> Stats
     return stats
 
 
-def _show(reports: SimpleQueue[Stats], view: ProgressView) -> None:
+def _show(reports: SimpleQueue[Stats | Event], view: ProgressView) -> None:
     with suppress(Empty):
         while True:
-            stats = reports.get_nowait()
-            if not stats.state.final:  # the end is told once, by `finish`
-                view.reported(stats)
+            report = reports.get_nowait()
+            if isinstance(report, Event):
+                view.event(report)
+            elif not report.state.final:  # the end is told once, by `finish`
+                view.reported(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from streams_engine.errors import StreamsError
+from streams_engine.errors import QueryRefused, StreamsError
 from streams_engine.lifecycle import State
 
 __all__ = ["MEANING", "Exit", "for_error", "for_state"]
@@ -41,8 +41,10 @@ _BY_STATE: Mapping[State, Exit] = {
 
 
 def for_error(error: StreamsError) -> Exit:
-    """Return the exit code of an error: USAGE for a configuration error, else FAILED."""
-    return Exit.USAGE if error.category == "config" else Exit.FAILED
+    """Return the exit code of an error: USAGE for a wrong document, argument or statement, else
+    FAILED."""
+    refused = error.category == "config" or isinstance(error, QueryRefused)
+    return Exit.USAGE if refused else Exit.FAILED
 
 
 def for_state(state: State, error: StreamsError | None) -> Exit:

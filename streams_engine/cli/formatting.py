@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "rate", "size"]
+__all__ = ["count", "duration", "moment", "rate", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -34,3 +34,8 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moment(rfc3339: str | None) -> str:
+    """Format a moment to the second, in UTC: ``2026-11-29 18:54:28``."""
+    return "" if rfc3339 is None else rfc3339[:19].replace("T", " ")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,6 +18,7 @@ from rich.text import Text
 from streams_engine.cli import formatting
 from streams_engine.cli.progress import behind, progress, totals
 from streams_engine.cli.reports import report, summary
+from streams_engine.events import Event
 from streams_engine.stats import Stats, TableStats
 
 __all__ = [
@@ -28,6 +31,13 @@ __all__ = [
     "console",
     "verifying",
 ]
+
+
+REPORT_SECONDS = 60.0
+"""Between two lines about the progress, where there is no terminal."""
+
+SAID_ELSEWHERE = frozenset({"table", "failed"})
+"""Events that a line of their own tells: the end of a table, and the error of the run."""
 
 
 class ProgressView(Protocol):
@@ -52,6 +62,10 @@ class ProgressView(Protocol):
 
     def reported(self, stats: Stats) -> None:
         """Show a progress report of the stream (one each ``reportingInterval``)."""
+        ...
+
+    def event(self, record: Event) -> None:
+        """Show an event of the stream."""
         ...
 
     def note(self, sentence: str) -> None:
@@ -96,6 +110,9 @@ class QuietView:
     def reported(self, stats: Stats) -> None:
         """Show nothing."""
 
+    def event(self, record: Event) -> None:
+        """Show nothing."""
+
     def note(self, sentence: str) -> None:
         """Show nothing."""
 
@@ -128,6 +145,11 @@ class LiveView(QuietView):
         width, height = self._out.size
         self._live.update(progress(stats, width=width, height=height - 1), refresh=True)
 
+    def event(self, record: Event) -> None:
+        """Print what should not be missed above the display."""
+        if record.level >= logging.WARNING and "severity" not in record.details:
+            self._out.print(Text(told(record), "yellow"))
+
     def note(self, sentence: str) -> None:
         """Print above the display."""
         self._out.print(Text(sentence, "yellow"))
@@ -140,11 +162,14 @@ class LiveView(QuietView):
 
 
 class LineView(QuietView):
-    """For logs and pipes: a line when a table is finished and one each reporting interval."""
+    """For logs and pipes: a line for each event and each table that is finished, and one a minute
+    that says how far the stream is."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
         self._done: set[str] = set()
+        self._clock = clock
+        self._due = 0.0
 
     def _line(self, text: str) -> None:
         self._out.print(Text(text), soft_wrap=True)
@@ -157,8 +182,11 @@ class LineView(QuietView):
                 self._line(f"finished {table.table}: {_amounts(table)}")
 
     def reported(self, stats: Stats) -> None:
-        """Print the totals in one line."""
+        """Print the totals in one line, at once and then once a minute."""
         self.tick(stats)
+        if self._clock() < self._due:
+            return
+        self._due = self._clock() + REPORT_SECONDS
         waits = stats.connection.describe()
         if waits:
             self._line(f"{stats.state} {waits}")
@@ -167,6 +195,12 @@ class LineView(QuietView):
             return
         done = f"{len(self._done)} of {len(stats.tables)} tables finished"
         self._line(f"{stats.state} {stats.phase}: {_amounts(totals(stats))}; {done}")
+
+    def event(self, record: Event) -> None:
+        """Print the event, unless another line says the same."""
+        if record.event in SAID_ELSEWHERE or "severity" in record.details:
+            return
+        self._line(f"{logging.getLevelName(record.level).lower()} {told(record)}")
 
     def note(self, sentence: str) -> None:
         """Print the sentence."""
@@ -196,6 +230,12 @@ class JsonView(QuietView):
     def finish(self, stats: Stats) -> None:
         """Print the last line of JSON."""
         self.reported(stats)
+
+
+def told(record: Event) -> str:
+    """Return an event on one line."""
+    table = f"{record.table}: " if record.table else ""
+    return f"{record.event}: {table}{' '.join(record.message.split())}"
 
 
 def _amounts(table: TableStats) -> str:

@@ -22,7 +22,7 @@ from streams_engine.engine.lists import Conditions, DataPage, FilePage, Page
 from streams_engine.engine.streams import Streams
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.snapshot.plan import Plan
-from streams_engine.query.editor import SqlHelp
+from streams_engine.query.editor import Sources, SqlHelp
 from streams_engine.query.result import QueryResult
 from streams_engine.stream import Stream, VerifyMode, VerifyProgress
 from streams_engine.verify.report import VerifyReport
@@ -234,6 +234,10 @@ class AsyncStreams:
         """Run `Streams.wait` in a thread."""
         return await asyncio.to_thread(self._streams.wait, stream, *states, timeout=timeout)
 
+    async def catch_up(self, stream: str, timeout: float | None = None) -> bool:
+        """Run `Streams.catch_up` in a thread."""
+        return await asyncio.to_thread(self._streams.catch_up, stream, timeout)
+
     async def open(self, stream: str) -> Stream:
         """Run `Streams.open` in a thread."""
         return await asyncio.to_thread(self._streams.open, stream)
@@ -414,13 +418,33 @@ class AsyncSqlHelp:
     def __init__(self, sql: SqlHelp) -> None:
         self._sql = sql
 
-    async def diagnose(self, sql: str, connection: str | None = None) -> list[dict[str, Any]]:
+    async def diagnose(self, sql: str, connection: Sources = None) -> list[dict[str, Any]]:
         """Run `SqlHelp.diagnose` in a thread."""
         return await asyncio.to_thread(self._sql.diagnose, sql, connection)
 
-    async def complete(self, sql: str, offset: int, connection: str) -> list[dict[str, str | None]]:
+    async def complete(
+        self, sql: str, offset: int, connection: Sources = None
+    ) -> list[dict[str, str | None]]:
         """Run `SqlHelp.complete` in a thread."""
         return await asyncio.to_thread(self._sql.complete, sql, offset, connection)
+
+    async def hover(
+        self, sql: str, offset: int, connection: Sources = None
+    ) -> dict[str, Any] | None:
+        """Run `SqlHelp.hover` in a thread."""
+        return await asyncio.to_thread(self._sql.hover, sql, offset, connection)
+
+    async def signature(
+        self, sql: str, offset: int, connection: Sources = None
+    ) -> dict[str, Any] | None:
+        """Run `SqlHelp.signature` in a thread."""
+        return await asyncio.to_thread(self._sql.signature, sql, offset, connection)
+
+    async def definition(
+        self, sql: str, offset: int, connection: Sources = None
+    ) -> dict[str, Any] | None:
+        """Run `SqlHelp.definition` in a thread."""
+        return await asyncio.to_thread(self._sql.definition, sql, offset, connection)
 
     async def refresh(self, connection: str | None = None) -> None:
         """Run `SqlHelp.refresh` in a thread."""

@@ -78,7 +78,9 @@ class Engine:
         self._preview = TablePreview(resolver)
         self._dialler = resolver
         self.files = Files(resolver)
-        self.sql = SqlHelp(QueryConnections((), resolver.parsed, resolvers_allowed))
+        self.sql = SqlHelp(
+            QueryConnections((), resolver.parsed, resolvers_allowed), self._connections_by_name
+        )
 
     def data(
         self,
@@ -158,10 +160,13 @@ class Engine:
         """
         return Queries(self._places(connections)).explain(sql, limit=limit)
 
+    def _connections_by_name(self) -> dict[str, str]:
+        return {one["name"]: one["id"] for one in self.connections.all()}
+
     def _places(self, connections: Mapping[str, str] | None) -> QueryConnections:
         chosen = connections
         if chosen is None:
-            chosen = {one["name"]: one["id"] for one in self.connections.all()}
+            chosen = self._connections_by_name()
         named = dict(chosen)
         resolver = self._dialler
         return QueryConnections(

@@ -90,18 +90,26 @@ class Runs:
              json.dumps(dict(record.details), default=str)),
         )  # fmt: skip
 
-    def commands(self) -> list[tuple[str, str]]:
-        """Take the commands (run, command) that other processes sent to this process's runs; each
-        is returned once."""
-        query = "SELECT id, wanted FROM runs WHERE owner = ? AND wanted IS NOT NULL"
+    def requests(self) -> list[tuple[int, str, str, float | None]]:
+        """Take what other processes asked of this process's runs, in order: number, run, command,
+        and the seconds that an answer may take. Each is returned once."""
+        query = (
+            "SELECT number, run_id, command, seconds FROM requests JOIN runs ON runs.id = run_id"
+            " WHERE owner = ? AND NOT taken ORDER BY number"
+        )
         if not self._store.rows(query, (self._owner,)):
             return []
         with self._store.writing():
-            commands = [
-                (row["id"], row["wanted"]) for row in self._store.rows(query, (self._owner,))
-            ]
-            self._store.write("UPDATE runs SET wanted = NULL WHERE owner = ?", (self._owner,))
-        return commands
+            taken = [tuple(row) for row in self._store.rows(query, (self._owner,))]
+            for number, *_ in taken:
+                self._store.write("UPDATE requests SET taken = 1 WHERE number = ?", (number,))
+        return taken
+
+    def answer(self, number: int, answer: Document) -> None:
+        """Leave the answer for the process that asked."""
+        self._store.write(
+            "UPDATE requests SET answer = ? WHERE number = ?", (json.dumps(answer), number)
+        )
 
     # Read and asked for by any process
 
@@ -128,9 +136,22 @@ class Runs:
                 record = Event(time.time(), logging.ERROR, "process-lost", error["message"])
                 self.noted(row["id"], record)
 
-    def ask(self, run: str, command: str) -> None:
-        """Leave a command for the process that runs the stream."""
-        self._store.write("UPDATE runs SET wanted = ? WHERE id = ?", (command, run))
+    def ask(self, run: str, command: str, seconds: float | None = None) -> int:
+        """Leave a request for the process that runs the stream; return its number."""
+        with self._store.writing():
+            self._store.write(
+                "DELETE FROM requests WHERE run_id = ? AND answer IS NOT NULL", (run,)
+            )
+            self._store.write(
+                "INSERT INTO requests (run_id, command, seconds) VALUES (?, ?, ?)",
+                (run, command, seconds),
+            )
+            return int(self._store.value("SELECT last_insert_rowid()"))
+
+    def answered(self, number: int) -> Document | None:
+        """Return the answer to a request; None as long as there is none."""
+        answer = self._store.value("SELECT answer FROM requests WHERE number = ?", (number,))
+        return None if answer is None else dict(json.loads(answer))
 
     def row(self, run: str) -> Any:
         """Return the row of one run. Raises `NotFound`."""

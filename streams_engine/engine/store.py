@@ -52,6 +52,12 @@ MIGRATIONS = (
     """
     ALTER TABLE configs ADD COLUMN stream TEXT
     """,
+    """
+    CREATE TABLE requests (
+        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE,
+        command TEXT NOT NULL, seconds REAL, taken INTEGER NOT NULL DEFAULT 0, answer TEXT
+    ) STRICT
+    """,
 )
 """Each brings the schema one version on; PRAGMA user_version counts them."""
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from streams_engine.engine.configs import Configs, references
@@ -20,7 +21,7 @@ from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver, plain
 from streams_engine.engine.runs import Runs
 from streams_engine.engine.store import EngineStore, demand_confirmed
-from streams_engine.errors import StateConflict
+from streams_engine.errors import StateConflict, StreamsError
 from streams_engine.events import notify
 from streams_engine.lifecycle import State, check_move
 from streams_engine.pipeline.snapshot.plan import Plan
@@ -54,6 +55,10 @@ COMMANDS: Mapping[str, tuple[State, Callable[[Stream], None]]] = {
     "force": (State.STOPPED, lambda stream: stream.stop(force=True)),
 }
 """By name: where it leads, and how it is done."""
+
+CATCH_UP = "catch-up"
+ANSWER_SECONDS = 5.0
+"""How much longer than its own timeout an answer of another process may take."""
 
 
 @dataclass
@@ -214,6 +219,35 @@ class Streams:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"Still {seen} after {timeout} seconds.")
             self._closing.wait(HEARD_SECONDS)
+
+    def catch_up(self, stream: str, timeout: float | None = None) -> bool:
+        """Wait until all that is committed on the source of a cdc is durable on the target.
+
+        As `Stream.catch_up`; the process that runs the stream does it where that is another one.
+        Return False if it takes longer than ``timeout`` seconds or the run ends. Raises
+        `StateConflict` for a convert, and `NotFound`.
+        """
+        live = self._live.get(stream)
+        if live is not None:
+            return live.stream.catch_up(timeout)
+        number = self._runs.ask(self._running(stream), CATCH_UP, timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout + ANSWER_SECONDS
+        while (answer := self._runs.answered(number)) is None:
+            if self._runs.row(stream)["ended"] is not None:
+                return False
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            self._closing.wait(HEARD_SECONDS)
+        if "error" in answer:
+            raise StateConflict(answer["error"], remedy=answer["remedy"])
+        return bool(answer["caughtUp"])
+
+    def _running(self, stream: str) -> str:
+        """Return the id of a run that has not ended. Raises `StateConflict`."""
+        row = self._runs.row(stream)
+        if row["ended"] is not None:
+            raise StateConflict(f"The stream {stream} has ended: {row['status']}.")
+        return stream
 
     def open(self, stream: str) -> Stream:
         """Return the `Stream` of a run that this process started, for `catch_up`, `verify` and
@@ -397,11 +431,26 @@ class Streams:
 
     def _obey(self) -> None:
         """Execute the commands that other processes sent since the last call."""
-        for run, command in self._runs.commands():
+        for number, run, command, seconds in self._runs.requests():
             live = self._live.get(run)
-            if live is not None:
-                with contextlib.suppress(StateConflict):  # it ended meanwhile
-                    COMMANDS[command][1](live.stream)
+            if live is None:
+                continue
+            if command == CATCH_UP:
+                work = partial(notify, "", self._caught_up, number, live.stream, seconds)
+                threading.Thread(target=work, name="streams-engine-answer", daemon=True).start()
+                continue
+            with contextlib.suppress(StateConflict):  # it ended meanwhile
+                COMMANDS[command][1](live.stream)
+                self._runs.answer(number, {})
+
+    def _caught_up(self, number: int, stream: Stream, seconds: float | None) -> None:
+        """Answer a request that takes as long as the log is."""
+        try:
+            answer: Document = {"caughtUp": stream.catch_up(seconds)}
+        except StreamsError as error:
+            answer = {"error": error.message, "remedy": error.remedy}
+        with contextlib.suppress(StateConflict):  # the engine was closed meanwhile
+            self._runs.answer(number, answer)
 
     def close(self) -> None:
         """Stop this process's runs, and wait for their ends. Idempotent."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import heapq
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -12,7 +11,10 @@ from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from streams_engine.query.catalog_cache import CachedCatalog, CachedRelation
+from streams_engine.errors import NotFound, QueryRefused, StreamsError
+from streams_engine.model import TableId
+from streams_engine.query.catalog_cache import CachedRelation, KnownNames, closest
+from streams_engine.query.source_names import READERS
 from streams_engine.schema.query_check import BEGINNINGS
 
 __all__ = ["diagnosed"]
@@ -24,13 +26,10 @@ KEYWORDS = (
     "WHEN", "THEN", "ELSE", "END", "EXISTS", "VALUES", "ASC", "DESC",
 )  # fmt: skip
 
-LIKELY = 20
-"""Names that are looked at closely."""
-
 Diagnosis = dict[str, Any]
 
 
-def diagnosed(sql: str, dialect: str, known: CachedCatalog | None) -> list[Diagnosis]:
+def diagnosed(sql: str, dialect: str, known: KnownNames | None) -> list[Diagnosis]:
     """Return ``{severity, message, suggestion, line, column, start, end}`` for each error, in
     order.
 
@@ -88,20 +87,6 @@ def _near(word: str, known: Collection[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def _closest(word: str, names: Collection[str]) -> str | None:
-    """Return the name that most resembles a word. (difflib alone would take too long over
-    thousands.)"""
-    pairs = _pairs(word)
-    likely = heapq.nlargest(LIKELY, names, key=lambda name: len(pairs & _pairs(name)))
-    matches = difflib.get_close_matches(word, likely, n=1, cutoff=0.5)
-    return matches[0] if matches else None
-
-
-def _pairs(word: str) -> set[str]:
-    """Return all pairs of neighbouring letters."""
-    return {word[i : i + 2] for i in range(len(word) - 1)}
-
-
 def _found(sql: str, start: int, end: int, message: str, suggestion: str | None) -> Diagnosis:
     before = sql[:start]
     return {
@@ -121,26 +106,42 @@ def _at(sql: str, node: Any, message: str, suggestion: str | None) -> Diagnosis:
     return _found(sql, start, max(start, end), message, suggestion)
 
 
-def _tables(sql: str, tree: Any, known: CachedCatalog) -> Iterator[Diagnosis]:
+def _tables(sql: str, tree: Any, known: KnownNames) -> Iterator[Diagnosis]:
     own = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Func):
+            fault = _file_fault(table, known)
+            if fault is not None:
+                yield _at(sql, table.this, fault.message, None)
             continue
-        names = [part.name for part in table.parts][-2:]
-        if (len(table.parts) == 1 and table.name.lower() in own) or known.find(*names):
+        names = [part.name for part in table.parts]
+        if (len(names) == 1 and table.name.lower() in own) or known.find(*names):
             continue
-        dotted = [name for name in known.by_name if name.count(".") == len(names) - 1]
-        near = _closest(".".join(names).lower(), dotted)
-        suggestion = _as_written(known.by_name[near], len(names)) if near else None
-        message = f"There is no table '{'.'.join(names)}'."
-        yield _at(sql, table.parts[-1], message, suggestion)
+        place, message, suggestion = known.missing(names)
+        yield _at(sql, table.parts[place], message, suggestion)
 
 
-def _as_written(relation: CachedRelation, parts: int) -> str:
-    return str(relation.id) if parts > 1 else relation.id.name
+def read_by(table: Any) -> tuple[str, str] | None:
+    """Return the function that reads a file in a FROM, and the path; None for anything else."""
+    function = table.this
+    name = function.name if isinstance(function, exp.Anonymous) else function.sql_name()
+    literal = next(iter(function.find_all(exp.Literal)), None)
+    if str(name).upper() not in READERS or literal is None or not literal.is_string:
+        return None
+    return str(name).lower(), str(literal.this)
 
 
-def _columns(sql: str, tree: Any, known: CachedCatalog) -> Iterator[Diagnosis]:
+def _file_fault(table: Any, known: KnownNames) -> StreamsError | None:
+    read = read_by(table)
+    try:
+        if read is not None:
+            known.file(*read)
+    except (QueryRefused, NotFound) as error:
+        return error
+    return None
+
+
+def _columns(sql: str, tree: Any, known: KnownNames) -> Iterator[Diagnosis]:
     for scope in _scopes(tree):
         if not isinstance(scope.expression, exp.Select):
             continue
@@ -165,11 +166,29 @@ def _scopes(tree: Any) -> list[Scope]:
         return []
 
 
-def _relation(source: Any, known: CachedCatalog) -> CachedRelation | None:
-    if not isinstance(source, exp.Table) or isinstance(source.this, exp.Func):
+def _relation(source: Any, known: KnownNames) -> CachedRelation | None:
+    if isinstance(source, Scope):
+        return _derived(source)
+    if not isinstance(source, exp.Table):
         return None
-    relation = known.find(*[part.name for part in source.parts][-2:])
-    return relation if relation is not None and relation.columns is not None else None
+    if not isinstance(source.this, exp.Func):
+        relation = known.find(*[part.name for part in source.parts])
+        return relation if relation is not None and relation.columns is not None else None
+    read = read_by(source)
+    try:
+        return None if read is None else known.file(*read)
+    except StreamsError:
+        return None
+
+
+def _derived(scope: Scope) -> CachedRelation | None:
+    """Return what a subquery or CTE selects; None where that is not known."""
+    if not isinstance(scope.expression, exp.Query) or scope.is_udtf:
+        return None
+    names = scope.outer_columns or scope.expression.named_selects
+    if not names or not all(names) or "*" in names:
+        return None
+    return CachedRelation(TableId("", "this subquery"), dict.fromkeys(names, ""))
 
 
 def _column(
@@ -187,11 +206,11 @@ def _column(
             if scope.parent is not None:
                 return None  # an outer query's
             message = f"There is no table '{column.table}' in this query."
-            return _at(sql, column.args["table"], message, _closest(label, tables))
+            return _at(sql, column.args["table"], message, closest(label, tables))
         candidates = [tables[label]]
     else:
         candidates = list(tables.values())
-        if scope.parent is not None or column.name.lower() in aliases:
+        if scope.parent is not None or column.name.lower() in {*aliases, *tables}:
             return None
     if not candidates or any(one is None for one in candidates):
         return None
@@ -199,7 +218,7 @@ def _column(
     if any(one.column(column.name) for one in relations):
         return None
     names = {name.lower(): name for one in relations for name in one.columns or ()}
-    near = _closest(column.name.lower(), names)
+    near = closest(column.name.lower(), names)
     where = f" in {relations[0].id.name}" if len(relations) == 1 else ""
     message = f"There is no column '{column.name}'{where}."
     return _at(sql, column.this, message, names[near] if near else None)

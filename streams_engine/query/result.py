@@ -17,7 +17,7 @@ from streams_engine.errors import QueryStopped, StreamsError
 from streams_engine.model import Finding
 from streams_engine.query.cancellation import Cancellation
 
-__all__ = ["QueryResult"]
+__all__ = ["QueryResult", "plain_rows"]
 
 Asked = Callable[[], list[dict[str, Any]]]
 EXACT = 1 << 53
@@ -115,11 +115,9 @@ class QueryResult:
         or truncated by the row limit; ``duration`` is in seconds. Raises what `table` raises.
         """
         table = self.table()
-        columns = [[_plain(value) for value in column.to_pylist()] for column in table.columns]
-        rows = [list(row) for row in zip(*columns, strict=True)]
         return {
             "columns": list(table.schema.names),
-            "rows": rows,
+            "rows": plain_rows(table),
             "count": table.num_rows,
             "status": self.status,
             "duration": self.duration,
@@ -168,6 +166,12 @@ class QueryResult:
 
     def __repr__(self) -> str:
         return f"<QueryResult {self.status}, {len(self.schema)} columns>"
+
+
+def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[list[Any]]:
+    """Return rows as JSON can represent them, in the form of `QueryResult.to_dict`."""
+    columns = [[_plain(value) for value in column.to_pylist()] for column in rows.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _plain(value: Any) -> Any:

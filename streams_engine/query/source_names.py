@@ -15,7 +15,7 @@ from streams_engine.errors import QueryRefused
 from streams_engine.query.connections import QueryConnections
 from streams_engine.query.validation import at, refuse
 
-__all__ = ["NamedSource", "named_sources"]
+__all__ = ["READERS", "NamedSource", "named_file", "named_sources"]
 
 READERS: Mapping[str, str] = {
     "READ_PARQUET": "parquet",
@@ -141,7 +141,7 @@ def _file(table: exp.Table, places: QueryConnections) -> NamedSource | None:
             function,
             "The delimiter and types of CSV files are detected, or set in the connection.",
         )
-    return _located(literal, file_format, places, name.lower())
+    return named_file(literal, file_format, places, name.lower())
 
 
 def _function_name(function: Any) -> str:
@@ -150,9 +150,10 @@ def _function_name(function: Any) -> str:
     return str(function.sql_name()).upper()
 
 
-def _located(
+def named_file(
     literal: Any, file_format: str, places: QueryConnections, function: str
 ) -> NamedSource:
+    """Return the file that a literal names. Raises `QueryRefused`."""
     text = str(literal.this)
     if "://" in text and not text.startswith("file:"):
         alias, _, rest = text.partition("://")

@@ -236,7 +236,7 @@ def test_options_change_a_flat_document_in_its_own_terms(tmp_path: Path) -> None
 def test_connections_come_by_id(tmp_path: Path, text: str) -> None:
     path = tmp_path / "connections.json"
     path.write_text(text)
-    assert cli_arguments._connections(path)["c1"]["type"] == "mysql"
+    assert cli_arguments.connections_of(path)["c1"]["type"] == "mysql"
 
 
 # -- bad usage -------------------------------------------------------------------------------

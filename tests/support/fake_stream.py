@@ -8,6 +8,7 @@ from typing import Any
 
 from streams_engine.cli import arguments
 from streams_engine.errors import StreamsError
+from streams_engine.events import Event
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, Severity, SkippedObject
 from streams_engine.stats import NodeStats, Stats, TableStats
@@ -60,6 +61,7 @@ class FakeStream:
         self.look = 0
         self._state = State.READY
         self._progress: Callable[[Stats], None] = lambda stats: None
+        self.record: Callable[[Event], None] = lambda event: None
         self._moved: Callable[[State, State], None] = lambda old, new: None
 
     def __enter__(self) -> FakeStream:
@@ -82,6 +84,9 @@ class FakeStream:
 
     def on_state(self, callback: Callable[[State, State], None]) -> None:
         self._moved = callback
+
+    def on_record(self, callback: Callable[[Event], None]) -> None:
+        self.record = callback
 
     def start(self, fresh: bool = False) -> None:
         self.fresh = fresh

@@ -43,7 +43,9 @@ ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "": MIDDLE | {"pipeline", "verify", "query", "stream", "aio", "engine", "_version"},
     "testing": {"errors", "model", "contracts"},
-    "cli": MIDDLE | {"adapters", "pipeline", "verify", "stream", "demo", "_version"},
+    "cli": MIDDLE | {"adapters", "pipeline", "verify", "query", "stream", "engine", "demo",
+                     "_version"},
+    "__main__": {"cli"},
     "demo": MIDDLE | {"pipeline", "stream", "testing", "cli"},
 }  # fmt: skip
 """What each part may import beside itself, in functions and for types too. "" is the root."""

@@ -1,0 +1,217 @@
+"""``streams-engine query`` and ``sql``: statements over the connections of a stored engine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from streams_engine.cli.exit_codes import Exit
+from streams_engine.cli.names import complete_connections
+from streams_engine.cli.session import Column, Session, command, grid, group
+from streams_engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from streams_engine.query import QueryResult
+
+__all__ = ["app", "register"]
+
+app = group("sql", "Help with SQL: what is wrong, what may follow, what a name is.")
+
+Statement = Annotated[
+    str, typer.Argument(metavar="SQL", help="The statement; @FILE reads it, - standard input.")
+]
+Connection = Annotated[
+    str | None,
+    typer.Option(
+        "--connection",
+        "-c",
+        help="In its server's SQL; without, in that of a query over several sources.",
+        autocompletion=complete_connections,
+    ),
+]
+At = Annotated[
+    int | None,
+    typer.Option("--at", metavar="OFFSET", help="The place in the text; without, its end."),
+]
+Dialect = Annotated[str, typer.Option(help="mysql, mariadb, postgresql or duckdb.")]
+
+DIAGNOSES: tuple[Column, ...] = (
+    ("place", lambda one: f"{one['line']}:{one['column']}"),
+    ("severity", "severity"),
+    ("message", "message"),
+    ("near", "suggestion"),
+)
+ITEMS: tuple[Column, ...] = (("text", "text"), ("kind", "kind"), ("detail", "detail"))
+
+
+def _text(given: str) -> str:
+    if given == "-":
+        return sys.stdin.read()
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        reason = getattr(fault, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"{given[1:]} cannot be read: {reason}.") from None
+
+
+def register(root: typer.Typer) -> None:
+    """Add ``query`` to the commands."""
+    command(root, "query")(query)
+
+
+def query(
+    session: Session,
+    statement: Statement,
+    connection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--connection",
+            "-c",
+            metavar="[ALIAS=]CONNECTION",
+            help="A source, under an alias (repeatable); without, all connections by their names.",
+            autocompletion=complete_connections,
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="So many rows at most.")] = 1000,
+    timeout: Annotated[float | None, typer.Option(help="Seconds until the last row.")] = None,
+    form: Annotated[
+        Literal["table", "csv", "jsonl"], typer.Option("--format", help="How rows are printed.")
+    ] = "table",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each source would be asked.")
+    ] = False,
+) -> None:
+    """Run one SELECT over one source or several."""
+    sources = None if not connection else dict(_aliased(one) for one in connection)
+    with session.engine() as engine:
+        if explain:
+            session.answer(engine.explain(_text(statement), sources, limit=limit))
+            return
+        with engine.query(_text(statement), sources, limit=limit, timeout=timeout) as result:
+            if session.as_json:
+                session.answer(result.to_dict())
+            elif form == "table":
+                _print_table(session, result)
+            else:
+                WRITERS[form](result)
+        if result.status == "truncated":
+            print(f"only the first {limit} rows; --limit shows more", file=sys.stderr)
+
+
+def _aliased(text: str) -> tuple[str, str]:
+    alias, equals, connection = text.partition("=")
+    return (alias, connection) if equals else (text, text)
+
+
+def _print_table(session: Session, result: QueryResult) -> None:
+    document = result.to_dict()
+    columns: list[Column] = [
+        (name, lambda row, n=n: row["values"][n])  # type: ignore[misc]
+        for n, name in enumerate(document["columns"])
+    ]
+    session.answer(document, grid([{"values": row} for row in document["rows"]], columns))
+    print(f"{document['count']} rows in {document['duration']:.2f} s")
+
+
+def _rows(result: QueryResult) -> Iterable[list[Any]]:
+    """Yield rows as they are read, in the JSON-able form of `QueryResult.to_dict`."""
+    from streams_engine.query.result import plain_rows
+
+    for batch in result.reader():
+        yield from plain_rows(batch)
+
+
+def _print_csv(result: QueryResult) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(result.schema.names)
+    writer.writerows(_rows(result))
+
+
+def _print_jsonl(result: QueryResult) -> None:
+    for row in _rows(result):
+        print(json.dumps(dict(zip(result.schema.names, row, strict=True)), ensure_ascii=False))
+
+
+WRITERS = {"csv": _print_csv, "jsonl": _print_jsonl}
+
+
+@command(app, "diagnose")
+def diagnose(session: Session, statement: Statement, connection: Connection = None) -> Exit:
+    """Say what is wrong with a query, where, and what is near."""
+    with session.engine() as engine:
+        found = engine.sql.diagnose(_text(statement), connection)
+    session.answer(found, grid(found, DIAGNOSES) if found else "no errors")
+    return Exit.FAILED if found else Exit.FINISHED
+
+
+@command(app, "complete")
+def complete(
+    session: Session, statement: Statement, at: At = None, connection: Connection = None
+) -> None:
+    """Say what may stand at a place."""
+    text = _text(statement)
+    with session.engine() as engine:
+        found = engine.sql.complete(text, len(text) if at is None else at, connection)
+    session.answer(found, grid(found, ITEMS))
+
+
+@command(app, "hover")
+def hover(
+    session: Session, statement: Statement, at: At = None, connection: Connection = None
+) -> None:
+    """Say what a name is: a column with its type, a table with its columns, a function."""
+    text = _text(statement)
+    with session.engine() as engine:
+        found = engine.sql.hover(text, len(text) if at is None else at, connection)
+    session.answer(found, "nothing known" if found is None else found["text"])
+
+
+@command(app, "signature")
+def signature(
+    session: Session, statement: Statement, at: At = None, connection: Connection = None
+) -> None:
+    """Say which arguments the function around a place takes."""
+    text = _text(statement)
+    with session.engine() as engine:
+        found = engine.sql.signature(text, len(text) if at is None else at, connection)
+    session.answer(found, "no function" if found is None else found["label"])
+
+
+@command(app, "definition")
+def definition(
+    session: Session, statement: Statement, at: At = None, connection: Connection = None
+) -> None:
+    """Say where a name comes from: a place in the statement, or a table's DDL."""
+    text = _text(statement)
+    with session.engine() as engine:
+        found = engine.sql.definition(text, len(text) if at is None else at, connection)
+    session.answer(found, None if found else "nothing known")
+
+
+@command(app, "format")
+def format_sql(session: Session, statement: Statement, dialect: Dialect = "postgresql") -> None:
+    """Lay statements out: one clause a line, keywords in capitals."""
+    with session.engine() as engine:
+        text = engine.sql.format(_text(statement), dialect)
+    session.answer({"sql": text}, text)
+
+
+@command(app, "transpile")
+def transpile(
+    session: Session,
+    statement: Statement,
+    source: Annotated[str, typer.Option("--from", help="mysql, mariadb, postgresql or duckdb.")],
+    target: Annotated[str, typer.Option("--to", help="mysql, mariadb, postgresql or duckdb.")],
+) -> None:
+    """Translate statements to another dialect."""
+    with session.engine() as engine:
+        text = engine.sql.transpile(_text(statement), source, target)
+    session.answer({"sql": text}, text)
