@@ -285,7 +285,9 @@ def plan(session: Session, config: ConfigName) -> None:
     """Show what a run would do, without touching the target."""
     with session.engine() as engine:
         planned = engine.streams.plan(config)
-    session.answer(planned.to_dict(), reports.plan_view(planned))
+    session.answer(
+        planned.to_dict(), reports.plan_view(planned, whole=not views.console().is_terminal)
+    )
 
 
 @command(app, "verify")
