@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from streams_engine.display import html_block, html_table
 from streams_engine.errors import ConnectionFailed, StreamsError
 from streams_engine.events import EventLog
 from streams_engine.lifecycle import State
-from streams_engine.model import Finding, Severity, SkippedObject, TableId
+from streams_engine.model import Finding, Severity, SkippedObject, TableId, findings_html
+from streams_engine.units import duration, plural, size
 
 __all__ = [
     "ChangeStats",
@@ -193,6 +195,23 @@ class Stats:
     def seconds(self) -> float:
         """Seconds of running."""
         return self.duration_ns / 1e9
+
+    def __str__(self) -> str:
+        done = f"{self.rows:,} rows, {size(self.target.sum_data_size)}"
+        text = f"{self.name}: {self.state}, {done} in {duration(self.seconds)}"
+        if self.changes is None:
+            return text
+        lag = self.changes.lag_seconds
+        followed = plural(self.changes.transactions, "transaction")
+        return f"{text}; {followed}" + ("" if lag is None else f", lag {duration(lag)}")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (t.table, t.phase, t.rows, t.rejected, size(t.bytes), duration(t.seconds))
+            for t in self.tables
+        ]
+        headers = ("table", "phase", "rows", "quarantined", "size", "time")
+        return html_block(str(self), findings_html(self.findings), html_table(headers, rows))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stats document (sizes in bytes, duration in nanoseconds, rate in bytes per

@@ -23,6 +23,7 @@ from streams_engine.config.stream import (
     shown,
 )
 from streams_engine.config.tracebacks import without_locals
+from streams_engine.display import html_block
 from streams_engine.errors import ConfigError, InternalError, StateConflict, StreamsError
 from streams_engine.events import EventLog, Listener, Unsubscribe, notify, subscribe
 from streams_engine.lifecycle import State
@@ -388,6 +389,9 @@ class Stream:
         waits = self._counters.connection.describe()
         told = ", ".join(filter(None, (config.document.mode, way, str(self.state), waits)))
         return f"<Stream {self.name}: {told}>"
+
+    def _repr_html_(self) -> str:
+        return html_block(repr(self), self.stats()._repr_html_())
 
     # The run's own thread
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.cli.documents import read_object
 from streams_engine.cli.lists import Filters, Limit, Offset, Sorts, page_of
 from streams_engine.cli.names import complete_configs
@@ -32,7 +32,7 @@ COLUMNS: tuple[Column, ...] = (
     ("name", "name"),
     ("mode", "mode"),
     ("latest run", "latestRun.status"),
-    ("started", lambda one: formatting.moment((one["latestRun"] or {}).get("started"))),
+    ("started", lambda one: units.moment((one["latestRun"] or {}).get("started"))),
     ("id", "id"),
 )
 

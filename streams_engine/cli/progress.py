@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.stats import ChangeStats, Stats, TableStats
 
 __all__ = ["behind", "progress", "seconds_left", "totals"]
@@ -84,19 +84,19 @@ def _bar(table: TableStats) -> RenderableType:
 
 def _left(table: TableStats) -> str:
     left = seconds_left(table)
-    return "" if left is None else formatting.duration(left)
+    return "" if left is None else units.duration(left)
 
 
 def _rows(table: TableStats) -> str:
-    return formatting.count(table.rows) if table.rows or table.phase != "waiting" else ""
+    return units.count(table.rows) if table.rows or table.phase != "waiting" else ""
 
 
 _COLUMNS: Sequence[_Column] = (
     _Column("table", lambda t: Text(t.table), right=False),
     _Column("", _bar, width=72, right=False),
     _Column("rows", _rows),
-    _Column("rows/s", lambda t: formatting.rate(t.rows, t.seconds) if t.rows else "", width=50),
-    _Column("size", lambda t: formatting.size(t.bytes) if t.bytes else "", width=62),
+    _Column("rows/s", lambda t: units.rate(t.rows, t.seconds) if t.rows else "", width=50),
+    _Column("size", lambda t: units.size(t.bytes) if t.bytes else "", width=62),
     _Column("left", _left, width=44),
     _Column("", lambda t: Text(t.phase, _STYLES.get(t.phase, "")), width=84, right=False),
 )
@@ -129,7 +129,7 @@ def progress(stats: Stats, *, width: int = 100, height: int = 24) -> RenderableT
 def _title(stats: Stats) -> Text:
     title = Text(no_wrap=True, overflow="ellipsis")
     title.append(str(stats.state), "bold yellow" if stats.state != "RUNNING" else "bold")
-    title.append(f"  {stats.phase}  {formatting.duration(stats.seconds)}  ", "dim")
+    title.append(f"  {stats.phase}  {units.duration(stats.seconds)}  ", "dim")
     title.append(stats.name, "dim")
     if stats.changes is not None:
         title.append(f"  {behind(stats.changes)}")
@@ -144,13 +144,13 @@ def _waits(stats: Stats) -> list[Text]:
 
 def behind(changes: ChangeStats) -> str:
     """Describe in a few words how far the stream has followed the log."""
-    words = [f"{formatting.count(changes.transactions)} transactions"]
+    words = [f"{units.count(changes.transactions)} transactions"]
     if changes.lag_seconds is not None:
-        words.append(f"lag {formatting.duration(changes.lag_seconds)}")
+        words.append(f"lag {units.duration(changes.lag_seconds)}")
     if changes.lag_bytes:
-        words.append(f"{formatting.size(changes.lag_bytes)} of log unread")
+        words.append(f"{units.size(changes.lag_bytes)} of log unread")
     if changes.unmet:
-        words.append(f"{formatting.count(changes.unmet)} changes matched no row")
+        words.append(f"{units.count(changes.unmet)} changes matched no row")
     return ", ".join(words)
 
 
@@ -174,11 +174,7 @@ def _hidden(tables: Iterable[TableStats], shown: Sequence[TableStats]) -> list[T
     return [
         Text(
             f" {len(group)} {word}"
-            + (
-                f" ({formatting.count(sum(t.rows for t in group))} rows)"
-                if word == "finished"
-                else ""
-            ),
+            + (f" ({units.count(sum(t.rows for t in group))} rows)" if word == "finished" else ""),
             "green" if word == "finished" else "dim",
         )
         for word, group in counts.items()

@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.cli.progress import totals
 from streams_engine.model import Finding, Severity, SkippedObject
 from streams_engine.stats import Stats, TableStats
@@ -46,7 +46,7 @@ def plan_view(plan: Plan, *, whole: bool = False) -> RenderableType:
     told = report(plan.findings, plan.left_behind, most=None if whole else _MOST_OBJECTS)
     parts: list[RenderableType] = [told, Text()] if whole else []
     for table in plan.tables:
-        rows = "" if table.rows is None else f", about {formatting.count(table.rows)} rows"
+        rows = "" if table.rows is None else f", about {units.count(table.rows)} rows"
         parts.append(Text.assemble((f"{table.source} → {table.target}", "bold"), (rows, "dim")))
         grid = Table(box=None, padding=(0, 1), header_style="dim", show_header=False)
         for column in table.columns:
@@ -97,9 +97,9 @@ def verify_view(verdict: VerifyReport) -> RenderableType:
             mark.append(f" {table.note}", "dim")
         grid.add_row(
             str(table.table),
-            formatting.count(table.source_rows),
-            formatting.count(table.target_rows),
-            formatting.count(table.differing),
+            units.count(table.source_rows),
+            units.count(table.target_rows),
+            units.count(table.differing),
             mark,
         )
     equal = sum(table.equal is True for table in verdict.tables)
@@ -134,11 +134,11 @@ def summary(stats: Stats) -> RenderableType:
 def _cells(table: TableStats, rejects: bool) -> list[RenderableType]:
     return [
         Text(table.table),
-        formatting.count(table.rows),
-        *([formatting.count(table.rejected)] if rejects else []),
-        formatting.size(table.bytes),
-        formatting.duration(table.seconds),
-        formatting.rate(table.rows, table.seconds),
+        units.count(table.rows),
+        *([units.count(table.rejected)] if rejects else []),
+        units.size(table.bytes),
+        units.duration(table.seconds),
+        units.rate(table.rows, table.seconds),
     ]
 
 
@@ -147,8 +147,8 @@ def outcome(stats: Stats) -> Text:
     style = {"FINISHED": "bold green", "FAILED": "bold red"}.get(stats.state, "bold yellow")
     text = Text(str(stats.state), style)
     text.append(
-        f": {formatting.count(stats.rows)} rows, {formatting.size(stats.target.sum_data_size)} in "
-        f"{formatting.duration(stats.seconds)} ({formatting.rate(stats.rows, stats.seconds)})",
+        f": {units.count(stats.rows)} rows, {units.size(stats.target.sum_data_size)} in "
+        f"{units.duration(stats.seconds)} ({units.rate(stats.rows, stats.seconds)})",
         "default",
     )
     return text

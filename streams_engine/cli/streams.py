@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams_engine.cli import execution, exit_codes, formatting, reports, views
+from streams_engine import units
+from streams_engine.cli import execution, exit_codes, reports, views
 from streams_engine.cli.configs import Name as ConfigName
 from streams_engine.cli.error_output import complain, shown_elsewhere
 from streams_engine.cli.exit_codes import Exit
@@ -44,8 +45,8 @@ Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds
 COLUMNS: tuple[Column, ...] = (
     ("name", "name"),
     ("status", "status"),
-    ("started", lambda run: formatting.moment(run["started"])),
-    ("rows", lambda run: formatting.count(run["rows"])),
+    ("started", lambda run: units.moment(run["started"])),
+    ("rows", lambda run: units.count(run["rows"])),
     ("error", "error.code"),
     ("id", "id"),
 )

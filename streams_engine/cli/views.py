@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.cli.progress import behind, progress, totals
 from streams_engine.cli.reports import report, summary
 from streams_engine.events import Event
@@ -240,8 +240,8 @@ def told(record: Event) -> str:
 
 def _amounts(table: TableStats) -> str:
     return (
-        f"{formatting.count(table.rows)} rows, {formatting.size(table.bytes)} "
-        f"in {formatting.duration(table.seconds)} ({formatting.rate(table.rows, table.seconds)})"
+        f"{units.count(table.rows)} rows, {units.size(table.bytes)} "
+        f"in {units.duration(table.seconds)} ({units.rate(table.rows, table.seconds)})"
     )
 
 
@@ -261,4 +261,4 @@ def verifying(out: Console, *, silent: bool) -> Iterator[Callable[[Any, int], No
         yield None
         return
     with out.status("Comparing", refresh_per_second=4) as status:
-        yield lambda table, rows: status.update(f"Comparing {table}, {formatting.count(rows)} rows")
+        yield lambda table, rows: status.update(f"Comparing {table}, {units.count(rows)} rows")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from streams_engine.cli import execution, exit_codes, formatting, reports, views
+from streams_engine import units
+from streams_engine.cli import execution, exit_codes, reports, views
 from streams_engine.cli.error_output import complain
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.demo import shop
@@ -75,10 +76,10 @@ def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
     """Run the demo and return the exit code; whatever happens, nothing is left behind."""
     out = Console(quiet=True) if quiet else views.console()
     with _stage(choice, out) as stage:
-        _say(out, f"Building a shop of about {formatting.count(rows)} rows in {stage.origin}.")
+        _say(out, f"Building a shop of about {units.count(rows)} rows in {stage.origin}.")
         began = time.monotonic()
         _fill(stage, rows)
-        _say(out, f"Built in {formatting.duration(time.monotonic() - began)}.")
+        _say(out, f"Built in {units.duration(time.monotonic() - began)}.")
         code = _move(stage, out, quiet=quiet)
         return _follow(stage, rows, out, quiet=quiet) if code is Exit.FINISHED else code
 
@@ -100,7 +101,7 @@ def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
         with views.verifying(out, silent=quiet) as told:
             verdict = stream.verify(on_progress=told)
         out.print(reports.verify_view(verdict))
-        _say(out, f"Verified in {formatting.duration(time.monotonic() - began)}.")
+        _say(out, f"Verified in {units.duration(time.monotonic() - began)}.")
     _show_ddl(plan, out)
     _say_moved(stats, out)
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
@@ -121,7 +122,7 @@ def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
                 _say_lag(stream.stats(), out)
         if not stream.catch_up(_PATIENCE):
             return _late(stream)
-        _say(out, f"In step after {formatting.count(trade.transactions)} transactions. Verifying.")
+        _say(out, f"In step after {units.count(trade.transactions)} transactions. Verifying.")
         with views.verifying(out, silent=quiet) as told:
             verdict = stream.verify(on_progress=told)
         out.print(reports.verify_view(verdict))
@@ -141,8 +142,8 @@ def _say_lag(stats: Stats, out: Console) -> None:
         behind = "?" if changes.lag_seconds is None else f"{changes.lag_seconds * 1000:.0f} ms"
         _say(
             out,
-            f"{formatting.count(stats.rows)} rows and changes are on the target, "
-            f"{formatting.count(changes.transactions)} transactions; lag {behind}.",
+            f"{units.count(stats.rows)} rows and changes are on the target, "
+            f"{units.count(changes.transactions)} transactions; lag {behind}.",
         )
 
 
@@ -160,11 +161,11 @@ def _show_ddl(plan: Plan, out: Console) -> None:
 
 
 def _say_moved(stats: Stats, out: Console) -> None:
-    tables = f"{len(stats.tables)} tables with {formatting.count(stats.rows)} rows"
+    tables = f"{len(stats.tables)} tables with {units.count(stats.rows)} rows"
     _say(
         out,
-        f"Moved {tables} in {formatting.duration(stats.seconds)}, "
-        f"{formatting.rate(stats.rows, stats.seconds)}.",
+        f"Moved {tables} in {units.duration(stats.seconds)}, "
+        f"{units.rate(stats.rows, stats.seconds)}.",
     )
 
 

@@ -11,6 +11,7 @@ from streams_engine.config.documents import StreamDocument
 from streams_engine.config.flat import is_flat, nested
 from streams_engine.config.stream import parse_config
 from streams_engine.config.tracebacks import without_locals
+from streams_engine.display import documents_html
 from streams_engine.engine.connections import free_name
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.lists import Conditions, Page, list_request
@@ -80,6 +81,9 @@ class Configs:
         self._runs.end_dead_runs()
         for row in self._store.rows("SELECT * FROM configs ORDER BY rowid"):
             yield self._shown(entry(row))
+
+    def _repr_html_(self) -> str:
+        return documents_html("stream configs", ("name", "mode", "id"), self.all())
 
     def get(self, config: str) -> Document:
         """Return a config by its id or name. Raises `NotFound`.

@@ -20,6 +20,7 @@ from streams_engine.contracts import (
     RelationKind,
     Scope,
 )
+from streams_engine.display import documents_html
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.lists import Conditions, Page, list_request
 from streams_engine.engine.resolver import ConnectionResolver, entry, plain, scope_of
@@ -91,6 +92,9 @@ class Connections:
         """Iterate over all connections, in the order of creation."""
         for row in self._store.rows("SELECT * FROM connections ORDER BY rowid"):
             yield self._shown(entry(row))
+
+    def _repr_html_(self) -> str:
+        return documents_html("connections", ("name", "type", "host", "database", "id"), self.all())
 
     def get(self, connection: str) -> Document:
         """Return a connection by its id or name. Raises `NotFound`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streams_engine.config.secret import References, Resolver, allowed
+from streams_engine.display import html_block
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.files import Files
@@ -186,3 +187,7 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {self._store.path or 'in memory'}>"
+
+    def _repr_html_(self) -> str:
+        parts = (self.connections, self.configs, self.streams)
+        return html_block(repr(self), *(part._repr_html_() for part in parts))

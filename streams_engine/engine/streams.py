@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from streams_engine.display import documents_html
 from streams_engine.engine.configs import Configs, references
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.lists import Conditions, Page, list_request
@@ -297,6 +298,9 @@ class Streams:
     def all(self) -> Iterator[Document]:
         """Iterate over the runs of all configs, newest first."""
         return map(self._fresh, self._runs.documents())
+
+    def _repr_html_(self) -> str:
+        return documents_html("streams", ("name", "status", "started", "ended", "id"), self.all())
 
     def history(
         self,

@@ -26,6 +26,7 @@ from streams_engine.model.extracts import (
 from streams_engine.model.findings import (
     Finding,
     Severity,
+    findings_html,
 )
 from streams_engine.model.positions import (
     Position,
@@ -104,5 +105,6 @@ __all__ = [
     "TypeKind",
     "UserType",
     "VerificationProgress",
+    "findings_html",
     "same_values",
 ]

@@ -9,19 +9,24 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
 
-from streams_engine.errors import QueryStopped, StreamsError
+from streams_engine.display import html_block, html_table
+from streams_engine.errors import ConfigError, QueryStopped, StreamsError
 from streams_engine.model import Finding
 from streams_engine.query.cancellation import Cancellation
+from streams_engine.units import plural
 
 __all__ = ["QueryResult", "plain_rows"]
 
 Asked = Callable[[], list[dict[str, Any]]]
 EXACT = 1 << 53
 """Up to here every reader of JSON has an integer exactly."""
+SHOWN = 20
+"""Rows that a notebook shows."""
 
 
 class QueryResult:
@@ -166,6 +171,36 @@ class QueryResult:
 
     def __repr__(self) -> str:
         return f"<QueryResult {self.status}, {len(self.schema)} columns>"
+
+    def _repr_html_(self) -> str:
+        """Show the first rows, if they were read by `table`; none is read for it."""
+        if self._table is None:
+            columns = [(field.name, str(field.type)) for field in self.schema]
+            return html_block(repr(self), html_table(("column", "type"), columns))
+        lines = zip(*(c.to_pylist() for c in self._table.slice(0, SHOWN).columns), strict=True)
+        shown = html_table(self._table.schema.names, lines)
+        return html_block(f"{plural(self._table.num_rows, 'row')}, {self.status}", shown)
+
+    def to_pandas(self) -> Any:
+        """Read all rows into a pandas DataFrame, its columns of pandas' Arrow types, which are
+        exact. Raises `ConfigError` without pandas, and what `table` raises."""
+        pandas = _package("pandas")
+        return self.table().to_pandas(types_mapper=pandas.ArrowDtype)
+
+    def to_polars(self) -> Any:
+        """Read all rows into a polars DataFrame. Raises `ConfigError` without polars, and what
+        `table` raises."""
+        return _package("polars").from_arrow(self.table())
+
+
+def _package(name: str) -> Any:
+    """Import a package that the user brings. Raises `ConfigError` without it."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"The package {name} is not installed.", remedy=f"pip install {name}"
+        ) from None
 
 
 def plain_rows(rows: pa.Table | pa.RecordBatch) -> list[list[Any]]:

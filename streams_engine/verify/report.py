@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams_engine.display import html_block, html_table
+
 __all__ = ["Difference", "TableVerdict", "VerifyReport"]
 
 
@@ -104,3 +106,31 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a JSON-able document."""
         return {"ok": self.ok, "tables": [table.to_dict() for table in self.tables]}
+
+    def __str__(self) -> str:
+        equal = sum(table.equal is True for table in self.tables)
+        parts = [f"{equal} of {len(self.tables)} tables are equal"]
+        for verdict, word in ((False, "different"), (None, "not known")):
+            names = [table.table for table in self.tables if table.equal is verdict]
+            parts += [f"{word}: {', '.join(map(str, names))}"] if names else []
+        return "; ".join(parts)
+
+    def _repr_html_(self) -> str:
+        verdicts = [
+            (t.table, t.source_rows, t.target_rows, VERDICTS[t.equal], t.differing, t.note)
+            for t in self.tables
+        ]
+        rows = [
+            (t.table, d.shown, d.kind, ", ".join(d.columns))
+            for t in self.tables for d in t.differences
+        ]  # fmt: skip
+        headers = ("table", "source rows", "target rows", "verdict", "differing", "note")
+        return html_block(
+            str(self),
+            html_table(headers, verdicts),
+            html_table(("table", "key", "kind", "columns"), rows) if rows else "",
+        )
+
+
+VERDICTS = {True: "equal", False: "different", None: "not known"}
+"""Of a table, by whether its rows are equal."""

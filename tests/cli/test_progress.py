@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.cli.progress import progress, seconds_left, totals
 from streams_engine.cli.reports import report, summary
 from streams_engine.cli.views import LiveView
@@ -135,19 +135,19 @@ def test_the_live_display_is_wiped_and_the_summary_stays() -> None:
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (formatting.count(1234567), "1,234,567"),
-        (formatting.size(0), "0 B"),
-        (formatting.size(999), "999 B"),
-        (formatting.size(1000), "1.00 kB"),
-        (formatting.size(99_950), "100 kB"),
-        (formatting.size(999_600), "1.00 MB"),
-        (formatting.size(12_345_678), "12.3 MB"),
-        (formatting.rate(100, 0), "-"),
-        (formatting.rate(123_456, 2), "61,728/s"),
-        (formatting.duration(0.04), "0.0 s"),
-        (formatting.duration(9.96), "10 s"),
-        (formatting.duration(59.6), "1:00"),
-        (formatting.duration(3723), "1:02:03"),
+        (units.count(1234567), "1,234,567"),
+        (units.size(0), "0 B"),
+        (units.size(999), "999 B"),
+        (units.size(1000), "1.00 kB"),
+        (units.size(99_950), "100 kB"),
+        (units.size(999_600), "1.00 MB"),
+        (units.size(12_345_678), "12.3 MB"),
+        (units.rate(100, 0), "-"),
+        (units.rate(123_456, 2), "61,728/s"),
+        (units.duration(0.04), "0.0 s"),
+        (units.duration(9.96), "10 s"),
+        (units.duration(59.6), "1:00"),
+        (units.duration(3723), "1:02:03"),
     ],
 )
 def test_numbers_as_people_read_them(made: str, text: str) -> None:

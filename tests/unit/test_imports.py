@@ -14,14 +14,16 @@ import streams_engine
 ROOT = Path(streams_engine.__file__).parent
 PACKAGE = "streams_engine"
 
-CORE = {"errors", "lifecycle"}
+CORE = {"errors", "lifecycle", "display", "units"}
 MIDDLE = CORE | {"model", "contracts", "config", "schema", "arrow", "events", "stats"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "display": set(),
+    "units": set(),
     "faults": set(),
     "lifecycle": {"errors"},
     "events": set(),
-    "model": {"errors"},
+    "model": {"errors", "display"},
     "arrow": {"errors"},
     "contracts": {"errors", "model"},
     "config": {"errors", "contracts"},
@@ -30,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "target_layout": {"errors", "model", "contracts", "config", "schema"},
     "adapters": {"errors", "model", "contracts", "config", "schema", "arrow"},
     "pipeline": CORE | {"events", "model", "contracts", "schema", "arrow", "stats", "faults"},
-    "verify": {"errors", "model", "contracts", "schema", "faults"},
+    "verify": {"errors", "display", "model", "contracts", "schema", "faults"},
     "query": MIDDLE | {"adapters", "pipeline"},
     "dask": MIDDLE | {"pipeline", "_version"},
     "assembly": MIDDLE | {"target_layout", "adapters", "pipeline", "verify", "query", "dask"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from streams_engine.contracts import Statement
+from streams_engine.display import html_block, html_folded, html_table
 from streams_engine.errors import TargetConflict
 from streams_engine.model import (
     Catalog,
@@ -16,11 +18,13 @@ from streams_engine.model import (
     SkippedObject,
     TableId,
     TableSchema,
+    findings_html,
 )
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import spec_of
 from streams_engine.schema.mapping.tables import ColumnMapping, MappedCatalog, TableMapping
 from streams_engine.schema.types.compatibility import fit
+from streams_engine.units import plural
 
 __all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
 
@@ -89,6 +93,33 @@ class Plan:
             ],
             "leftBehind": [{"kind": x.kind, "name": x.name} for x in self.left_behind],
         }
+
+    def __str__(self) -> str:
+        counted = (
+            plural(len(self.tables), "table"),
+            plural(len(self.statements), "statement"),
+            plural(len(self.findings), "finding"),
+        )
+        kinds = Counter(skipped.kind for skipped in self.left_behind)
+        left = ", ".join(plural(number, kind) for kind, number in kinds.items())
+        return f"Plan: {', '.join(counted)}" + (f"; not moved: {left}" if left else "")
+
+    def _repr_html_(self) -> str:
+        tables = [
+            (table.source, table.target, table.rows, c.name, c.source_type, c.target_type,
+             " ".join(c.notes))
+            for table in self.tables for c in table.columns
+        ]  # fmt: skip
+        headers = ("table", "becomes", "rows, about", "column", "type", "becomes", "notes")
+        ddl = "\n".join(f"{statement.sql.rstrip(';')};" for statement in self.statements)
+        left = [(skipped.kind, skipped.name) for skipped in self.left_behind]
+        return html_block(
+            str(self),
+            findings_html(self.findings),
+            html_table(("not moved", "name"), left) if left else "",
+            html_table(headers, tables),
+            html_folded(plural(len(self.statements), "statement"), ddl),
+        )
 
 
 def describe(mapped: MappedCatalog, wanted: Structure, findings: Sequence[Finding] = ()) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "moment", "rate", "size"]
+__all__ = ["count", "duration", "moment", "plural", "rate", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -10,6 +10,11 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 def count(number: int) -> str:
     """Format a number with thousands separators: ``1,234,567``."""
     return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Format a number of things: ``1 table``, ``2,000 tables``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def size(number: float) -> str:
