@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -24,8 +24,8 @@ from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import TableRename
 from streams_engine.pipeline.snapshot.plan import adapt
 from streams_engine.schema.evolution.counters import counted_as_there
-from streams_engine.schema.evolution.index_names import named_as_there
-from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
+from streams_engine.schema.evolution.index_names import every_index, named_as_there
+from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping, warning
 from streams_engine.schema.types.compatibility import can_hold, fit
 from streams_engine.schema.types.relaxation import fits_boolean
 
@@ -104,7 +104,10 @@ class FollowedMapper:
         there = {t: f.mapping.target for t, f in self.log.applier.tables.items()}
         own = there.pop(self.log.stamped(change.table), None)
         old, new = counted_as_there(old, new, own, change.renamed)
-        return named_as_there(old, new, own if old is not None else None, there.values())
+        named = named_as_there(old, new, own if old is not None else None, there.values())
+        if change.exchanged:
+            self.log.counters.found(_other_names(new, named[1]))
+        return named
 
     def booleans(self, change: SchemaChange) -> RowObservations:
         """Return the TINYINT(1) columns that are booleans on the target, before and after a change.
@@ -260,3 +263,17 @@ def _common(mapping: TableMapping, there: TableSchema) -> TableMapping:
     )
     computed = tuple(c for c in mapping.generated if c.target.name in names)
     return replace(mapping, columns=columns, generated=computed)
+
+
+def _other_names(wanted: TableMapping | None, named: TableMapping | None) -> Iterator[Finding]:
+    """Yield a finding for each index of a table that gets another name than on the source."""
+    if wanted is None or named is None:
+        return
+    for one, other in zip(every_index(wanted.target), every_index(named.target), strict=True):
+        if one.name != other.name:
+            yield warning(
+                "index-name",
+                named.target.id,
+                f"Its index {one.name} is named {other.name} on the target: the name was taken.",
+                "Rename it, if its name matters to you.",
+            )

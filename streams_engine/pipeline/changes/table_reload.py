@@ -4,7 +4,7 @@ the log does not contain."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -72,14 +72,14 @@ class TableReload:
     _reshaped: set[TableId] = field(default_factory=set)
     """Tables that already have their new structure and whose rows are still to be read: statements
     that change nothing could seem to be missing for ever."""
-    _first: dict[TableId, TableSchema] = field(default_factory=dict)
-    """The tables that the next session reads again first, as they are followed."""
+    _first: dict[TableId, SchemaChange] = field(default_factory=dict)
+    """The changes of tables that the next session reads again first, as they are followed."""
 
     def due(self) -> list[SchemaChange]:
         """Return the changes with which a session begins: tables that have to be read again before
         anything is applied."""
         first, self._first = self._first, {}
-        return [SchemaChange(table, table, 0, rewritten=True) for table in first.values()]
+        return list(first.values())
 
     def needed(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
@@ -116,12 +116,14 @@ class TableReload:
         known = numbered or before.oid is not None
         if applied and known and self.target.transactional:
             # A view waits for transactions that are open on its server, which may be this one's.
-            self._first[change.table] = before
+            self._first[change.table] = SchemaChange(
+                before, before, 0, rewritten=True, exchanged=change.exchanged
+            )
             writer.rollback()
             raise SessionRestart
         after = require(change.after, "the table that is loaded again")
         with reloading(self.log.origin, after.id) as view:
-            renamed = {**_moved_names(before, view.schema), **change.renamed}
+            renamed = _renamed(before, view.schema, change.renamed)
             change = replace(
                 change, after=view.schema, renamed=renamed, backfill={}, rewritten=False
             )
@@ -243,15 +245,15 @@ def reloaded(table: TableId, rows: int) -> Finding:
     )
 
 
-def _moved_names(before: TableSchema, now: TableSchema) -> dict[str, str]:
-    """Return the old and new names of renamed columns, which the server identifies by number."""
-    names: dict[int | None, str] = {column.number: column.name for column in now.columns}
+def _renamed(before: TableSchema, now: TableSchema, told: Mapping[str, str]) -> dict[str, str]:
+    """Return the old and new names of renamed columns: of those that the server still identifies
+    by number, else as the log told them."""
+    same = None in (before.oid, now.oid) or before.oid == now.oid  # else another has its name
+    names = {column.number: column.name for column in now.columns} if same else {}
     names.pop(None, None)
-    return {
-        column.name: names[column.number]
-        for column in before.columns
-        if column.number in names and names[column.number] != column.name
-    }
+    moved = {c.name: names[c.number] for c in before.columns if c.number in names}
+    renamed = {was: name for was, name in moved.items() if was != name}
+    return renamed | {was: name for was, name in told.items() if was not in moved}
 
 
 def _gone(table: TableId) -> TableGone:

@@ -14,7 +14,7 @@ from streams_engine.model import Dialect, Index, Partitioning, TableId, TableSch
 from streams_engine.schema.ddl.names import Namespace
 from streams_engine.schema.mapping.tables import TableMapping
 
-__all__ = ["named_as_there", "named_beside"]
+__all__ = ["every_index", "named_as_there", "named_beside"]
 
 
 def named_as_there(
@@ -37,9 +37,9 @@ def named_as_there(
     taken = Namespace()
     for table in others:
         if table.id.schema == new.target.id.schema:
-            for name in (table.id.name, *(index.name for index in _indexes(table))):
+            for name in (table.id.name, *(index.name for index in every_index(table))):
                 taken.reserve(name)
-    own = {index.name for index in _indexes(new.target)}
+    own = {index.name for index in every_index(new.target)}
     fresh = {
         name: taken.unique(name, f"{new.target.id.name}_{name}")
         for name in sorted(own - names.keys())
@@ -54,28 +54,29 @@ def named_beside(
     it has none. ``tables``: all tables of the target."""
     table = mapping.target
     one = table.dialect is Dialect.POSTGRES and table.id.schema == name.schema
-    if not one or table.id == name or all(i.name != name.name for i in _indexes(table)):
+    if not one or table.id == name or all(i.name != name.name for i in every_index(table)):
         return None
     taken = Namespace()
     taken.reserve(name.name)
     for other in tables:
-        for used in (other.id.name, *(index.name for index in _indexes(other))):
+        for used in (other.id.name, *(index.name for index in every_index(other))):
             taken.reserve(used)
     return _renamed(mapping, {name.name: taken.unique(f"{table.id.name}_{name.name}")})
 
 
-def _indexes(table: TableSchema) -> tuple[Index, ...]:
+def every_index(table: TableSchema) -> tuple[Index, ...]:
+    """Return the primary key and the indexes of a table."""
     return (*((table.primary_key,) if table.primary_key else ()), *table.indexes)
 
 
 def _actual(planned: TableSchema, there: TableSchema) -> Mapping[str, str]:
     """Return the names that planned indexes have on the target, by their planned names."""
-    left = {index.name: index for index in _indexes(there)}
+    left = {index.name: index for index in every_index(there)}
     names: dict[str, str] = {}
-    for index in _indexes(planned):
+    for index in every_index(planned):
         if index.name in left and _form(left[index.name]) == _form(index):
             names[index.name] = left.pop(index.name).name
-    for index in _indexes(planned):
+    for index in every_index(planned):
         same = [one.name for one in left.values() if _form(one) == _form(index)]
         if index.name not in names and same:
             names[index.name] = left.pop(same[0]).name

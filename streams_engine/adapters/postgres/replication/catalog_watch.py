@@ -169,17 +169,25 @@ class CatalogWatch:
 
     def look(self, tables: Sequence[TableSchema]) -> None:
         """Read from the catalog what changed of the tables since the last look."""
-        known = {table.oid: table for table in tables if table.oid is not None}
+        by_oid: dict[int, list[TableSchema]] = {}
+        for table in tables:
+            if table.oid is not None:
+                by_oid.setdefault(table.oid, []).append(table)
+        known: dict[int, TableSchema] = {}
         with self._describer.asking() as connection:
             with translating("watching the catalog"):
-                rows = connection.execute(DIGESTS.encode(), (list(known),)).fetchall()
+                rows = connection.execute(DIGESTS.encode(), (list(by_oid),)).fetchall()
             changed: dict[int, TableId | None] = {}
             attached: set[int] = set()
             for oid, schema, name, is_partition, digest in rows:
                 if is_partition:
                     attached.add(oid)
                 there = None if schema is None else TableId(schema, name)
-                if self._digests.get(oid, "") != digest or oid in self._waiting:
+                # Of two that exchanged their names one may be read again already.
+                stale = [table for table in by_oid[oid] if table.id != there]
+                known[oid] = (stale or by_oid[oid])[0]
+                shared = len(by_oid[oid]) > 1
+                if self._digests.get(oid, "") != digest or oid in self._waiting or shared:
                     changed[oid] = there
                 self._digests[oid] = digest if there else None
             named = [table for table in changed.values() if table]
@@ -187,12 +195,12 @@ class CatalogWatch:
             with translating("watching the catalog"):
                 row = require(connection.execute(LOG_END.encode()).fetchone(), "the log's end")
             end = lsn_value(page_start(row[0]))
-            for oid, table in changed.items():
+            for oid, name in changed.items():
                 if oid in attached and known[oid].partitioning is None:
                     # Its root is read again in a younger view than the log's, and takes its name.
                     self._waiting[oid] = TableLook(known[oid], None, 0, attached=True)
                     continue
-                self._note(known[oid], None if table is None else now.get(table), table, end)
+                self._note(known[oid], None if name is None else now.get(name), name, end)
             self._looked = end
         for oid in self._waiting.keys() - known.keys():
             del self._waiting[oid]

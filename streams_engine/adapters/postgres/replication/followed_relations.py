@@ -105,9 +105,11 @@ class FollowedRelations:
         if tracked is not None:
             others = [o for o, r in self._relations.items() if names(r) == names(relation)]
             if {*others, tracked.schema.oid} - {relation.oid, None}:
-                # It was dropped, and another one made under its name.
                 for oid in others:
                     del self._relations[oid]
+                if exchanged := self.exchanged(tracked.schema, seq):
+                    return exchanged
+                # It was dropped, and another one made under its name.
                 self._gone[table] = tracked.schema.oid
                 return SchemaChange(tracked.schema, None, seq)
             now = changed(tracked.schema, relation, self._describer)
@@ -125,6 +127,20 @@ class FollowedRelations:
         self._relations[relation.oid] = relation
         self._plans[relation.oid] = None if tracked is None else self._planned(relation, tracked)
         return None
+
+    def exchanged(self, table: TableSchema, seq: int = 0) -> SchemaChange | None:
+        """Return the change of a table that has the name of another followed one now, while its own
+        name is given again; None where that is not so.
+
+        It is read again under its name: no message says when it was renamed. No row is lost.
+        """
+        there = None if table.oid is None else self._describer.by_oid(table.oid)
+        if there is None or there.id == table.id or there.id not in self._tracked:
+            return None
+        now = self._describer.table(table.id)
+        if now is None:
+            return None
+        return SchemaChange(table, now, seq, rewritten=True, exchanged=True)
 
     def leaf(
         self, relation: Relation, root: int, seq: int, final: int, xid: int

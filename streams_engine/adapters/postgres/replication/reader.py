@@ -124,7 +124,10 @@ class PostgresChangeReader:
         look = self._catalog.ripe(self._moved)
         while look is not None:
             if self._relations.is_current(look):
-                change = structure_change(look, self._describer)
+                change = None
+                if look.table is not None and look.table.id != look.before.id:
+                    change = self._relations.exchanged(look.before)
+                change = change or structure_change(look, self._describer)
                 if change.after is None:
                     self._relations.forget(change.table)
                 return ChangeSet((change,), self._at(self._moved))
