@@ -176,7 +176,7 @@ CREATE TABLE T (id int CONSTRAINT T_pkey PRIMARY KEY, a int, b text); INSERT INT
         Entry("pg_drop_type_cascade", "DROP TYPE CASCADE", "DROP TYPE T_e CASCADE", "INSERT INTO T VALUES (5)", setup=ENUM, verdict=LOSSY, on={"within mysql": NO_UNDO}),
         Entry("pg_create_range", "CREATE TYPE RANGE", "CREATE TYPE T_r AS RANGE (subtype = float8, subtype_diff = float8mi); ALTER TABLE T ADD r T_r, ADD m T_r[]", "INSERT INTO T VALUES (5, 5, 'x', '[1.5,2)', '{empty}')"),
         Entry("pg_create_base_type", "CREATE TYPE (base)", BASE_TYPE + "; CREATE TABLE T2 (id int PRIMARY KEY, v T_b)", "INSERT INTO T2 VALUES (1, '7'), (2, NULL)", structure=False,
-              verdict=_missing(BASE_TYPE), load=_missing(BASE_TYPE), on={"mysql": Absent(), "load mysql": Absent()}),
+              verdict=_missing(BASE_TYPE), load=_missing(BASE_TYPE), on={"mysql": Absent(), "load mysql": Absent(), "files": CARRIED, "load files": CARRIED}),
         Entry("pg_create_domain_collate", "CREATE DOMAIN COLLATE", "CREATE DOMAIN T_dd AS text COLLATE \"C\" CONSTRAINT T_nn NOT NULL CHECK (length(VALUE) < 50); CREATE TABLE T2 (id int PRIMARY KEY, v T_dd)",
               "INSERT INTO T2 VALUES (1, 'ä')"),
         Entry("pg_domain_rename_check", "ALTER DOMAIN RENAME CONSTRAINT", "ALTER DOMAIN T_d RENAME CONSTRAINT T_dc TO T_dz; ALTER DOMAIN T_d RENAME TO T_dn", "INSERT INTO T VALUES (5, 5)", setup=DOMAIN),

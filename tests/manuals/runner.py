@@ -233,7 +233,10 @@ class _Stage:
                     },
                     "spec": {"files": {"fileFormat": "jsonl", "format": {"compression": "none"}}},
                 },
-                "options": {"allowLossy": bool(self.options.get("allow_lossy"))},
+                "options": {
+                    "allowLossy": bool(self.options.get("allow_lossy")),
+                    "typeOverrides": self.options.get("type_overrides", []),
+                },
             }
         )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 from tests.support import canonical_rows
 from tests.support.canonical_rows import BINARY, INTEGERS, Column
@@ -16,6 +18,7 @@ __all__ = ["comparable", "read_folder"]
 
 NUMBERS = INTEGERS | {"decimal", "year", "int2", "int4", "int8", "numeric"}
 MOMENTS = {"date", "datetime", "timestamp", "timestamptz"}
+PADDED = {"char", "bpchar"}
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "bpchar", "name"}
 
 
@@ -40,11 +43,12 @@ def read_folder(folder: Path, source: Content, wanted: Callable[[str], bool]) ->
     files = folder_files(folder)
     tables = {}
     for path in files:
-        name, _, rest = path.partition("/")
-        if rest != "_manifest.json" or not wanted(name):
+        folder_name, _, rest = path.partition("/")
+        if rest != "_manifest.json" or not wanted(unquote(folder_name)) or not _names(files[path]):
             continue
+        name = _source_name(unquote(folder_name), source)
         try:
-            rows = replayed(files, name)
+            rows = replayed(files, folder_name)
         except LookupError as error:  # a change of a row that the files do not have
             rows = [{"": f"a change cannot be replayed: {error!r}"}]
         columns = [
@@ -59,8 +63,23 @@ def read_folder(folder: Path, source: Content, wanted: Callable[[str], bool]) ->
     return Content("files", tables)
 
 
+def _source_name(folder: str, source: Content) -> str:
+    """The source's name of a table, by that of its folder."""
+    if folder in source.tables:
+        return folder
+    return next((name for name in source.tables if name.replace(".", "__", 1) == folder), folder)
+
+
 def _names(manifest: bytes) -> set[str]:
     return {column["name"] for column in json.loads(manifest)["columns"]}
+
+
+def _usual_year(text: str) -> str:
+    """A year of ISO 8601 with a sign, as PostgreSQL writes it."""
+    if not (found := re.fullmatch(r"([+-])(\d+)(-.*)", text)):
+        return text
+    sign, year, rest = found.groups()
+    return f"{int(year) + 1:04}{rest} BC" if sign == "-" else f"{int(year)}{rest}"
 
 
 def _rule(column: Column) -> Callable[[str], str | None] | None:
@@ -76,7 +95,9 @@ def _read(column: Column, text: str | None) -> str | None:
     if text is None:
         return None
     if column.type in MOMENTS:
-        text = text.replace("T", " ").removesuffix("Z")
+        text = _usual_year(text.replace("T", " ").removesuffix("Z"))
+    if column.type in PADDED:
+        text = text.rstrip(" ")
     if column.type in BINARY | {"bytea"}:
         return base64.b64decode(text).hex().upper()
     rule = _rule(column)

@@ -442,6 +442,11 @@ BY_STATE: Mapping[str, Rule] = {
     "42P04": (TargetConflict, "a database of that name exists already", None),
     "42P06": (TargetConflict, "a schema of that name exists already", None),
     "42P07": (ServerError, "a table or index of that name exists already", None),
+    "0A000": (
+        TargetConflict,
+        "the server was built without a feature that this needs, or does not have it yet",
+        "Use a server that has it, or another type for the column (options.typeOverrides).",
+    ),
     "2BP01": (
         TargetConflict,
         "other objects depend on it",
