@@ -14,11 +14,13 @@ from streams_engine.contracts import (
     Adapter,
     DataFileStore,
     Explorer,
+    Navigator,
     Patience,
     Sink,
     SinkRequest,
     Source,
     SourceRequest,
+    StatementSession,
 )
 from streams_engine.errors import ConfigError
 from streams_engine.model import LogOptions
@@ -26,6 +28,8 @@ from streams_engine.model import LogOptions
 __all__ = [
     "open_explorer",
     "open_files",
+    "open_navigator",
+    "open_session",
     "open_sink",
     "open_source",
     "open_source_canonical",
@@ -87,6 +91,22 @@ def open_explorer(
     """Create the explorer of a connection. Raises `ConfigError`."""
     request = SourceRequest(connection, document, resolvers)
     return _opened(request, _adapter(connection).explorer, "connection to explore", "$")
+
+
+def open_navigator(
+    connection: Connection, document: SourceConnection, resolvers: Mapping[str, Resolver]
+) -> Navigator:
+    """Open a look around a connection. Raises `ConfigError`."""
+    request = SourceRequest(connection, document, resolvers)
+    return _opened(request, _adapter(connection).navigator, "connection to explore", "$")
+
+
+def open_session(
+    connection: Connection, document: SourceConnection, resolvers: Mapping[str, Resolver]
+) -> StatementSession:
+    """Open a connection for statements of its users. Raises `ConfigError` if it takes none."""
+    request = SourceRequest(connection, document, resolvers)
+    return _opened(request, _adapter(connection).session, "server that runs statements", "$")
 
 
 def open_files(connection: Connection, resolvers: Mapping[str, Resolver]) -> DataFileStore:

@@ -48,6 +48,10 @@ from streams_engine.contracts.files import (
     FileEntry,
     FileStore,
 )
+from streams_engine.contracts.navigation import (
+    Navigator,
+    ObjectKind,
+)
 from streams_engine.contracts.sink import (
     Checkpoint,
     CheckpointCallback,
@@ -75,6 +79,11 @@ from streams_engine.contracts.source import (
     WaitCallback,
     WaitingSource,
 )
+from streams_engine.contracts.statements import (
+    RowValues,
+    StatementResult,
+    StatementSession,
+)
 
 __all__ = [
     "Adapter",
@@ -100,6 +109,8 @@ __all__ = [
     "LayoutSink",
     "ListingSource",
     "LogWriter",
+    "Navigator",
+    "ObjectKind",
     "OfferCallback",
     "Patience",
     "PreparedWrite",
@@ -108,6 +119,7 @@ __all__ = [
     "RecordBatches",
     "RelationKind",
     "RowIdentitySource",
+    "RowValues",
     "Scope",
     "SequenceSource",
     "SharedSink",
@@ -121,6 +133,8 @@ __all__ = [
     "SourceRequest",
     "StateChange",
     "Statement",
+    "StatementResult",
+    "StatementSession",
     "StructureSink",
     "TableWriter",
     "TrialSink",

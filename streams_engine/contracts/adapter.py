@@ -8,8 +8,10 @@ from typing import Any
 
 from streams_engine.contracts.explorer import Explorer
 from streams_engine.contracts.files import DataFileStore
+from streams_engine.contracts.navigation import Navigator
 from streams_engine.contracts.sink import Sink
 from streams_engine.contracts.source import Source
+from streams_engine.contracts.statements import StatementSession
 from streams_engine.model import Dialect, LogOptions
 
 __all__ = ["Adapter", "Patience", "SinkRequest", "SourceRequest"]
@@ -87,5 +89,9 @@ class Adapter:
     """Open a look at what is there."""
     files: Callable[[SourceRequest], DataFileStore] | None = None
     """Open the files themselves, where it holds tables as files."""
+    navigator: Callable[[SourceRequest], Navigator] | None = None
+    """Open a look at objects beside tables, and at sizes."""
+    session: Callable[[SourceRequest], StatementSession] | None = None
+    """Open it for statements of its users."""
     canonical: Callable[[SourceRequest | SinkRequest], Any] | None = None
     """Open what `verify` reads the place's texts through (`verify.rows.Canonical`)."""

@@ -19,6 +19,7 @@ from streams_engine.engine.connections import Connections
 from streams_engine.engine.core import Engine
 from streams_engine.engine.files import Files
 from streams_engine.engine.lists import Conditions, DataPage, FilePage, Page
+from streams_engine.engine.rows import Row, Rows
 from streams_engine.engine.streams import Streams
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.snapshot.plan import Plan
@@ -32,6 +33,7 @@ __all__ = [
     "AsyncConnections",
     "AsyncEngine",
     "AsyncFiles",
+    "AsyncRows",
     "AsyncSqlHelp",
     "AsyncStreams",
 ]
@@ -127,6 +129,44 @@ class AsyncConnections:
     ) -> Documents:
         """Run `Connections.readiness` in a thread."""
         return await asyncio.to_thread(self._connections.readiness, connection, tables, database)
+
+    async def sequences(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Documents:
+        """Run `Connections.sequences` in a thread."""
+        return await asyncio.to_thread(self._connections.sequences, connection, database, schema)
+
+    async def triggers(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Documents:
+        """Run `Connections.triggers` in a thread."""
+        return await asyncio.to_thread(self._connections.triggers, connection, database, schema)
+
+    async def routines(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Documents:
+        """Run `Connections.routines` in a thread."""
+        return await asyncio.to_thread(self._connections.routines, connection, database, schema)
+
+    async def overview(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Document:
+        """Run `Connections.overview` in a thread."""
+        return await asyncio.to_thread(self._connections.overview, connection, database, schema)
+
+    async def sizes(
+        self, connection: str, database: str | None = None, schema: str | None = None
+    ) -> Documents:
+        """Run `Connections.sizes` in a thread."""
+        return await asyncio.to_thread(self._connections.sizes, connection, database, schema)
+
+    async def column_summary(
+        self, connection: str, table: str, columns: Sequence[str] = (), database: str | None = None
+    ) -> Documents:
+        """Run `Connections.column_summary` in a thread."""
+        return await asyncio.to_thread(
+            self._connections.column_summary, connection, table, columns, database
+        )
 
 
 class AsyncConfigs:
@@ -412,6 +452,31 @@ class AsyncFiles:
         return _iterated(self._files.all(connection, path, recursive=recursive))
 
 
+class AsyncRows:
+    """The operations of `Rows`, each awaited."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    async def insert(
+        self, connection: str, table: str, rows: Row | Sequence[Row], database: str | None = None
+    ) -> dict[str, Any]:
+        """Run `Rows.insert` in a thread."""
+        return await asyncio.to_thread(self._rows.insert, connection, table, rows, database)
+
+    async def update(
+        self, connection: str, table: str, key: Row, values: Row, database: str | None = None
+    ) -> dict[str, Any]:
+        """Run `Rows.update` in a thread."""
+        return await asyncio.to_thread(self._rows.update, connection, table, key, values, database)
+
+    async def delete(
+        self, connection: str, table: str, key: Row, database: str | None = None
+    ) -> dict[str, Any]:
+        """Run `Rows.delete` in a thread."""
+        return await asyncio.to_thread(self._rows.delete, connection, table, key, database)
+
+
 class AsyncSqlHelp:
     """The operations of `SqlHelp`, each awaited."""
 
@@ -462,8 +527,8 @@ class AsyncSqlHelp:
 class AsyncEngine:
     """An `Engine` whose operations are awaited: ``await engine.connections.ping(id)``.
 
-    ``connections``, ``configs``, ``streams``, ``files`` and ``sql`` have the methods of `Engine`'s,
-    each awaited; ``async for record in engine.streams.follow_logs(id)`` follows a log.
+    ``connections``, ``configs``, ``streams``, ``files``, ``rows`` and ``sql`` have the methods of
+    `Engine`'s, each awaited; ``async for record in engine.streams.follow_logs(id)`` follows a log.
     """
 
     def __init__(
@@ -487,6 +552,7 @@ class AsyncEngine:
         self.configs = AsyncConfigs(self._engine.configs)
         self.streams = AsyncStreams(self._engine.streams)
         self.files = AsyncFiles(self._engine.files)
+        self.rows = AsyncRows(self._engine.rows)
         self.sql = AsyncSqlHelp(self._engine.sql)
 
     async def data(
@@ -543,6 +609,26 @@ class AsyncEngine:
         return await asyncio.to_thread(
             self._engine.query, sql, connections, limit=limit, timeout=timeout
         )
+
+    async def execute(
+        self,
+        connection: str,
+        sql: str,
+        *,
+        confirm: bool = False,
+        limit: int | None = None,
+        database: str | None = None,
+    ) -> dict[str, Any]:
+        """Run `Engine.execute` in a thread."""
+        return await asyncio.to_thread(
+            self._engine.execute, connection, sql, confirm=confirm, limit=limit, database=database
+        )
+
+    async def columns(
+        self, sql: str, connection: str, database: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Run `Engine.columns` in a thread."""
+        return await asyncio.to_thread(self._engine.columns, sql, connection, database)
 
     async def explain(
         self, sql: str, connections: Mapping[str, str] | None = None, *, limit: int | None = None

@@ -5,29 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from typing import Any
 
-from streams_engine.adapters.registry import open_source
-from streams_engine.adapters.ssh import reachable
-from streams_engine.config.connection import DatabaseConnection, parse_connection
-from streams_engine.config.documents import SourceConnection
+from streams_engine.config.connection import parse_connection
 from streams_engine.config.redaction import secret_paths, without_secrets
 from streams_engine.config.secret import BUILT_IN
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.contracts import (
-    ReadinessSource,
-    RelationKind,
-    Scope,
-)
 from streams_engine.display import documents_html
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.lists import Conditions, Page, list_request
-from streams_engine.engine.resolver import ConnectionResolver, entry, plain, scope_of
-from streams_engine.engine.serialize import described, finding_document
+from streams_engine.engine.resolver import ConnectionResolver, entry, plain
 from streams_engine.engine.store import EngineStore, demand_confirmed
+from streams_engine.engine.structure import ConnectionStructure
 from streams_engine.errors import ConfigError, StateConflict, StreamsError
-from streams_engine.model import LogOptions
 
 __all__ = ["Connections"]
 
@@ -40,7 +30,7 @@ KEYS = ("id", "name", "type", "created", "host", "port", "username", "database",
 """Keys by which the list is filtered and sorted, beside those that its documents have."""
 
 
-class Connections:
+class Connections(ConnectionStructure):
     """Stored connections by id (or name), as documents. Thread-safe.
 
     Returned documents contain no secrets, but references to secrets (``env:NAME``). All methods
@@ -48,8 +38,8 @@ class Connections:
     """
 
     def __init__(self, store: EngineStore, resolver: ConnectionResolver) -> None:
+        super().__init__(resolver)
         self._store = store
-        self._dialler = resolver
         self._references = frozenset({*BUILT_IN, *resolver.resolvers})
 
     # What is stored
@@ -190,81 +180,6 @@ class Connections:
                 "remedy": error.remedy,
             }
         return {"ping": "ok"}
-
-    def databases(self, connection: str) -> Documents:
-        """Return ``[{"name"}]``; on PostgreSQL each entry has ``"schemas"``."""
-        with self._dialler.explorer(connection) as explorer:
-            return list(explorer.databases())
-
-    def create_database(self, connection: str, name: str) -> Document:
-        """Create a database on the server; return ``{"name"}``."""
-        with self._dialler.explorer(connection) as explorer:
-            explorer.create_database(name)
-        return {"name": name}
-
-    def create_schema(self, connection: str, name: str, database: str | None = None) -> Document:
-        """Create a schema (PostgreSQL) in a database; return ``{"name"}``."""
-        with self._dialler.explorer(connection, database) as explorer:
-            explorer.create_schema(name)
-        return {"name": name}
-
-    def tables(
-        self, connection: str, database: str | None = None, schema: str | None = None
-    ) -> Names:
-        """Return the names of the tables.
-
-        Names in the connection's own database, or in the schema ``public``, are bare; others are
-        ``schema.table`` (MySQL: ``database.table``).
-        """
-        return self._names("table", connection, database, schema)
-
-    def views(
-        self, connection: str, database: str | None = None, schema: str | None = None
-    ) -> Names:
-        """Return the names of the views, in the form of `tables`."""
-        return self._names("view", connection, database, schema)
-
-    def describe(self, connection: str, table: str, database: str | None = None) -> Document:
-        """Return a table's columns, keys, indexes, foreign keys, and the DDL that creates it.
-
-        Raises `NotFound` that lists similar names.
-        """
-        with self._dialler.source(connection, database) as (source, scope):
-            catalog = source.catalog(Scope(scope.schema, (table,)))
-        schema = catalog.tables[0]
-        with self._dialler.explorer(connection, database) as explorer:
-            return described(schema, explorer.ddl(schema))
-
-    def readiness(
-        self, connection: str, tables: Names | None = None, database: str | None = None
-    ) -> Documents:
-        """Return what prevents following the log of these tables (or all), each with the statement
-        that repairs it.
-
-        Raises `ConfigError` for files, which have no log.
-        """
-        parsed = self._dialler.parsed(connection)
-        if not isinstance(parsed, DatabaseConnection):
-            raise ConfigError("Files have no log to read changes from.", remedy="Use mode convert.")
-        document, log = SourceConnection(database=database), LogOptions("readiness")
-        scope = scope_of(parsed, database)
-        with reachable(parsed, self._dialler.resolvers) as reached:
-            source: Any = open_source(reached, document, self._dialler.resolvers, "$", log)
-            with closing(source):
-                if not isinstance(source, ReadinessSource):
-                    return []
-                findings = source.readiness(Scope(scope.schema, tuple(tables) if tables else None))
-        return [finding_document(finding) for finding in findings]
-
-    def _names(
-        self, kind: RelationKind, connection: str, database: str | None, schema: str | None
-    ) -> Names:
-        parsed = self._dialler.parsed(connection)
-        own = scope_of(parsed, database).schema or "public"
-        with self._dialler.explorer(connection, database) as explorer:
-            wanted = schema if schema is not None else scope_of(parsed, database).schema
-            relations = explorer.relations(kind, wanted)
-        return [str(one) if one.schema not in ("", wanted, own) else one.name for one in relations]
 
 
 def free_name(name: str, taken: set[str]) -> str:

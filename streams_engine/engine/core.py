@@ -15,7 +15,9 @@ from streams_engine.engine.lists import Conditions, DataPage, list_request
 from streams_engine.engine.preview import TablePreview, preview_request
 from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver
+from streams_engine.engine.rows import Rows
 from streams_engine.engine.runs import Runs
+from streams_engine.engine.statements import Statements
 from streams_engine.engine.store import EngineStore
 from streams_engine.engine.streams import Streams
 from streams_engine.query.connections import QueryConnections
@@ -29,8 +31,8 @@ __all__ = ["Engine"]
 class Engine:
     """Control plane with the operations of the REST API, in plain Python.
 
-    ``connections``, ``configs``, ``streams`` and ``files`` have the operations, ``sql`` helps
-    editors.
+    ``connections``, ``configs``, ``streams``, ``files`` and ``rows`` have the operations, ``sql``
+    helps editors.
     Thread-safe. Several processes of one machine may open the same file: each sees what the others
     store and run. Secrets are stored as given, in a file of mode 0600: prefer references that your
     own resolver resolves, or ``env:NAME`` and ``file:PATH`` if ``references`` allows them.
@@ -40,6 +42,7 @@ class Engine:
     configs: Configs
     streams: Streams
     files: Files
+    rows: Rows
     sql: SqlHelp
 
     def __init__(
@@ -79,6 +82,8 @@ class Engine:
         self._preview = TablePreview(resolver)
         self._dialler = resolver
         self.files = Files(resolver)
+        self.rows = Rows(resolver)
+        self._statements = Statements(resolver)
         self.sql = SqlHelp(
             QueryConnections((), resolver.parsed, resolvers_allowed), self._connections_by_name
         )
@@ -147,6 +152,34 @@ class Engine:
         `QueryTimeout`, `NotFound`, `ConnectionFailed` and its kin.
         """
         return Queries(self._places(connections)).query(sql, limit=limit, timeout=timeout)
+
+    def execute(
+        self,
+        connection: str,
+        sql: str,
+        *,
+        confirm: bool = False,
+        limit: int | None = None,
+        database: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a statement, or several, in the SQL of a connection's server.
+
+        Return ``{"columns", "rows", "affectedRows", "duration"}``: names, rows of plain Python
+        values (of the last statement that gives any; ``limit``: so many at most), rows that were
+        inserted, updated and deleted, seconds. What destroys data or structure by its parse, or
+        cannot be parsed, needs ``confirm=True``. Raises `ConfigError`, `QueryFailed` with the
+        server's sentence for names and syntax, and errors without values for the rest.
+        """
+        return self._statements.execute(
+            connection, sql, confirm=confirm, limit=limit, database=database
+        )
+
+    def columns(
+        self, sql: str, connection: str, database: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return ``{"name", "type"}`` of the columns that a statement would give, without running
+        it: the server prepares and describes it. Raises as `execute` does."""
+        return self._statements.columns(sql, connection, database)
 
     def explain(
         self,

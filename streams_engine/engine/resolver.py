@@ -7,14 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from streams_engine.adapters.registry import open_explorer, open_source
+from streams_engine.adapters.registry import (
+    open_explorer,
+    open_navigator,
+    open_session,
+    open_source,
+)
 from streams_engine.adapters.ssh import reachable
 from streams_engine.config.connection import Connection, DatabaseConnection, parse_connection
 from streams_engine.config.documents import SourceConnection
 from streams_engine.config.secret import Resolver
-from streams_engine.contracts import Explorer, Scope, Source
+from streams_engine.contracts import Explorer, Navigator, Scope, Source, StatementSession
 from streams_engine.engine.store import EngineStore
 from streams_engine.errors import NotFound
+from streams_engine.model import TableSchema
 
 __all__ = ["ADDED", "ConnectionResolver", "entry", "named", "plain", "scope_of"]
 
@@ -64,6 +70,29 @@ class ConnectionResolver:
             closing(open_source(reached, document, self.resolvers, "$", looking=True)) as opened,
         ):
             yield opened, scope_of(reached, database)
+
+    @contextmanager
+    def navigator(
+        self, connection: str, database: str | None = None
+    ) -> Iterator[tuple[Navigator, str | None]]:
+        """Open a look around a connection, with the schema (MySQL: database) of its own."""
+        parsed = self.parsed(connection)
+        document = SourceConnection(database=database)
+        with reachable(parsed, self.resolvers) as reached:
+            own = scope_of(parsed, database).schema
+            yield open_navigator(reached, document, self.resolvers), own
+
+    @contextmanager
+    def session(self, connection: str, database: str | None = None) -> Iterator[StatementSession]:
+        """Open a connection for statements of its users. Raises `ConfigError` for files."""
+        document = SourceConnection(database=database)
+        with reachable(self.parsed(connection), self.resolvers) as reached:
+            yield open_session(reached, document, self.resolvers)
+
+    def table(self, connection: str, table: str, database: str | None = None) -> TableSchema:
+        """Return the structure of a table. Raises `NotFound` that lists similar names."""
+        with self.source(connection, database) as (source, scope):
+            return source.catalog(Scope(scope.schema, (table,))).tables[0]
 
     def parsed(self, connection: str | Mapping[str, Any]) -> Connection:
         """Parse a connection so that it can be opened. Raises `ConfigError`."""

@@ -24,6 +24,7 @@ from streams_engine.engine import aio
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.files import Files
+from streams_engine.engine.rows import Rows
 from streams_engine.engine.streams import Streams
 from streams_engine.events import Event, EventLog, subscribe
 from streams_engine.query.editor import SqlHelp
@@ -174,6 +175,7 @@ TWINS: list[tuple[type, type]] = [
     (Configs, aio.AsyncConfigs),
     (Streams, aio.AsyncStreams),
     (Files, aio.AsyncFiles),
+    (Rows, aio.AsyncRows),
     (SqlHelp, aio.AsyncSqlHelp),
 ]
 

@@ -38,6 +38,7 @@ from streams_engine.contracts import (
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.files import Files
+from streams_engine.engine.rows import Rows
 from streams_engine.engine.streams import Streams
 from streams_engine.errors import StreamsError
 from streams_engine.lifecycle import TRANSITIONS
@@ -346,6 +347,7 @@ def test_every_operation_of_an_engine_is_told() -> None:
         ("configs", Configs),
         ("streams", Streams),
         ("files", Files),
+        ("rows", Rows),
     ):
         assert set(re.findall(rf"engine\.{part}\.(\w+)\(", table)) == operations(kind)
     assert operations(Engine) <= set(re.findall(r"engine\.(\w+)\(", table))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         ParquetOptions,
         RecordLimits,
     )
+    from streams_engine.adapters.files.navigation import FilesNavigator
     from streams_engine.adapters.files.sink import FilesSink
     from streams_engine.adapters.files.source import FilesSource
     from streams_engine.adapters.files.stores.store import Store
@@ -70,6 +71,12 @@ def _explorer(request: SourceRequest) -> FilesExplorer:
     from streams_engine.adapters.files.explorer import FilesExplorer
 
     return FilesExplorer(_source(request))
+
+
+def _navigator(request: SourceRequest) -> FilesNavigator:
+    from streams_engine.adapters.files.navigation import FilesNavigator
+
+    return FilesNavigator(_source(request))
 
 
 def _files(request: SourceRequest) -> FilesBrowser:
@@ -377,5 +384,6 @@ ADAPTER = Adapter(
     sink=_sink,
     explorer=_explorer,
     files=_files,
+    navigator=_navigator,
     canonical=_canonical,
 )

@@ -124,6 +124,10 @@ class FilesSource:
             else (*tables, DiscoveredTable(self._store.show(), "", ()))
         )
 
+    def discovered(self) -> list[DiscoveredTable]:
+        """List the tables without reading their files."""
+        return self._discover()
+
     def _discover(self) -> list[DiscoveredTable]:
         """List the tables. Raises `NotFound` if a local root does not exist; a bucket has no
         folders."""

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from streams_engine.adapters.sql.login import database_of, login
 from streams_engine.config.connection import server_connection
-from streams_engine.contracts import Adapter, Explorer, Sink, SinkRequest, Source, SourceRequest
+from streams_engine.contracts import (
+    Adapter,
+    Explorer,
+    Navigator,
+    Sink,
+    SinkRequest,
+    Source,
+    SourceRequest,
+    StatementSession,
+)
 from streams_engine.model import Dialect
 
 if TYPE_CHECKING:
@@ -53,6 +62,18 @@ def _explorer(request: SourceRequest) -> Explorer:
     return MysqlExplorer(_connect(request))
 
 
+def _navigator(request: SourceRequest) -> Navigator:
+    from streams_engine.adapters.mysql.navigation import MysqlNavigator
+
+    return MysqlNavigator(_connect(request))
+
+
+def _session(request: SourceRequest) -> StatementSession:
+    from streams_engine.adapters.mysql.statements import MysqlStatements
+
+    return MysqlStatements(_connect(request))
+
+
 def _canonical(request: SourceRequest | SinkRequest) -> MysqlCanonical:
     from streams_engine.adapters.mysql.canonical import MysqlCanonical
 
@@ -66,5 +87,7 @@ ADAPTER = Adapter(
     source=_source,
     sink=_sink,
     explorer=_explorer,
+    navigator=_navigator,
+    session=_session,
     canonical=_canonical,
 )

@@ -109,6 +109,7 @@ class MysqlConnect:
         database: str | None = None,
         local_infile: bool = False,
         found_rows: bool = False,
+        several: bool = False,
         answer_seconds: float | None = None,
         login_seconds: float | None = None,
     ) -> Any:
@@ -116,13 +117,18 @@ class MysqlConnect:
 
         ``database``: the one to use; empty for none. ``local_infile``: LOAD DATA LOCAL will be
         used. ``found_rows``: an UPDATE counts the rows that it matches, not those that it changes.
+        ``several``: one call may hold several statements.
         ``answer_seconds``: how long an answer may take; None (a reader under back-pressure,
         building an index) for ever. Raises `ConnectionFailed` or a subclass.
         """
         database = self.database if database is None else database or None
         with translating(self._shown(database)):
             connection = self._dial(
-                database, local_infile, found_rows, login_seconds or self._login_seconds
+                database,
+                local_infile,
+                (CLIENT.FOUND_ROWS if found_rows else 0)
+                | (CLIENT.MULTI_STATEMENTS if several else 0),
+                login_seconds or self._login_seconds,
             )
             try:
                 if self.unix_socket is None:
@@ -162,7 +168,7 @@ class MysqlConnect:
     def working_sessions(self, seconds: float) -> Collection[int] | None:
         """Return the ids of this account's connections that are at work. See `watchdog.Server`."""
         try:
-            connection = self._dial("", False, False, seconds)
+            connection = self._dial("", False, 0, seconds)
         except ConnectionFailed as error:
             if int(error.details.get("errno", CLIENT_ERRORS)) >= CLIENT_ERRORS:
                 raise NoAnswer from None
@@ -179,7 +185,7 @@ class MysqlConnect:
         return {session for session, command in sessions.items() if command != "Sleep"}
 
     def _dial(
-        self, database: str | None, local_infile: bool, found_rows: bool, login_seconds: float
+        self, database: str | None, local_infile: bool, flags: int, login_seconds: float
     ) -> Any:
         """Open a new session. Raises `ConnectionFailed` or a subclass, with the server's
         message."""
@@ -198,7 +204,7 @@ class MysqlConnect:
                 login_seconds=login_seconds,
                 autocommit=True,
                 files=local_infile,
-                client_flag=CLIENT.FOUND_ROWS if found_rows else 0,
+                client_flag=flags,
                 program_name="streams_engine",
                 tls_required=self.ssl_mode in TLS_REQUIRED,
                 clear_text=self.clear_text,

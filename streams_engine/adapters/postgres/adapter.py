@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from streams_engine.adapters.sql.login import database_of, login
 from streams_engine.config.connection import server_connection
-from streams_engine.contracts import Adapter, Explorer, Sink, SinkRequest, Source, SourceRequest
+from streams_engine.contracts import (
+    Adapter,
+    Explorer,
+    Navigator,
+    Sink,
+    SinkRequest,
+    Source,
+    SourceRequest,
+    StatementSession,
+)
 from streams_engine.model import Dialect
 
 if TYPE_CHECKING:
@@ -53,6 +62,18 @@ def _explorer(request: SourceRequest) -> Explorer:
     return PostgresExplorer(_connect(request))
 
 
+def _navigator(request: SourceRequest) -> Navigator:
+    from streams_engine.adapters.postgres.navigation import PostgresNavigator
+
+    return PostgresNavigator(_connect(request))
+
+
+def _session(request: SourceRequest) -> StatementSession:
+    from streams_engine.adapters.postgres.statements import PostgresStatements
+
+    return PostgresStatements(_connect(request), request.connection.schema)
+
+
 def _canonical(request: SourceRequest | SinkRequest) -> PostgresCanonical:
     from streams_engine.adapters.postgres.canonical import PostgresCanonical
 
@@ -66,5 +87,7 @@ ADAPTER = Adapter(
     source=_source,
     sink=_sink,
     explorer=_explorer,
+    navigator=_navigator,
+    session=_session,
     canonical=_canonical,
 )

@@ -17,7 +17,7 @@ from streams_engine.model import Column, Dialect, NativeType, TableId, TableSche
 from streams_engine.schema.query_check import reading_only
 from streams_engine.schema.types.mysql import arrow_type
 
-__all__ = ["query_tables"]
+__all__ = ["column_of", "query_tables"]
 
 BINARY = 63
 """The number of the collation ``binary``."""
@@ -58,12 +58,13 @@ def query_tables(
         plain = reading_only(name, query, Dialect.MYSQL)
         with translating(f"the query '{name}'"):
             fields = described(connection, f"SELECT * FROM ({plain}) AS q")
-        columns = tuple(_column(field) for field in fields)
+        columns = tuple(column_of(field) for field in fields)
         tables.append(TableSchema(TableId(schema or "", name), Dialect.MYSQL, columns, query=plain))
     return tuple(tables)
 
 
-def _column(field: Any) -> Column:
+def column_of(field: Any) -> Column:
+    """Return a column of a result as the server describes it."""
     native = _type(field)
     textual = native.name in ("varchar", "longtext")
     return Column(
