@@ -1,0 +1,1 @@
+"""The contract for machines: JSON Schemas, typed dictionaries and an OpenAPI document."""
