@@ -51,8 +51,12 @@ from streams_engine.lifecycle import State
 if TYPE_CHECKING:
     from streams_engine._version import __version__
     from streams_engine.aio import AsyncStream
+    from streams_engine.alerts import Alert
+    from streams_engine.api.openapi import openapi
+    from streams_engine.api.schemas import schemas
     from streams_engine.config.options import StreamOptions
     from streams_engine.engine import AsyncEngine, Engine
+    from streams_engine.health import Health
     from streams_engine.model import Finding, Severity
     from streams_engine.pipeline.snapshot.plan import ColumnPlan, Plan, TablePlan
     from streams_engine.query.result import QueryResult
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from streams_engine.verify.report import TableVerdict, VerifyReport
 
 _LAZY = {
+    "Alert": "streams_engine.alerts",
     "AsyncEngine": "streams_engine.engine",
     "AsyncStream": "streams_engine.aio",
     "ChangeStats": "streams_engine.stats",
@@ -75,6 +80,7 @@ _LAZY = {
     "ConnectionStats": "streams_engine.stats",
     "Engine": "streams_engine.engine",
     "Finding": "streams_engine.model",
+    "Health": "streams_engine.health",
     "NodeStats": "streams_engine.stats",
     "Plan": "streams_engine.pipeline.snapshot.plan",
     "QueryResult": "streams_engine.query.result",
@@ -88,6 +94,8 @@ _LAZY = {
     "VerificationStats": "streams_engine.stats",
     "VerifyReport": "streams_engine.verify.report",
     "__version__": "streams_engine._version",
+    "openapi": "streams_engine.api.openapi",
+    "schemas": "streams_engine.api.schemas",
 }
 """The modules of the names that type checkers and editors see imported above."""
 
@@ -95,6 +103,7 @@ _LAZY = {
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
+    "Alert",
     "AsyncEngine",
     "AsyncStream",
     "AuthenticationFailed",
@@ -108,6 +117,7 @@ __all__ = [
     "Event",
     "FencedOff",
     "Finding",
+    "Health",
     "InternalError",
     "LockTimeout",
     "LogLost",
@@ -145,6 +155,8 @@ __all__ = [
     "VerificationStats",
     "VerifyReport",
     "__version__",
+    "openapi",
+    "schemas",
 ]
 
 

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from streams_engine.alerts import AlertCallback
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.errors import StreamsError
 from streams_engine.events import Listener, Unsubscribe
+from streams_engine.health import Health
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
 from streams_engine.stream import ALL, Moved, Progress, Stream
@@ -84,6 +86,11 @@ class AsyncStream:
         return self._stream.name
 
     @property
+    def follows(self) -> bool:
+        """True for a cdc, which follows the log of its sources."""
+        return self._stream.follows
+
+    @property
     def state(self) -> State:
         """Present state of the stream."""
         return self._stream.state
@@ -96,6 +103,25 @@ class AsyncStream:
     def stats(self) -> Stats:
         """Return a frozen copy of the counters."""
         return self._stream.stats()
+
+    def health(self) -> Health:
+        """Return how the stream does, as `Stream.health`."""
+        return self._stream.health()
+
+    def on_alert(
+        self,
+        callback: AlertCallback,
+        *,
+        lag: float | None = None,
+        retained: float | None = None,
+        quarantined: float | None = None,
+        silent: float | None = None,
+    ) -> Unsubscribe:
+        """Register a callback with `Stream.on_alert`; it runs on the stream's thread, not in the
+        event loop."""
+        return self._stream.on_alert(
+            callback, lag=lag, retained=retained, quarantined=quarantined, silent=silent
+        )
 
     def on_progress(self, callback: Progress) -> Unsubscribe:
         """Register a callback with `Stream.on_progress`; it runs on the stream's thread, not in the

@@ -10,10 +10,32 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["Event", "EventLog", "Listener", "Unsubscribe", "notify", "subscribe"]
+__all__ = ["CATEGORIES", "Event", "EventLog", "Listener", "Unsubscribe", "notify", "subscribe"]
 
 
 log = logging.getLogger("streams_engine.stream")
+
+
+CATEGORIES = ("general", "progress", "stat", "sql", "error", "s3")
+"""What records are about."""
+
+OF_EVENTS: Mapping[str, str] = {
+    "phase": "progress",
+    "table": "progress",
+    "stats": "stat",
+    "verification": "stat",
+    "sql": "sql",
+    "stored": "s3",
+    "quarantined": "error",
+    "reconnecting": "error",
+    "alert": "error",
+}
+"""The categories of events; any other is general, and a record of level ERROR is an error."""
+
+
+def line_of(stream: str, table: str | None, message: str) -> str:
+    """Return a record as one line that needs no other fields."""
+    return ": ".join(filter(None, (stream, table, message)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +49,23 @@ class Event:
     event: str
     """Stable, kebab-case, as ``table-copied`` or ``reconnecting``."""
     message: str
+    """What happened, with its figures."""
     table: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    stream: str = ""
+    category: str = "general"
+    """One of `CATEGORIES`."""
+
+    def __str__(self) -> str:
+        return line_of(self.stream, self.table, self.message)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as a JSON-able document."""
         return {
             "time": self.at,
             "level": logging.getLevelName(self.level),
+            "category": self.category,
+            "stream": self.stream,
             "event": self.event,
             "message": self.message,
             "table": self.table,
@@ -78,11 +109,12 @@ class EventLog:
     ) -> None:
         """Log an event and pass it to all listeners."""
         named = None if table is None else str(table)
-        extra = {"stream": self.stream, "event": event, "table": named, **details}
-        notify(self.stream, log.log, level, message, extra=extra)
-        if not self._listeners:
-            return
-        record = Event(time.time(), level, event, message, named, details)
+        category = "error" if level >= logging.ERROR else OF_EVENTS.get(event, "general")
+        record = Event(time.time(), level, event, message, named, details, self.stream, category)
+        own = {"stream": self.stream, "event": event, "table": named, "category": category}
+        extra = {**own, "text": message, **details}
+        # The line is an argument: what is in it is no format.
+        notify(self.stream, log.log, level, "%s", str(record), extra=extra)
         for listener in list(self._listeners):
             notify(self.stream, listener, record)
 

@@ -185,6 +185,19 @@ class Stats:
     connection: ConnectionStats = ConnectionStats()
     verification: VerificationStats | None = None
     """Of a cdc with `options.verification`, once one has ended."""
+    reported: datetime | None = None
+    """When progress was last reported."""
+
+    def to_prometheus(self) -> str:
+        """Return the stats in Prometheus' text format.
+
+        Raises `ConfigError` if prometheus-client (extra ``metrics``) is not installed.
+        """
+        from streams_engine.metrics import exposition
+
+        since = self.reported or self.started
+        silent = 0.0 if since is None else (datetime.now(UTC) - since).total_seconds()
+        return exposition([(self.to_dict(), silent)])
 
     @property
     def rows(self) -> int:
@@ -287,6 +300,25 @@ WAITS: Mapping[str, str] = {"LOCK_TIMEOUT": "A lock of another session"}
 """By error code: what is waited for, if it is not a server."""
 
 
+PHASES: Mapping[str, str] = {
+    "checking": "checking both ends",
+    "waiting": "waiting for other sessions' locks",
+    "structure": "creating the structure",
+    "copying": "copying rows",
+    "indexing": "creating indexes and keys",
+    "following": "following the log",
+    "done": "done",
+}
+"""What a phase of a run is called in its log."""
+
+TABLE_PHASES: Mapping[str, str] = {
+    "copied": "copied {rows:,} rows in {seconds:.1f} s",
+    "indexing": "creating indexes and keys",
+    "done": "done: {rows:,} rows in {seconds:.1f} s",
+}
+"""What a phase of a table is called in the log of its run."""
+
+
 def _worth_saying(before: int, more: int) -> bool:
     """Return True at the first occurrence, and whenever the count has doubled, to keep the log
     short."""
@@ -314,6 +346,13 @@ class Counters:
     started: datetime | None = None
     _ran: int = 0
     _since: int | None = None
+    _alive: float = field(default_factory=time.monotonic)
+    """When anything was last read, written or heard."""
+
+    @property
+    def silent_seconds(self) -> float:
+        """Seconds since anything was read, written, or heard from a source."""
+        return time.monotonic() - self._alive
 
     @property
     def phase(self) -> str:
@@ -323,7 +362,9 @@ class Counters:
     @phase.setter
     def phase(self, phase: str) -> None:
         with self._lock:
-            self._phase = phase
+            known, self._phase = self._phase, phase
+        if phase != known:
+            self.journal.note(logging.INFO, "phase", PHASES.get(phase, phase), phase=phase)
 
     def leave_behind(self, objects: tuple[SkippedObject, ...]) -> None:
         """Record the objects of the source that are not moved."""
@@ -394,11 +435,16 @@ class Counters:
             seen = self._tables[table]
             self._tables[table] = replace(seen, phase=phase, seconds=now - begun)
         if phase != seen.phase:
-            self.journal.note(logging.INFO, "table", phase, table=table, rows=seen.rows)
+            told = TABLE_PHASES.get(phase, "{phase}").format(
+                phase=phase, rows=seen.rows, seconds=now - begun
+            )
+            facts = {"phase": phase, "rows": seen.rows, "seconds": round(now - begun, 3)}
+            self.journal.note(logging.INFO, "table", told, table=table, **facts)
 
     def read(self, rows: int, size: int) -> None:
         """Count a bundle that was read from the source."""
         with self._lock:
+            self._alive = time.monotonic()
             s = self._source
             self._source = replace(
                 s,
@@ -411,6 +457,7 @@ class Counters:
         """Count rows that became durable on the target, and ``rejected`` ones that were
         quarantined."""
         with self._lock:
+            self._alive = time.monotonic()
             t = self._target
             self._target = replace(
                 t,
@@ -431,7 +478,7 @@ class Counters:
             self.journal.note(
                 logging.WARNING,
                 "quarantined",
-                "Rows were quarantined.",
+                f"{seen.rejected + rejected:,} rows were quarantined",
                 table=table,
                 rows=seen.rejected + rejected,
             )
@@ -457,6 +504,7 @@ class Counters:
     def _add(self, values: Mapping[str, Any], **more: int) -> None:
         """Set ``values`` and add ``more`` in one: several sources count at once."""
         with self._lock:
+            self._alive = time.monotonic()
             seen = self._changes or ChangeStats()
             sums = {name: getattr(seen, name) + count for name, count in more.items()}
             self._changes = replace(seen, **values, **sums)
@@ -550,6 +598,7 @@ class Counters:
         state: State,
         intervals: tuple[int, int],
         error: dict[str, Any] | None,
+        reported: datetime | None = None,
     ) -> Stats:
         """Return a frozen copy of all counters."""
         with self._lock:
@@ -572,4 +621,5 @@ class Counters:
                 changes=self._changes,
                 connection=next(iter(self._outages.values()), ConnectionStats()),
                 verification=self._verification,
+                reported=reported,
             )

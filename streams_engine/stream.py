@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 from uuid import uuid4
 
+from streams_engine.alerts import AlertCallback, Watch, watch
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.config.stream import (
@@ -26,6 +28,7 @@ from streams_engine.config.tracebacks import without_locals
 from streams_engine.display import html_block
 from streams_engine.errors import ConfigError, InternalError, StateConflict, StreamsError
 from streams_engine.events import EventLog, Listener, Unsubscribe, notify, subscribe
+from streams_engine.health import Health, health_of
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters, Stats
@@ -45,6 +48,9 @@ __all__ = ["Stream"]
 
 log = logging.getLogger("streams_engine.stream")
 
+AWAKE: Literal["awake"] = "awake"
+"""Wakes the thread of the callbacks, which then looks at the clock anew."""
+
 ALL: References = frozenset({"env", "file"})
 
 CALLBACK_SECONDS = 30.0
@@ -55,6 +61,8 @@ Moved = Callable[[State, State], None]
 VerifyMode: TypeAlias = Literal["full", "sample"]
 SAMPLE = 0.01
 """The share of rows that a sample is made of, unless another is said."""
+ALERT_SECONDS = 1.0
+"""How often the facts are compared with the thresholds of alerts."""
 SETTLE_SECONDS = 60.0
 """How long a verification of a running stream waits for the target, at each look."""
 VerifyProgress: TypeAlias = "Callable[[TableId, int], None]"
@@ -144,7 +152,11 @@ class Stream:
         self._ends: list[Source | Sink] = []
         self._on_progress: list[Progress] = []
         self._on_state: list[Moved] = []
-        self._moves: queue.SimpleQueue[tuple[State, State] | None] = queue.SimpleQueue()
+        self._watches: list[Watch] = []
+        self._reported: datetime | None = None
+        self._moves: queue.SimpleQueue[tuple[State, State] | Literal["awake"] | None] = (
+            queue.SimpleQueue()
+        )
         self._control.listen(self._moved)
 
     @cached_property
@@ -160,6 +172,11 @@ class Stream:
     def name(self) -> str:
         """The name under which its checkpoint is stored."""
         return self._name
+
+    @property
+    def follows(self) -> bool:
+        """True for a cdc, which follows the log of its sources."""
+        return self._config.follows
 
     @property
     def state(self) -> State:
@@ -180,7 +197,35 @@ class Stream:
             state=self.state,
             intervals=self._config.document.intervals,
             error=None if self._error is None else self._error.to_dict(),
+            reported=self._reported,
         )
+
+    def health(self) -> Health:
+        """Return how the stream does, from what it counted: ok, degraded while it waits for a
+        server or rows are missing on the target, or failed."""
+        return health_of(self.stats().to_dict())
+
+    def on_alert(
+        self,
+        callback: AlertCallback,
+        *,
+        lag: float | None = None,
+        retained: float | None = None,
+        quarantined: float | None = None,
+        silent: float | None = None,
+    ) -> Unsubscribe:
+        """Call ``callback`` with one `Alert` when a threshold is crossed, and one when it is no
+        longer: seconds of lag, bytes of log that the source retains, rows in the quarantine,
+        seconds without a sign of life.
+
+        Raises `ConfigError` without any threshold.
+        """
+        thresholds = {"lag": lag, "retained": retained, "quarantined": quarantined,
+                      "silent": silent}  # fmt: skip
+        made = watch(callback, thresholds)  # type: ignore[arg-type]
+        self._watches.append(made)
+        self._moves.put(AWAKE)
+        return partial(_remove, self._watches, made)
 
     def on_progress(self, callback: Progress) -> Unsubscribe:
         """Call ``callback`` with a `Stats` at every reporting interval and at the end.
@@ -509,27 +554,68 @@ class Stream:
         while True:
             ahead = min((begun + each * times for each, times in due.items()), default=None)
             try:
-                wait = None if ahead is None else max(0.0, ahead - time.monotonic())
-                move = self._moves.get(timeout=wait)
+                waits = [] if ahead is None else [max(0.0, ahead - time.monotonic())]
+                waits += [ALERT_SECONDS] if self._watches else []
+                move = self._moves.get(timeout=min(waits, default=None))
             except queue.Empty:
-                notify(self.name, self._tell_progress)
-                passed = time.monotonic() - begun
-                due = {each: int(passed // each) + 1 for each in due}
+                notify(self.name, self._tell_alerts)
+                if ahead is not None and time.monotonic() >= ahead:
+                    notify(self.name, self._tell_progress)
+                    passed = time.monotonic() - begun
+                    due = {each: int(passed // each) + 1 for each in due}
                 continue
             if move is None:
                 break
-            notify(self.name, self._tell_move, *move)
+            if move != AWAKE:
+                notify(self.name, self._tell_move, *move)
+        notify(self.name, self._tell_alerts)
         notify(self.name, self._tell_progress)
 
+    def _tell_alerts(self) -> None:
+        if not self._watches:
+            return
+        health = self.health()
+        running = self.state is State.RUNNING
+        facts: dict[Any, float | None] = {
+            "lag": health.lag_seconds,
+            "retained": health.retained_bytes,
+            "quarantined": health.quarantined,
+            "silent": self._counters.silent_seconds if running else 0.0,
+        }
+        for one in list(self._watches):
+            for alert in one.look(self.name, facts):
+                level = logging.WARNING if alert.state == "alert" else logging.INFO
+                told = alert.to_dict() | {"alert": alert.state}
+                details = {key: told[key] for key in ("kind", "alert", "value", "threshold")}
+                self._journal.note(level, "alert", alert.message, **details)
+                notify(self.name, one.callback, alert)
+
+    def _note_stats(self, level: int) -> None:
+        stats = self.stats()
+        size = stats.target.sum_data_size
+        told = f"{stats.rows:,} rows, {size:,} bytes in {stats.seconds:.1f} s"
+        self._journal.note(level, "stats", told, rows=stats.rows, bytes=size)
+
     def _tell_move(self, old: State, new: State) -> None:
+        if new.final:
+            self._note_stats(logging.INFO)
         self._journal.note(logging.INFO, "state", f"{old} -> {new}", state=str(new))
         for callback in list(self._on_state):
             notify(self.name, callback, old, new)
 
     def _tell_progress(self) -> None:
+        self._reported = datetime.now(UTC)
         stats = self.stats()
+        if not stats.state.final:  # the final ones are told before the final state
+            self._note_stats(logging.DEBUG)
         for callback in list(self._on_progress):
             notify(self.name, callback, stats)
+
+
+def _remove(watches: list[Watch], one: Watch) -> None:
+    """Remove a watch; do nothing if it is not there."""
+    with suppress(ValueError):
+        watches.remove(one)
 
 
 def _share(mode: str, sample: float | None) -> float | None:

@@ -22,6 +22,7 @@ from streams_engine.cli import (
     execution,
     exit_codes,
     queries,
+    readiness,
     reports,
     setup,
     streams,
@@ -29,6 +30,7 @@ from streams_engine.cli import (
 )
 from streams_engine.cli.error_output import LogFormat, complain, shown_elsewhere
 from streams_engine.cli.exit_codes import Exit
+from streams_engine.cli.schema import schema
 from streams_engine.cli.session import CODES, Session, command
 from streams_engine.errors import InternalError, StreamsError
 from streams_engine.lifecycle import State
@@ -126,6 +128,12 @@ def _run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Discard the checkpoint of an earlier run.")
     ] = False,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make this file once the stream runs (a cdc: follows), remove it at the end."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> int:
     """Move the data, and show how it goes."""
@@ -143,7 +151,11 @@ def _run(
         settings=tuple(settings or ()),
     )
     view = views.choose(views.console(), as_json=session.as_json, quiet=quiet)
-    with cli_arguments.open_stream(request) as stream, shown_elsewhere():
+    with (
+        cli_arguments.open_stream(request) as stream,
+        readiness.announced(stream, ready_file),
+        shown_elsewhere(),
+    ):
         stats = execution.execute(stream, view, lambda: stream.start(fresh=fresh))
         error = stream.error
     if error is not None:
@@ -273,6 +285,9 @@ def _trigger(
     text = (REMOVAL if remove else TRIGGERS).strip()
     session.answer({"sql": text}, text)
     return Exit.FINISHED
+
+
+command(app, "schema", "plain")(schema)
 
 
 @command(app, "demo", "plain")

@@ -93,7 +93,7 @@ class _Records(logging.Handler):
 
     def _line(self, record: logging.LogRecord) -> str:
         table = getattr(record, "table", None)
-        sentence = " ".join(record.getMessage().split())
+        sentence = " ".join(str(getattr(record, "text", record.getMessage())).split())
         return f"{record.levelname.lower()}: {f'{table}: ' if table else ''}{sentence}"
 
     def _document(self, record: logging.LogRecord) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from streams_engine.cli.exit_codes import Exit
+from streams_engine.cli.session import Session
 from streams_engine.errors import NotFound
 
 __all__ = ["schema"]
 
 
 def schema(
+    session: Session,
     name: Annotated[
         str | None, typer.Argument(help="connection, stream, ..., or openapi; without: all names.")
     ] = None,
@@ -24,11 +25,11 @@ def schema(
 
     known = schemas()
     if name is None:
-        print("\n".join([*known, "openapi"]))
+        session.answer([*known, "openapi"], "\n".join([*known, "openapi"]))
         return Exit.FINISHED
     if name != "openapi" and name not in known:
         raise NotFound(
             f"There is no schema '{name}'.", remedy=f"Known are: {', '.join([*known, 'openapi'])}."
         )
-    print(json.dumps(openapi() if name == "openapi" else known[name], indent=2))
+    session.answer(openapi() if name == "openapi" else known[name])
     return Exit.FINISHED

@@ -16,7 +16,7 @@ import pyarrow as pa
 from streams_engine.config.secret import References, Resolver
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
-from streams_engine.engine.core import Engine
+from streams_engine.engine.core import LOGS, Engine
 from streams_engine.engine.files import Files
 from streams_engine.engine.lists import Conditions, DataPage, FilePage, Page
 from streams_engine.engine.rows import Row, Rows
@@ -325,12 +325,17 @@ class AsyncStreams:
         """Run `Streams.delete_all_logs` in a thread."""
         return await asyncio.to_thread(self._streams.delete_all_logs, confirm=confirm)
 
+    async def health(self, stream: str) -> Document:
+        """Run `Streams.health` in a thread."""
+        return await asyncio.to_thread(self._streams.health, stream)
+
     async def logs(
         self,
         stream: str,
         *,
         level: str | None = None,
         table: str | None = None,
+        category: str | None = None,
         limit: int | None = None,
         offset: int = 0,
         filters: Conditions = (),
@@ -342,6 +347,7 @@ class AsyncStreams:
             stream,
             level=level,
             table=table,
+            category=category,
             limit=limit,
             offset=offset,
             filters=filters,
@@ -353,10 +359,17 @@ class AsyncStreams:
         return _iterated(self._streams.all())
 
     def follow_logs(
-        self, stream: str, *, level: str | None = None, table: str | None = None
+        self,
+        stream: str,
+        *,
+        level: str | None = None,
+        table: str | None = None,
+        category: str | None = None,
     ) -> AsyncIterator[Document]:
         """Iterate over `Streams.follow_logs` with ``async for``."""
-        return _iterated(self._streams.follow_logs(stream, level=level, table=table))
+        return _iterated(
+            self._streams.follow_logs(stream, level=level, table=table, category=category)
+        )
 
 
 class AsyncFiles:
@@ -539,6 +552,8 @@ class AsyncEngine:
         references: References = "none",
         allow_concurrent: bool = False,
         telemetry: bool = False,
+        log_max_age: float | None = LOGS.seconds,
+        log_max_bytes: int | None = LOGS.bytes,
     ) -> None:
         """Create an `Engine`; does not connect to any server."""
         self._engine = Engine(
@@ -547,6 +562,8 @@ class AsyncEngine:
             references=references,
             allow_concurrent=allow_concurrent,
             telemetry=telemetry,
+            log_max_age=log_max_age,
+            log_max_bytes=log_max_bytes,
         )
         self.connections = AsyncConnections(self._engine.connections)
         self.configs = AsyncConfigs(self._engine.configs)
@@ -635,6 +652,37 @@ class AsyncEngine:
     ) -> dict[str, Any]:
         """Run `Engine.explain` in a thread."""
         return await asyncio.to_thread(self._engine.explain, sql, connections, limit=limit)
+
+    async def logs(
+        self,
+        *,
+        level: str | None = None,
+        table: str | None = None,
+        category: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Run `Engine.logs` in a thread."""
+        return await asyncio.to_thread(
+            self._engine.logs,
+            level=level,
+            table=table,
+            category=category,
+            limit=limit,
+            offset=offset,
+            filters=filters,
+            sort=sort,
+        )
+
+    async def health(self) -> dict[str, Any]:
+        """Run `Engine.health` in a thread."""
+        return await asyncio.to_thread(self._engine.health)
+
+    async def metrics(self) -> str:
+        """Run `Engine.metrics` in a thread."""
+        return await asyncio.to_thread(self._engine.metrics)
 
     async def close(self) -> None:
         """Run `Engine.close` in a thread."""

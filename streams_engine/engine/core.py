@@ -11,21 +11,36 @@ from streams_engine.display import html_block
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.files import Files
-from streams_engine.engine.lists import Conditions, DataPage, list_request
+from streams_engine.engine.lists import Conditions, DataPage, Page, list_request
 from streams_engine.engine.preview import TablePreview, preview_request
 from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver
 from streams_engine.engine.rows import Rows
-from streams_engine.engine.runs import Runs
+from streams_engine.engine.runs import LogRetention, Runs
 from streams_engine.engine.statements import Statements
 from streams_engine.engine.store import EngineStore
 from streams_engine.engine.streams import Streams
+from streams_engine.errors import ConfigError
 from streams_engine.query.connections import QueryConnections
 from streams_engine.query.editor import SqlHelp
 from streams_engine.query.queries import Queries
 from streams_engine.query.result import QueryResult
 
 __all__ = ["Engine"]
+
+
+LOGS = LogRetention()
+
+
+def _retention(age: float | None, size: int | None) -> LogRetention:
+    """Return the retention of logs. Raises `ConfigError` for one that keeps nothing."""
+    for name, value in (("log_max_age", age), ("log_max_bytes", size)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and value > 0):
+            raise ConfigError(
+                f"{name}: expected a number above 0.", path=name, remedy="None: without limit."
+            )
+    return LogRetention(age, size)
 
 
 class Engine:
@@ -53,6 +68,8 @@ class Engine:
         references: References = "none",
         allow_concurrent: bool = False,
         telemetry: bool = False,
+        log_max_age: float | None = LOGS.seconds,
+        log_max_bytes: int | None = LOGS.bytes,
     ) -> None:
         """Open the file, creating it if it does not exist; None keeps everything in memory.
 
@@ -61,14 +78,16 @@ class Engine:
         somebody else wrote could read any variable and file of this machine. ``allow_concurrent``:
         a stream may start while another one is paused. ``telemetry``: streams are counted and
         traced by OpenTelemetry, see `streams_engine.telemetry`. Runs whose process has ended are
-        marked as failed. Raises `ConfigError` if the file is not an Engine's.
+        marked as failed. ``log_max_age`` and ``log_max_bytes``: log records that are older, in
+        seconds, and the oldest beyond so many bytes are deleted; None: never. Raises `ConfigError`
+        if the file is not an Engine's.
         """
         resolvers_allowed = allowed(resolvers, references)
         self._store = EngineStore(None if path is None else Path(path))
         resolver = ConnectionResolver(self._store, resolvers_allowed)
         self.connections = Connections(self._store, resolver)
         owner = ProcessLock(self._store.path)
-        runs = Runs(self._store, owner.token)
+        runs = Runs(self._store, owner.token, _retention(log_max_age, log_max_bytes))
         self.configs = Configs(self._store, resolver, runs)
         self.streams = Streams(
             self._store,
@@ -206,6 +225,36 @@ class Engine:
         return QueryConnections(
             tuple(named), lambda alias: resolver.parsed(named[alias]), resolver.resolvers
         )
+
+    def logs(
+        self,
+        *,
+        level: str | None = None,
+        table: str | None = None,
+        category: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
+    ) -> Page:
+        """Return the log records of all streams, as `Streams.logs` does of one; ``stream`` of each
+        is the stream's id.
+
+        ``category``: general, progress, stat, sql, error or s3.
+        """
+        return self.streams.monitoring.logs(level, table, category, limit, offset, filters, sort)
+
+    def health(self) -> dict[str, Any]:
+        """Return ``{"status", "streams"}``: the health of each config's newest run by its id, as
+        `Streams.health` does of one, and the worst status of them."""
+        return self.streams.monitoring.health()
+
+    def metrics(self) -> str:
+        """Return the metrics of each config's newest run in Prometheus' text format.
+
+        Raises `ConfigError` if prometheus-client (extra ``metrics``) is not installed.
+        """
+        return self.streams.monitoring.metrics()
 
     def close(self) -> None:
         """Stop the runs of this process, wait for them, and close the file. Idempotent."""

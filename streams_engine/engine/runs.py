@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,21 +14,35 @@ from streams_engine.engine.ids import new_id
 from streams_engine.engine.process_lock import is_alive
 from streams_engine.engine.store import EngineStore
 from streams_engine.errors import ConfigError, NotFound, ProcessLost, StateConflict
-from streams_engine.events import Event
+from streams_engine.events import CATEGORIES, Event
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats, rfc3339
 
-__all__ = ["Runs"]
+__all__ = ["LogRetention", "Runs"]
 
 Document = dict[str, Any]
+
+
+PRUNED_EVERY = 200
+"""After so many records the retention of the logs is looked after."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRetention:
+    """How long the records of logs are kept, and how many; None: without limit."""
+
+    seconds: float | None = 30 * 86_400.0
+    bytes: int | None = 256 << 20
 
 
 class Runs:
     """Table of runs. Thread-safe; every query first marks runs whose process has ended."""
 
-    def __init__(self, store: EngineStore, owner: str) -> None:
+    def __init__(self, store: EngineStore, owner: str, retention: LogRetention) -> None:
         self._store = store
         self._owner = owner
+        self._retention = retention
+        self._noted = 0
 
     # Written by the process that runs the stream
 
@@ -75,20 +90,44 @@ class Runs:
 
     def _put(self, run: str, state: State, stats: Document, error: Document | None) -> None:
         self._store.write(
-            "UPDATE runs SET status = ?, stats = ?, error = ?, ended = ?"
+            "UPDATE runs SET status = ?, stats = ?, error = ?, reported = ?, ended = ?"
             " WHERE id = ? AND ended IS NULL",
-            (str(state), json.dumps(stats), error and json.dumps(error),
+            (str(state), json.dumps(stats), error and json.dumps(error), time.time(),
              time.time() if state.final else None, run),
         )  # fmt: skip
 
     def noted(self, run: str, record: Event) -> None:
         """Record an event of a run."""
         self._store.write(
-            "INSERT INTO logs (run_id, at, level, event, message, table_name, details)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO logs (run_id, at, level, event, message, table_name, details, category)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (run, record.at, record.level, record.event, record.message, record.table,
-             json.dumps(dict(record.details), default=str)),
+             json.dumps(dict(record.details), default=str), record.category),
         )  # fmt: skip
+        self._noted += 1
+        if self._noted % PRUNED_EVERY == 0:
+            self.prune_logs()
+
+    def prune_logs(self) -> None:
+        """Delete the records that are too old, and the oldest of too many.
+
+        The newest one stays: who follows a log counts on from its number.
+        """
+        newest = "(SELECT max(number) FROM logs)"
+        if self._retention.seconds is not None:
+            self._store.write(
+                f"DELETE FROM logs WHERE at < ? AND number < {newest}",
+                (time.time() - self._retention.seconds,),
+            )
+        if self._retention.bytes is not None:
+            size = "length(message) + length(details) + 100"
+            self._store.write(
+                f"DELETE FROM logs WHERE number < {newest} AND number <= coalesce("
+                "(SELECT number FROM (SELECT number, sum("
+                f"{size}) OVER (ORDER BY number DESC) AS held FROM logs)"
+                " WHERE held > ? ORDER BY number DESC LIMIT 1), 0)",
+                (self._retention.bytes,),
+            )
 
     def requests(self) -> list[tuple[int, str, str, float | None]]:
         """Take what other processes asked of this process's runs, in order: number, run, command,
@@ -225,19 +264,46 @@ class Runs:
         query = f"SELECT * FROM runs {where} ORDER BY started DESC, id DESC"
         return [shown(row) for row in self._store.rows(query, () if config is None else (config,))]
 
-    def records(
-        self, run: str, after: int, level: str | None, table: str | None
-    ) -> Iterator[tuple[int, Document]]:
-        """Yield (number, record) of a run's log after a number, in order."""
-        lowest = logging.NOTSET if level is None else _level(level)
+    def present(self) -> Iterator[tuple[str, Document, float]]:
+        """Yield id, stats document and seconds since the last report of each config's newest
+        run."""
+        self.end_dead_runs()
         query = (
-            "SELECT * FROM logs WHERE run_id = ? AND number > ? AND level >= ?"
-            " AND (? IS NULL OR table_name = ?) ORDER BY number"
+            "SELECT * FROM runs AS one WHERE id = (SELECT id FROM runs WHERE config_id ="
+            " one.config_id ORDER BY started DESC, id DESC LIMIT 1) ORDER BY started"
         )
-        for row in self._store.rows(query, (run, after, lowest, table, table)):
+        for row in self._store.rows(query):
+            silent = max(0.0, time.time() - (row["reported"] or row["started"]))
+            yield row["id"], json.loads(row["stats"]), silent
+
+    def records(
+        self,
+        run: str | None,
+        after: int,
+        level: str | None,
+        table: str | None,
+        category: str | None = None,
+    ) -> Iterator[tuple[int, Document]]:
+        """Yield (number, record) of a run's log, or of all logs, after a number, in order.
+
+        Raises `ConfigError` for a level or category that does not exist.
+        """
+        lowest = logging.NOTSET if level is None else _level(level)
+        if category is not None and category not in CATEGORIES:
+            raise ConfigError(
+                f"category: unknown category '{category}'; expected one of "
+                f"{', '.join(CATEGORIES)}.",
+                path="category",
+            )
+        query = (
+            "SELECT * FROM logs WHERE (? IS NULL OR run_id = ?) AND number > ? AND level >= ?"
+            " AND (? IS NULL OR table_name = ?) AND (? IS NULL OR category = ?) ORDER BY number"
+        )
+        chosen = (run, run, after, lowest, table, table, category, category)
+        for row in self._store.rows(query, chosen):
             record = Event(
                 row["at"], row["level"], row["event"], row["message"], row["table_name"],
-                json.loads(row["details"]),
+                json.loads(row["details"]), row["run_id"], row["category"],
             )  # fmt: skip
             yield row["number"], record.to_dict()
 

@@ -58,6 +58,11 @@ MIGRATIONS = (
         command TEXT NOT NULL, seconds REAL, taken INTEGER NOT NULL DEFAULT 0, answer TEXT
     ) STRICT
     """,
+    """
+    ALTER TABLE logs ADD COLUMN category TEXT NOT NULL DEFAULT 'general';
+    CREATE INDEX logs_by_time ON logs (at);
+    ALTER TABLE runs ADD COLUMN reported REAL
+    """,
 )
 """Each brings the schema one version on; PRAGMA user_version counts them."""
 

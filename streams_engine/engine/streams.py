@@ -18,12 +18,14 @@ from streams_engine.display import documents_html
 from streams_engine.engine.configs import Configs, references
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.lists import Conditions, Page, list_request
+from streams_engine.engine.monitoring import Monitoring
 from streams_engine.engine.process_lock import ProcessLock
 from streams_engine.engine.resolver import ConnectionResolver, plain
 from streams_engine.engine.runs import Runs
 from streams_engine.engine.store import EngineStore, demand_confirmed
 from streams_engine.errors import StateConflict, StreamsError
 from streams_engine.events import notify
+from streams_engine.health import health_of
 from streams_engine.lifecycle import State, check_move
 from streams_engine.pipeline.snapshot.plan import Plan
 from streams_engine.stats import Stats
@@ -46,8 +48,7 @@ KEPT = 100
 
 RUN_KEYS = ("id", "configID", "name", "status", "started", "ended", "rows", "quarantined",
             "bytes", "error")  # fmt: skip
-RECORD_KEYS = ("time", "level", "event", "message", "table", "details")
-"""What runs and log records are filtered and sorted by."""
+"""What runs are filtered and sorted by."""
 
 COMMANDS: Mapping[str, tuple[State, Callable[[Stream], None]]] = {
     "pause": (State.PAUSED, lambda stream: stream.pause()),
@@ -100,6 +101,8 @@ class Streams:
         self._closing = threading.Event()
         self._listener: threading.Thread | None = None
         self._runs.end_dead_runs()
+        self._runs.prune_logs()
+        self.monitoring = Monitoring(runs, self.stats)
 
     # What it does
 
@@ -274,6 +277,11 @@ class Streams:
             return live.stream.stats().to_dict()
         return self._runs.stats(stream)
 
+    def health(self, stream: str) -> Document:
+        """Return how a stream does: ``{"status", "lagSeconds", "retainedBytes", "unmatched",
+        "quarantined", "since", "findings"}``; for a run of another process, by its last report."""
+        return health_of(self.stats(stream)).to_dict()
+
     def get(self, stream: str) -> Document:
         """Return one run: id, configID, name, status, times (RFC 3339), rows, quarantined, bytes,
         error."""
@@ -357,30 +365,37 @@ class Streams:
         *,
         level: str | None = None,
         table: str | None = None,
+        category: str | None = None,
         limit: int | None = None,
         offset: int = 0,
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
         """Return the events of a run, by default in their order: ``{"items", "total", "limit",
-        "offset"}``, each with time, level, event, message, table, details.
+        "offset"}``, each with time, level, category, stream, event, message, table, details.
 
         ``level``: this one and those above it (INFO, WARNING, ERROR). ``filters`` and ``sort`` are
         those of `Engine.data`, over the keys of a record; the newest come first with
         ``sort=[{"column": "time", "direction": "desc"}]``. Raises `ConfigError` by path.
         """
         self._runs.row(stream)
-        records = (record for _, record in self._runs.records(stream, 0, level, table))
-        return list_request(limit, offset, filters, sort).page(records, RECORD_KEYS)
+        return self.monitoring.logs(
+            level, table, category, limit, offset, filters, sort, stream=stream
+        )
 
     def follow_logs(
-        self, stream: str, *, level: str | None = None, table: str | None = None
+        self,
+        stream: str,
+        *,
+        level: str | None = None,
+        table: str | None = None,
+        category: str | None = None,
     ) -> Iterator[Document]:
         """Yield log records as they are written, until the run has ended."""
         seen = 0
         while True:
             ended = self._runs.row(stream)["ended"] is not None
-            for number, record in self._runs.records(stream, seen, level, table):
+            for number, record in self._runs.records(stream, seen, level, table, category):
                 yield record
                 seen = number
             if ended:

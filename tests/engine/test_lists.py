@@ -228,6 +228,10 @@ def test_a_file_of_the_version_before_is_brought_on(tmp_path: Path) -> None:
         )["id"]  # fmt: skip
     old = sqlite3.connect(path)
     old.execute("ALTER TABLE configs DROP COLUMN stream")
+    old.execute("DROP TABLE IF EXISTS requests")
+    old.execute("DROP INDEX logs_by_time")
+    old.execute("ALTER TABLE logs DROP COLUMN category")
+    old.execute("ALTER TABLE runs DROP COLUMN reported")
     old.execute("PRAGMA user_version = 1")
     old.close()
     with Engine(path) as engine:

@@ -138,7 +138,9 @@ def test_the_log_says_what_happened(shop: Shop) -> None:
     assert about == {"orders"}
     assert shop.engine.streams.logs(stream, level="ERROR")["items"] == []
     assert shop.engine.streams.logs(stream, limit=1)["items"] == followed[:1]
-    assert {"time", "level", "event", "message", "table", "details"} == set(followed[0])
+    assert {
+        "time", "level", "category", "stream", "event", "message", "table", "details",
+    } == set(followed[0])  # fmt: skip
 
 
 # Several processes

@@ -82,11 +82,15 @@ class FakeStream:
     def on_progress(self, callback: Callable[[Stats], None]) -> None:
         self._progress = callback
 
+    name = "a_stream"
+    follows = False
+
     def on_state(self, callback: Callable[[State, State], None]) -> None:
         self._moved = callback
 
-    def on_record(self, callback: Callable[[Event], None]) -> None:
+    def on_record(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         self.record = callback
+        return lambda: None
 
     def start(self, fresh: bool = False) -> None:
         self.fresh = fresh

@@ -179,7 +179,18 @@ TWINS: list[tuple[type, type]] = [
     (SqlHelp, aio.AsyncSqlHelp),
 ]
 
-AT_ONCE = {"stats", "on_progress", "on_state", "on_record", "start", "pause", "resume", "stop"}
+AT_ONCE = {
+    "stats",
+    "health",
+    "on_alert",
+    "on_progress",
+    "on_state",
+    "on_record",
+    "start",
+    "pause",
+    "resume",
+    "stop",
+}
 """Of `AsyncStream`: what does not block, and is not awaited."""
 
 

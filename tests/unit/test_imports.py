@@ -15,7 +15,8 @@ ROOT = Path(streams_engine.__file__).parent
 PACKAGE = "streams_engine"
 
 CORE = {"errors", "lifecycle", "display", "units"}
-MIDDLE = CORE | {"model", "contracts", "config", "schema", "arrow", "events", "stats"}
+MIDDLE = CORE | {"model", "contracts", "config", "schema", "arrow", "events", "stats", "health",
+                 "alerts", "metrics"}  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "display": set(),
@@ -27,7 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "arrow": {"errors"},
     "contracts": {"errors", "model"},
     "config": {"errors", "contracts"},
-    "stats": CORE | {"events", "model"},
+    "metrics": CORE,
+    "health": {"errors", "model"},
+    "alerts": {"errors"},
+    "stats": CORE | {"events", "model", "metrics"},
     "schema": {"errors", "model", "contracts"},
     "target_layout": {"errors", "model", "contracts", "config", "schema"},
     "adapters": {"errors", "model", "contracts", "config", "schema", "arrow"},
@@ -39,13 +43,14 @@ ALLOWED: dict[str, set[str]] = {
     "background": MIDDLE | {"pipeline", "verify", "assembly"},
     "stream": MIDDLE | {"target_layout", "pipeline", "verify", "assembly", "background"},
     "aio": MIDDLE | {"pipeline", "verify", "stream"},
+    "api": {"errors", "contracts", "config", "_version"},
     "telemetry": MIDDLE | {"stream"},
     "engine": MIDDLE | {"target_layout", "adapters", "pipeline", "verify", "query", "stream",
                         "telemetry"},
     "_version": set(),
-    "": MIDDLE | {"pipeline", "verify", "query", "stream", "aio", "engine", "_version"},
+    "": MIDDLE | {"pipeline", "verify", "query", "stream", "aio", "engine", "api", "_version"},
     "testing": {"errors", "model", "contracts"},
-    "cli": MIDDLE | {"adapters", "pipeline", "verify", "query", "stream", "engine", "demo",
+    "cli": MIDDLE | {"api", "adapters", "pipeline", "verify", "query", "stream", "engine", "demo",
                      "_version"},
     "__main__": {"cli"},
     "demo": MIDDLE | {"pipeline", "stream", "testing", "cli"},
