@@ -170,10 +170,11 @@ class PostgresConnect:
         ):
             yield connection
 
-    def replication(self, **settings: str) -> psycopg.Connection:
+    def replication(self, *, gss: bool = True, **settings: str) -> psycopg.Connection:
         """Open a connection that speaks the replication protocol, with the same settings pinned.
 
-        ``settings`` are added to them. Raises `PermissionDenied` if the role lacks REPLICATION.
+        ``settings`` are added to them; ``gss`` as for `open`. Raises `PermissionDenied` if the role
+        lacks REPLICATION.
         """
         pinned = {**SESSION, "lock_timeout": self.lock_timeout, "search_path": "", **settings}
         # It takes simple queries only: settings come with the start of the session.
@@ -187,6 +188,7 @@ class PostgresConnect:
                         replication="database",
                         options=options,
                         prepare_threshold=None,
+                        **({} if gss else {"gssencmode": "disable"}),
                     )
                 )
             except psycopg.OperationalError as error:

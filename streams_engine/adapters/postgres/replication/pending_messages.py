@@ -12,15 +12,18 @@ from streams_engine.adapters.postgres.replication.pgoutput import (
     COMMIT,
     KEEP_ALIVE,
     ROW,
+    Burst,
     Messages,
 )
-from streams_engine.adapters.postgres.replication.slot_stream import Pieces
 from streams_engine.adapters.postgres.replication.spill import OpenTransactions
 
 __all__ = ["PendingMessages"]
 
 ROWS_BUDGET = 50_000
 BYTES_BUDGET = 16 << 20
+
+TOGETHER_BYTES = 4 << 20
+"""Bytes of bursts that are decoded together."""
 
 
 class PendingMessages:
@@ -41,19 +44,30 @@ class PendingMessages:
         """Return whether a spooled transaction is being replayed."""
         return self._replay is not None
 
-    def receive(self, bursts: list[Pieces]) -> None:
-        """Receive bursts, each of which is freed before the next one."""
+    def receive(self, bursts: list[Burst]) -> None:
+        """Receive bursts; some megabytes of them are decoded together, and freed before the next
+        ones."""
         bursts.reverse()
         while bursts:
-            self._push(self._streamed.without(Messages.of(bursts.pop())))
+            together = [bursts.pop()]
+            size = len(together[0].buffer)
+            while bursts and size + len(bursts[-1].buffer) <= TOGETHER_BYTES:
+                together.append(bursts.pop())
+                size += len(together[-1].buffer)
+            self._push(self._streamed.without(Messages.received(together)))
 
     def take(self) -> Messages | None:
-        """Return all waiting messages; None if more must come first."""
+        """Return the waiting messages, as many as a set may have; None if more must come first."""
         self._refill()
         if not self._waiting or not (self._complete or self._full()):
             return None
-        messages = Messages.joined(self._waiting)
-        self._waiting = [messages]
+        count = size = number = 0
+        while number < len(self._waiting) and count < ROWS_BUDGET and size < BYTES_BUDGET:
+            count += len(self._waiting[number])
+            size += len(self._waiting[number].buffer)
+            number += 1
+        messages = Messages.joined(self._waiting[:number])
+        self._waiting[:number] = [messages]
         return messages
 
     def until(self, messages: Messages, rows: int | None, opened: bool) -> int:
@@ -79,23 +93,30 @@ class PendingMessages:
         return int(edges[-1]) + 1
 
     def keep(self, messages: Messages) -> None:
-        """Replace the waiting messages by these."""
-        self._waiting, self._count, self._size, self._complete = [], 0, 0, False
-        self._push(messages)
+        """Replace the messages that `take` returned by these."""
+        self._wait_for([messages, *self._waiting[1:]])
 
     def commit_streamed(self, content: bytes, rest: Messages) -> None:
         """Replay a streamed transaction that commits now, and ``rest`` after it."""
         self._replay = self._streamed.committed(content)
-        self._later = [rest]
-        self.keep(rest.part(0, 0))
+        self._later = [rest, *self._waiting[1:]]
+        self._wait_for([])
 
     def close(self) -> None:
         """Discard spooled transactions."""
         self._streamed.close()
 
+    def _wait_for(self, several: list[Messages]) -> None:
+        self._waiting, self._count, self._size, self._complete = [], 0, 0, False
+        for messages in several:
+            self._add(messages)
+
     def _push(self, messages: Messages) -> None:
+        messages.demand_whole()
+        self._add(messages)
+
+    def _add(self, messages: Messages) -> None:
         if len(messages):
-            messages.demand_whole()
             self._waiting.append(messages)
             self._count += len(messages)
             self._size += len(messages.buffer)

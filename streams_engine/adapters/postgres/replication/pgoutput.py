@@ -6,7 +6,9 @@ rows here: types, relations and transactions of a stretch of log are arrays.
 
 from __future__ import annotations
 
+import itertools
 import struct
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,9 +23,11 @@ __all__ = [
     "COMMIT",
     "DONE",
     "KEEP_ALIVE",
+    "KEEP_ALIVE_BYTES",
     "ROW",
     "SPECIAL",
     "WHAT",
+    "Burst",
     "Messages",
     "Relation",
     "RelationColumn",
@@ -89,6 +93,17 @@ def big(buffer: bytes, kind: str) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
+class Burst:
+    """Messages that came together: the payload of each CopyData is ``buffer[start:end]``."""
+
+    buffer: bytes
+    start: array[int]
+    end: array[int]
+    asked: int
+    """How many of them are keepalives that request an answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Messages:
     """Messages that follow each other in one buffer, which ends with `PAD` bytes more."""
 
@@ -101,21 +116,30 @@ class Messages:
     """int64[n]: where it ends."""
 
     @classmethod
-    def of(cls, pieces: Sequence[bytes | memoryview]) -> Messages:
-        """Return the payload of CopyData, message by message."""
-        buffer = b"".join((*pieces, bytes(PAD)))
-        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        end = np.cumsum(lengths)
-        start = end - lengths
+    def of(cls, buffer: bytes, start: np.ndarray, end: np.ndarray) -> Messages:
+        """Return the payloads of CopyData at these places of a buffer with `PAD`."""
         letters = np.frombuffer(buffer, np.uint8)
         outer = letters[start]
         data = outer == DATA
         least = np.where(data, HEADER + 1, KEEP_ALIVE_BYTES)
-        if (lengths < least).any() or not (data | (outer == KEEP_ALIVE)).all():
+        if (end - start < least).any() or not (data | (outer == KEEP_ALIVE)).all():
             raise violation(WHAT, "a message is neither WAL data nor a keepalive")
         kind = np.where(data, letters[start + HEADER], outer)
         body = start + np.where(data, HEADER + 1, 1)
         return cls(buffer, kind, body, end)
+
+    @classmethod
+    def received(cls, bursts: Sequence[Burst]) -> Messages:
+        """Return the messages of bursts in one buffer."""
+        buffer = b"".join([*(burst.buffer for burst in bursts), bytes(PAD)])
+        shifts = [0, *itertools.accumulate(len(burst.buffer) for burst in bursts)]
+        start, end = (
+            np.concatenate(
+                [np.frombuffer(a, np.int64) + s for a, s in zip(places, shifts, strict=False)]
+            )
+            for places in ([b.start for b in bursts], [b.end for b in bursts])
+        )
+        return cls.of(buffer, start, end)
 
     @classmethod
     def joined(cls, several: Sequence[Messages]) -> Messages:
@@ -134,7 +158,10 @@ class Messages:
     @classmethod
     def made(cls, bodies: Iterable[tuple[str, bytes]]) -> Messages:
         """Create messages that no server sent, from (letter, contents)."""
-        return cls.of([bytes([DATA]) + bytes(24) + k.encode() + body for k, body in bodies])
+        pieces = [bytes([DATA]) + bytes(24) + k.encode() + body for k, body in bodies]
+        end = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
+        start = np.concatenate([np.zeros(1, np.int64), end[:-1]])[: len(end)]
+        return cls.of(b"".join([*pieces, bytes(PAD)]), start, end)
 
     def __len__(self) -> int:
         return len(self.kind)

@@ -9,19 +9,17 @@ import struct
 import threading
 import time
 from collections import deque
-from typing import Any
 
 import psycopg
-from psycopg import pq
 
 from streams_engine.adapters.postgres.connection import PostgresConnect, translate
-from streams_engine.adapters.postgres.replication.pgoutput import EPOCH_SECONDS, lsn_text
+from streams_engine.adapters.postgres.replication.copy_both import CopyBoth, copy_both
+from streams_engine.adapters.postgres.replication.pgoutput import EPOCH_SECONDS, Burst, lsn_text
 from streams_engine.adapters.postgres.replication.slots import ACTIVE_SECONDS
 from streams_engine.adapters.sql.polling import attempts
-from streams_engine.adapters.sql.watchdog import watch_of
 from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, StreamsError
 
-__all__ = ["Pieces", "SlotStream", "literal"]
+__all__ = ["SlotStream", "literal"]
 
 QUEUED_BYTES = 16 << 20
 """Bytes that may wait to be decoded; beyond that, nothing more is read from the socket."""
@@ -30,17 +28,11 @@ LARGE_BYTES = 16 << 20
 """While a burst with a message of this size is processed, nothing more is read: the message is in
 memory three times before it is decoded."""
 
-BURST, BURST_BYTES = 4096, 4 << 20
-"""The most messages, and bytes, of a burst: the first of them should not wait long."""
-
 STATUS_SECONDS = 5.0
 STATUS = struct.Struct(">cQQQqB")
-KEEP_ALIVE = ord("k")
 SHUTDOWN_REQUESTS = 8
 SHUTDOWN_SECONDS = 0.5
 """A server that shuts down keeps asking for answers: this many within this time."""
-
-Pieces = list[Any]
 
 
 def literal(text: str) -> str:
@@ -62,7 +54,7 @@ class SlotStream:
     ) -> None:
         """Start streaming a slot. ``patience``: accepted seconds of silence, if more than usual."""
         self._connect, self._slot = connect, slot
-        self._queue: deque[tuple[Pieces, int]] = deque()
+        self._queue: deque[Burst] = deque()
         self._bytes = 0
         self._large = False
         """The reader is processing something large."""
@@ -73,10 +65,10 @@ class SlotStream:
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
         self._patience = max(connect.heartbeat, patience)
         self._heard = time.monotonic()
-        self._connection = connect.replication()
+        self._connection = connect.replication(gss=False)
         try:
             self._status_seconds = self._interval()
-            self._begin(publication, after, version)
+            self._copy = self._begin(publication, after, version)
         except BaseException:
             self._connection.close()
             raise
@@ -100,7 +92,7 @@ class SlotStream:
         often = min(STATUS_SECONDS, self._connect.heartbeat / 4)
         return min(often, seconds / 4) if seconds else often
 
-    def _begin(self, publication: str, after: int, version: int) -> None:
+    def _begin(self, publication: str, after: int, version: int) -> CopyBoth:
         name = '"' + publication.replace('"', '""') + '"'
         options = {"proto_version": "1", "publication_names": name}
         if version >= 140000:
@@ -109,18 +101,17 @@ class SlotStream:
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {lsn_text(after)} ({listed})'
         # The server notices the end of the reader before us a bit later.
         for last in attempts(ACTIVE_SECONDS, 0.05):
-            with watch_of(self._connection):
-                result = self._connection.pgconn.exec_(command.encode())
-            if result.status == pq.ExecStatus.COPY_BOTH:
-                self._connection.pgconn.nonblocking = 1
-                return
-            error = _refusal(result, self._slot)
-            if last or not isinstance(error, LockTimeout):
-                raise error
+            try:
+                return copy_both(self._connection, command)
+            except psycopg.Error as error:
+                refusal = _refusal(error, self._slot)
+                if last or not isinstance(refusal, LockTimeout):
+                    raise refusal from error
+        raise AssertionError("attempts() ends with the last one")
 
     # For the reader
 
-    def take(self, timeout: float) -> list[Pieces]:
+    def take(self, timeout: float) -> list[Burst]:
         """Return all waiting messages, in bursts; empty after ``timeout`` seconds.
 
         Raises the error that ended the stream, once all messages before it are taken.
@@ -132,9 +123,9 @@ class SlotStream:
         with self._there:
             if not self._queue and self._error is None and timeout > 0:
                 self._there.wait(timeout)
-            bursts = [pieces for pieces, _ in self._queue]
+            bursts = list(self._queue)
             full = self._bytes >= QUEUED_BYTES
-            self._large = any(size >= LARGE_BYTES for _, size in self._queue)
+            self._large = any(len(burst.buffer) >= LARGE_BYTES for burst in bursts)
             self._queue.clear()
             self._bytes = 0
             if not bursts and self._error is not None:
@@ -172,7 +163,7 @@ class SlotStream:
         try:
             self._receive()
         except psycopg.Error as error:
-            self._end(ConnectionFailed(f"Reading slot {self._slot}: the connection broke."), error)
+            self._end(_refusal(error, self._slot), error)
         except StreamsError as error:
             self._end(error)
         except Exception as error:
@@ -190,13 +181,12 @@ class SlotStream:
         """Send the last status update, and close the connection."""
         with contextlib.suppress(Exception):
             self._answer()
-            self._connection.pgconn.put_copy_end()
-            self._connection.pgconn.flush()
+        self._copy.close()
         with contextlib.suppress(Exception):
             self._connection.close()
 
     def _receive(self) -> None:
-        socket = self._connection.pgconn.socket
+        socket = self._copy.fileno()
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         told, answered = self._acknowledged, 0.0
@@ -222,35 +212,22 @@ class SlotStream:
                 poll.register(socket, select.POLLIN) if wanted else poll.unregister(socket)
                 reading = wanted
             for descriptor, _ in poll.poll(self._status_seconds * 1000):
-                if descriptor == socket:
-                    self._connection.pgconn.consume_input()
-                else:
+                if descriptor != socket:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake, 4096)
 
     def _gather(self) -> bool:
-        """Hand over the messages that libpq has. False if there was none."""
-        get = self._connection.pgconn.get_copy_data
-        pieces: Pieces = []
-        size = total = 0
-        for _ in range(BURST):
-            size, data = get(1)
-            if size <= 0:
-                break
-            pieces.append(data)
-            total += size
-            if data[0] == KEEP_ALIVE and len(data) > 17 and data[17]:
-                self._asked_for()
-            if total >= BURST_BYTES:
-                break
-        if pieces:
-            with self._there:
-                self._queue.append((pieces, total))
-                self._bytes += total
-                self._there.notify()
-        if size < 0:
-            raise self._ended()
-        return bool(pieces)
+        """Hand over the messages that are there. False if there was none."""
+        burst = self._copy.receive()
+        if burst is None:
+            return False
+        for _ in range(burst.asked):
+            self._asked_for()
+        with self._there:
+            self._queue.append(burst)
+            self._bytes += len(burst.buffer)
+            self._there.notify()
+        return True
 
     def _asked_for(self) -> None:
         """Answer a keepalive that requests a reply at once."""
@@ -267,22 +244,11 @@ class SlotStream:
     def _answer(self, *, ask: bool = False) -> None:
         """Say how far we are; ``ask`` for an answer at once."""
         at, clock = self._acknowledged, int((time.time() - EPOCH_SECONDS) * 1e6)
-        self._connection.pgconn.put_copy_data(STATUS.pack(b"r", at, at, at, clock, int(ask)))
-        self._connection.pgconn.flush()
-
-    def _ended(self) -> StreamsError:
-        result = self._connection.pgconn.get_result()
-        if result is None or result.status not in (
-            pq.ExecStatus.FATAL_ERROR,
-            pq.ExecStatus.NONFATAL_ERROR,
-        ):
-            return ConnectionFailed(f"Reading slot {self._slot}: the server ended the stream.")
-        return _refusal(result, self._slot)
+        self._copy.send(STATUS.pack(b"r", at, at, at, clock, int(ask)))
 
 
-def _refusal(result: Any, slot: str) -> StreamsError:
-    """Translate the server's error about a slot."""
-    error = psycopg.errors.error_from_result(result)
+def _refusal(error: psycopg.Error, slot: str) -> StreamsError:
+    """Translate the server's error about a slot; one without a state is the connection's."""
     state = error.sqlstate or ""
     if state == "55006":
         return LockTimeout(
