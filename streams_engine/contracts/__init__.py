@@ -28,6 +28,7 @@ from streams_engine.contracts.change_writer import (
     ChangeWriter,
     FencedWriter,
     LogWriter,
+    SmallSetWriter,
     TableWriter,
 )
 from streams_engine.contracts.distributed import (
@@ -127,6 +128,7 @@ __all__ = [
     "Sink",
     "SinkRequest",
     "SlotSource",
+    "SmallSetWriter",
     "Snapshot",
     "SnapshotHandle",
     "Source",

@@ -24,6 +24,7 @@ __all__ = [
     "ChangeWriter",
     "FencedWriter",
     "LogWriter",
+    "SmallSetWriter",
     "TableWriter",
 ]
 
@@ -79,6 +80,22 @@ class ChangeWriter(Protocol):
 
     def rollback(self) -> None:
         """Roll back the changes applied since the last commit."""
+        ...
+
+
+@runtime_checkable
+class SmallSetWriter(ChangeWriter, Protocol):
+    """A writer that applies and commits a small set at once."""
+
+    def apply_and_commit(
+        self, steps: Sequence[NetChanges | Truncation], document: Mapping[str, Any]
+    ) -> ApplyResult | None:
+        """Do what `apply` and `commit` would, in one round trip. Nothing is applied since the last
+        commit.
+
+        Returns None, with nothing done, if the set is not for this, or a row of it is refused:
+        `apply` tells more. Raises `FencedOff` as `commit` does.
+        """
         ...
 
 

@@ -13,7 +13,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from streams_engine.contracts import ChangeSink, ChangeWriter, QuarantinedRow, Sink
+from streams_engine.contracts import (
+    ApplyResult,
+    ChangeSink,
+    ChangeWriter,
+    QuarantinedRow,
+    Sink,
+    SmallSetWriter,
+)
 from streams_engine.errors import FencedOff, RowRejected
 from streams_engine.model import Column, NetChanges, TableId, Truncation
 from streams_engine.testing.sample_rows import SECRET
@@ -78,6 +85,22 @@ class ChangeWriterConformance:
     """The conformance suite of change writers. A subclass gives the fixture ``place``, anew for
     each test."""
 
+    at_once = False
+    """Where the writer is a `SmallSetWriter`, apply sets in that way too, in a subclass."""
+
+    def committed(
+        self, writer: ChangeWriter, steps: Sequence[NetChanges | Truncation], number: int
+    ) -> ApplyResult:
+        """Apply steps and commit them."""
+        document = {"at": number}
+        if self.at_once and isinstance(writer, SmallSetWriter):
+            applied = writer.apply_and_commit(steps, document)
+            if applied is not None:
+                return applied
+        applied = writer.apply(steps)
+        writer.commit(document)
+        return applied
+
     @pytest.fixture
     def target(self, place: SinkPlace) -> _Target:
         """Create an empty table with a key."""
@@ -93,15 +116,13 @@ class ChangeWriterConformance:
         another."""
         with target.writer() as writer:
             target.fill(writer, (1, "a"), (2, "b"), (3, "c"), (4, "d"))
-            applied = writer.apply([
-                target.step(
-                    deletes=target.batch({"n": 1}),
-                    moves=((target.batch({"n": 2}), target.batch({"n": 1, "text": "moved"})),),
-                    updates=(target.batch({"n": 3, "text": "new"}),),
-                    inserts=target.batch({"n": 2, "text": "again"}),
-                )
-            ])  # fmt: skip
-            writer.commit({"at": 1})
+            step = target.step(
+                deletes=target.batch({"n": 1}),
+                moves=((target.batch({"n": 2}), target.batch({"n": 1, "text": "moved"})),),
+                updates=(target.batch({"n": 3, "text": "new"}),),
+                inserts=target.batch({"n": 2, "text": "again"}),
+            )
+            applied = self.committed(writer, [step], 1)
         assert target.rows() == Counter([(1, "moved"), (2, "again"), (3, "new"), (4, "d")])
         assert dict(applied.rows) == {target.table: 4} and not applied.unmatched
 
@@ -150,6 +171,9 @@ class ChangeWriterConformance:
             other = cast(ChangeSink, target.place.open())
             with other.change_writer(STREAM, KEY) as new:
                 new.commit({"at": 7})
+            if self.at_once and isinstance(old, SmallSetWriter):
+                with pytest.raises(FencedOff):
+                    old.apply_and_commit([target.inserts((2, "b"))], {"at": 1})
             old.apply([target.inserts((2, "b"))])
             with pytest.raises(FencedOff):
                 old.commit({"at": 1})
@@ -160,13 +184,11 @@ class ChangeWriterConformance:
         """Updates and deletes that meet no row are ``unmatched``, and the others are done."""
         with target.writer() as writer:
             target.fill(writer, (1, "a"), (2, "b"))
-            applied = writer.apply([
-                target.step(
-                    deletes=target.batch({"n": 1}, {"n": 10}),
-                    updates=(target.batch({"n": 2, "text": "c"}, {"n": 20, "text": "d"}),),
-                )
-            ])  # fmt: skip
-            writer.commit({"at": 1})
+            step = target.step(
+                deletes=target.batch({"n": 1}, {"n": 10}),
+                updates=(target.batch({"n": 2, "text": "c"}, {"n": 20, "text": "d"}),),
+            )
+            applied = self.committed(writer, [step], 1)
         assert dict(applied.unmatched) == {target.table: 2}
         assert target.rows() == Counter([(2, "c")])
 
@@ -174,13 +196,11 @@ class ChangeWriterConformance:
         """A batch of updates names the key and what is known; the rest keeps its values."""
         with target.writer() as writer:
             target.fill(writer, (1, "a"), (2, "b"))
-            writer.apply([
-                target.step(
-                    moves=((target.batch({"n": 1}), target.batch({"n": 5})),),
-                    updates=(target.batch({"n": 2}),),
-                )
-            ])  # fmt: skip
-            writer.commit({"at": 1})
+            step = target.step(
+                moves=((target.batch({"n": 1}), target.batch({"n": 5})),),
+                updates=(target.batch({"n": 2}),),
+            )
+            self.committed(writer, [step], 1)
         assert target.rows() == Counter([(5, "a"), (2, "b")])
 
     def test_equal_rows_go_as_often_as_is_said(self, keyless: _Target) -> None:
@@ -189,18 +209,15 @@ class ChangeWriterConformance:
         with keyless.writer() as writer:
             keyless.fill(writer, *rows)
             gone = keyless.batch({"n": 1, "text": "a"}, {"n": 2, "text": None})
-            writer.apply([keyless.step(deletes=gone, copies=np.array([1, 2]))])
-            writer.commit({"at": 1})
+            self.committed(writer, [keyless.step(deletes=gone, copies=np.array([1, 2]))], 1)
         assert keyless.rows() == Counter({(1, "a"): 2, (2, None): 1})
 
     def test_an_emptied_table_is_empty(self, target: _Target) -> None:
         """A `Truncation` takes the rows before it, and none after it."""
         with target.writer() as writer:
             target.fill(writer, (1, "a"), (2, "b"))
-            writer.apply([
-                target.inserts((3, "c")), Truncation((target.table,)), target.inserts((1, "z")),
-            ])  # fmt: skip
-            writer.commit({"at": 1})
+            emptied = Truncation((target.table,))
+            self.committed(writer, [target.inserts((3, "c")), emptied, target.inserts((1, "z"))], 1)
         assert target.rows() == Counter([(1, "z")])
 
     def test_a_refused_row_leaves_nothing_of_its_transaction(self, place: SinkPlace) -> None:
@@ -213,6 +230,10 @@ class ChangeWriterConformance:
                 return NetChanges(case.table, case.columns, (), inserts=rows)
 
             with cast(ChangeSink, sink).change_writer(STREAM, KEY) as writer:
+                if self.at_once and isinstance(writer, SmallSetWriter):
+                    both = [inserts(case.good), inserts(case.bad)]
+                    assert writer.apply_and_commit(both, {"at": 0}) is None, case.label
+                    assert not place.rows(case.table, case.columns), case.label
                 with pytest.raises(RowRejected) as caught:
                     writer.apply([inserts(case.good), inserts(case.bad)])
                 error = caught.value

@@ -147,6 +147,10 @@ class TestPostgresWriter(ChangeWriterConformance):
             yield place
 
 
+class TestPostgresWriterAtOnce(TestPostgresWriter):
+    at_once = True
+
+
 # The suites can fail
 
 

@@ -17,7 +17,7 @@ from streams_engine.adapters.mysql.connection import MysqlConnect
 from streams_engine.adapters.mysql.sink.sink import MysqlSink
 from streams_engine.adapters.postgres.connection import PostgresConnect
 from streams_engine.adapters.postgres.sink.sink import PostgresSink
-from streams_engine.contracts import ChangeSink
+from streams_engine.contracts import ApplyResult, ChangeSink
 from streams_engine.errors import FencedOff, RowRejected
 from streams_engine.model import (
     Column,
@@ -179,13 +179,35 @@ def fill(place: Place, table: TableId, rows: list[Row]) -> None:
         writer.commit({"n": 0})
 
 
+def change(writer: Any, steps: list[Any], number: int, *, at_once: bool) -> ApplyResult:
+    """Apply and commit in one of the two ways; what cannot go at once goes the ordinary way."""
+    if at_once:
+        applied: ApplyResult | None = writer.apply_and_commit(steps, {"at": number})
+        if applied is not None:
+            return applied
+    applied = writer.apply(steps)
+    writer.commit({"at": number})
+    assert applied is not None
+    return applied
+
+
+BOTH_WAYS = pytest.mark.parametrize(
+    ("rows", "at_once"), [(2, False), (2, True), (60, False)], ids=["few", "at once", "many"]
+)
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(drawn=histories(keyed=True), size=st.integers(1, 40))
+@given(
+    drawn=histories(keyed=True),
+    size=st.one_of(st.integers(1, 5), st.integers(1, 40)),
+    at_once=st.booleans(),
+)
 def test_changes_by_key(
-    place: Place, drawn: tuple[list[Row], History, list[Row]], size: int
+    place: Place, drawn: tuple[list[Row], History, list[Row]], size: int, at_once: bool
 ) -> None:
+    """In sets of any size, and in both ways of applying one."""
     first, log, last = drawn
     if not place.run(EXISTS[place.mysql]):
         place.table("keyed", "id int, part TEXT, label TEXT, amount int, PRIMARY KEY (id, part)")
@@ -194,11 +216,8 @@ def test_changes_by_key(
     columns = place.columns()
     with place.sink.change_writer("stream", "log") as writer:
         for start in range(0, len(log), size):
-            applied = writer.apply(
-                net([as_changes(table, columns, log[start : start + size], KEY)], KEY)
-            )
-            assert not applied.unmatched
-            writer.commit({"at": start})
+            steps = net([as_changes(table, columns, log[start : start + size], KEY)], KEY)
+            assert not change(writer, steps, start, at_once=at_once).unmatched
     assert place.rows("keyed") == sorted(last, key=str)
 
 
@@ -232,8 +251,10 @@ def test_a102_keyless_exactly_one_of_equal_rows_goes(
     assert Counter(place.rows("bag")) == Counter(last)
 
 
-@pytest.mark.parametrize("rows", [2, 60])
-def test_a34_unique_values_swapped_in_one_transaction(place: Place, rows: int) -> None:
+@BOTH_WAYS
+def test_a34_unique_values_swapped_in_one_transaction(
+    place: Place, rows: int, at_once: bool
+) -> None:
     table = place.table(
         "swapped",
         "id int, part TEXT, label TEXT, amount int, own int DEFAULT 5, PRIMARY KEY (id, part),"
@@ -250,14 +271,16 @@ def test_a34_unique_values_swapped_in_one_transaction(place: Place, rows: int) -
     ]
     with place.sink.change_writer("stream", "log") as writer:
         columns = place.columns()
-        assert not writer.apply(net([as_changes(table, columns, log, KEY)], KEY)).unmatched
-        writer.commit({"at": 1})
+        steps = net([as_changes(table, columns, log, KEY)], KEY)
+        assert not change(writer, steps, 1, at_once=at_once).unmatched
     assert place.rows("swapped") == sorted(turned, key=str)
     assert {row[0] for row in place.run("SELECT own - id FROM swapped")} == {100}
 
 
-@pytest.mark.parametrize("rows", [1, 100])
-def test_an_update_or_delete_of_a_row_that_is_not_there_is_counted(place: Place, rows: int) -> None:
+@BOTH_WAYS
+def test_an_update_or_delete_of_a_row_that_is_not_there_is_counted(
+    place: Place, rows: int, at_once: bool
+) -> None:
     table = place.table("gone", "id int, part TEXT, label TEXT, amount int, PRIMARY KEY (id, part)")
     there = [(i, "p", "x", i) for i in range(rows)]
     absent = [(i, "q", "x", i) for i in range(rows)]
@@ -266,22 +289,24 @@ def test_an_update_or_delete_of_a_row_that_is_not_there_is_counted(place: Place,
     log += [(Op.DELETE, (*row[:1], "r", None, None), None, frozenset()) for row in there]
     with place.sink.change_writer("stream", "log") as writer:
         columns = place.columns()
-        applied = writer.apply(net([as_changes(table, columns, log, KEY)], KEY))
-        writer.commit({"at": 1})
+        steps = net([as_changes(table, columns, log, KEY)], KEY)
+        applied = change(writer, steps, 1, at_once=at_once)
     assert applied.unmatched == {table: 2 * rows}
     assert applied.rows == {table: rows}
     assert place.rows("gone") == sorted(there, key=str)
 
 
-@pytest.mark.parametrize("rows", [1, 100])
-def test_an_insert_of_a_row_that_is_there_takes_its_place(place: Place, rows: int) -> None:
+@BOTH_WAYS
+def test_an_insert_of_a_row_that_is_there_takes_its_place(
+    place: Place, rows: int, at_once: bool
+) -> None:
     table = place.table("again", "id int, part TEXT, label TEXT, amount int,"
                         " PRIMARY KEY (id, part), UNIQUE (amount)")  # fmt: skip
     fill(place, table, [(i, "p", "old", i) for i in range(rows)])
     wanted = [(i, "p", "new", i) for i in range(rows)]
     with place.sink.change_writer("stream", "log") as writer:
-        writer.apply([NetChanges(table, place.columns(), KEY, inserts=batch(wanted))])
-        writer.commit({"at": 1})
+        step = NetChanges(table, place.columns(), KEY, inserts=batch(wanted))
+        change(writer, [step], 1, at_once=at_once)
     assert place.rows("again") == sorted(wanted, key=str)
 
 

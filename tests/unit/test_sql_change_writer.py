@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,12 @@ import pyarrow as pa
 import pytest
 
 from streams_engine.adapters.sql.change_writer import (
+    Claim,
     SqlChangeWriter,
     StepsAsTheyCome,
     change_table,
 )
-from streams_engine.contracts import QuarantinedRow, Statement
+from streams_engine.contracts import ApplyResult, QuarantinedRow, Statement
 from streams_engine.errors import FencedOff, RowRejected
 from streams_engine.model import Finding, NetChanges, TableId, Truncation
 
@@ -86,6 +88,11 @@ class FakeServer:
 
     def empty(self, step: Truncation) -> None:
         self.note("empty")
+
+    def at_once(self, steps: Sequence[NetChanges | Truncation], claim: Claim) -> ApplyResult | None:
+        self.note(f"at once {json.loads(claim.document)}")
+        self.bytes += 10
+        return None if self.refusing else ApplyResult({TABLE: len(steps)}, {})
 
     @contextlib.contextmanager
     def foreign_keys_active(self) -> Iterator[None]:
@@ -177,3 +184,19 @@ def test_a_step_counts_rows_wanted_and_rows_found() -> None:
         insert=counting("insert", 3),
     )
     assert counted == (8, 2) and did == ["delete", "move", "update", "insert"]
+
+
+def test_a_small_set_is_applied_and_committed_at_once(
+    server: FakeServer, writer: SqlChangeWriter
+) -> None:
+    """With the fence's epoch in the record; what is refused is told, and nothing is done."""
+    applied = writer.apply_and_commit([changes()], {"at": 1})
+    assert applied == ApplyResult({TABLE: 1}, {}, 10) and writer.document == {"at": 1}
+    server.refusing = True
+    assert writer.apply_and_commit([changes()], {"at": 2}) is None
+    assert writer.document == {"at": 1}
+    writer.foreign_keys_enforced = True
+    assert writer.apply_and_commit([changes()], {"at": 3}) is None
+    assert server.done == [
+        "at once {'at': 1, 'epoch': 1}", "committed", "at once {'at': 2, 'epoch': 1}"
+    ]  # fmt: skip

@@ -7,9 +7,11 @@ whether DDL is part of the transaction.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -18,7 +20,14 @@ from streams_engine.adapters.sql.checkpoint_table import CheckpointTable, Record
 from streams_engine.contracts import ApplyResult, QuarantinedRow, Statement
 from streams_engine.model import Finding, NetChanges, TableId, Truncation
 
-__all__ = ["ChangeSession", "SqlChangeWriter", "StepOrder", "StepsAsTheyCome", "change_table"]
+__all__ = [
+    "ChangeSession",
+    "Claim",
+    "SqlChangeWriter",
+    "StepOrder",
+    "StepsAsTheyCome",
+    "change_table",
+]
 
 
 def change_table(
@@ -47,6 +56,16 @@ def change_table(
         wanted += net.inserts.num_rows
         changed += insert(net, net.inserts)
     return changed, wanted - changed
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claimed record of the checkpoint, and what is to be written there."""
+
+    stream: str
+    key: str
+    epoch: int
+    document: str
 
 
 class StepOrder(Protocol):
@@ -103,6 +122,13 @@ class ChangeSession(Protocol):
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Run DDL. Optional statements that fail become findings."""
+
+    def at_once(self, steps: Sequence[NetChanges | Truncation], claim: Claim) -> ApplyResult | None:
+        """Apply the steps, write the claimed record and commit, in one round trip.
+
+        Returns None, with nothing done, if these steps need more than that, or the server refused
+        a row. Raises `FencedOff` if the record was claimed again.
+        """
 
     def ended(self, *, committed: bool) -> None:
         """Take note of the end of the transaction."""
@@ -192,6 +218,24 @@ class SqlChangeWriter:
             raise fenced_off(self._stream)
         self._session.ended(committed=True)
         self.document = document
+
+    def apply_and_commit(
+        self, steps: Sequence[NetChanges | Truncation], document: Mapping[str, Any]
+    ) -> ApplyResult | None:
+        """Apply a small set and commit it with the document; see `contracts.SmallSetWriter`."""
+        if self.foreign_keys_enforced:
+            return None
+        before = self._session.bytes
+        text = json.dumps({**document, "epoch": self._epoch})
+        tables = {str(s.table): None for s in steps if isinstance(s, NetChanges)}
+        with self._translating(f"changing {', '.join(tables)}"):
+            claim = Claim(self._stream, self._key, self._epoch, text)
+            applied = self._session.at_once(steps, claim)
+        if applied is None:
+            return None
+        self._session.ended(committed=True)
+        self.document = document
+        return replace(applied, bytes=self._session.bytes - before)
 
     def check_fence(self) -> None:
         """Raise `FencedOff` if another process has taken over the stream."""

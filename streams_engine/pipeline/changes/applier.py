@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -20,17 +20,20 @@ from streams_engine.contracts import (
     FencedWriter,
     LogWriter,
     QuarantinedRow,
+    SmallSetWriter,
 )
 from streams_engine.errors import LogLost, RowRejected, StreamsError, require
 from streams_engine.faults import reach
 from streams_engine.model import (
     ChangeSet,
     Finding,
+    NetChanges,
     Position,
     RowChanges,
     SchemaChange,
     Severity,
     TableId,
+    Truncation,
 )
 from streams_engine.pipeline.changes.netting import net
 from streams_engine.pipeline.changes.spans import Spans, in_log_order
@@ -59,6 +62,9 @@ RELEASED_BYTES = 64 << 20
 
 LOOK_SECONDS = 1.0
 """The least time between two sessions that begin for a refused row: many rows may be bad."""
+
+SMALL_ROWS = 48
+"""The most changes of a set that a writer may apply in one round trip."""
 
 GATHER_SECONDS = 5.0
 """How long sets are gathered for one commit of a writer that stores the log itself."""
@@ -105,6 +111,8 @@ class PendingCommit:
     updates: Updates = field(default_factory=dict)
     """Checkpoint records to put or to remove."""
     quarantined: list[QuarantinedRow] = field(default_factory=list)
+    held: tuple[Spans, list[NetChanges | Truncation]] | None = None
+    """A set that the commit applies, and its steps."""
     counts: dict[TableId, list[int]] = field(default_factory=dict)
     """By source table: rows applied, and rows quarantined."""
 
@@ -344,6 +352,22 @@ class ChangeApplier:
         steps = spans.steps()
         if not steps:
             return False
+        if isinstance(writer, SmallSetWriter) and self._is_small(changes):
+            self._commit.held = spans, steps
+        else:
+            self._apply_steps(spans, steps, writer)
+        return True
+
+    def _is_small(self, changes: ChangeSet) -> bool:
+        """Return True for a set that may be applied and committed in one round trip: nothing else
+        becomes durable with it."""
+        alone = self._commit.empty and changes.position is not None
+        parts = all(isinstance(part, RowChanges) for part in changes.parts)
+        return alone and parts and changes.rows <= SMALL_ROWS
+
+    def _apply_steps(
+        self, spans: Spans, steps: Sequence[NetChanges | Truncation], writer: ChangeWriter
+    ) -> None:
         try:
             applied = writer.apply(steps)
         except RowRejected as error:
@@ -352,9 +376,11 @@ class ChangeApplier:
                 raise
             writer.rollback()
             applied = self._persist(spans, writer, error)
+        self._note_applied(applied)
+
+    def _note_applied(self, applied: ApplyResult) -> None:
         self._note_unmatched(applied.unmatched)
         self.counters.sent(applied.bytes)
-        return True
 
     def _look_again(self, writer: ChangeWriter) -> None:
         """Raise `SessionRestart` when a row is refused for the first time at this position: a new
@@ -405,7 +431,8 @@ class ChangeApplier:
         position = require(changes.position, "the position of a set that ends a transaction")
         document = {"position": dict(position)}
         reach("commit: before")
-        writer.commit(document, dict(self._commit.updates), tuple(self._commit.quarantined))
+        if not self._commit_held(document, writer):
+            writer.commit(document, dict(self._commit.updates), tuple(self._commit.quarantined))
         reach("commit: after")
         total = 0
         for table, (rows, quarantined) in self._commit.counts.items():
@@ -422,6 +449,20 @@ class ChangeApplier:
         self._make_pending(writer)
         if self._keys_changed:
             raise SessionRestart  # a parent's changes act on other tables than before
+
+    def _commit_held(self, document: Mapping[str, Any], writer: ChangeWriter) -> bool:
+        """Apply the set that is held; return True if it is committed with that."""
+        held, self._commit.held = self._commit.held, None
+        if held is None:
+            return False
+        if isinstance(writer, SmallSetWriter):
+            applied = writer.apply_and_commit(held[1], document)
+            if applied is not None:
+                self._note_applied(applied)
+                return True
+        self._commit.applied = False  # nothing is, and a refused set can be undone
+        self._apply_steps(*held, writer)
+        return False
 
     @property
     def consistent(self) -> bool:

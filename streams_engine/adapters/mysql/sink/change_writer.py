@@ -15,8 +15,8 @@ import pymysql
 from streams_engine.adapters.mysql.connection import translating
 from streams_engine.adapters.mysql.sink.dml import MysqlDml
 from streams_engine.adapters.mysql.sink.row_errors import REASONS
-from streams_engine.adapters.sql.change_writer import StepsAsTheyCome
-from streams_engine.contracts import Statement, skipped_statement
+from streams_engine.adapters.sql.change_writer import Claim, StepsAsTheyCome
+from streams_engine.contracts import ApplyResult, Statement, skipped_statement
 from streams_engine.errors import InternalError, RowRejected, StreamsError
 from streams_engine.model import Finding, NetChanges, Truncation
 
@@ -62,6 +62,10 @@ class MysqlChangeSession:
                 table=str(step.table),
                 errno=error.args[0],
             ) from None
+
+    def at_once(self, steps: Sequence[NetChanges | Truncation], claim: Claim) -> ApplyResult | None:
+        """Return None: nothing is applied in one round trip."""
+        return None
 
     @contextlib.contextmanager
     def foreign_keys_active(self) -> Iterator[None]:

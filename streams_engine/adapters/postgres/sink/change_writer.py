@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 import psycopg
 
 from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.sink.checkpoint_table import PostgresStateTables
 from streams_engine.adapters.postgres.sink.ddl import run_statements
 from streams_engine.adapters.postgres.sink.deferred import DeferredChanges
 from streams_engine.adapters.postgres.sink.dml import PostgresDml
-from streams_engine.adapters.sql.change_writer import StepOrder, StepsAsTheyCome
-from streams_engine.contracts import Statement
+from streams_engine.adapters.postgres.sink.small_sets import SmallSets
+from streams_engine.adapters.sql.change_writer import Claim, StepOrder, StepsAsTheyCome
+from streams_engine.adapters.sql.checkpoint_table import fenced_off
+from streams_engine.contracts import ApplyResult, Statement
 from streams_engine.errors import RowRejected
 from streams_engine.model import Finding, NetChanges, Severity, Truncation
 
@@ -36,12 +39,14 @@ class PostgresChangeSession:
     See `ChangeSession`.
     """
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, tables: PostgresStateTables) -> None:
         self._connection = connection
+        self._position = tables.position_update("$1", "$2", "$3", "$4")
         self.foreign_keys_enforced = not self._without_triggers()
         self._changer = PostgresDml(connection, enforced=self.foreign_keys_enforced)
         self.empty: Callable[[Truncation], None] = self._changer.empty
         self.ended = self._changer.ended
+        self._small = SmallSets(connection, self._changer)
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -51,7 +56,7 @@ class PostgresChangeSession:
     @property
     def bytes(self) -> int:
         """Bytes sent to the target."""
-        return self._changer.bytes
+        return self._changer.bytes + self._small.sent
 
     def _without_triggers(self) -> bool:
         """Turn foreign keys and triggers off, because their effects are in the log; return False if
@@ -93,6 +98,20 @@ class PostgresChangeSession:
                 **{**error.details, "table": str(step.table)},
             ) from None
 
+    def at_once(self, steps: Sequence[NetChanges | Truncation], claim: Claim) -> ApplyResult | None:
+        """Apply a small set in one flush of a pipeline, the position and COMMIT with it."""
+        try:
+            statements = self._small.statements(steps)
+        except RowRejected:
+            return None
+        if not statements:
+            return None
+        values = (claim.document, claim.stream, claim.key, str(claim.epoch))
+        try:
+            return self._small.run(statements, self._position, [v.encode() for v in values])
+        except psycopg.errors.DivisionByZero:
+            raise fenced_off(claim.stream) from None
+
     @contextlib.contextmanager
     def foreign_keys_active(self) -> Iterator[None]:
         """Enforce foreign keys and fire triggers inside the block."""
@@ -104,4 +123,5 @@ class PostgresChangeSession:
         """Run DDL within the transaction."""
         findings = run_statements(self._connection, statements, self._changer.undoing)
         self._changer.forget()
+        self._small.forget()
         return findings

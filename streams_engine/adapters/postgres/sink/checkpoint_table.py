@@ -115,12 +115,7 @@ class PostgresStateTables:
         self, connection: psycopg.Connection, stream: str, key: str, epoch: int, document: str
     ) -> bool:
         """Update the record if it has the epoch, and commit, in one round trip."""
-        # The division fails the transaction where no row was found: COMMIT then rolls back.
-        query = sql.SQL(
-            "WITH moved AS (UPDATE {} SET document = %s, updated_at = now() WHERE stream = %s"
-            " AND key = %s AND (document ->> 'epoch')::bigint = %s RETURNING 1)"
-            " SELECT 1 / count(*) FROM moved"
-        ).format(self._state)
+        query = self.position_update("%s", "%s", "%s", "%s")
         try:
             with connection.pipeline():
                 connection.execute(query, (document, stream, key, epoch))
@@ -128,6 +123,16 @@ class PostgresStateTables:
         except psycopg.errors.DivisionByZero:
             return False
         return True
+
+    def position_update(self, document: str, stream: str, key: str, epoch: str) -> bytes:
+        """Build the update of a claimed record from the places of its parameters."""
+        # The division fails the transaction where no row was found: COMMIT then rolls back.
+        return (
+            f"WITH moved AS (UPDATE {self._state.as_string()} SET document = {document},"
+            f" updated_at = now() WHERE stream = {stream} AND key = {key}"
+            f" AND (document ->> 'epoch')::bigint = {epoch} RETURNING 1)"
+            " SELECT 1 / count(*) FROM moved"
+        ).encode()
 
     def attempt(self, connection: psycopg.Connection) -> str:
         """Return the transaction's number."""

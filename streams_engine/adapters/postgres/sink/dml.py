@@ -21,7 +21,7 @@ from streams_engine.contracts import WritePlan
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, Dialect, NativeType, NetChanges, TableId, Truncation
 
-__all__ = ["PostgresDml"]
+__all__ = ["FEW", "FEW_BYTES", "MARK", "PostgresDml"]
 
 FEW = 24
 FEW_BYTES = 1 << 20
@@ -34,7 +34,7 @@ SIMPLE = {"int2", "int4", "int8", "text", "varchar", "uuid", "bool", "timestamp"
 """Types where equal texts mean equal values: an index may find them."""
 
 MARK = sql.SQL("\0")
-"""Where a parameter of `PostgresDml._each` goes: the one character that no name holds."""
+"""Where a parameter of a statement for one row goes: the one character that no name holds."""
 
 WRITABLE = """
 SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = %s::regclass
@@ -212,8 +212,7 @@ class PostgresDml:
         table, key = self._own_rows(net.table), net.key
         # Of rows that refer to each other none may go before the others.
         if rows.num_rows <= (1 if net.protected_tables else FEW) and rows.nbytes <= FEW_BYTES:
-            query = sql.SQL("DELETE FROM {} WHERE {}").format(table, self._equal_to(net))
-            return self._each(query, [self._texts(net, rows, key)])
+            return self._each(self.deletion(net), [self._texts(net, rows, key)])
         stage = self._stage(net, rows)
         query = sql.SQL("DELETE FROM {} AS t USING {} AS s WHERE {}").format(
             table, stage, _matching(key)
@@ -256,11 +255,10 @@ class PostgresDml:
     # Updates
 
     def _move(self, net: NetChanges, old: pa.RecordBatch, new: pa.RecordBatch) -> int:
-        query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
-            self._own_rows(net.table), _set_to(new.schema.names), self._equal_to(net)
-        )
         texts = self._texts(net, new, new.schema.names)
-        return self._each(query, [texts, self._texts(net, old, net.key)])
+        return self._each(
+            self.update(net, new.schema.names), [texts, self._texts(net, old, net.key)]
+        )
 
     def _update(self, net: NetChanges) -> int:
         if not self._has_other_unique(net):
@@ -280,15 +278,13 @@ class PostgresDml:
             others = [name for name in batch.schema.names if name not in net.key]
             if not others:  # nothing but a key: it is there, or it is not
                 others = list(net.key)
-            if always := self._always(net.table) & set(others):
+            if always := self.always(net.table) & set(others):
                 changed += self._update_numbered(net, batch, others, always)
                 continue
             if _is_few(batch):
-                query = sql.SQL("UPDATE {} SET {} WHERE {}").format(
-                    self._own_rows(net.table), _set_to(others), self._equal_to(net)
-                )
                 texts = self._texts(net, batch, others)
-                changed += self._each(query, [texts, self._texts(net, batch, net.key)])
+                keys = self._texts(net, batch, net.key)
+                changed += self._each(self.update(net, others), [texts, keys])
                 continue
             stage = self._stage(net, batch)
             query = sql.SQL("UPDATE {} AS t SET {} FROM {} AS s WHERE {}").format(
@@ -366,13 +362,30 @@ class PostgresDml:
                 if not self._is_own_key(net):
                     raise
         if few:
-            marks = sql.SQL(", ").join(MARK for _ in names)
-            query = self._insertion(net, names, sql.SQL("VALUES ({})").format(marks))
-            return self._each(query, [self._texts(net, rows, names)])
+            return self._each(self.insertion(net, names), [self._texts(net, rows, names)])
         stage = self._stage(net, rows)
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         source = sql.SQL("SELECT {} FROM {}").format(columns, stage)
         return self._connection.execute(self._insertion(net, names, source)).rowcount
+
+    # One row: statements with `MARK` in the place of each parameter
+
+    def deletion(self, net: NetChanges) -> sql.Composed:
+        """Build the statement that deletes the row of a key."""
+        return sql.SQL("DELETE FROM {} WHERE {}").format(
+            self._own_rows(net.table), self._equal_to(net)
+        )
+
+    def update(self, net: NetChanges, names: Sequence[str]) -> sql.Composed:
+        """Build the statement that changes these columns of the row of a key."""
+        return sql.SQL("UPDATE {} SET {} WHERE {}").format(
+            self._own_rows(net.table), _set_to(names), self._equal_to(net)
+        )
+
+    def insertion(self, net: NetChanges, names: Sequence[str]) -> sql.Composed:
+        """Build the statement that inserts a row, or replaces the row of its key."""
+        marks = sql.SQL(", ").join(MARK for _ in names)
+        return self._insertion(net, names, sql.SQL("VALUES ({})").format(marks))
 
     def _insertion(
         self, net: NetChanges, names: Sequence[str], source: sql.Composed
@@ -399,7 +412,7 @@ class PostgresDml:
 
     # What the catalog says of the table and its keys
 
-    def _always(self, table: TableId) -> set[str]:
+    def always(self, table: TableId) -> set[str]:
         """Return the columns that are GENERATED ALWAYS AS IDENTITY."""
         if table not in self._numbered:
             rows = self._connection.execute(ALWAYS, (_literal(table),)).fetchall()

@@ -235,9 +235,8 @@ class PostgresSink:
             with translating("opening the session"):
                 connection.execute(DURABLE)
                 connection.commit()
-            writer = SqlChangeWriter(
-                connection, PostgresChangeSession(connection), self._state, stream, key
-            )
+            session = PostgresChangeSession(connection, self._state.tables)
+            writer = SqlChangeWriter(connection, session, self._state, stream, key)
             try:
                 yield writer
             finally:
