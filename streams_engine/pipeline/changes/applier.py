@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from streams_engine.model import (
     Truncation,
 )
 from streams_engine.pipeline.changes.netting import net
+from streams_engine.pipeline.changes.read_ahead import ReadAhead
 from streams_engine.pipeline.changes.spans import Spans, in_log_order
 from streams_engine.pipeline.changes.subscriptions import logs_cascades
 from streams_engine.pipeline.changes.table_replication import Relaxation, TableReplication
@@ -56,6 +57,9 @@ POLL_SECONDS = 0.1
 
 IDLE_COMMIT_SECONDS = 10.0
 """How often a position that advanced without changes is recorded, unless somebody waits for it."""
+
+AHEAD_BYTES = 1 << 18
+"""A set of so many bytes is applied while the next one is read."""
 
 RELEASED_BYTES = 64 << 20
 """After this many bytes of log, memory that Arrow keeps is returned to the system."""
@@ -266,11 +270,14 @@ class ChangeApplier:
             self._make_pending(writer)
             for change in self.due():
                 self._take(ChangeSet((change,), self.position), writer, reader)
+            ahead = stack.enter_context(closing(ReadAhead(reader)))
             while self._commit.applied or (self.control.hold() and not self.leave.is_set()):
-                changes = reader.poll(self.poll_seconds, self.control.rows_left())
+                changes = ahead.poll(self.poll_seconds, self.control.rows_left())
                 if changes is None and self._due():
                     changes = self._commit.passed
                 if changes is not None:
+                    if self._reads_ahead(changes):
+                        ahead.begin(self.poll_seconds)
                     self._take(changes, writer, reader)
                     self._free(changes.bytes)
                     changes = None  # the next set comes before this name has another value
@@ -283,6 +290,12 @@ class ChangeApplier:
                     and self._ripe(writer)
                 ):
                     self._make_durable(self._commit.gathered, writer, reader)
+
+    def _reads_ahead(self, changes: ChangeSet) -> bool:
+        """Return True if the next set may be read while this one is applied: it is worth a thread,
+        and nothing that is read depends on what becomes of this one."""
+        adopts = any(isinstance(part, SchemaChange) for part in changes.parts)
+        return changes.bytes >= AHEAD_BYTES and not (adopts or self.control.counts_rows)
 
     def _do_tasks(self, writer: ChangeWriter) -> None:
         """Run the tasks of other threads on the target, between two transactions."""

@@ -35,7 +35,8 @@ JULIAN_EPOCH = 2_440_588
 """1970-01-01 as a Julian day, which PostgreSQL reads for any year as ``J2440588``
 (https://www.postgresql.org/docs/current/datatype-datetime.html)."""
 HEX = np.array([list(b"%02x" % byte) for byte in range(256)], np.uint8)
-NUL = "\0"
+LAST_CONTROL, BACKSLASH = ord("\r"), ord("\\")
+"""The largest control character that is escaped, and the other byte that is."""
 
 
 def encode(batch: pa.RecordBatch, columns: Sequence[Column]) -> Any:
@@ -95,9 +96,20 @@ def texts(batch: pa.RecordBatch, columns: Sequence[Column]) -> list[pa.Array]:
 
 def _field(values: pa.Array, column: Column) -> pa.Array:
     text = _plain(values, column)
-    for plain, escaped in ESCAPES:
-        text = pc.replace_substring(text, plain, escaped)
+    held = _bytes_of(text)
+    if (held <= LAST_CONTROL).any() or (held == BACKSLASH).any():
+        for plain, escaped in ESCAPES:
+            text = pc.replace_substring(text, plain, escaped)
     return text.fill_null("\\N")
+
+
+def _bytes_of(text: pa.Array) -> np.ndarray:
+    """Return the bytes of all texts together."""
+    _, offsets, data = text.buffers()
+    if data is None or not data.size:
+        return np.zeros(0, np.uint8)
+    places = np.frombuffer(offsets, np.int32)
+    return np.frombuffer(data, np.uint8)[places[text.offset] : places[text.offset + len(text)]]
 
 
 def _plain(values: pa.Array, column: Column) -> pa.Array:
@@ -141,7 +153,7 @@ def text(values: pa.Array, _: NativeType) -> pa.Array:
     """Return texts unchanged. Checks for NUL here, because the server would name its line, not its
     column."""
     plain = values.cast(pa.string())
-    if pc.any(pc.match_substring(plain, NUL)).as_py():
+    if (_bytes_of(plain) == 0).any():
         raise ValueError("the text contains a NUL character")
     return plain
 
