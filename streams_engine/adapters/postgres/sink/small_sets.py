@@ -26,6 +26,9 @@ from streams_engine.model import NetChanges, TableId, Truncation
 __all__ = ["RowStatement", "SmallSets"]
 
 BEGIN, COMMIT = b"BEGIN", b"COMMIT"
+PREPARED = (
+    "SELECT name FROM pg_catalog.pg_prepared_statements WHERE starts_with(name, 'streams_engine_')"
+)
 
 Texts = Sequence[bytes | None]
 """Parameters, each as the text that its type reads back exactly; None: NULL."""
@@ -52,12 +55,15 @@ class SmallSets:
     sent: int = 0
     """Bytes of the rows."""
     _names: dict[tuple[object, ...], bytes] = field(default_factory=dict)
+    _fresh: dict[tuple[object, ...], bytes] = field(default_factory=dict)
+    """Those of the last `statements` that the server may not have."""
     _made: int = 0
 
     def forget(self) -> None:
         """Drop the statements, because columns may have other types from here on."""
-        for name in self._names.values():
-            self.connection.execute(b"DEALLOCATE " + name)
+        if self._made:
+            for (name,) in self.connection.execute(PREPARED).fetchall():
+                self.connection.execute(sql.SQL("DEALLOCATE {}").format(sql.Identifier(name)))
         self._names.clear()
 
     def statements(self, steps: Sequence[NetChanges | Truncation]) -> list[RowStatement] | None:
@@ -73,6 +79,7 @@ class SmallSets:
         if size > FEW_BYTES:
             return None
         self.sent += size
+        self._fresh.clear()
         return [made for step in steps if isinstance(step, NetChanges) for made in self._of(step)]
 
     def _is_plain(self, step: NetChanges) -> bool:
@@ -106,12 +113,12 @@ class SmallSets:
         columns = [text for batch, chosen in parts for text in _texts(step, batch, chosen)]
         known = (step.table, kind, step.key, names)
         for parameters in zip(*columns, strict=True):
-            text = b""
-            if known not in self._names:
+            text, name = b"", self._names.get(known) or self._fresh.get(known)
+            if name is None:
                 self._made += 1
-                self._names[known] = b"streams_engine_%d" % self._made
+                name = self._fresh[known] = b"streams_engine_%d" % self._made
                 text = _numbered(self._query(step, kind, names), self.connection)
-            yield RowStatement(step.table, self._names[known], text, parameters)
+            yield RowStatement(step.table, name, text, parameters)
 
     def _query(self, step: NetChanges, kind: str, names: Sequence[str]) -> sql.Composed:
         if kind == "delete":
@@ -151,20 +158,22 @@ class SmallSets:
         for place, result in enumerate(results):
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result)
-                self._undo()
+                with contextlib.suppress(psycopg.Error):
+                    self.connection.rollback()
+                if isinstance(error, psycopg.errors.InvalidSqlStatementName):
+                    self._names.clear()
                 if place < len(results) - 2 and isinstance(error, REFUSALS):
                     return None
                 raise error
+        self._names.update(self._fresh)
         return _result(statements, [results[place].command_tuples for place in places])
 
-    def _undo(self) -> None:
-        """Roll back; what was prepared may not be there."""
-        self._names.clear()
-        with contextlib.suppress(psycopg.Error):
-            self.connection.rollback()
 
-
-REFUSALS = (psycopg.IntegrityError, psycopg.DataError)
+REFUSALS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    psycopg.errors.InvalidSqlStatementName,  # the driver deallocates all after DROP and ROLLBACK
+)
 
 
 def _results(pgconn: Any) -> list[Any]:
