@@ -202,6 +202,10 @@ class ChangeApplier:
     tasks: WriterTasks | None = None
     looks_first: bool = False
     """A session that begins looks at the structure of the tables before it reads."""
+    _small_sets: SmallSetWriter | None = None
+    _log_writer: LogWriter | None = None
+    _fenced: FencedWriter | None = None
+    """The session's writer, where it is one: to ask each set would cost as much as to decode it."""
     _refused_at: Position | None = None
     _looked_at: float = float("-inf")
     _outage: Outage = field(init=False)
@@ -259,6 +263,9 @@ class ChangeApplier:
             # Only now it is known what a session that broke, or was fenced off, made durable.
             if self.records() != records:
                 raise SessionRestart
+            self._small_sets = writer if isinstance(writer, SmallSetWriter) else None
+            self._log_writer = writer if isinstance(writer, LogWriter) else None
+            self._fenced = writer if isinstance(writer, FencedWriter) else None
             self.counters.found(writer.findings)
             self._outage.over()
             with self._moved:
@@ -282,13 +289,9 @@ class ChangeApplier:
                     self._free(changes.bytes)
                     changes = None  # the next set comes before this name has another value
                 else:
-                    self._demand_ours(writer)
+                    self._demand_ours()
                 self._do_tasks(writer)
-                if (
-                    self._commit.gathered is not None
-                    and not self._commit.within
-                    and self._ripe(writer)
-                ):
+                if self._commit.gathered is not None and not self._commit.within and self._ripe():
                     self._make_durable(self._commit.gathered, writer, reader)
 
     def _reads_ahead(self, changes: ChangeSet) -> bool:
@@ -303,15 +306,15 @@ class ChangeApplier:
             position = writer.document or {"position": dict(self.position)}
             self.tasks.do(writer, lambda: writer.commit(position))
 
-    def _demand_ours(self, writer: ChangeWriter) -> None:
+    def _demand_ours(self) -> None:
         """Check now and then that an idle stream still belongs to this process.
 
         Raises `FencedOff`, as a commit would at the next change.
         """
-        if self._commit.applied or not isinstance(writer, FencedWriter):
+        if self._commit.applied or self._fenced is None:
             return
         if time.monotonic() - self._owned_since > IDLE_COMMIT_SECONDS:
-            writer.check_fence()
+            self._fenced.check_fence()
             self._owned_since = time.monotonic()
 
     def _free(self, size: int) -> None:
@@ -342,7 +345,7 @@ class ChangeApplier:
         if self._commit.empty and not self._due():
             self._commit.passed = changes
             return
-        if isinstance(writer, LogWriter):
+        if self._log_writer is not None:
             # The session commits it, at once or when more has come.
             self._commit.gather(changes)
         else:
@@ -356,16 +359,16 @@ class ChangeApplier:
             # The columns are ready before the transaction is read again: its rows fit then.
             self.relax(needed.followed, needed.columns, writer)
             raise SessionRestart from None
-        if isinstance(writer, LogWriter):
+        if self._log_writer is not None:
             logged = spans.logged()
             if logged or changes.position is not None:
-                applied = writer.append(logged, changes.position, changes.committed_at)
+                applied = self._log_writer.append(logged, changes.position, changes.committed_at)
                 self.counters.sent(applied.bytes)
             return bool(logged)
         steps = spans.steps()
         if not steps:
             return False
-        if isinstance(writer, SmallSetWriter) and self._is_small(changes):
+        if self._small_sets is not None and self._is_small(changes):
             self._commit.held = spans, steps
         else:
             self._apply_steps(spans, steps, writer)
@@ -427,13 +430,13 @@ class ChangeApplier:
                 error = again
         raise error
 
-    def _ripe(self, writer: ChangeWriter) -> bool:
+    def _ripe(self) -> bool:
         """Return True if the gathered changes are to be committed now: there are enough, they have
         waited long enough, or something depends on them."""
         waited = time.monotonic() - self._commit.gathering_since >= GATHER_SECONDS
         due = bool(self._awaited or self._commit.updates or self._commit.quarantined)
         ending = self.control.cut() or self.control.counts_rows or self.leave.is_set()
-        return waited or due or ending or (isinstance(writer, LogWriter) and writer.full)
+        return waited or due or ending or (self._log_writer is not None and self._log_writer.full)
 
     def _due(self) -> bool:
         """Return True if a position without changes has to be recorded."""
@@ -468,8 +471,8 @@ class ChangeApplier:
         held, self._commit.held = self._commit.held, None
         if held is None:
             return False
-        if isinstance(writer, SmallSetWriter):
-            applied = writer.apply_and_commit(held[1], document)
+        if self._small_sets is not None:
+            applied = self._small_sets.apply_and_commit(held[1], document)
             if applied is not None:
                 self._note_applied(applied)
                 return True
@@ -508,7 +511,7 @@ class ChangeApplier:
             () if table is None else table.foreign_keys for table in (change.before, change.after)
         )
         self._keys_changed |= before != after and not logs_cascades(self.source)
-        if isinstance(writer, LogWriter):
+        if self._log_writer is not None:
             demand_name(self.tables.get(self._with_alias(change.table)), followed)
         name = self._with_alias(change.table)
         old = self.tables.pop(name, None)
