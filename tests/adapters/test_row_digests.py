@@ -40,7 +40,10 @@ INTEGER = NativeType(Dialect.FILES, "int64", "int")
 TABLE = (
     "CREATE TABLE t (id int PRIMARY KEY, n bigint, d decimal(12,3), f double, b tinyint(1),"
     " t varchar(40), u text, ts datetime(6), dy date, raw varbinary(9),"
-    " must int(5) zerofill NOT NULL DEFAULT 7, kept varchar(9) NOT NULL DEFAULT 'k,')"
+    " must int(5) zerofill NOT NULL DEFAULT 7, kept varchar(9) NOT NULL DEFAULT 'k,',"
+    " latin varchar(9) CHARACTER SET latin1 DEFAULT 'é,', low varchar(9) COLLATE utf8mb4_bin"
+    " DEFAULT 'å', tiny double NOT NULL DEFAULT -1.7e-300, single float DEFAULT 16777217,"
+    " `at` datetime DEFAULT '2024-05-06 07:08:09', span time(3) DEFAULT '10:00:01.5')"
 )
 NAMES = "id, n, d, f, b, t, u, ts, dy, raw"
 VALUES = (
@@ -63,6 +66,13 @@ PLANTED = {
     10: "u = 'X,10'",
     11: "must = must + 1",
     12: "kept = 'k'",
+    13: "latin = 'e,'",
+    14: "low = 'Å'",
+    15: "tiny = -1.7000000000000005e-300",
+    16: "tiny = 0",
+    17: "single = -single",
+    18: "`at` = `at` + INTERVAL 1 SECOND",
+    19: "span = '10:00:01.499'",
     38: "t = NULL",
     39: "t = ''",
     40: "raw = NULL",

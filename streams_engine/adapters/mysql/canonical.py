@@ -17,6 +17,7 @@ from streams_engine.adapters.mysql import digest_text
 from streams_engine.adapters.mysql.connection import MysqlConnect, translating
 from streams_engine.adapters.mysql.snapshot.select import condition, quote
 from streams_engine.errors import ServerError
+from streams_engine.model import TableId
 from streams_engine.schema.types.canonical import (
     BucketFilter,
     CanonicalColumn,
@@ -54,6 +55,11 @@ NULLED = (
 AS_BYTES = {CanonicalType.BYTES, CanonicalType.BITS}
 """What the driver hands over as bytes, where nothing is rendered."""
 
+UNICODE = (
+    "SELECT column_name FROM information_schema.columns WHERE table_schema = %s"
+    " AND table_name = %s AND character_set_name = 'utf8mb4'"
+)
+
 FETCH = 1000
 ONCE = "LIMIT 18446744073709551615"
 """Keeps a derived table from being merged into its query, which would compute an expression for
@@ -66,6 +72,7 @@ class MysqlCanonical:
     def __init__(self, connect: MysqlConnect) -> None:
         self._connect = connect
         self._connection: Any = None
+        self._unicode: dict[TableId, frozenset[str]] = {}
 
     def __enter__(self) -> MysqlCanonical:
         self._connection = self._connect.open()
@@ -85,7 +92,7 @@ class MysqlCanonical:
         inheritance."""
         rendered = ", ".join(map(_rendered, read.columns))
         binary = any(canonical_type_of(column.type) in AS_BYTES for column in read.columns)
-        query = f"SELECT {rendered} {_from(read)}"
+        query = f"SELECT {rendered} {self._from(read)}"
         with translating(f"verifying {read.table}"):
             cursor = self._connection.cursor(SSCursor)
             cursor.execute(query)
@@ -122,29 +129,29 @@ class MysqlCanonical:
     def key_bounds(self, read: CanonicalRead, column: str) -> tuple[int, int] | None:
         """Return the least and the greatest value of a column of whole numbers."""
         key = quote(column)
-        ((low, high),) = self._asked(read, f"SELECT MIN({key}), MAX({key}) {_from(read)}")[0]
+        ((low, high),) = self._asked(read, f"SELECT MIN({key}), MAX({key}) {self._from(read)}")[0]
         return None if low is None else (int(low), int(high))
 
     def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
         """Return the value of a column that so many rows come before, in its order."""
         key = quote(column)
-        query = f"SELECT {key} {_from(read)} ORDER BY {key} LIMIT 1 OFFSET {rows}"
+        query = f"SELECT {key} {self._from(read)} ORDER BY {key} LIMIT 1 OFFSET {rows}"
         found, _ = self._asked(read, query)
         return int(found[0][0]) if found else None
 
     def digest(self, read: CanonicalRead, kind: str) -> Digested:
         """Return the sum over the rows of a read."""
-        digest = digest_text.row_digest(read.columns, kind)
-        rows, whole = self._asked(read, f"SELECT COUNT(*), SUM({digest}) {_from(read)}")
+        digest = self._row_digest(read, read.columns, kind)
+        rows, whole = self._asked(read, f"SELECT COUNT(*), SUM({digest}) {self._from(read)}")
         return _digested(rows[0][0], rows[0][1], whole)
 
     def buckets(self, read: CanonicalRead, kind: str) -> Mapping[int, Digested]:
         """Return the sums by bucket."""
-        digest = digest_text.row_digest(read.columns, kind)
+        digest = self._row_digest(read, read.columns, kind)
         rows, whole = self._asked(
             read,
             f"SELECT d & {BUCKETS - 1} AS b, COUNT(*), SUM(d) FROM"
-            f" (SELECT {digest} AS d {_from(read)} {ONCE}) AS digests GROUP BY b",
+            f" (SELECT {digest} AS d {self._from(read)} {ONCE}) AS digests GROUP BY b",
         )
         return {int(b): _digested(count, total, whole) for b, count, total in rows}
 
@@ -155,6 +162,40 @@ class MysqlCanonical:
             rows = list(cursor.fetchall())
             warned = cursor.warning_count
         return rows, not warned or self._computed(warned)
+
+    def _row_digest(
+        self, read: CanonicalRead, columns: Sequence[CanonicalColumn], kind: str
+    ) -> str:
+        return digest_text.row_digest(columns, kind, self._unicode_of(read))
+
+    def _unicode_of(self, read: CanonicalRead) -> frozenset[str]:
+        """Return the columns of a table that hold utf8mb4."""
+        if read.query is not None:
+            return frozenset()
+        table = read.table
+        if table not in self._unicode:
+            with translating(f"verifying {table}"), self._connection.cursor() as cursor:
+                cursor.execute(UNICODE, (table.schema, table.name))
+                self._unicode[table] = frozenset(name for (name,) in cursor.fetchall())
+        return self._unicode[table]
+
+    def _from(self, read: CanonicalRead) -> str:
+        """Return FROM and WHERE of a read."""
+        place = f"{quote(read.table.schema)}.{quote(read.table.name)}"
+        source = place if read.query is None else f"({read.query}) AS q"
+        where = [condition(one) for one in read.filters]
+        part = read.part
+        if isinstance(part, KeyRange):
+            key = quote(part.column)
+            where += [] if part.low is None else [f"{key} >= {part.low}"]
+            where += [] if part.high is None else [f"{key} < {part.high}"]
+        elif isinstance(part, BucketFilter):
+            digest = self._row_digest(read, part.columns, part.digest)
+            # Without a digest a row is in each bucket.
+            where.append(
+                f"COALESCE({digest} & {BUCKETS - 1} IN ({', '.join(map(str, part.chosen))}), 1)"
+            )
+        return f"FROM {source}" + (f" WHERE {' AND '.join(where)}" if where else "")
 
     def _computed(self, count: int) -> bool:
         """Return True if all warnings come from computing virtual columns, whose values are
@@ -167,25 +208,6 @@ class MysqlCanonical:
 
 COMPUTED = {1292, 1365}
 """A text that is no number, cut at its first letter; a division by zero."""
-
-
-def _from(read: CanonicalRead) -> str:
-    """Return FROM and WHERE of a read."""
-    place = f"{quote(read.table.schema)}.{quote(read.table.name)}"
-    source = place if read.query is None else f"({read.query}) AS q"
-    where = [condition(one) for one in read.filters]
-    part = read.part
-    if isinstance(part, KeyRange):
-        key = quote(part.column)
-        where += [] if part.low is None else [f"{key} >= {part.low}"]
-        where += [] if part.high is None else [f"{key} < {part.high}"]
-    elif isinstance(part, BucketFilter):
-        digest = digest_text.row_digest(part.columns, part.digest)
-        # Without a digest a row is in each bucket.
-        where.append(
-            f"COALESCE({digest} & {BUCKETS - 1} IN ({', '.join(map(str, part.chosen))}), 1)"
-        )
-    return f"FROM {source}" + (f" WHERE {' AND '.join(where)}" if where else "")
 
 
 def _digested(rows: Any, total: Any, whole: bool) -> Digested:

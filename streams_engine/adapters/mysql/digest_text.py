@@ -1,13 +1,13 @@
 """The digest of a row in MySQL's SQL.
 
-A row's text is CONCAT_WS of its values' texts, which leaves NULLs out, then which of them are
-NULL, then the lengths of those that may contain the separator: no two rows have one text.
-A date that the copy made NULL stays a text here: its row is looked at by its values.
+A row's text is its values' texts, then the lengths of those that may contain the separator; what
+is NULL has no text, or one that no value has. No two rows have one text.
+A date that the copy made NULL stays a text here: its row is compared by its values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from streams_engine.adapters.mysql.snapshot.select import quote
 from streams_engine.schema.types.canonical import (
@@ -21,9 +21,15 @@ __all__ = ["KINDS", "can_digest", "row_digest"]
 UTF8 = "CONVERT({} USING utf8mb4)"
 TRIMMED = "TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {}))"
 """Of digits after a point, which there must be."""
+TRIMMED_DATETIME = "IF(MICROSECOND({0}), TRIM(TRAILING '0' FROM {0}), LEFT({0}, 19))"
+"""The same; most have no fraction, and LEFT costs less."""
 
-DOUBLES = {"float": "{} * 1E0", "double": "{}"}
-"""FLOAT's own text is rounded to six digits."""
+BITS_OF_DOUBLE = "HEX(REVERSE(SUBSTR(POINT({}, 0), 10, 8)))"
+"""IEEE 754, the highest byte first. A point is stored as an SRID, the head of its WKB and its
+coordinates, the lowest byte first (Internal Geometry Storage Format). To print a double in decimal
+costs ten times as much."""
+DOUBLES = {"float": BITS_OF_DOUBLE.format("{} * 1E0"), "double": BITS_OF_DOUBLE}
+"""FLOAT is widened, which is exact."""
 
 BYTES = frozenset(
     ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "vector", "geometry",
@@ -48,20 +54,38 @@ def can_digest(column: CanonicalColumn) -> bool:
     return _text(column, quote(column.name)) is not None
 
 
-def row_digest(columns: Sequence[CanonicalColumn], kind: str) -> str:
-    """Return the expression of a row's digest: BIGINT UNSIGNED."""
-    texts, nulls, lengths = [], [], []
+def row_digest(
+    columns: Sequence[CanonicalColumn], kind: str, unicode: Container[str] = frozenset()
+) -> str:
+    """Return the expression of a row's digest: BIGINT UNSIGNED.
+
+    ``unicode`` names columns whose character set is utf8mb4: what they hold is not converted.
+    """
+    texts, lengths = [], []
     for column in columns:
         name = quote(column.name)
-        text = _text(column, name)
+        text = _text(column, name, "{}" if column.name in unicode else UTF8)
         if text is None:
             raise ValueError(f"{column.name} has no text for a digest")
-        texts.append(text)
-        if not column.required:  # each flag costs as much as a value
-            nulls.append(f"{name} IS NULL")
-        if column.form in FREE or (native(column) and column.type.name in TEXTS):
-            lengths.append(f"LENGTH({text})")
-    return KINDS[kind].format(f"CONCAT_WS(',', {', '.join([*texts, *nulls, *lengths])})")
+        texts.append(_told(column, text, "-" if _may_be_empty(column) else ""))
+        if _is_free(column):
+            lengths.append(_told(column, f"LENGTH({text})", ""))
+    return KINDS[kind].format(f"CONCAT_WS(',', {', '.join([*texts, *lengths])})")
+
+
+def _told(column: CanonicalColumn, text: str, null: str) -> str:
+    """Return a text that NULL has too: CONCAT_WS leaves NULL out."""
+    return text if column.required else f"COALESCE({text}, '{null}')"
+
+
+def _is_free(column: CanonicalColumn) -> bool:
+    """Return whether a column's texts may contain the separator."""
+    return column.form in FREE or (native(column) and column.type.name in TEXTS)
+
+
+def _may_be_empty(column: CanonicalColumn) -> bool:
+    """Return whether a column without a length has empty texts."""
+    return column.form is CanonicalType.BYTES or (native(column) and column.type.name in BYTES)
 
 
 FREE = {CanonicalType.TEXT, CanonicalType.LABELS, CanonicalType.JSON}
@@ -73,13 +97,11 @@ def native(column: CanonicalColumn) -> bool:
     return column.form is CanonicalType.NATIVE
 
 
-def _text(column: CanonicalColumn, value: str) -> str | None:
+def _text(column: CanonicalColumn, value: str, converted: str = UTF8) -> str | None:
     name, form, own = column.type.name, column.form, canonical_type_of(column.type)
     if native(column):
-        return _native(name, value)
+        return _native(name, value, converted)
     if name == "float" or own is CanonicalType.FLOAT:
-        # Each server prints a double in the fewest digits that tell it apart; only where it
-        # changes to an exponent do they differ.
         return DOUBLES[name].format(value) if form is CanonicalType.FLOAT else None
     if form is CanonicalType.BYTES:
         return f"LOWER(HEX({value}))" if own is CanonicalType.BYTES else None
@@ -92,13 +114,14 @@ def _text(column: CanonicalColumn, value: str) -> str | None:
         fraction = own is CanonicalType.MOMENT and name != "date" and digits not in ((), (0,))
         if own is not CanonicalType.MOMENT:
             return None
-        return TRIMMED.format(value) if fraction else f"CONCAT({value})"
+        trimmed = TRIMMED if name == "time" else TRIMMED_DATETIME
+        return trimmed.format(value) if fraction else f"CONCAT({value})"
     if name in BYTES:
         return None
-    return UTF8.format(value)
+    return converted.format(value)
 
 
-def _native(name: str, value: str) -> str | None:
+def _native(name: str, value: str, converted: str) -> str:
     if name in BYTES:
         return f"HEX({value})"
     if name == "bit":
@@ -106,7 +129,7 @@ def _native(name: str, value: str) -> str | None:
     if name in DOUBLES:
         return DOUBLES[name].format(value)
     if name in TEXTS:
-        return UTF8.format(value)
+        return converted.format(value)
     return f"CONCAT({value})" if name in PRINTED else value
 
 

@@ -1,7 +1,7 @@
 """The digest of a row in PostgreSQL's SQL.
 
-A row's text is concat_ws of its values' texts, which leaves NULLs out, then which of them are NULL,
-then the lengths of those that may contain the separator: no two rows have one text.
+A row's text is its values' texts, then the lengths of those that may contain the separator; what
+is NULL has no text, or one that no value has. No two rows have one text.
 """
 
 from __future__ import annotations
@@ -52,36 +52,35 @@ def can_digest(column: CanonicalColumn) -> bool:
 
 def row_digest(columns: Sequence[CanonicalColumn], template: str) -> sql.Composable:
     """Return the expression of a row's digest: bigint, signed."""
-    texts, nulls, lengths = [], [], []
+    texts, lengths = [], []
     for column in columns:
         text = _text(column)
         if text is None:
             raise ValueError(f"{column.name} has no text for a digest")
-        name = sql.Identifier(column.name)
-        shown = sql.SQL(text).format(name)
-        texts.append(shown)
-        if not column.required:
-            nulls.append(sql.SQL("({} IS NULL)::int").format(name))
+        shown = sql.SQL(text).format(sql.Identifier(column.name))
+        told = OR_DASH if column.form is CanonicalType.BYTES else OR_EMPTY
+        texts.append(shown if column.required else sql.SQL(told).format(shown))
         if not _is_short(column):
-            lengths.append(sql.SQL("octet_length(({})::text)").format(shown))
-    return sql.SQL(template).format(_joined([*texts, *nulls, *lengths]))
+            length = sql.SQL("octet_length(({})::text)").format(shown)
+            lengths.append(length if column.required else sql.SQL(OR_EMPTY).format(length))
+    return sql.SQL(template).format(_joined([*texts, *lengths]))
 
+
+OR_EMPTY = "concat({})"
+"""What a type's output function prints; of NULL, which concat_ws leaves out, an empty text."""
+OR_DASH = "coalesce({}, '-')"
+"""For texts that may be empty, and have no length."""
 
 ARGUMENTS = 98
 """A function takes 100 at most (FUNC_MAX_ARGS)."""
 
 
 def _joined(texts: Sequence[sql.Composable]) -> sql.Composable:
-    """Return concat_ws of texts, in parts where they are too many for one call. A part of NULLs
-    alone is NULL, so that it is left out as each of them is."""
+    """Return concat_ws of texts, in parts where they are too many for one call."""
     if len(texts) <= ARGUMENTS:
         return sql.SQL("concat_ws(',', {})").format(sql.SQL(", ").join(texts))
-    parts = []
-    for start in range(0, len(texts), ARGUMENTS):
-        part = sql.SQL(", ").join(texts[start : start + ARGUMENTS])
-        whole = "CASE WHEN num_nonnulls({0}) > 0 THEN concat_ws(',', {0}) END"
-        parts.append(sql.SQL(whole).format(part))
-    return _joined(parts)
+    starts = range(0, len(texts), ARGUMENTS)
+    return _joined([_joined(texts[start : start + ARGUMENTS]) for start in starts])
 
 
 def _is_short(column: CanonicalColumn) -> bool:
@@ -118,7 +117,9 @@ def _text(column: CanonicalColumn) -> str | None:
     return "{}::text" if name == "bpchar" else "{}"
 
 
-FLOATS = {"float4": "{}::float8", "float8": "{}"}
+BITS_OF_DOUBLE = "upper(encode(float8send({}), 'hex') COLLATE \"C\")"
+"""IEEE 754, the highest byte first."""
+FLOATS = {"float4": BITS_OF_DOUBLE.format("{}::float8"), "float8": BITS_OF_DOUBLE}
 BYTES = {
     "uuid": "replace({}::text, '-', '')",
     CanonicalType.BYTES: "encode({}, 'hex')",

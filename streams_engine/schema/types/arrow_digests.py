@@ -1,8 +1,8 @@
 """Digests of rows that are Arrow values, column by column: of files, and of all that keeps Arrow
 types.
 
-The text of a row is what `adapters/*/digest_text.py` has the servers make: the values' texts
-without the NULLs, then which are NULL, then the lengths of those that may contain the separator.
+The text of a row is what `adapters/*/digest_text.py` has the servers make: the values' texts, then
+the lengths of those that may contain the separator.
 """
 
 from __future__ import annotations
@@ -72,17 +72,18 @@ def in_buckets(batch: pa.RecordBatch, wanted: BucketFilter) -> pa.RecordBatch:
 
 def _digests(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Values:
     """Return the digest of each row."""
-    texts, nulls, lengths = [], [], []
+    texts, lengths = [], []
     for column in columns:
-        values = batch.column(column.name)
-        text = _text(values, column)
-        texts.append(text)
-        if not column.required:
-            nulls.append(pc.if_else(pc.is_null(values), "1", "0").cast(pa.large_string()))
+        text = _text(batch.column(column.name), column)
+        texts.append(text.fill_null("-") if column.form is CanonicalType.BYTES else text)
         if column.form in FREE:
             lengths.append(pc.binary_length(text).cast(pa.large_string()))
     joined = pc.binary_join_element_wise(
-        *texts, *nulls, *lengths, pa.scalar(",", pa.large_string()), null_handling="skip"
+        *texts,
+        *lengths,
+        pa.scalar(",", pa.large_string()),
+        null_handling="replace",
+        null_replacement="",
     )
     _, offsets, data = joined.buffers()
     if len(joined) == 0 or data is None:
@@ -121,7 +122,11 @@ def _trimmed(texts: pa.Array) -> pa.Array:
 
 
 def _float(values: pa.Array) -> pa.Array:
-    return values.cast(pa.float64()).cast(pa.string())
+    """Return the bits in hexadecimal digits, the highest byte first."""
+    wide = values.cast(pa.float64())
+    octets = wide.fill_null(0.0).to_numpy(zero_copy_only=False).astype(">f8").view(np.uint8)
+    ends = np.arange(0, 16 * len(wide) + 1, 16, np.int64)
+    return _masked(ends, UPPER_HEX[octets], wide.is_null())
 
 
 def _boolean(values: pa.Array) -> pa.Array:
@@ -141,6 +146,7 @@ def _bytes(values: pa.Array) -> pa.Array:
 
 
 HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint16)
+UPPER_HEX = np.frombuffer("".join(f"{byte:02X}" for byte in range(256)).encode(), np.uint16)
 
 
 def _hex(values: pa.Array) -> pa.Array:
@@ -149,12 +155,15 @@ def _hex(values: pa.Array) -> pa.Array:
     ends = np.frombuffer(offsets, np.int64)[wide.offset : wide.offset + len(wide) + 1]
     start, end = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 0)
     octets = np.frombuffer(data, np.uint8)[start:end] if data is not None else np.zeros(0, np.uint8)
-    digits = pa.py_buffer(HEX[octets].tobytes())
-    mask = wide.is_null()
-    made = pa.LargeStringArray.from_buffers(
-        len(wide), pa.py_buffer(((ends - start) * 2).tobytes()), digits
+    return _masked((ends - start) * 2, HEX[octets], wide.is_null())
+
+
+def _masked(ends: Values, digits: Values, nulls: pa.Array) -> pa.Array:
+    """Return texts by where they end, without those that are NULL."""
+    texts = pa.LargeStringArray.from_buffers(
+        len(nulls), pa.py_buffer(np.ascontiguousarray(ends)), pa.py_buffer(digits)
     )
-    return pc.if_else(mask, pa.scalar(None, pa.large_string()), made)
+    return pc.if_else(nulls, pa.scalar(None, pa.large_string()), texts)
 
 
 def _moment(values: pa.Array) -> pa.Array:
