@@ -19,13 +19,14 @@ from typing import cast
 from streams_engine.errors import require
 from streams_engine.schema.types.canonical import BucketFilter, CanonicalRead, KeyRange
 from streams_engine.schema.types.row_digests import BUCKETS, Digested, RangedDigests, RowDigests
+from streams_engine.verify.blocks import are_equal, can_compare_blocks
 from streams_engine.verify.progress import TableProgress
 from streams_engine.verify.rows import End, Row, RowTally, Signed, both, grouped, signed
 
 __all__ = ["LOOKS", "STANDS", "DigestComparison", "DigestPlan", "Settle", "plan_for"]
 
-RANGE_ROWS = 100_000
-"""Of a range that one statement sums up."""
+RANGE_ROWS = 25_000
+"""Of a range that one statement sums up: a part of it (PARTS) has few enough to be fetched."""
 LEAF_ROWS = 2000
 """So many rows are compared by their values rather than split."""
 PARTS = 16
@@ -59,6 +60,8 @@ class DigestPlan:
     """The columns that the digest is made of."""
     range_key: tuple[str, str] | None
     """The columns of both ends that ranges are cut by; None: buckets."""
+    block_key: tuple[str, str] | None = None
+    """The columns of both ends that are the whole key, by which files may be sorted."""
 
     def without(self, places: frozenset[int]) -> DigestPlan:
         """Return the plan with a digest of fewer columns."""
@@ -84,7 +87,9 @@ def plan_for(ends: tuple[End, End], range_key: str | None) -> DigestPlan | None:
     names = {left.name: right.name for left, right in pairs}
     ranged = isinstance(one, RangedDigests) and isinstance(two, RangedDigests)
     by = (range_key, names[range_key]) if ranged and range_key in names and range_key else None
-    return DigestPlan(kind, places, by)
+    whole = [pairs[place][0].name for place in ends[0].key] == [range_key]
+    sorted_by = (range_key, names[range_key]) if range_key and whole else None
+    return DigestPlan(kind, places, by, sorted_by if can_compare_blocks(ends) else None)
 
 
 class TextsDifferError(Exception):
@@ -238,8 +243,10 @@ class DigestComparison:
     # Buckets
 
     def _by_buckets(self) -> None:
-        if self.chosen is None and self.settle is None and self._equal_as_a_whole():
-            return
+        if self.chosen is None and self.settle is None:
+            equal = self._equal_in_blocks()
+            if equal or (equal is None and self._equal_as_a_whole()):
+                return
 
         def side(end: End, _: threading.Event) -> Mapping[int, Digested]:
             end.bytes_read += BUCKETS * SUM_BYTES
@@ -267,6 +274,15 @@ class DigestComparison:
                 for end in self.ends
             ]
             self._compare([e.part(f) for e, f in zip(self.ends, filters, strict=True)])
+
+    def _equal_in_blocks(self) -> bool | None:
+        """Compare files that are sorted by their key; None: they are not."""
+        key = self.plan.block_key
+        if key is None:
+            return None
+        equal, rows = are_equal(self.pool, self.ends, key, self._digested)
+        self.rows = [rows, rows]
+        return equal
 
     def _equal_as_a_whole(self) -> bool:
         """Compare one sum of each end: half of what sums by bucket cost a server."""

@@ -18,7 +18,7 @@ from streams_engine.adapters.memory.sink import MemorySink
 from streams_engine.adapters.registry import open_target_canonical
 from streams_engine.contracts import StructureSink
 from streams_engine.model import Dialect, NativeType
-from streams_engine.schema.types.arrow_digests import buckets_of, digest_of
+from streams_engine.schema.types.arrow_digests import blocks_of, buckets_of, digest_of
 from streams_engine.schema.types.canonical import (
     BucketFilter,
     CanonicalColumn,
@@ -26,7 +26,14 @@ from streams_engine.schema.types.canonical import (
     CanonicalType,
     KeyRange,
 )
-from streams_engine.schema.types.row_digests import BUCKETS, Digested, RangedDigests, RowDigests
+from streams_engine.schema.types.row_digests import (
+    BUCKETS,
+    BlockDigests,
+    Digested,
+    OrderedBlocks,
+    RangedDigests,
+    RowDigests,
+)
 from streams_engine.testing.servers import Server
 from streams_engine.verify.digests import plan_for
 from streams_engine.verify.pairs import VerifyPair, pair_of, reads_of
@@ -41,8 +48,9 @@ TABLE = (
     "CREATE TABLE t (id int PRIMARY KEY, n bigint, d decimal(12,3), f double, b tinyint(1),"
     " t varchar(40), u text, ts datetime(6), dy date, raw varbinary(9),"
     " must int(5) zerofill NOT NULL DEFAULT 7, kept varchar(9) NOT NULL DEFAULT 'k,',"
-    " latin varchar(9) CHARACTER SET latin1 DEFAULT 'é,', low varchar(9) COLLATE utf8mb4_bin"
-    " DEFAULT 'å', tiny double NOT NULL DEFAULT -1.7e-300, single float DEFAULT 16777217,"
+    " latin varchar(9) CHARACTER SET latin1 DEFAULT 'é,', low varchar(9) COLLATE"
+    " utf8mb4_general_ci DEFAULT 'å', mid varchar(9) COLLATE utf8mb4_unicode_ci"
+    " DEFAULT 'ø', tiny double NOT NULL DEFAULT -1.7e-300, single float DEFAULT 16777217,"
     " `at` datetime DEFAULT '2024-05-06 07:08:09', span time(3) DEFAULT '10:00:01.5')"
 )
 NAMES = "id, n, d, f, b, t, u, ts, dy, raw"
@@ -67,7 +75,7 @@ PLANTED = {
     11: "must = must + 1",
     12: "kept = 'k'",
     13: "latin = 'e,'",
-    14: "low = 'Å'",
+    14: "low = 'Å', mid = 'o'",
     15: "tiny = -1.7000000000000005e-300",
     16: "tiny = 0",
     17: "single = -single",
@@ -178,6 +186,24 @@ def ranges_add_up(end: RangedDigests, read: CanonicalRead, kind: str) -> None:
     assert end.key_bounds(replace(read, part=KeyRange(key, 500, None)), key) is None
 
 
+def test_blocks_of_the_same_rows_have_the_same_hash(copied: Copied) -> None:
+    (one, left), (two, right) = copied.reads()
+    assert isinstance(one, BlockDigests) and one.count(left) == ROWS
+    blocks = [(KeyRange("id", 1, 11), None), (KeyRange("id", 11, None), None)]
+    if isinstance(two, OrderedBlocks):
+        blocks = list(two.blocks(right, "id"))
+    elif not isinstance(two, BlockDigests):
+        pytest.skip("neither hashes blocks nor is read in the order of a key")
+    rows = 0
+    for part, known in blocks:
+        block = known or two.block(replace(right, part=part))
+        assert block.whole and one.block(replace(left, part=part)) == block
+        rows += block.rows
+    assert rows == ROWS
+    beyond = one.block(replace(left, part=KeyRange("id", 500, None)))
+    assert beyond == Digested(0, 0)
+
+
 def test_every_wrong_value_is_found(copied: Copied) -> None:
     assert copied.stream.verify().ok
     (one, left), _ = copied.reads()
@@ -204,6 +230,22 @@ def test_every_wrong_value_is_found(copied: Copied) -> None:
 def total(parts: Any) -> Digested:
     sums = list(parts)
     return Digested(sum(p.rows for p in sums), sum(p.total for p in sums) % (1 << 64))
+
+
+NAME = CanonicalColumn("v", INTEGER, CanonicalType.INTEGER)
+
+
+@pytest.mark.parametrize("values", [[1, 3, 2], [1, 1], [1, None]])
+def test_a_block_of_unsorted_rows_is_not_whole(values: list[int | None]) -> None:
+    batch = pa.record_batch({"v": pa.array(values, pa.int64())})
+    assert [block.whole for _, block in blocks_of([batch], [NAME], "v")] == [False]
+
+
+def test_blocks_hold_few_bytes() -> None:
+    batch = pa.record_batch({"v": list(range(300)), "t": ["x" * 100_000] * 300})
+    blocks = list(blocks_of([batch], [NAME], "v"))
+    assert len(blocks) > 10 and sum(block.rows for _, block in blocks) == 300
+    assert [part.high for part, _ in blocks[:-1]] == [part.low for part, _ in blocks[1:]]
 
 
 def test_sums_over_several_batches_are_those_over_one() -> None:

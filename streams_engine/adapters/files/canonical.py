@@ -27,13 +27,19 @@ from streams_engine.errors import MalformedFile
 from streams_engine.model import TableId
 from streams_engine.schema.types.arrow_digests import (
     KINDS,
+    blocks_of,
     buckets_of,
     can_digest,
     digest_of,
     in_buckets,
 )
 from streams_engine.schema.types.arrow_texts import text_of, texts_of, values_of
-from streams_engine.schema.types.canonical import BucketFilter, CanonicalColumn, CanonicalRead
+from streams_engine.schema.types.canonical import (
+    BucketFilter,
+    CanonicalColumn,
+    CanonicalRead,
+    KeyRange,
+)
 from streams_engine.schema.types.row_digests import Digested
 
 __all__ = ["FilesCanonical"]
@@ -102,6 +108,15 @@ class FilesCanonical:
             return buckets_of(batches(self._store, self._table(read.table), names), read.columns)
         except pa.ArrowInvalid:
             return {0: Digested(0, 0, whole=False)}
+
+    def blocks(self, read: CanonicalRead, key: str) -> Iterator[tuple[KeyRange, Digested]]:
+        """Yield the hashes of the rows, a batch each or less, as they lie in the files."""
+        names = [column.name for column in read.columns]
+        try:
+            found = batches(self._store, self._table(read.table), names)
+            yield from blocks_of(found, read.columns, key)
+        except pa.ArrowInvalid:
+            yield KeyRange(key), Digested(0, 0, whole=False)
 
     def renew(self) -> None:
         """Do nothing: files are read as they are."""

@@ -15,8 +15,9 @@ from streams_engine.schema.types.canonical import (
     CanonicalType,
     canonical_type_of,
 )
+from streams_engine.schema.types.row_digests import ROW_END
 
-__all__ = ["KINDS", "can_digest", "row_digest"]
+__all__ = ["KINDS", "block_digest", "can_digest", "row_digest"]
 
 UTF8 = "CONVERT({} USING utf8mb4)"
 TRIMMED = "TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {}))"
@@ -57,7 +58,17 @@ def can_digest(column: CanonicalColumn) -> bool:
 def row_digest(
     columns: Sequence[CanonicalColumn], kind: str, unicode: Container[str] = frozenset()
 ) -> str:
-    """Return the expression of a row's digest: BIGINT UNSIGNED.
+    """Return the expression of a row's digest: BIGINT UNSIGNED."""
+    return KINDS[kind].format(row_text(columns, unicode))
+
+
+def block_digest(columns: Sequence[CanonicalColumn], unicode: Container[str]) -> str:
+    """Return the expression of a digest of rows in the order in which they are read."""
+    return f"SHA2(GROUP_CONCAT({row_text(columns, unicode)} SEPARATOR '{ROW_END}'), 256)"
+
+
+def row_text(columns: Sequence[CanonicalColumn], unicode: Container[str]) -> str:
+    """Return the expression of a row's text.
 
     ``unicode`` names columns whose character set is utf8mb4: what they hold is not converted.
     """
@@ -70,7 +81,11 @@ def row_digest(
         texts.append(_told(column, text, "-" if _may_be_empty(column) else ""))
         if _is_free(column):
             lengths.append(_told(column, f"LENGTH({text})", ""))
-    return KINDS[kind].format(f"CONCAT_WS(',', {', '.join([*texts, *lengths])})")
+    return f"CONCAT_WS({SEPARATOR}, {', '.join([*texts, *lengths])})"
+
+
+SEPARATOR = "_binary','"
+"""As bytes: the collations of the columns would be an illegal mix."""
 
 
 def _told(column: CanonicalColumn, text: str, null: str) -> str:

@@ -140,6 +140,24 @@ class PostgresCanonical:
         ).format(sql.Literal(BUCKETS - 1), digest, self._from(read))
         return {int(b): _digested(rows, total) for b, rows, total in self._asked(read, query)}
 
+    def block(self, read: CanonicalRead) -> Digested:
+        """Return the hash of a range, in the order of its column."""
+        part = read.part
+        order = part.column if isinstance(part, KeyRange) else read.columns[0].name
+        query = sql.SQL("SELECT count(*), {} FROM (SELECT {} AS t {} ORDER BY {}) AS texts").format(
+            digest_text.BLOCK,
+            digest_text.row_text(read.columns),
+            self._from(read),
+            sql.Identifier(order),
+        )
+        ((rows, total),) = self._asked(read, query)
+        return Digested(int(rows), int(total or "0", 16))
+
+    def count(self, read: CanonicalRead) -> int:
+        """Return the rows of a read."""
+        query = sql.SQL("SELECT count(*) {}").format(self._from(read))
+        return int(self._asked(read, query)[0][0])
+
     @property
     def _open(self) -> psycopg.Connection:
         return require(self._connection, "the connection (use it as a context manager)")

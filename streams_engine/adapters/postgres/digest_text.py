@@ -16,8 +16,9 @@ from streams_engine.schema.types.canonical import (
     CanonicalType,
     canonical_type_of,
 )
+from streams_engine.schema.types.row_digests import ROW_END
 
-__all__ = ["can_digest", "kinds", "row_digest"]
+__all__ = ["BLOCK", "can_digest", "kinds", "row_digest", "row_text"]
 
 KINDS: Mapping[str, str] = {
     # Jenkins' hash of text, the same in every version since 11 (src/common/hashfn.c).
@@ -52,6 +53,17 @@ def can_digest(column: CanonicalColumn) -> bool:
 
 def row_digest(columns: Sequence[CanonicalColumn], template: str) -> sql.Composable:
     """Return the expression of a row's digest: bigint, signed."""
+    return sql.SQL(template).format(row_text(columns))
+
+
+BLOCK = sql.SQL(
+    "encode(sha256(convert_to(string_agg(t, {}), 'UTF8')), 'hex')"
+).format(sql.Literal(ROW_END))  # fmt: skip
+"""The digest of rows' texts, in the order in which they come."""
+
+
+def row_text(columns: Sequence[CanonicalColumn]) -> sql.Composable:
+    """Return the expression of a row's text."""
     texts, lengths = [], []
     for column in columns:
         text = _text(column)
@@ -63,7 +75,7 @@ def row_digest(columns: Sequence[CanonicalColumn], template: str) -> sql.Composa
         if not _is_short(column):
             length = sql.SQL("octet_length(({})::text)").format(shown)
             lengths.append(length if column.required else sql.SQL(OR_EMPTY).format(length))
-    return sql.SQL(template).format(_joined([*texts, *lengths]))
+    return _joined([*texts, *lengths])
 
 
 OR_EMPTY = "concat({})"

@@ -8,7 +8,7 @@ the lengths of those that may contain the separator.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,14 +21,19 @@ from streams_engine.schema.types.canonical import (
     BucketFilter,
     CanonicalColumn,
     CanonicalType,
+    KeyRange,
 )
-from streams_engine.schema.types.row_digests import BUCKETS, Digested
+from streams_engine.schema.types.row_digests import BUCKETS, ROW_END, Digested
 
-__all__ = ["KINDS", "buckets_of", "can_digest", "digest_of", "in_buckets"]
+__all__ = ["KINDS", "blocks_of", "buckets_of", "can_digest", "digest_of", "in_buckets"]
 
 KINDS = ("sha256/64",)
 FREE = frozenset((CanonicalType.TEXT, CanonicalType.LABELS, CanonicalType.JSON))
 """Forms whose texts may contain anything."""
+BLOCK_ROWS = 16_384
+BLOCK_BYTES = 2 << 20
+"""Of the values in a block, about; a server takes its texts as one, of max_allowed_packet at most.
+"""
 Values = Any
 
 
@@ -70,28 +75,61 @@ def in_buckets(batch: pa.RecordBatch, wanted: BucketFilter) -> pa.RecordBatch:
     return batch.filter(pa.array(np.isin(places, np.array(wanted.chosen, np.uint64))))
 
 
+def blocks_of(
+    batches: Iterable[pa.RecordBatch], columns: Sequence[CanonicalColumn], key: str
+) -> Iterator[tuple[KeyRange, Digested]]:
+    """Yield the hashes of some rows each, by the range of their keys; the last is not whole if its
+    rows are not sorted. Raises `pyarrow.ArrowInvalid` for keys that are no whole numbers."""
+    for batch in batches:
+        rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES * batch.num_rows // max(batch.nbytes, 1)))
+        for start in range(0, batch.num_rows, rows):
+            part = batch.slice(start, rows)
+            keys = part.column(key).cast(pa.int64())
+            numbers = keys.to_numpy(zero_copy_only=False)
+            if keys.null_count or not (np.diff(numbers) > 0).all():
+                yield KeyRange(key), Digested(0, 0, whole=False)
+                return
+            ends, data = _bytes_of(_texts(part, columns, ROW_END[1:]))
+            hashed = hashlib.sha256(data[ends[0] : ends[-1] - len(ROW_END)])
+            total = int.from_bytes(hashed.digest(), "big")
+            first, last = int(numbers[0]), int(numbers[-1])
+            yield KeyRange(key, first, last + 1), Digested(len(part), total)
+
+
 def _digests(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Values:
     """Return the digest of each row."""
+    (ends, view), sha256 = _bytes_of(_texts(batch, columns)), hashlib.sha256
+    made = b"".join([sha256(view[a:b]).digest()[:8] for a, b in pairwise(ends)])
+    return np.frombuffer(made, ">u8").astype(np.uint64)
+
+
+def _texts(
+    batch: pa.RecordBatch, columns: Sequence[CanonicalColumn], end: str | None = None
+) -> pa.Array:
+    """Return the text of each row, with what is put at its end."""
     texts, lengths = [], []
     for column in columns:
         text = _text(batch.column(column.name), column)
         texts.append(text.fill_null("-") if column.form is CanonicalType.BYTES else text)
         if column.form in FREE:
             lengths.append(pc.binary_length(text).cast(pa.large_string()))
-    joined = pc.binary_join_element_wise(
+    return pc.binary_join_element_wise(
         *texts,
         *lengths,
+        *([] if end is None else [pa.scalar(end, pa.large_string())]),
         pa.scalar(",", pa.large_string()),
         null_handling="replace",
         null_replacement="",
     )
-    _, offsets, data = joined.buffers()
-    if len(joined) == 0 or data is None:
-        return np.zeros(0, np.uint64)
-    ends = np.frombuffer(offsets, np.int64)[joined.offset : joined.offset + len(joined) + 1]
-    view, sha256 = memoryview(data), hashlib.sha256
-    made = b"".join([sha256(view[a:b]).digest()[:8] for a, b in pairwise(ends.tolist())])
-    return np.frombuffer(made, ">u8").astype(np.uint64)
+
+
+def _bytes_of(texts: pa.Array) -> tuple[list[int], memoryview]:
+    """Return where texts begin and end, and all of them."""
+    _, offsets, data = texts.buffers()
+    if len(texts) == 0 or data is None:
+        return [0], memoryview(b"")
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return ends.tolist(), memoryview(data)
 
 
 def _text(values: pa.Array, column: CanonicalColumn) -> pa.Array:
@@ -125,7 +163,7 @@ def _float(values: pa.Array) -> pa.Array:
     """Return the bits in hexadecimal digits, the highest byte first."""
     wide = values.cast(pa.float64())
     octets = wide.fill_null(0.0).to_numpy(zero_copy_only=False).astype(">f8").view(np.uint8)
-    ends = np.arange(0, 16 * len(wide) + 1, 16, np.int64)
+    ends = 16 * np.arange(len(wide) + 1, dtype=np.int64)
     return _masked(ends, UPPER_HEX[octets], wide.is_null())
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalRead
+from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalRead, KeyRange
 
-__all__ = ["BUCKETS", "Digested", "RangedDigests", "RowDigests"]
+__all__ = [
+    "BUCKETS",
+    "ROW_END",
+    "BlockDigests",
+    "Digested",
+    "OrderedBlocks",
+    "RangedDigests",
+    "RowDigests",
+]
 
 BUCKETS = 4096
 """Of digests by their lowest bits."""
+ROW_END = ",;"
+"""Between the texts of two rows of a block: the text of no number or moment holds a semicolon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +78,27 @@ class RangedDigests(RowDigests, Protocol):
     def key_after(self, read: CanonicalRead, column: str, rows: int) -> int | None:
         """Return the value of a column of whole numbers that so many rows come before, in its
         order; None if there are not so many."""
+        ...
+
+
+@runtime_checkable
+class BlockDigests(RowDigests, Protocol):
+    """An end that hashes the texts of many rows at once: SHA-256 of them in the order of a key."""
+
+    def block(self, read: CanonicalRead) -> Digested:
+        """Return the hash of a range, which the read has, in the order of the range's column."""
+        ...
+
+    def count(self, read: CanonicalRead) -> int:
+        """Return the rows of a read."""
+        ...
+
+
+@runtime_checkable
+class OrderedBlocks(RowDigests, Protocol):
+    """An end that is read from its beginning to its end, and may be sorted by a key."""
+
+    def blocks(self, read: CanonicalRead, key: str) -> Iterator[tuple[KeyRange, Digested]]:
+        """Yield blocks that hold all rows once, each sorted by a column of whole numbers. A block
+        that is not, or cannot be read, is not ``whole``, and is the last."""
         ...
