@@ -16,8 +16,7 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres import digest_text
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
-from streams_engine.adapters.postgres.snapshot.query import SET_PATH, path_of
-from streams_engine.adapters.postgres.snapshot.select import condition
+from streams_engine.adapters.postgres.snapshot.select import SET_PATH, condition, path_of
 from streams_engine.errors import require
 from streams_engine.schema.types.canonical import (
     BucketFilter,

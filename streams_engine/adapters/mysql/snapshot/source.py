@@ -23,7 +23,6 @@ from streams_engine.adapters.mysql.connection import (
     translate,
     translating,
 )
-from streams_engine.adapters.mysql.snapshot.query import query_tables
 from streams_engine.adapters.mysql.snapshot.scans import observe
 from streams_engine.adapters.mysql.snapshot.select import name
 from streams_engine.adapters.mysql.snapshot.snapshot import MysqlSnapshot
@@ -347,6 +346,10 @@ class MysqlSource:
 
 
 def _with_queries(connection: Any, catalog: Catalog, scope: Scope) -> Catalog:
+    if not scope.queries:
+        return catalog
+    from streams_engine.adapters.mysql.snapshot.query import query_tables
+
     queried = query_tables(connection, scope.queries, scope.schema)
     return replace(catalog, tables=(*catalog.tables, *queried))
 

@@ -9,14 +9,14 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres.catalog.types import TypeCatalog
 from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.snapshot.select import SET_PATH, path_of
 from streams_engine.errors import require
 from streams_engine.model import Column, Dialect, TableId, TableSchema, UserType
 from streams_engine.schema.query_check import reading_only
 from streams_engine.schema.types.postgres import arrow_type
 
-__all__ = ["SET_PATH", "path_of", "query_tables"]
+__all__ = ["query_tables"]
 
-SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, false)"
 FORMAT = "SELECT pg_catalog.format_type(oid, modifier) FROM unnest(%s::oid[], %s::int[]) \
 WITH ORDINALITY AS t (oid, modifier, place) ORDER BY place"
 
@@ -53,9 +53,3 @@ def query_tables(
         tables.append(TableSchema(table_id, Dialect.POSTGRES, tuple(columns), query=plain))
     connection.execute(SET_PATH, before)
     return tuple(tables), tuple(types.values())
-
-
-def path_of(schema: str | None) -> str:
-    """Return the search_path under which a user's query finds its tables."""
-    quoted = (schema or "public").replace('"', '""')
-    return f'"{quoted}", public'

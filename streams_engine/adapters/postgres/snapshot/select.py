@@ -11,7 +11,15 @@ from psycopg import sql
 from streams_engine.model import Chunk, Column, Extract, Filter, TableId, TypeKind
 from streams_engine.schema.types.postgres import ARROW, WIRE
 
-__all__ = ["name", "own_rows", "projection", "select"]
+__all__ = ["SET_PATH", "name", "own_rows", "path_of", "projection", "select"]
+
+SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, false)"
+
+
+def path_of(schema: str | None) -> str:
+    """Return the search_path under which a user's query finds its tables."""
+    quoted = (schema or "public").replace('"', '""')
+    return f'"{quoted}", public'
 
 
 def name(table: TableId) -> sql.Identifier:

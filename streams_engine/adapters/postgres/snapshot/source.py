@@ -17,8 +17,7 @@ from streams_engine.adapters.postgres.catalog.reader import (
 )
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
 from streams_engine.adapters.postgres.row_security import demand_all_rows
-from streams_engine.adapters.postgres.snapshot.query import path_of, query_tables
-from streams_engine.adapters.postgres.snapshot.select import name
+from streams_engine.adapters.postgres.snapshot.select import name, path_of
 from streams_engine.adapters.postgres.snapshot.snapshot import PostgresSnapshot
 from streams_engine.contracts import OfferCallback, Scope, SnapshotHandle
 from streams_engine.errors import NotFound, SnapshotLost
@@ -236,6 +235,8 @@ class PostgresSource:
 def _with_queries(connection: psycopg.Connection, catalog: Catalog, scope: Scope) -> Catalog:
     if not scope.queries:
         return catalog
+    from streams_engine.adapters.postgres.snapshot.query import query_tables
+
     tables, types = query_tables(connection, scope.queries, scope.schema)
     known = {user.id for user in catalog.types}
     return replace(
