@@ -42,6 +42,7 @@ with Stream(source, target, mode=mode, name="verified", allow_lossy=True) as str
     if mode == "cdc":
         stream.start()
         assert stream.catch_up(60), stream.error
+    print("verifying", flush=True)
     report = stream.verify(repair=True)
 print("ok" if report.ok else f"not equal: {report}", flush=True)
 """
@@ -52,7 +53,7 @@ POINTS = ["verify: progress noted", "verify: repair written", "verify: repair co
 def verified(source: End, target: End, mode: str, point: str, count: int) -> str:
     """What a child that verifies and repairs says; it may be killed at a point."""
     with child(CHILD, source.url, target.url, mode, point, str(count)) as process:
-        told = process.told(SECONDS)
+        told = process.told(SECONDS).removeprefix("verifying\n")
     assert told.startswith(("ok", "killed")), told
     return told
 
@@ -65,6 +66,23 @@ DAMAGE = [
 ]
 
 
+def copied_and_damaged(source: End, target: End, rows: int) -> list[Any]:
+    """Copy tables and damage the copy. Return what the target held before."""
+    source.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(40))",
+        *(
+            "INSERT INTO t VALUES " + ", ".join(f"({n}, 'v{n}')" for n in range(at, at + 1000))
+            for at in range(0, rows, 1000)
+        ),
+        "CREATE TABLE bag (x int, y varchar(9))",
+        "INSERT INTO bag VALUES (1, 'a'), (1, 'a'), (2, NULL), (2, NULL)",
+    )
+    Stream(source.url, target.url, name=NAME, allow_lossy=True).run()
+    before = shown(target)
+    target.run(*DAMAGE)
+    return before
+
+
 @pytest.mark.parametrize(("source_name", "target_name"), [("mysql9", "pg18"), ("pg18", "mysql9")])
 def test_cut_at_each_point_it_goes_on(
     source_name: str,
@@ -74,19 +92,7 @@ def test_cut_at_each_point_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, target = ends(source_name, target_name, request, database)
-    source.run(
-        "CREATE TABLE t (id int PRIMARY KEY, v varchar(40))",
-        *(
-            "INSERT INTO t VALUES " + ", ".join(f"({n}, 'v{n}')" for n in range(at, at + 1000))
-            for at in range(0, ROWS, 1000)
-        ),
-        "CREATE TABLE bag (x int, y varchar(9))",
-        "INSERT INTO bag VALUES (1, 'a'), (1, 'a'), (2, NULL), (2, NULL)",
-    )
-    stream = Stream(source.url, target.url, name=NAME, allow_lossy=True)
-    stream.run()
-    before = shown(target)
-    target.run(*DAMAGE)
+    before = copied_and_damaged(source, target, ROWS)
     monkeypatch.setattr(digests, "RANGE_ROWS", 500)
     monkeypatch.setattr(digests, "LEAF_ROWS", 100)
     monkeypatch.setattr(progress, "SAVE_SECONDS", 0)
@@ -98,6 +104,46 @@ def test_cut_at_each_point_it_goes_on(
     assert report.ok
     assert shown(target) == before == shown(source)
     assert tables(target) == {"t", "bag"}
+
+
+ROUTES = [("mysql9", "pg18"), ("pg18", "mysql9"), ("pg18", "pg15")]
+
+
+@pytest.mark.parametrize(
+    ("source_name", "target_name", "rows", "seed", "growth"),
+    [
+        ("mysql9", "pg18", ROWS, 0, 3.0),
+        *(
+            pytest.param(*route, 40_000, seed, 1.15, marks=pytest.mark.soak)
+            for route in ROUTES
+            for seed in range(3)
+        ),
+    ],
+)
+def test_killed_at_any_time_until_it_ends(
+    source_name: str,
+    target_name: str,
+    rows: int,
+    seed: int,
+    growth: float,
+    request: pytest.FixtureRequest,
+    database: Any,
+    counted: Callable[[str], None],
+) -> None:
+    source, target = ends(source_name, target_name, request, database)
+    before = copied_and_damaged(source, target, rows)
+    chosen = random.Random(seed)
+    longest, kills, told = 0.1, 0, ""
+    while not told:
+        with child(CHILD, source.url, target.url, "convert", "nowhere", "0") as process:
+            assert process.out.readline() == "verifying\n"
+            told = process.told(chosen.uniform(0, longest))
+        kills += not told
+        longest *= growth
+    assert told == "ok\n"
+    assert shown(target) == before == shown(source)
+    assert tables(target) == {"t", "bag"}
+    counted(f"seed {seed}, {source_name} to {target_name}: {kills} kills while repairing, equal")
 
 
 class KilledError(BaseException):
@@ -135,10 +181,7 @@ def ends(one: str, other: str, request: pytest.FixtureRequest, database: Any) ->
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(
-    ("source_name", "target_name"),
-    [("mysql9", "pg18"), ("pg18", "mysql9"), ("pg18", "pg15")],
-)
+@pytest.mark.parametrize(("source_name", "target_name"), ROUTES)
 def test_killed_at_random_under_writes(
     source_name: str,
     target_name: str,
