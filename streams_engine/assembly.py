@@ -164,7 +164,7 @@ class Assembly:
         """Compare both ends, by texts that the servers render themselves.
 
         ``write`` has work done on the target by the log of a source that is followed. ``resume``:
-        go on from what one that was cut found equal, and is kept in ``store``, else beside the
+        go on from what an interrupted one found equal, and is kept in ``store``, else beside the
         checkpoint.
         ``elsewhere``: another process follows the log; so many seconds it may take to catch up.
         """
@@ -172,7 +172,7 @@ class Assembly:
             if elsewhere is not None:
                 followed = FollowedElsewhere(convert.context, elsewhere)
                 followed.demand_followed()
-                settings = replace(settings, settle=followed.settle)
+                settings = replace(settings, catch_up=followed.catch_up)
             mapped = convert.mapped()
             identity = f"{self.config.identity()} {self.config.fingerprint()}"
             settings = replace(

@@ -11,41 +11,41 @@ from streams_engine.errors import StreamsError
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters, VerificationStats
+from streams_engine.verify.background import BackgroundVerification
 from streams_engine.verify.progress import MemoryProgress
 from streams_engine.verify.report import VerifyReport
-from streams_engine.verify.schedule import ScheduledVerification
 from streams_engine.verify.verification import VerifySettings
 
 __all__ = ["verification_beside"]
 
 
 def verification_beside(
-    parts: Assembly, control: Control, counters: Counters, settle: Callable[[], bool]
+    parts: Assembly, control: Control, counters: Counters, catch_up: Callable[[], bool]
 ) -> AbstractContextManager[None]:
     """Compare source and target of a cdc while the block runs, as its options say; nothing of it
     ends the stream.
 
-    ``settle`` waits until the target has what the source has now.
+    ``catch_up`` waits until the target has what the source has now.
     """
     wanted = parts.config.options.verification
     if wanted is None:
         return nullcontext()
     share = wanted.sample if wanted.sample < 1 else None
-    settings = VerifySettings(sample=share, settle=settle, shuffled=share is not None)
+    settings = VerifySettings(sample=share, catch_up=catch_up, shuffled=share is not None)
     kept = MemoryProgress()
 
-    def look(between: Callable[[], None]) -> VerifyReport:
+    def compare(between: Callable[[], None]) -> VerifyReport:
         return parts.verify(settings, lambda *_: between(), store=kept)
 
-    def tell(outcome: VerifyReport | StreamsError | None, seconds: float) -> None:
+    def report(outcome: VerifyReport | StreamsError | None, seconds: float) -> None:
         counters.verified(_stats(outcome, seconds))
 
-    return ScheduledVerification(
+    return BackgroundVerification(
         wanted.every,
         wanted.max_seconds,
         lambda: control.state is State.RUNNING and counters.phase == "following",
-        look,
-        tell,
+        compare,
+        report,
     ).beside("verify")
 
 

@@ -63,8 +63,8 @@ SAMPLE = 0.01
 """The share of rows that a sample is made of, unless another is said."""
 ALERT_SECONDS = 1.0
 """How often the facts are compared with the thresholds of alerts."""
-SETTLE_SECONDS = 60.0
-"""How long a verification of a running stream waits for the target, at each look."""
+CATCH_UP_SECONDS = 60.0
+"""How long a verification of a running stream waits for the target, at each read."""
 VerifyProgress: TypeAlias = "Callable[[TableId, int], None]"
 
 
@@ -374,12 +374,13 @@ class Stream:
 
         ``tables``: names with or without their schema; None: all. ``mode`` "sample" compares a
         share of the rows, ``sample`` of them (0.01 unless said). ``live``: rows are written
-        meanwhile, and one counts as different once it has stood still and differs after the target
+        meanwhile, and one counts as different once it has not changed and differs after the target
         caught up; None: if a cdc runs here; True also where another process runs it. ``repair``
         writes the differing rows of the target again, as the source has them; of a cdc only while
         it runs, in its own transactions. ``resume``: go on from what a verification of the same
-        configuration and structure found equal, at most 24 hours ago, before it was cut; False:
-        begin anew. ``on_progress`` is called with a table's `TableId` and the rows compared so far.
+        configuration and structure found equal, at most 24 hours ago, before it was interrupted;
+        False: begin anew. ``on_progress`` is called with a table's `TableId` and the rows compared
+        so far.
 
         Raises `ConfigError` for a sample that is no share, `NotFound` for other tables than the
         stream's, and `StateConflict` for a repair that cannot be done now.
@@ -399,7 +400,7 @@ class Stream:
         settings = VerifySettings(
             tables=None if tables is None else frozenset(tables),
             sample=share,
-            settle=partial(self.catch_up, SETTLE_SECONDS)
+            catch_up=partial(self.catch_up, CATCH_UP_SECONDS)
             if follows and live is not False
             else None,
         )
@@ -410,7 +411,7 @@ class Stream:
             write,
             repair=repair,
             resume=resume,
-            elsewhere=SETTLE_SECONDS if live and not follows else None,
+            elsewhere=CATCH_UP_SECONDS if live and not follows else None,
         )
 
     def __enter__(self) -> Stream:
@@ -469,8 +470,8 @@ class Stream:
         if self._config.follows:
             self._cdc = self._parts.cdc(context)
             self._opening.set()
-            settle = partial(self.catch_up, SETTLE_SECONDS)
-            with verification_beside(self._parts, self._control, self._counters, settle):
+            catch_up = partial(self.catch_up, CATCH_UP_SECONDS)
+            with verification_beside(self._parts, self._control, self._counters, catch_up):
                 self._outlive(self._cdc, fresh)
         else:
             self._outlive(self._parts.convert(context), fresh)

@@ -1,4 +1,4 @@
-"""How far a verification came, so that one which was cut goes on from there."""
+"""How far a verification came, so that one which was interrupted goes on from there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EqualRange:
 
 @dataclass(frozen=True, slots=True)
 class VerificationProgress:
-    """What one verification found equal of a table. What differs is not kept: it is looked at
+    """What one verification found equal of a table. What differs is not kept: it is compared
     again, so no key and no value of a row is in it."""
 
     table: TableId
@@ -33,7 +33,7 @@ class VerificationProgress:
     by_value: tuple[str, ...] = ()
     """Columns that were found to have other texts on both ends, and are compared by value."""
     repaired: int = 0
-    """Rows that were written again before it was cut."""
+    """Rows that were written again before it was interrupted."""
     rows: int | None = None
     """All of the table was found equal, so many rows; None: not yet."""
     notes: tuple[str, ...] = ()

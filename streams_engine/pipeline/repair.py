@@ -131,9 +131,9 @@ class RowRepair:
         before = {kind: self._read(followed, keys[kind]) for kind in KINDS}
 
         def work(writer: ChangeWriter) -> int:
-            # Nothing of the log is between the two looks where a row is the same in both.
+            # Nothing of the log is between the two reads where a row is the same in both.
             now = {kind: self._read(followed, keys[kind]) for kind in KINDS}
-            missing, different = (_steady(before[k], now[k]) for k in ("missing", "different"))
+            missing, different = (_unchanged(before[k], now[k]) for k in ("missing", "different"))
             changes = NetChanges(
                 self.mapping.target.id,
                 followed.columns,
@@ -244,7 +244,7 @@ class RowRepair:
         )
 
 
-def _steady(before: pa.Table, now: pa.Table) -> pa.Table:
+def _unchanged(before: pa.Table, now: pa.Table) -> pa.Table:
     """Return the rows of ``now`` that are the same before."""
     known = {tuple(map(repr, row.values())) for row in before.to_pylist()}
     same = [tuple(map(repr, row.values())) in known for row in now.to_pylist()]

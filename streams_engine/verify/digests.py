@@ -1,6 +1,6 @@
 """Compare two ends by digests that their servers sum up: only rows that may differ are fetched.
 
-Rows are cut into ranges of a key of whole numbers, else into buckets of their digests. A range
+Rows are split into ranges of a key of whole numbers, else into buckets of their digests. A range
 whose sums differ is split until few rows are left, and those are compared by their values: a digest
 may differ although the values are equal, never the reverse.
 """
@@ -23,7 +23,7 @@ from streams_engine.verify.blocks import are_equal, can_compare_blocks
 from streams_engine.verify.progress import TableProgress
 from streams_engine.verify.rows import End, Row, RowTally, Signed, both, grouped, signed
 
-__all__ = ["LOOKS", "STANDS", "DigestComparison", "DigestPlan", "Settle", "plan_for"]
+__all__ = ["MAX_READS", "STABLE_READS", "CatchUp", "DigestComparison", "DigestPlan", "plan_for"]
 
 RANGE_ROWS = 25_000
 """Of a range that one statement sums up: a part of it (PARTS) has few enough to be fetched."""
@@ -31,12 +31,12 @@ LEAF_ROWS = 2000
 """So many rows are compared by their values rather than split."""
 PARTS = 16
 """That a range is split into."""
-LOOKS = 50
-"""At rows that change, after which nothing is known of them."""
-STANDS = 5
-"""After so many looks at which a row was the same on both ends, and not equal, it differs."""
+MAX_READS = 50
+"""Reads of rows that change, after which nothing is known of them."""
+STABLE_READS = 5
+"""After so many reads at which a row was the same on both ends, and not equal, it differs."""
 SAMPLES = 500
-"""Looks at the source while the target catches up, at most."""
+"""Reads of the source while the target catches up, at most."""
 SAMPLE_SECONDS = 0.002
 """Between two of them."""
 MOST_LEAVES = 20
@@ -47,7 +47,7 @@ MOST_BUCKETS = BUCKETS // 4
 SUM_BYTES = 64
 """About what an answer with one sum takes."""
 
-Settle = Callable[[], bool]
+CatchUp = Callable[[], bool]
 """Waits until the target has all that the source had at the call; False: no longer."""
 
 
@@ -59,7 +59,7 @@ class DigestPlan:
     places: tuple[int, ...]
     """The columns that the digest is made of."""
     range_key: tuple[str, str] | None
-    """The columns of both ends that ranges are cut by; None: buckets."""
+    """The columns of both ends that ranges are split by; None: buckets."""
     block_key: tuple[str, str] | None = None
     """The columns of both ends that are the whole key, by which files may be sorted."""
 
@@ -109,22 +109,22 @@ class DigestComparison:
     tally: RowTally
     pool: Executor
     chosen: Callable[[int], bool] | None = None
-    """Which ranges (buckets) are looked at, by number: a sample. None: all."""
-    settle: Settle | None = None
+    """Which ranges (buckets) are compared, by number: a sample. None: all."""
+    catch_up: CatchUp | None = None
     """Not None: rows change meanwhile."""
     rows: list[int] = field(default_factory=lambda: [0, 0])
     only: tuple[KeyRange, ...] | None = None
-    """The ranges to look at; None: all."""
+    """The ranges to compare; None: all."""
     progress: TableProgress | None = None
     """What is known to be equal, and left out; None: nothing is, and nothing is noted."""
     leaves: list[KeyRange] = field(default_factory=list)
     """The ranges whose rows were compared by their values."""
     unsettled: int = 0
-    """Keys of which nothing is known: their rows changed at each look, or the target did not catch
+    """Keys of which nothing is known: their rows changed at each read, or the target did not catch
     up."""
-    waited: bool = True
-    """The target caught up at each look."""
-    _alike: int = 0
+    caught_up: bool = True
+    """The target caught up at each read."""
+    _false_mismatches: int = 0
     """Leaves whose digests differed, and no row."""
 
     def run(self) -> tuple[int, int]:
@@ -168,7 +168,7 @@ class DigestComparison:
 
         both(self.pool, self.ends, side)
         self.rows = [here + there for here, there in zip(self.rows, pairs.rows, strict=True)]
-        for one, left, right in pairs.odd():
+        for one, left, right in pairs.mismatched():
             before = self.tally.differing, self.unsettled
             self._narrow(one, left, right)
             if before == (self.tally.differing, self.unsettled):
@@ -176,7 +176,7 @@ class DigestComparison:
 
     def _ranges(self, end: End) -> Iterator[KeyRange]:
         """Yield ranges that hold all keys of both ends, of about RANGE_ROWS rows of the source."""
-        columns = require(self.plan.range_key, "the columns that ranges are cut by")
+        columns = require(self.plan.range_key, "the columns that ranges are split by")
         if self.only is not None:
             yield from self.only
             return
@@ -207,7 +207,7 @@ class DigestComparison:
     def _own_view(self, end: End) -> Iterator[None]:
         """Give what is read of a live end a view of its own, which ends with it: a transaction that
         stays open holds locks, and DDL of the stream on its target would wait for them."""
-        if self.settle is None:
+        if self.catch_up is None:
             yield
             return
         _digesting(end).renew()
@@ -221,7 +221,7 @@ class DigestComparison:
 
     def _at(self, end: End, one: KeyRange) -> KeyRange:
         """Return the range by the name that the key has on an end."""
-        columns = require(self.plan.range_key, "the columns that ranges are cut by")
+        columns = require(self.plan.range_key, "the columns that ranges are split by")
         return replace(one, column=columns[end is self.ends[1]])
 
     def _narrow(self, one: KeyRange, left: Digested, right: Digested) -> None:
@@ -243,7 +243,7 @@ class DigestComparison:
     # Buckets
 
     def _by_buckets(self) -> None:
-        if self.chosen is None and self.settle is None:
+        if self.chosen is None and self.catch_up is None:
             equal = self._equal_in_blocks()
             if equal or (equal is None and self._equal_as_a_whole()):
                 return
@@ -256,7 +256,7 @@ class DigestComparison:
         left, right = both(self.pool, self.ends, side)
         self.rows = [sum(one.rows for one in found.values()) for found in (left, right)]
         self.ends[0].tell(self.rows[0])
-        odd = [
+        mismatched = [
             bucket
             for bucket in sorted({*left, *right})
             if (self.chosen is None or self.chosen(bucket))
@@ -265,9 +265,11 @@ class DigestComparison:
         whole = all(one.whole for found in (left, right) for one in found.values())
         if not whole:
             raise TextsDifferError(frozenset(self.plan.places))
-        if len(odd) > MOST_BUCKETS:
-            raise TextsDifferError(self._unlike(self.ends) or frozenset(self.plan.places))
-        held = {b: left.get(b, nothing).rows + right.get(b, nothing).rows for b in odd}
+        if len(mismatched) > MOST_BUCKETS:
+            raise TextsDifferError(
+                self._mismatched_columns(self.ends) or frozenset(self.plan.places)
+            )
+        held = {b: left.get(b, nothing).rows + right.get(b, nothing).rows for b in mismatched}
         for group in grouped(held):
             filters = [
                 BucketFilter(self.plan.kind, self._digested(end).columns, tuple(group))
@@ -303,48 +305,48 @@ class DigestComparison:
         pair = (ends[0], ends[1])
         left, right = both(self.pool, pair, signed)
         if left == right:
-            self._suspect(pair)
-        elif self.settle is not None:
-            left, right = self._settled(pair, left, right)
+            self._find_unequal_texts(pair)
+        elif self.catch_up is not None:
+            left, right = self._reread(pair, left, right)
         self.tally.add(left, right)
         for end, part in zip(self.ends, ends, strict=True):
             end.bytes_read += part.bytes_read
 
-    def _settled(self, ends: tuple[End, End], left: Signed, right: Signed) -> tuple[Signed, Signed]:
-        """Look at differing rows again, until each is equal or has stood still and differs.
+    def _reread(self, ends: tuple[End, End], left: Signed, right: Signed) -> tuple[Signed, Signed]:
+        """Read differing rows again, until each is equal, or has not changed and differs.
 
-        One look is not enough: a row may come and go between two of them, and be on its way to the
+        One read is not enough: a row may come and go between two of them, and be on its way to the
         target at each.
         """
         for end in ends:
             _digesting(end).renew()
         name = _by_key if ends[0].key else _by_row
-        standing: tuple[Signed, Signed] = (Counter(), Counter())
+        stable: tuple[Signed, Signed] = (Counter(), Counter())
         before = name(left), name(right)
-        steady = dict.fromkeys(_odd(*before), 0)
-        for look in range(LOOKS):
-            if not steady:
+        unchanged = dict.fromkeys(_mismatched(*before), 0)
+        for number in range(MAX_READS):
+            if not unchanged:
                 break
-            shown = self._look_again(ends, often=look >= STANDS)
+            shown = self._read_again(ends, often=number >= STABLE_READS)
             if shown is None:
-                self.waited = False
+                self.caught_up = False
                 break
             held, now = [name(one) for one in shown[0]], name(shown[1])
-            for one in list(steady):
+            for one in list(unchanged):
                 sides = zip(before, (held[0], now), strict=True)
                 same = all(old.get(one) == new.get(one) for old, new in sides)
-                steady[one] = steady[one] + 1 if same else 0
+                unchanged[one] = unchanged[one] + 1 if same else 0
                 if any(now.get(one) == source.get(one) for source in held):
-                    del steady[one]
-                elif steady[one] == STANDS:
-                    del steady[one]
-                    standing[0].update(held[0].get(one, {}))
-                    standing[1].update(now.get(one, {}))
+                    del unchanged[one]
+                elif unchanged[one] == STABLE_READS:
+                    del unchanged[one]
+                    stable[0].update(held[0].get(one, {}))
+                    stable[1].update(now.get(one, {}))
             before = held[0], now
-        self.unsettled += len(steady)
-        return standing
+        self.unsettled += len(unchanged)
+        return stable
 
-    def _look_again(
+    def _read_again(
         self, ends: tuple[End, End], *, often: bool
     ) -> tuple[list[Signed], Signed] | None:
         """Read the source, and the target once it has what was read; ``often``: the source again
@@ -356,20 +358,20 @@ class DigestComparison:
         source, target = ends
         done = threading.Event()
 
-        def look() -> Signed:
+        def read() -> Signed:
             with self._own_view(source):
                 return signed(source, threading.Event())
 
-        def looks() -> list[Signed]:
+        def reads() -> list[Signed]:
             found = list[Signed]()
             while len(found) < SAMPLES and not done.wait(SAMPLE_SECONDS):
-                found.append(look())
+                found.append(read())
             return found
 
-        held = [look()]
-        sampling = self.pool.submit(looks) if often else None
+        held = [read()]
+        sampling = self.pool.submit(reads) if often else None
         try:
-            if self.settle is None or not self.settle():
+            if self.catch_up is None or not self.catch_up():
                 return None
             with self._own_view(target):
                 shown = signed(target, threading.Event())
@@ -379,16 +381,16 @@ class DigestComparison:
                 held += sampling.result()
         return held, shown
 
-    def _suspect(self, ends: tuple[End, End]) -> None:
+    def _find_unequal_texts(self, ends: tuple[End, End]) -> None:
         """Find the columns that made digests differ where no value does."""
-        self._alike += 1
-        if self._alike % MOST_LEAVES:
+        self._false_mismatches += 1
+        if self._false_mismatches % MOST_LEAVES:
             return
-        places = self._unlike(ends)
-        if places and self.settle is None:
+        places = self._mismatched_columns(ends)
+        if places and self.catch_up is None:
             raise TextsDifferError(places)
 
-    def _unlike(self, ends: tuple[End, End]) -> frozenset[int]:
+    def _mismatched_columns(self, ends: tuple[End, End]) -> frozenset[int]:
         """Return the columns whose texts have other sums on both ends."""
 
         def side(end: End, _: threading.Event) -> list[Digested]:
@@ -407,7 +409,7 @@ class _Pairs:
         self._progress = progress
         self._lock = threading.Lock()
         self._waiting: dict[int, Digested] = {}
-        self._odd: dict[int, tuple[KeyRange, Digested, Digested]] = {}
+        self._mismatched: dict[int, tuple[KeyRange, Digested, Digested]] = {}
 
     def add(self, number: int, one: KeyRange, side: int, digested: Digested) -> None:
         """Take the sum of a range of one end; note the range if it is equal on both."""
@@ -420,13 +422,13 @@ class _Pairs:
             left, right = (other, digested) if side else (digested, other)
             equal = _same(left, right)
             if not equal:
-                self._odd[number] = one, left, right
+                self._mismatched[number] = one, left, right
         if equal:
             _note_equal(self._progress, one, left.rows)
 
-    def odd(self) -> list[tuple[KeyRange, Digested, Digested]]:
+    def mismatched(self) -> list[tuple[KeyRange, Digested, Digested]]:
         """Return the ranges that differ, in their order."""
-        return [self._odd[number] for number in sorted(self._odd)]
+        return [self._mismatched[number] for number in sorted(self._mismatched)]
 
 
 def _note_equal(progress: TableProgress | None, one: KeyRange, rows: int) -> None:
@@ -464,5 +466,5 @@ def _by_row(rows: Signed) -> Named:
     return {row: {row: count} for row, count in rows.items()}
 
 
-def _odd(left: Named, right: Named) -> set[object]:
+def _mismatched(left: Named, right: Named) -> set[object]:
     return {one for one in (*left, *right) if left.get(one) != right.get(one)}

@@ -1,4 +1,4 @@
-"""What a verification found equal so far, kept where one that is cut finds it again.
+"""What a verification found equal so far, kept where one that was interrupted finds it again.
 
 Only what is equal is kept. A range that differs is compared again, which costs little where few do,
 so that no key of a row leaves the report, and a repair is never taken for done.
@@ -86,7 +86,7 @@ class Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, *, resume: bool) -> None:
-        """Read what was kept of a verification that was cut; without ``resume`` remove it."""
+        """Read what was kept of an interrupted verification; without ``resume`` remove it."""
         if self.store is None:
             return
         try:
@@ -147,7 +147,8 @@ class Progress:
     def _give_up(self, error: StreamsError) -> None:
         self.store = None
         log.warning(
-            "The progress of the verification cannot be kept (%s): if it is cut, it begins anew.",
+            "The progress of the verification cannot be kept (%s):"
+            " if it is interrupted, it begins anew.",
             error.code,
         )
 

@@ -42,7 +42,7 @@ class TableVerdict:
     differences: tuple[Difference, ...] = ()
     note: str | None = None
     unsettled: int = 0
-    """Keys (without a key: rows) of which nothing is known: their rows changed at each look, or the
+    """Keys (without a key: rows) of which nothing is known: their rows changed at each read, or the
     target did not catch up in time."""
     repaired: int = 0
     """Rows of the target that were written again or removed, as the source has them."""

@@ -142,13 +142,16 @@ def _summed(end: End, halt: threading.Event) -> _BucketSums:
     return totals
 
 
-def signed(end: End, halt: threading.Event, odd: frozenset[int] | None = None) -> Signed:
+def signed(end: End, halt: threading.Event, chosen: frozenset[int] | None = None) -> Signed:
     """Return the rows (of these buckets) by key and signature."""
     rows: Signed = Counter()
     key = end.key
     for row in end.values(halt):
         named = tuple([row[i] for i in key])
-        if odd is not None and (hash(named) if key else hash(_whole(row))) % BUCKETS not in odd:
+        if (
+            chosen is not None
+            and (hash(named) if key else hash(_whole(row))) % BUCKETS not in chosen
+        ):
             continue
         rows[named, b"".join(map(_hash, row))] += 1
         end.bytes_read += sum(len(value) for value in row if value is not None)
@@ -201,8 +204,8 @@ def compare_rows(ends: tuple[End, End], tally: RowTally, pool: Executor) -> tupl
     }
     if weights:
         groups = list(grouped(weights))
-        for odd in groups[:ROUNDS]:
-            tally.add(*both(pool, ends, signed, odd))
+        for chosen in groups[:ROUNDS]:
+            tally.add(*both(pool, ends, signed, chosen))
         tally.partial = tally.partial or len(groups) > ROUNDS
     return sum(one.counts), sum(two.counts)
 
@@ -263,7 +266,7 @@ class RowTally:
     seen: int = 0
     """A hash of the rows that differ, whatever their order."""
     partial: bool = False
-    """Not every row that differs was looked at."""
+    """Not every row that differs was compared."""
     named: dict[Row, Difference] = field(default_factory=dict)
     marks: dict[Row, int] = field(default_factory=dict)
     """By the key of a row that differs: a hash of what both ends have."""
@@ -335,7 +338,7 @@ class RowTally:
         named = sorted(self.named.values(), key=lambda one: _sortable(one.key))
         return list(islice(named, most))
 
-    def stands_as(self, before: RowTally) -> bool:
+    def differs_as(self, before: RowTally) -> bool:
         """Return whether the same rows differ, with the same values on both ends."""
         return self.seen == before.seen and self.kinds == before.kinds
 

@@ -22,11 +22,11 @@ from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
 from streams_engine.schema.types.canonical import CanonicalType, KeyRange, canonical_type_of
 from streams_engine.schema.types.row_digests import RowDigests
 from streams_engine.verify.digests import (
-    LOOKS,
-    STANDS,
+    MAX_READS,
+    STABLE_READS,
+    CatchUp,
     DigestComparison,
     DigestPlan,
-    Settle,
     TextsDifferError,
     plan_for,
 )
@@ -70,11 +70,11 @@ class VerifySettings:
     """The share of each table's rows that is compared; None: all."""
     seed: int | None = None
     """Of the choice of a sample."""
-    settle: Settle | None = None
+    catch_up: CatchUp | None = None
     """For ends that are written to: waits until the target has what the source has."""
     repair: Repair | None = None
     shuffled: bool = False
-    """The tables are compared in any order: a sample that may be cut."""
+    """The tables are compared in any order: a sample that may be interrupted."""
     identity: str = ""
     """Of the stream's configuration: what was found equal under another is not taken."""
 
@@ -91,7 +91,7 @@ def verify_mapped(
     """Compare every table of a mapping with what is on the target now.
 
     ``sources``: by the alias of the connection that a table is of. ``kept``: how far one came that
-    was cut; it has begun, and ends here.
+    was interrupted; it has begun, and ends here.
     """
     kept = kept or Progress()
     try:
@@ -199,7 +199,7 @@ def _verdict(
         End(canonicals[0], left, pair.places, progress),
         End(canonicals[1], right, pair.places),
     )
-    if settings.settle is not None:
+    if settings.catch_up is not None:
         _renew(ends)
     if pair.limit is not None:
         verdict = compare_some(str(pair.source), ends, pair.limit)
@@ -224,39 +224,39 @@ def _compared(
     known = kept.known if kept is not None else None
     if known is not None and known.rows is not None:
         return _equal(pair, (known.rows, known.rows), known.notes, known.repaired)
-    look = _look(pair, ends, settings, pool, kept=kept)
-    first, repaired = look, known.repaired if known is not None else 0
+    result = _compare(pair, ends, settings, pool, kept=kept)
+    first, repaired = result, known.repaired if known is not None else 0
     for _ in range(REPAIRS if settings.repair is not None else 0):
-        if look.tally.differing == 0 or settings.repair is None:
+        if result.tally.differing == 0 or settings.repair is None:
             break
         _renew(ends)  # no lock of ours is in its way
-        kinds = _repairable(pair, look.tally)
+        kinds = _repairable(pair, result.tally)
         try:
             written = settings.repair(pair.source, kinds)
         except StateConflict as error:  # of this table; the others may be repaired
-            look.notes.append(f"not repaired: {error.message} {error.remedy or ''}".rstrip())
+            result.notes.append(f"not repaired: {error.message} {error.remedy or ''}".rstrip())
             break
         repaired += written
         if kept is not None:
             kept.repaired(written)
         _renew(ends)
-        only = None if kinds is None else look.leaves
+        only = None if kinds is None else result.leaves
         again = settings if only is None else replace(settings, sample=None)
-        look = _look(pair, ends, again, pool, only)
-    equal = False if look.tally.differing else None if look.unsettled else True
+        result = _compare(pair, ends, again, pool, only)
+    equal = False if result.tally.differing else None if result.unsettled else True
     rows = first.rows if not equal or not repaired else (first.rows[0], first.rows[0])
     tally = first.tally
     notes = [tally.note] if tally.differing else []
     if equal and kept is not None:
-        kept.done(rows[0], look.notes)
+        kept.done(rows[0], result.notes)
     return TableVerdict(
         str(pair.source),
         *rows,
         equal=equal,
-        unsettled=look.unsettled,
+        unsettled=result.unsettled,
         differing=tally.differing,
         differences=tuple(tally.first) if tally.keyed else (),
-        note="; ".join([*notes, *look.notes]) or None,
+        note="; ".join([*notes, *result.notes]) or None,
         repaired=repaired,
         statements=_statements(pair, ends[0], tally),
     )
@@ -299,7 +299,7 @@ def _statements(pair: VerifyPair, source: End, tally: RowTally) -> tuple[str, ..
 
 
 @dataclass(slots=True)
-class _Look:
+class _Comparison:
     """What one comparison of a table found."""
 
     rows: tuple[int, int]
@@ -310,14 +310,14 @@ class _Look:
     """The ranges in which rows may differ, if nothing else can; None: anywhere."""
 
 
-def _look(
+def _compare(
     pair: VerifyPair,
     ends: tuple[End, End],
     settings: VerifySettings,
     pool: Executor,
     only: tuple[KeyRange, ...] | None = None,
     kept: TableProgress | None = None,
-) -> _Look:
+) -> _Comparison:
     """Compare all rows, or those of some ranges; without what is known to be equal."""
     columns = tuple(column.name for column in pair.columns)
     most = NAMED if settings.repair is None else REPAIRED_KEYS
@@ -328,100 +328,100 @@ def _look(
     plan = plan_for(ends, pair.range_key)
     if plan is not None and kept is not None and pair.places:
         plan = plan.without(frozenset(map(columns.index, kept.known.by_value)))
-    look: _Look | None = None
-    while plan is not None and plan.places and look is None:
+    result: _Comparison | None = None
+    while plan is not None and plan.places and result is None:
         found = tally()
         try:
-            look = _by_digests(ends, plan, settings, found, pool, only, kept)
+            result = _by_digests(ends, plan, settings, found, pool, only, kept)
         except TextsDifferError as error:
             plan = plan.without(error.places) if pair.places else None
             if plan is not None and kept is not None:
                 kept.compares_by_value([columns[place] for place in error.places])
-    if look is None:
+    if result is None:
         return _by_rows(ends, tally, settings, pool)
     fetched = _fetched(plan, len(columns), pair.places)
     if fetched:
-        look.leaves = None
+        result.leaves = None
         some = (_narrowed(ends[0], fetched, pair.places), _narrowed(ends[1], fetched, pair.places))
         names = tuple(columns[place] for place in fetched)
         part = _by_rows(some, lambda: tally(names), settings, pool)
-        look.tally.join(part.tally)
+        result.tally.join(part.tally)
         by_value = ", ".join(columns[place] for place in fetched if place not in pair.places)
-        look.notes += [f"compared by fetched values: {by_value}", *part.notes]
-        look.unsettled += part.unsettled
+        result.notes += [f"compared by fetched values: {by_value}", *part.notes]
+        result.unsettled += part.unsettled
         for end, one in zip(ends, some, strict=True):
             end.bytes_read += one.bytes_read
-    return look
+    return result
 
 
 def _by_rows(
     ends: tuple[End, End], tally: Callable[[], RowTally], settings: VerifySettings, pool: Executor
-) -> _Look:
-    """Compare all rows by their values; where they change meanwhile, until what differs has stood
-    still."""
+) -> _Comparison:
+    """Compare all rows by their values; where they change meanwhile, until what differs has not
+    changed."""
     found = tally()
-    look = _Look(compare_rows(ends, found, pool), found)
-    if settings.settle is None or not found.differing:
-        return look
+    result = _Comparison(compare_rows(ends, found, pool), found)
+    if settings.catch_up is None or not found.differing:
+        return result
     if found.names_all:
-        return _keys_settled(look, ends, tally, settings.settle, pool)
-    steady = 0
-    for _ in range(LOOKS):
-        before = look.tally
+        return _reread_keys(result, ends, tally, settings.catch_up, pool)
+    unchanged = 0
+    for _ in range(MAX_READS):
+        before = result.tally
         _renew(ends)  # no lock of ours is in the way of the stream
-        if not settings.settle():
-            return _unknown(look, tally(), before.differing, NOT_CAUGHT_UP)
+        if not settings.catch_up():
+            return _unknown(result, tally(), before.differing, NOT_CAUGHT_UP)
         _renew(ends)
         found = tally()
-        look = _Look(compare_rows(ends, found, pool), found)
-        steady = steady + 1 if found.stands_as(before) else 0
-        if steady == STANDS or not found.differing:
-            return look
-    return _unknown(look, tally(), look.tally.differing, RESTLESS)
+        result = _Comparison(compare_rows(ends, found, pool), found)
+        unchanged = unchanged + 1 if found.differs_as(before) else 0
+        if unchanged == STABLE_READS or not found.differing:
+            return result
+    return _unknown(result, tally(), result.tally.differing, RESTLESS)
 
 
-def _keys_settled(
-    look: _Look,
+def _reread_keys(
+    result: _Comparison,
     ends: tuple[End, End],
     tally: Callable[[], RowTally],
-    settle: Settle,
+    catch_up: CatchUp,
     pool: Executor,
-) -> _Look:
-    """Look at the keys that differ again, until each was equal once or has stood still."""
-    stood, known = tally(), look.tally
-    steady = dict.fromkeys(known.marks, 0)
-    for _ in range(LOOKS):
-        if not steady:
-            return replace(look, tally=stood)
+) -> _Comparison:
+    """Read the keys that differ again, until each was equal once or has not changed."""
+    stable, known = tally(), result.tally
+    unchanged = dict.fromkeys(known.marks, 0)
+    for _ in range(MAX_READS):
+        if not unchanged:
+            return replace(result, tally=stable)
         _renew(ends)  # no lock of ours is in the way of the stream
-        if not settle():
-            return _unknown(look, stood, len(steady), NOT_CAUGHT_UP)
+        if not catch_up():
+            return _unknown(result, stable, len(unchanged), NOT_CAUGHT_UP)
         _renew(ends)
         found = tally()
         compare_rows(ends, found, pool)
-        for key in list(steady):
+        for key in list(unchanged):
             mark = found.marks.get(key)
             if mark is None:
-                steady[key] = 0
+                unchanged[key] = 0
                 if found.names_all:
-                    del steady[key]
+                    del unchanged[key]
                 continue
-            steady[key] = steady[key] + 1 if mark == known.marks.get(key) else 0
-            if steady[key] == STANDS:
-                del steady[key]
-                stood.add_one(found.named[key])
+            unchanged[key] = unchanged[key] + 1 if mark == known.marks.get(key) else 0
+            if unchanged[key] == STABLE_READS:
+                del unchanged[key]
+                stable.add_one(found.named[key])
         known = found
-    return _unknown(look, stood, len(steady), RESTLESS)
+    return _unknown(result, stable, len(unchanged), RESTLESS)
 
 
-RESTLESS = f"changed at each of {LOOKS} looks"
+RESTLESS = f"changed at each of {MAX_READS} reads"
 NOT_CAUGHT_UP = "were in flight when the target did not catch up in time"
 
 
-def _unknown(look: _Look, stood: RowTally, rows: int, why: str) -> _Look:
-    """Return a look with only what stood still and differs; of other rows nothing is known."""
-    notes = [*look.notes, f"not compared: {rows} rows that {why}"] if rows else look.notes
-    return replace(look, tally=stood, notes=notes, unsettled=rows)
+def _unknown(result: _Comparison, stable: RowTally, rows: int, why: str) -> _Comparison:
+    """Return a comparison with only what did not change and differs; the rest is not known."""
+    notes = [*result.notes, f"not compared: {rows} rows that {why}"] if rows else result.notes
+    return replace(result, tally=stable, notes=notes, unsettled=rows)
 
 
 def _renew(ends: tuple[End, End]) -> None:
@@ -438,21 +438,21 @@ def _by_digests(
     pool: Executor,
     only: tuple[KeyRange, ...] | None,
     kept: TableProgress | None,
-) -> _Look:
+) -> _Comparison:
     comparison = DigestComparison(
-        ends, plan, tally, pool, settle=settings.settle, only=only, progress=kept
+        ends, plan, tally, pool, catch_up=settings.catch_up, only=only, progress=kept
     )
     if settings.sample is not None:
         share, chosen = settings.sample, random.Random(settings.seed)
         comparison.chosen = lambda _: chosen.random() < share
-    look = _Look(comparison.run(), tally)
+    result = _Comparison(comparison.run(), tally)
     if plan.range_key is not None:
-        look.leaves = tuple(comparison.leaves)
+        result.leaves = tuple(comparison.leaves)
     if comparison.unsettled:
-        look.unsettled = comparison.unsettled
-        why = RESTLESS if comparison.waited else NOT_CAUGHT_UP
-        look.notes.append(f"not compared: {look.unsettled} rows that {why}")
-    return look
+        result.unsettled = comparison.unsettled
+        why = RESTLESS if comparison.caught_up else NOT_CAUGHT_UP
+        result.notes.append(f"not compared: {result.unsettled} rows that {why}")
+    return result
 
 
 def _fetched(plan: DigestPlan | None, count: int, key: tuple[int, ...]) -> tuple[int, ...]:

@@ -144,7 +144,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_digests, "RANGE_ROWS", 4)
     monkeypatch.setattr(by_digests, "LEAF_ROWS", 2)
     for module in (by_digests, verification):
-        monkeypatch.setattr(module, "LOOKS", 12)
+        monkeypatch.setattr(module, "MAX_READS", 12)
 
 
 @given(st.dictionaries(st.integers(-50, 50), values), st.dictionaries(st.integers(-50, 50), values))
@@ -214,7 +214,7 @@ def test_rows_in_flight_are_no_differences() -> None:
         two.held = rows(10, {3: "new"})
         return True
 
-    assert compared(one, two, pair(), VerifySettings(settle=settle)).equal
+    assert compared(one, two, pair(), VerifySettings(catch_up=settle)).equal
     assert settled == [1]
 
 
@@ -228,12 +228,12 @@ def test_a_row_that_comes_and_goes_is_no_difference() -> None:
             two.held = rows(10)
         return True
 
-    assert compared(one, two, pair(), VerifySettings(settle=settle)).equal
+    assert compared(one, two, pair(), VerifySettings(catch_up=settle)).equal
 
 
 def test_what_stands_still_and_differs_is_a_difference() -> None:
     one, two = Server(rows(10, {3: "new"}), NAMES), Server(rows(10), NAMES)
-    verdict = compared(one, two, pair(), VerifySettings(settle=lambda: True))
+    verdict = compared(one, two, pair(), VerifySettings(catch_up=lambda: True))
     assert verdict.keys == ("3",) and verdict.equal is False and verdict.unsettled == 0
 
 
@@ -246,7 +246,7 @@ def test_rows_that_are_in_flight_for_ever_are_neither_equal_nor_different(
     names: tuple[str, str],
 ) -> None:
     one, two = Server(rows(10, {3: "new"}), names), Server(rows(10), names)
-    verdict = compared(one, two, pair(names), VerifySettings(settle=lambda: False))
+    verdict = compared(one, two, pair(names), VerifySettings(catch_up=lambda: False))
     assert (verdict.equal, verdict.unsettled, verdict.differences) == (None, 1, ())
     assert verdict.note is not None and "did not catch up" in verdict.note
     assert not VerifyReport((verdict,)).ok
@@ -266,7 +266,7 @@ def test_a_row_that_never_stands_still_is_told(names: tuple[str, str], wrong: bo
         one.held = rows(10, {3: str(count)})
         return True
 
-    verdict = compared(one, two, pair(names), VerifySettings(settle=settle))
+    verdict = compared(one, two, pair(names), VerifySettings(catch_up=settle))
     assert verdict.equal is (False if wrong else None) and verdict.unsettled == 1
     assert verdict.keys == (("5",) if wrong else ())
     assert verdict.note is not None and "1 rows that changed" in verdict.note
@@ -294,15 +294,15 @@ def test_a_row_that_changes_all_the_time_is_seen_to_be_equal() -> None:
 
     def settle() -> bool:
         settled.append(1)
-        if len(settled) <= by_digests.STANDS:
+        if len(settled) <= by_digests.STABLE_READS:
             one.renew()  # and no look sees what it is now
         else:
             sampled.clear()
             assert sampled.wait(10)
         return True
 
-    assert compared(one, two, pair(), VerifySettings(settle=settle)).equal is True
-    assert len(settled) == by_digests.STANDS + 1
+    assert compared(one, two, pair(), VerifySettings(catch_up=settle)).equal is True
+    assert len(settled) == by_digests.STABLE_READS + 1
 
 
 def test_rows_without_a_key_are_settled_one_by_one() -> None:
@@ -318,7 +318,7 @@ def test_rows_without_a_key_are_settled_one_by_one() -> None:
         one.held = [*still, ("9", str(count))]
         return True
 
-    verdict = compared(one, two, pair(key=()), VerifySettings(settle=settle))
+    verdict = compared(one, two, pair(key=()), VerifySettings(catch_up=settle))
     assert verdict.equal is False
     assert verdict.note is not None and "1 missing, 1 extra" in verdict.note
 

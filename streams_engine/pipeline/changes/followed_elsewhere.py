@@ -25,7 +25,7 @@ class FollowedElsewhere:
     seconds: float
     wait: Callable[[float], object] = field(default_factory=lambda: threading.Event().wait)
 
-    def settle(self) -> bool:
+    def catch_up(self) -> bool:
         """Wait until all that is committed on the sources by now is durable on the target. Return
         False if that takes too long."""
         store = CheckpointStore(self.context.checkpoints, self.context.job.name)
@@ -48,7 +48,7 @@ class FollowedElsewhere:
 
     def demand_followed(self) -> None:
         """Raise `StateConflict` unless the stream catches up: nobody runs it."""
-        if not self.settle():
+        if not self.catch_up():
             raise StateConflict(
                 f"No process follows the stream '{self.context.job.name}', or it did not catch up "
                 f"within {self.seconds:.0f} seconds.",

@@ -1,4 +1,4 @@
-"""A comparison that runs beside a stream: when it begins, is cut, and ends."""
+"""A comparison that runs beside a stream: when it begins, is interrupted, and ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from streams_engine.errors import StreamsError
+from streams_engine.verify.background import BackgroundVerification
 from streams_engine.verify.report import VerifyReport
-from streams_engine.verify.schedule import ScheduledVerification
 
 WAIT = 10.0
 Outcome = VerifyReport | StreamsError | None
@@ -20,7 +20,7 @@ def scheduled(
     *,
     ready: Callable[[], bool] = lambda: True,
     max_seconds: float = 0.0,
-) -> tuple[ScheduledVerification, list[Outcome], threading.Event]:
+) -> tuple[BackgroundVerification, list[Outcome], threading.Event]:
     told: list[Outcome] = []
     came = threading.Event()
 
@@ -28,7 +28,7 @@ def scheduled(
         told.append(outcome)
         came.set()
 
-    return ScheduledVerification(0.01, max_seconds, ready, look, tell), told, came
+    return BackgroundVerification(0.01, max_seconds, ready, look, tell), told, came
 
 
 def test_it_is_told_what_each_round_finds() -> None:

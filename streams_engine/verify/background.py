@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from streams_engine.errors import InternalError, StreamsError
 from streams_engine.verify.report import VerifyReport
 
-__all__ = ["RoundCutError", "ScheduledVerification"]
+__all__ = ["BackgroundVerification", "RoundInterruptedError"]
 
 log = logging.getLogger("streams_engine.stream")
 
@@ -20,12 +20,12 @@ END_SECONDS = 5.0
 """How long the end of the stream waits for a round to notice it; a statement may take longer."""
 
 
-class RoundCutError(Exception):
+class RoundInterruptedError(Exception):
     """Signal that a round ends before all is compared: its time is over, or the stream's."""
 
 
 @dataclass
-class ScheduledVerification:
+class BackgroundVerification:
     """One round every so many seconds, on a thread of its own, at lowest cost to the stream: what
     fails here is told, and the stream goes on."""
 
@@ -35,10 +35,10 @@ class ScheduledVerification:
     """Of one round; 0: no limit."""
     ready: Callable[[], bool]
     """Whether the stream follows its log now; else the round is left out."""
-    look: Callable[[Callable[[], None]], VerifyReport]
+    compare: Callable[[Callable[[], None]], VerifyReport]
     """Compares. It calls what it is given between two statements, and lets pass what that
     raises."""
-    tell: Callable[[VerifyReport | StreamsError | None, float], None]
+    report: Callable[[VerifyReport | StreamsError | None, float], None]
     """Takes the outcome of a round, None where its time was over, and its seconds."""
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -59,19 +59,19 @@ class ScheduledVerification:
                 continue
             begun = time.monotonic()
             outcome = self._round(begun)
-            if self._ended.is_set():  # connections may have been cut: it says nothing
+            if self._ended.is_set():  # connections may be closed: it says nothing
                 return
-            self.tell(outcome, time.monotonic() - begun)
+            self.report(outcome, time.monotonic() - begun)
 
     def _round(self, begun: float) -> VerifyReport | StreamsError | None:
         def between() -> None:
             over = self.max_seconds and time.monotonic() - begun > self.max_seconds
             if self._ended.is_set() or over:
-                raise RoundCutError
+                raise RoundInterruptedError
 
         try:
-            return self.look(between)
-        except RoundCutError:
+            return self.compare(between)
+        except RoundInterruptedError:
             return None
         except StreamsError as error:
             return error
