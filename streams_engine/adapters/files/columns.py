@@ -20,8 +20,8 @@ from streams_engine.adapters.files.stores.store import Store
 
 __all__ = ["batches"]
 
-ROWS = 65_536
-BLOCK = 8 << 20
+ROWS = 16_384
+BLOCK = 2 << 20
 
 
 def batches(store: Store, table: InferredTable, names: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -20,6 +20,8 @@ from streams_engine.schema.types.row_digests import ROW_END
 __all__ = ["KINDS", "block_digest", "can_digest", "row_digest"]
 
 UTF8 = "CONVERT({} USING utf8mb4)"
+ONE_COLLATION = "{} COLLATE utf8mb4_bin"
+"""Columns of several collations would be an illegal mix."""
 TRIMMED = "TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {}))"
 """Of digits after a point, which there must be."""
 TRIMMED_DATETIME = "IF(MICROSECOND({0}), TRIM(TRAILING '0' FROM {0}), LEFT({0}, 19))"
@@ -75,17 +77,13 @@ def row_text(columns: Sequence[CanonicalColumn], unicode: Container[str]) -> str
     texts, lengths = [], []
     for column in columns:
         name = quote(column.name)
-        text = _text(column, name, "{}" if column.name in unicode else UTF8)
+        text = _text(column, name, ONE_COLLATION if column.name in unicode else UTF8)
         if text is None:
             raise ValueError(f"{column.name} has no text for a digest")
         texts.append(_told(column, text, "-" if _may_be_empty(column) else ""))
         if _is_free(column):
             lengths.append(_told(column, f"LENGTH({text})", ""))
-    return f"CONCAT_WS({SEPARATOR}, {', '.join([*texts, *lengths])})"
-
-
-SEPARATOR = "_binary','"
-"""As bytes: the collations of the columns would be an illegal mix."""
+    return f"CONCAT_WS(',', {', '.join([*texts, *lengths])})"
 
 
 def _told(column: CanonicalColumn, text: str, null: str) -> str:
