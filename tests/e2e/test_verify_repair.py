@@ -238,6 +238,6 @@ def test_a_stream_of_another_process_is_compared_under_writes(
         target.run("DELETE FROM t WHERE id = 62")
         assert named(elsewhere.verify(live=True)) == {"t": {"62": "missing"}}
     source.run("INSERT INTO t VALUES (-1, 'nobody follows')")
-    monkeypatch.setattr("streams_engine.stream.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("streams_engine.stream.CATCH_UP_SECONDS", 0.5)
     with pytest.raises(StateConflict, match="No process follows"):
         elsewhere.verify(live=True)
