@@ -620,11 +620,21 @@ class AsyncEngine:
         connections: Mapping[str, str] | None = None,
         *,
         limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
         timeout: float | None = None,
     ) -> QueryResult:
         """Run `Engine.query` in a thread."""
         return await asyncio.to_thread(
-            self._engine.query, sql, connections, limit=limit, timeout=timeout
+            self._engine.query,
+            sql,
+            connections,
+            limit=limit,
+            offset=offset,
+            filters=filters,
+            sort=sort,
+            timeout=timeout,
         )
 
     async def execute(

@@ -159,6 +159,9 @@ class Engine:
         connections: Mapping[str, str] | None = None,
         *,
         limit: int | None = None,
+        offset: int = 0,
+        filters: Conditions = (),
+        sort: Conditions = (),
         timeout: float | None = None,
     ) -> QueryResult:
         """Run one SELECT over one source or several; its rows come as they are read.
@@ -166,11 +169,21 @@ class Engine:
         ``connections``: by the alias that the statement uses, the id or name of a stored
         connection; None: all of them, by their names. Tables are named ``alias.schema.table``
         (PostgreSQL), ``alias.database.table`` (MySQL, MariaDB) or ``alias.table``, files
-        ``read_parquet('alias://path')``. ``limit``: so many rows at most; ``timeout``: seconds
-        until the last row is read. Raises `QueryRefused` for anything but a SELECT,
+        ``read_parquet('alias://path')``. ``filters`` and ``sort`` are those of `data`, of
+        the columns of the result; ``limit``: so many rows at most, after the first ``offset``;
+        ``timeout``: seconds until the last row is read. `QueryResult.page` gives the rows as a
+        page. Raises `QueryRefused` for anything but a SELECT,
         `QueryTimeout`, `NotFound`, `ConnectionFailed` and its kin.
         """
-        return Queries(self._places(connections)).query(sql, limit=limit, timeout=timeout)
+        asked = list_request(limit, offset, filters, sort)
+        return Queries(self._places(connections)).query(
+            sql,
+            limit=limit,
+            offset=offset,
+            timeout=timeout,
+            filters=asked.filters,
+            sorts=asked.sorts,
+        )
 
     def execute(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from streams_engine.errors import ConfigError, StreamsError
+from streams_engine.model import Filter, Sort
 from streams_engine.query.cancellation import Cancellation
 from streams_engine.query.connections import QueryConnections
 from streams_engine.query.execution import DuckdbExecution, flow
 from streams_engine.query.explain import asked_of, explained, native_explained
 from streams_engine.query.gather import GatheredInputs
+from streams_engine.query.narrowed import counted, narrowed
 from streams_engine.query.native import native_rows, native_text
 from streams_engine.query.plan import planned
 from streams_engine.query.result import QueryResult
@@ -33,15 +35,35 @@ class Queries:
         self._places = places
 
     def query(
-        self, sql: str, *, limit: int | None = None, timeout: float | None = None
+        self,
+        sql: str,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        timeout: float | None = None,
+        filters: Sequence[Filter] = (),
+        sorts: Sequence[Sort] = (),
     ) -> QueryResult:
         """Run one SELECT; its rows come as they are read.
 
-        ``limit``: so many rows at most; ``timeout``: seconds, from now until the last row is read.
-        Raises `QueryRefused`, `QueryTimeout`, and what reading a source raises.
+        ``filters`` and ``sorts`` are those of its result. ``limit``: so many rows at most, after
+        the first ``offset``; ``timeout``: seconds, from now until the last row is read. Raises
+        `QueryRefused`, `QueryTimeout`, and what reading a source raises.
         """
         _check("limit", limit, 0)
+        _check("offset", offset, 0)
         _check("timeout", timeout, None)
+        sql = narrowed(sql, self._places, filters, sorts)
+        result = self._begun(sql, None if limit is None else limit + offset, timeout)
+        result.cut(limit, offset, partial(self._count, sql, timeout))
+        return result
+
+    def _count(self, sql: str, timeout: float | None) -> int:
+        """Return how many rows a statement gives."""
+        with self._begun(counted(sql, self._places), None, timeout) as result:
+            return int(result.table().column(0)[0].as_py())
+
+    def _begun(self, sql: str, limit: int | None, timeout: float | None) -> QueryResult:
         statement = read_statement(sql, self._places)
         stopping = Cancellation(timeout)
         begun = time.monotonic()
@@ -73,15 +95,15 @@ class Queries:
         begun: float,
     ) -> QueryResult:
         rows = stack.enter_context(native_rows(statement, self._places, limit, stopping))
-        counted = _Counted(rows.batches)
+        read = _Counted(rows.batches)
         text = native_text(statement, limit)
 
         def asked() -> list[dict[str, Any]]:
             return [{"source": None, "connection": statement.native, "sql": text,
-                     "rows": counted.rows}]  # fmt: skip
+                     "rows": read.rows}]  # fmt: skip
 
         close = stack.pop_all().close
-        return QueryResult(rows.schema, counted.read(), stopping, close, asked, begun, limit=limit)
+        return QueryResult(rows.schema, read.read(), stopping, close, asked, begun)
 
     def _joined(
         self,
@@ -113,7 +135,6 @@ class Queries:
             close,
             partial(asked_of, plan, inputs),
             begun,
-            limit=limit,
             findings=plan.findings,
         )
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from streams_engine.display import html_block, html_table
 from streams_engine.errors import ConfigError, QueryStopped, StreamsError
 from streams_engine.model import Finding
+from streams_engine.model.pages import DataPage
 from streams_engine.query.cancellation import Cancellation
 from streams_engine.units import plural
 
@@ -48,7 +49,6 @@ class QueryResult:
         asked: Asked,
         begun: float,
         *,
-        limit: int | None,
         findings: Sequence[Finding] = (),
     ) -> None:
         self.schema = schema
@@ -56,7 +56,10 @@ class QueryResult:
         self._stopping = stopping
         self._close: Callable[[], None] | None = close
         self._asked = asked
-        self._limit = limit
+        self._limit: int | None = None
+        self._offset = 0
+        self._read = 0
+        self._count: Callable[[], int] | None = None
         self._begun = begun
         self._duration: float | None = None
         self._truncated = False
@@ -66,10 +69,19 @@ class QueryResult:
         )
         self._failed: StreamsError | None = None
 
+    def cut(self, limit: int | None, offset: int, count: Callable[[], int]) -> None:
+        """Give ``limit`` rows at most, after the first ``offset``; ``count`` counts them all. To
+        be called before the first row is read."""
+        self._limit, self._offset, self._count = limit, offset, count
+
     def _rows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        left = self._limit
+        left, skip = self._limit, self._offset
         try:
             for batch in batches:
+                self._read += batch.num_rows
+                passed = min(skip, batch.num_rows)
+                skip -= passed
+                batch = batch.slice(passed)
                 if left is not None and batch.num_rows > left:
                     self._truncated = True
                     batch = batch.slice(0, left)
@@ -112,6 +124,20 @@ class QueryResult:
                     raise
                 raise self._failed from None
         return self._table
+
+    def page(self, *, total: bool = True) -> DataPage:
+        """Return all rows as a page: ``{"items", "total", "limit", "offset"}``; ``items`` is an
+        Arrow table.
+
+        ``total`` is how many rows the statement gives without limit and offset. Where the limit
+        left rows out, the sources are asked again to count them; ``total=False``: not then. Raises
+        what `table` raises.
+        """
+        items = self.table()
+        count: int | None = self._read
+        if self._truncated:
+            count = self._count() if total and self._count is not None else None
+        return {"items": items, "total": count, "limit": self._limit, "offset": self._offset}
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``{columns, rows, count, status, duration}`` as a JSON-able document.
