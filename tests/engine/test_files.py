@@ -206,7 +206,8 @@ def test_a_file_tells_what_it_is(box: Box, tmp_path: Path) -> None:
             "format": "jsonl", "compression": "gzip",
             "columns": [{"name": "id", "type": "int64"},
                         {"name": "x", "type": "decimal128(2, 1)"}]}),
-        "list.json": ('[{"id": 1}]', {"format": "json", "compression": None}),
+        "list.json": ('[{"id": 1}]', {
+            "format": "json", "compression": None, "columns": [{"name": "id", "type": "int64"}]}),
     }  # fmt: skip
     for path, (content, expected) in told.items():
         box.put(path, content)
@@ -264,7 +265,7 @@ def test_nothing_leads_out_of_the_base(box: Box, tmp_path: Path) -> None:
 
 
 def test_names_that_only_look_odd_are_names(box: Box) -> None:
-    for name in ("...csv", "a b.csv", "100%.csv", "a%20b.csv", "\u00fcber/na\u00efve.csv", "~.csv"):
+    for name in ("...csv", "a b.csv", "100%.csv", "a%20b.csv", "\u00fcber/na\u00efve.csv"):
         box.put(name)
         assert box.files.meta(box.id, name)["path"] == name
         assert box.files.read(box.id, name).num_rows == 3

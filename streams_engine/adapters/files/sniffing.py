@@ -101,12 +101,8 @@ def _jsonl(store: Store, path: str, codec: str | None, _: bytes) -> dict[str, An
     return {"columns": _columns({name: one.arrow for name, one in detections.items()})}
 
 
-def _json(*_: Any) -> dict[str, Any]:
-    return {}
-
-
 SNIFFERS: Mapping[str, Callable[[Store, str, str | None, bytes], dict[str, Any]]] = {
     "csv": _csv,
     "jsonl": _jsonl,
-    "json": _json,
+    "json": _jsonl,
 }

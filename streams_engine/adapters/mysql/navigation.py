@@ -117,8 +117,7 @@ class MysqlNavigator:
         for column in columns:
             quoted = quote(column.name)
             terms += [f"COUNT({quoted})", f"COUNT(DISTINCT {quoted})"]
-            ends = ("NULL", "NULL") if column.type.name in UNORDERED else ("MIN({})", "MAX({})")
-            terms += [end.format(quoted) for end in ends]
+            terms += [end.format(quoted) for end in _ends(column)]
         with self._asking(f"summing up {table.id}") as connection, connection.cursor() as cursor:
             cursor.execute(f"SELECT {', '.join(terms)} FROM {name(table.id)}")
             row = cursor.fetchone()
@@ -139,6 +138,16 @@ class MysqlNavigator:
     def _asking(self, what: str) -> Iterator[Any]:
         with contextlib.closing(self._connect.open()) as connection, translating(what):
             yield connection
+
+
+def _ends(column: Column) -> tuple[str, str]:
+    """Return the terms of the least and the greatest value. A FLOAT would be printed with six
+    digits: it is made a double."""
+    if column.type.name in UNORDERED:
+        return "NULL", "NULL"
+    return ("MIN({}) + 0e0", "MAX({}) + 0e0") if column.type.name == "float" else (
+        "MIN({})", "MAX({})",
+    )  # fmt: skip
 
 
 def _whole(value: Any) -> Any:

@@ -131,6 +131,7 @@ class FsspecFiles:
         self._options: dict[str, Any] = json.loads(store.options or "{}")
         self._fs, root = _filesystem(store.protocol, store.root, self._options)
         self._root = root.rstrip("/")
+        self._real_root: str | None = None
 
     def show(self, path: str) -> str:
         """Return the URL, without secrets."""
@@ -220,7 +221,9 @@ class FsspecFiles:
         follow = LINKED.get(self._store.protocol)
         if not self._store.confined or follow is None:
             return False
-        return not _is_below(follow(self._fs, name), follow(self._fs, self._root or "/"))
+        if self._real_root is None:
+            self._real_root = follow(self._fs, self._root or "/")
+        return not _is_below(follow(self._fs, name), self._real_root)
 
     def delete_folder(self, path: str) -> None:
         """Delete a folder and the folders below it, where the filesystem has folders."""
