@@ -21,7 +21,7 @@ from streams_engine.config.connection import Connection, ObjectConnection
 from streams_engine.config.documents import Dask, SourceConnection
 from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride, shown
-from streams_engine.contracts import ChangeWriter, Scope, Sink, Source
+from streams_engine.contracts import ChangeWriter, Scope, Sink, Source, StatementListener
 from streams_engine.errors import ConfigError, UnsupportedType
 from streams_engine.model import Dialect, LogOptions, NativeType, TableId
 from streams_engine.pipeline.changes.cdc import CdcPipeline, LogSettings
@@ -80,6 +80,8 @@ class Assembly:
 
     config: StreamConfig
     resolvers: Mapping[str, Resolver]
+    on_statement: StatementListener | None = None
+    """Hears of each statement that is sent to source and target."""
 
     def refuse_unfit_queries(self) -> None:
         """Raise `ConfigError` or `QueryRefused` by path for statements that cannot run."""
@@ -284,6 +286,7 @@ class Assembly:
                 path,
                 self._log(document),
                 patience=patience_of(self.config.options),
+                on_statement=self.on_statement,
             )
             if isinstance(reads, Connection)
             else reads
@@ -323,6 +326,7 @@ class Assembly:
             self.resolvers,
             state_schema=options.state_schema,
             search_path=() if schema is None else (schema,),
+            on_statement=self.on_statement,
         )
 
     def job(self) -> Job:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 from uuid import uuid4
 
 from streams_engine.alerts import AlertCallback, Watch, watch
+from streams_engine.config.connection import Connection, S3Connection
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.config.stream import (
@@ -27,7 +28,7 @@ from streams_engine.config.stream import (
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.display import html_block
 from streams_engine.errors import ConfigError, InternalError, StateConflict, StreamsError
-from streams_engine.events import EventLog, Listener, Unsubscribe, notify, subscribe
+from streams_engine.events import Event, EventLog, Listener, Unsubscribe, notify, subscribe
 from streams_engine.health import Health, health_of
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.control import Control
@@ -35,7 +36,6 @@ from streams_engine.stats import Counters, Stats
 
 if TYPE_CHECKING:
     from streams_engine.assembly import Assembly
-    from streams_engine.config.connection import Connection
     from streams_engine.contracts import Sink, Source
     from streams_engine.model import TableId
     from streams_engine.pipeline.changes.cdc import CdcPipeline
@@ -158,13 +158,18 @@ class Stream:
             queue.SimpleQueue()
         )
         self._control.listen(self._moved)
+        if isinstance(config.target, S3Connection):
+            self._journal.listen(self._tell_stored)
 
     @cached_property
     def _parts(self) -> Assembly:
         """The pipeline and the adapters, which load when a stream first needs them."""
         from streams_engine.assembly import Assembly
+        from streams_engine.sql_capture import SqlCapture
 
-        return Assembly(self._config, self._resolvers)
+        level = self._config.options.sql_capture
+        told = None if level == "off" else SqlCapture(self._journal, level)
+        return Assembly(self._config, self._resolvers, told)
 
     # What it is
 
@@ -596,6 +601,17 @@ class Stream:
         size = stats.target.sum_data_size
         told = f"{stats.rows:,} rows, {size:,} bytes in {stats.seconds:.1f} s"
         self._journal.note(level, "stats", told, rows=stats.rows, bytes=size)
+
+    def _tell_stored(self, event: Event) -> None:
+        """Tell where the rows of a loaded table are in a bucket."""
+        if event.event != "table" or event.details.get("phase") != "copied":
+            return
+        size = sum(t.bytes for t in self.stats().tables if t.table == event.table)
+        s3 = self._config.document.target.spec.s3
+        place = self._config.target.show(s3.upload.bucket if s3 else None)  # type: ignore[call-arg]
+        rows = event.details["rows"]
+        told = f"stored {rows:,} rows, {size:,} bytes in {place}"
+        self._journal.note(logging.INFO, "stored", told, table=event.table, rows=rows, bytes=size)
 
     def _tell_move(self, old: State, new: State) -> None:
         if new.final:

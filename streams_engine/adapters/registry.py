@@ -20,6 +20,7 @@ from streams_engine.contracts import (
     SinkRequest,
     Source,
     SourceRequest,
+    StatementListener,
     StatementSession,
 )
 from streams_engine.errors import ConfigError
@@ -55,6 +56,7 @@ def open_source(
     *,
     looking: bool = False,
     patience: Patience | None = None,
+    on_statement: StatementListener | None = None,
 ) -> Source:
     """Create the source of a connection; it connects when it is used. Raises `ConfigError`.
 
@@ -62,7 +64,9 @@ def open_source(
     continues from what is read.
     """
     times = patience or Patience()
-    request = SourceRequest(connection, document, resolvers, path, log, looking, times)
+    request = SourceRequest(
+        connection, document, resolvers, path, log, looking, times, on_statement
+    )
     return _opened(request, _adapter(connection).source, "source", path)
 
 
@@ -72,6 +76,7 @@ def open_sink(
     *,
     state_schema: str | None,
     search_path: tuple[str, ...],
+    on_statement: StatementListener | None = None,
 ) -> Sink:
     """Create the sink of a stream's target; it connects when it is used. Raises `ConfigError`."""
     request = SinkRequest(
@@ -81,6 +86,7 @@ def open_sink(
         state_schema,
         search_path,
         patience_of(config.options),
+        on_statement,
     )
     return _opened(request, _adapter(config.target).sink, "target", "$.target")
 

@@ -330,6 +330,7 @@ OptionsDict = TypedDict("OptionsDict", {
     "heartbeatTimeout": float,
     "lockTimeout": float,
     "maxRetainedBytes": int,
+    "sqlCapture": Literal["off", "minimal", "verbose"],
     "verification": VerificationDict | None,
     "stateSchema": str | None,
     "executor": Any,

@@ -519,6 +519,9 @@ class Options(Document):
     max_retained_bytes: int = Field(default=0, ge=0)
     """Cdc from PostgreSQL only: fail once the server retains more bytes of log than this for the
     stream. 0: no limit."""
+    sql_capture: Literal["off", "minimal", "verbose"] = "off"
+    """Note the statements that are sent to source and target in the log, category `sql`, with
+    their values taken out: those that change structure or rows, or all."""
     verification: Verification | None = None
     """Cdc only: compare source and target in the background, again and again. The result is in
     stats, events and log. null: only `verify()` compares."""

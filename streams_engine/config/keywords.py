@@ -49,6 +49,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "reconnect_timeout": ("options", "reconnectTimeout"),
     "heartbeat_timeout": ("options", "heartbeatTimeout"),
     "lock_timeout": ("options", "lockTimeout"),
+    "sql_capture": ("options", "sqlCapture"),
     "executor": ("options", "executor"),
 }
 

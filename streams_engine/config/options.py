@@ -185,6 +185,9 @@ class StreamOptions(TypedDict, total=False):
     """Seconds that a statement waits for a lock that another session holds. While rows are copied
     or the log is followed, the stream then reports it and tries again, for as long as
     `reconnectTimeout` allows."""
+    sql_capture: Literal["off", "minimal", "verbose"]
+    """Note the statements that are sent to source and target in the log, category `sql`, with
+    their values taken out: those that change structure or rows, or all."""
     executor: Executor | DaskDict | None
     """Where chunks are copied: `{"dask": "tcp://scheduler:8786"}`, by the workers of that Dask
     cluster; from Python also `client.get_executor()`, or a `concurrent.futures.Executor` of

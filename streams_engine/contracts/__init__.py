@@ -9,6 +9,7 @@ from streams_engine.contracts.adapter import (
     Patience,
     SinkRequest,
     SourceRequest,
+    StatementListener,
 )
 from streams_engine.contracts.change_log import (
     CascadeSource,
@@ -135,6 +136,7 @@ __all__ = [
     "SourceRequest",
     "StateChange",
     "Statement",
+    "StatementListener",
     "StatementResult",
     "StatementSession",
     "StructureSink",

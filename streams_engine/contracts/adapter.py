@@ -14,7 +14,7 @@ from streams_engine.contracts.source import Source
 from streams_engine.contracts.statements import StatementSession
 from streams_engine.model import Dialect, LogOptions
 
-__all__ = ["Adapter", "Patience", "SinkRequest", "SourceRequest"]
+__all__ = ["Adapter", "Patience", "SinkRequest", "SourceRequest", "StatementListener"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,11 @@ class Patience:
     """Without a sign of life; then a connection is taken for dead."""
     lock_seconds: float = 10.0
     """For a lock that another session holds."""
+
+
+StatementListener = Callable[[str, str], None]
+"""Called with each statement that is sent to a server, and the kind of the server. The statement
+may hold values of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class SourceRequest:
     looking: bool = False
     """No log goes on from what is read."""
     patience: Patience = Patience()
+    on_statement: StatementListener | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class SinkRequest:
     search_path: tuple[str, ...] = ()
     """The schemas in which names without one are looked up."""
     patience: Patience = Patience()
+    on_statement: StatementListener | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,12 @@ def test_a_stored_bucket_takes_files(server: str, client: Any, tmp_path: Path) -
             "source": {"connections": [{"connectionId": "in", "files": {"paths": ["t.csv"]}}]},
             "target": {"id": "box", "spec": spec},
         })  # fmt: skip
-        [config] = engine.configs.list()["configs"]
+        [config] = engine.configs.list()["items"]
         stream = engine.streams.start(config["id"])
         assert engine.streams.wait(stream, timeout=60) is State.FINISHED
+        [told] = engine.logs(category="s3")["items"]
+        assert told["table"] == "t" and told["details"]["rows"] == 3
+        assert told["message"].startswith("stored 3 rows, ") and f"s3://{BOX}" in told["message"]
     body = client.get_object(Bucket=BOX, Key="made/t/part-0-0.json")["Body"].read()
     assert [row["id"] for row in json.loads(body)] == [1, 2, 3]
     assert not (tmp_path / "staging").exists()

@@ -36,6 +36,7 @@ def _connect(request: SourceRequest | SinkRequest) -> MysqlConnect:
         database=database_of(request),
         heartbeat=request.patience.heartbeat,
         lock_seconds=request.patience.lock_seconds,
+        on_statement=request.on_statement,
         **login(connection, request.resolvers),
     )
 

@@ -29,6 +29,7 @@ from streams_engine.adapters.sql.watchdog import (
     Watch,
     expiring,
 )
+from streams_engine.contracts import StatementListener
 from streams_engine.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -102,6 +103,7 @@ class MysqlConnect:
     lock_seconds: float = LOCK_SECONDS
     """How long a statement waits for a lock that another session holds."""
     abort: Abort = field(default_factory=Abort, compare=False, repr=False)
+    on_statement: StatementListener | None = field(default=None, compare=False, repr=False)
 
     def open(
         self,
@@ -134,6 +136,7 @@ class MysqlConnect:
                 if self.unix_socket is None:
                     _keep_alive(connection._sock, self.heartbeat)
                 connection.watch = _watched(self, connection)
+                connection.on_statement = self.on_statement
                 patience = str(max(1, round(self.lock_seconds)))
                 settings = {
                     **SESSION,

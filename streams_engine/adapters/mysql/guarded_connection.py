@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from pymysql.connections import Connection
-from pymysql.constants import CLIENT, CR
+from pymysql.constants import CLIENT, COMMAND, CR
 from pymysql.err import OperationalError
 
 from streams_engine.adapters.sql.watchdog import UNANSWERED, Watch, watch_of
 from streams_engine.arrow.buffers import RAW, well_formed
+from streams_engine.contracts import StatementListener
 
 __all__ = ["DRIVER_RAW", "GuardedConnection"]
 
@@ -23,6 +24,10 @@ of packet for another."""
 
 CLEAR_TEXT = frozenset({b"mysql_clear_password", b"dialog"})
 """Authentication plugins that send the password as it is."""
+
+
+STATEMENTS = frozenset({COMMAND.COM_QUERY, COMMAND.COM_STMT_PREPARE})
+"""Commands that carry a statement."""
 
 
 class GuardedConnection(Connection):
@@ -51,6 +56,7 @@ class GuardedConnection(Connection):
         self._tls_required = tls_required
         self._clear_text = clear_text
         self.watch: Watch | None = None
+        self.on_statement: StatementListener | None = None
         super().__init__(
             **settings,
             client_flag=client_flag | (CLIENT.LOCAL_FILES if files else 0),
@@ -89,6 +95,12 @@ class GuardedConnection(Connection):
                 CR.CR_AUTH_PLUGIN_ERR, "the server asked for the password in clear text"
             )
         return super()._process_auth(plugin_name, auth_packet, *more)
+
+    def _execute_command(self, command: int, sql: Any) -> Any:
+        if self.on_statement is not None and command in STATEMENTS:
+            plain = sql if isinstance(sql, str) else bytes(sql).decode("utf-8", "replace")
+            self.on_statement(plain, "mysql")
+        return super()._execute_command(command, sql)
 
     def _read_bytes(self, num_bytes: int) -> Any:
         with watch_of(self):

@@ -34,6 +34,7 @@ def _connect(request: SourceRequest | SinkRequest) -> PostgresConnect:
         database=database_of(request) or "postgres",
         heartbeat=request.patience.heartbeat,
         lock_seconds=request.patience.lock_seconds,
+        on_statement=request.on_statement,
         **login(connection, request.resolvers),
     )
 

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from streams_engine.adapters.sql.server_message import NOTHING, Masked, server_text
 from streams_engine.adapters.sql.watchdog import (
@@ -31,6 +32,7 @@ from streams_engine.adapters.sql.watchdog import (
     expiring,
     watch_of,
 )
+from streams_engine.contracts import StatementListener
 from streams_engine.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -87,10 +89,43 @@ SAID_BY_SERVER = re.compile(r"failed: \w+:  ")
 """A server's report in libpq's error, in any language: the severity, a colon and two spaces."""
 
 
+class ToldCursor(psycopg.Cursor[Any]):
+    """A cursor that tells of each statement before it sends it."""
+
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """Tell, and execute."""
+        tell_statement(self.connection, query)
+        return super().execute(query, *arguments, **options)
+
+    def executemany(self, query: Any, *arguments: Any, **options: Any) -> None:
+        """Tell once, and execute for each row."""
+        tell_statement(self.connection, query)
+        super().executemany(query, *arguments, **options)
+
+    @contextlib.contextmanager
+    def copy(self, statement: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """Tell, and copy."""
+        tell_statement(self.connection, statement)
+        with super().copy(statement, *arguments, **options) as copy:
+            yield copy
+
+
+def tell_statement(connection: psycopg.Connection, query: Any) -> None:
+    """Call the listener of a connection, if it has one, with a statement."""
+    listener = getattr(connection, "on_statement", None)
+    if listener is None:
+        return
+    if isinstance(query, sql.Composable):
+        query = query.as_string(connection)
+    plain = query if isinstance(query, str) else bytes(query).decode("utf-8", "replace")
+    listener(plain, "postgresql")
+
+
 class WatchedConnection(psycopg.Connection):
     """A connection whose waits the watchdog sees."""
 
     watch: Watch | None = None
+    on_statement: StatementListener | None = None
 
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait for the server. Raises `psycopg.OperationalError` if it does not answer any more."""
@@ -124,6 +159,7 @@ class PostgresConnect:
     lock_seconds: float = LOCK_SECONDS
     """How long a statement waits for a lock that another session holds."""
     abort: Abort = field(default_factory=Abort, compare=False, repr=False)
+    on_statement: StatementListener | None = field(default=None, compare=False, repr=False)
 
     def open(
         self,
@@ -236,6 +272,9 @@ class PostgresConnect:
     def _watched(self, connection: WatchedConnection) -> WatchedConnection:
         """Let the watchdog watch a connection."""
         reference = weakref.ref(connection)
+        if self.on_statement is not None:
+            connection.on_statement = self.on_statement
+            connection.cursor_factory = ToldCursor
         connection.watch = Watch(
             self,
             connection.info.backend_pid,

@@ -24,6 +24,7 @@ from psycopg import errors, generators
 from psycopg.pq import ExecStatus
 from psycopg.waiting import Ready, Wait
 
+from streams_engine.adapters.postgres.connection import tell_statement
 from streams_engine.adapters.sql.watchdog import watch_of
 from streams_engine.arrow.buffers import PAD, grown, slice_bytes, violation, well_formed
 
@@ -57,6 +58,7 @@ def read(connection: psycopg.Connection, query: str, size: int) -> Iterator[pa.R
     The connection must not use GSS encryption, which libpq does not report.
     """
     copy = f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()
+    tell_statement(connection, copy)
     if connection.pgconn.ssl_in_use:
         return _by_libpq(connection, copy, size)
     return _off_the_socket(connection, copy, size)
