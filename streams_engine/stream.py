@@ -91,9 +91,11 @@ class Stream:
     ) -> None:
         """Create a stream; connects to nothing yet. Raises `ConfigError`.
 
-        ``tables`` is a list of names, or one name; None for all. ``options`` are the keys of the
-        stream document in snake_case, see `StreamOptions`: ``write_mode``, ``schema_policy``,
-        ``data_bundle_size``, ``limits``, ``type_overrides``, ...
+        A source is a URL, a connection document, or a mapping of names to tables in memory:
+        pyarrow, pandas, polars, DuckDB relations, readers and generators of record batches; do not
+        change them meanwhile. ``tables`` is a list of names, or one name; None for all. ``options``
+        are the keys of the stream document in snake_case, see `StreamOptions`: ``write_mode``,
+        ``schema_policy``, ``data_bundle_size``, ``limits``, ``type_overrides``, ...
         """
         config = from_urls(source, target, mode=mode, tables=tables, options=options)
         self._set_up(config, allowed(resolvers, references))

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from streams_engine.contracts.adapter import Adapter
 from streams_engine.errors import ConfigError
 
-__all__ = ["BUILT_IN", "GROUP", "adapter_of", "known_kinds"]
+__all__ = ["BUILT_IN", "GROUP", "adapter_of", "frames_adapter", "known_kinds"]
 
 GROUP = "streams_engine.adapters"
 """The group of entry points: name is a kind, value is ``module:ADAPTER``."""
@@ -18,6 +18,7 @@ GROUP = "streams_engine.adapters"
 MYSQL = "streams_engine.adapters.mysql.adapter:ADAPTER"
 POSTGRES = "streams_engine.adapters.postgres.adapter:ADAPTER"
 FILES = "streams_engine.adapters.files.adapter:ADAPTER"
+FRAMES = "streams_engine.adapters.files.frames:ADAPTER"
 
 BUILT_IN: Mapping[str, str] = {
     "mysql": MYSQL,
@@ -44,6 +45,11 @@ PACKAGES: Mapping[str, str] = {
     "ssh": "sshfs",
 }
 """The packages of well known fsspec filesystems."""
+
+
+def frames_adapter() -> Adapter:
+    """Return the adapter of tables in memory, which no document names."""
+    return _loaded("frames", FRAMES)
 
 
 def known_kinds() -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from streams_engine.config.adapters import adapter_of, known_kinds
+from streams_engine.config.adapters import adapter_of, frames_adapter, known_kinds
 from streams_engine.config.connection_documents import (
     FilesDocument,
     ScopeDocument,
@@ -238,6 +238,9 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
         scheme = _SCHEME.match(document)
         kind = scheme["kind"].lower() if scheme else "file"
         return _parsed(document, kind, root, root)
+    if are_frames(document):
+        frames: Connection = frames_adapter().connection(document, root)
+        return frames
     if isinstance(document, Mapping):
         without = IGNORED_IN_CONNECTIONS | {SCHEMA}
         kept = {key: value for key, value in document.items() if key not in without}
@@ -250,6 +253,21 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
         return ObjectConnection(document)
     raise ConfigError(f"{root}: expected a document, a URL, or a source or sink object.", path=root)
 
+
+def are_frames(document: Any) -> bool:
+    """Return True for a mapping of names to tables in memory, which is no connection document."""
+    return (
+        isinstance(document, Mapping) and bool(document) and all(map(_is_frame, document.values()))
+    )
+
+
+def _is_frame(value: Any) -> bool:
+    return isinstance(value, Iterator) or any(hasattr(value, name) for name in ARROW_STREAMS)
+
+
+ARROW_STREAMS = ("__arrow_c_stream__", "__arrow_c_array__")
+"""What a table or a batch of any library has that speaks Arrow.
+https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html"""
 
 _SCHEME = re.compile(r"(?P<kind>[^:/@]*)://")
 

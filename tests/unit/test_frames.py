@@ -1,0 +1,155 @@
+"""Tables in memory as a source: of pyarrow, pandas, polars and DuckDB, and streams of batches."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from streams_engine import State, Stream
+from streams_engine.errors import ConfigError, NotFound, RowRejected
+
+ROWS = {
+    "id": [1, 2, 3],
+    "name": ["Ann", None, "Eve\x1f"],
+    "price": [Decimal("12.50"), Decimal("0.10"), None],
+    "at": [dt.datetime(2026, 1, 2, 3, 4, 5, 678901), None, dt.datetime(9999, 12, 31)],
+}
+SCHEMA = pa.schema(
+    [("id", pa.uint64()), ("name", pa.large_string()), ("price", pa.decimal128(20, 2)),
+     ("at", pa.timestamp("us"))]
+)  # fmt: skip
+
+
+def table() -> pa.Table:
+    return pa.table(ROWS, schema=SCHEMA)
+
+
+def of_pandas() -> Any:
+    pandas = pytest.importorskip("pandas")
+    return table().to_pandas(types_mapper=pandas.ArrowDtype)
+
+
+def of_polars() -> Any:
+    return pytest.importorskip("polars").from_arrow(table())
+
+
+def of_duckdb() -> Any:
+    duckdb = pytest.importorskip("duckdb")
+    there = table()
+    return duckdb.connect().from_arrow(there)
+
+
+def batches() -> Iterator[pa.RecordBatch]:
+    yield from table().to_batches(max_chunksize=2)
+
+
+KEPT = {"table": table, "pandas": of_pandas, "polars": of_polars, "duckdb": of_duckdb}
+ONCE = {"generator": batches, "reader": lambda: table().to_reader(max_chunksize=2)}
+
+
+def moved(target: Path, name: str = "t") -> list[dict[str, Any]]:
+    rows = pq.read_table(sorted((target / name).glob("*.parquet"))).to_pylist()
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+def expected() -> list[dict[str, Any]]:
+    return table().to_pylist()
+
+
+@pytest.mark.parametrize("make", KEPT.values(), ids=KEPT)
+def test_a_table_arrives_and_is_compared(make: Any, tmp_path: Path) -> None:
+    with Stream({"t": make()}, str(tmp_path / "out")) as stream:
+        assert stream.run().state is State.FINISHED
+        assert stream.verify().ok
+    assert moved(tmp_path / "out") == expected()
+
+
+@pytest.mark.parametrize("make", ONCE.values(), ids=ONCE)
+def test_a_stream_of_batches_arrives_once(make: Any, tmp_path: Path) -> None:
+    with Stream({"t": make()}, str(tmp_path / "out")) as stream:
+        stream.run()
+        with pytest.raises(ConfigError, match="was read already") as refused:
+            stream.verify()
+    assert refused.value.remedy is not None
+    assert moved(tmp_path / "out") == expected()
+
+
+def test_several_tables_and_only_some_of_them(tmp_path: Path) -> None:
+    frames = {"a": table(), "b": table(), "c": table()}
+    with Stream(frames, str(tmp_path / "out"), tables=["a", "c"]) as stream:
+        assert stream.run().rows == 6
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.name[0] != "_") == [
+        "a",
+        "c",
+    ]
+    with pytest.raises(NotFound, match="no table bb"):
+        Stream(frames, str(tmp_path / "out"), tables=["bb"]).plan()
+
+
+def test_a_difference_is_found(tmp_path: Path) -> None:
+    frame = table()
+    with Stream({"t": frame}, str(tmp_path / "out")) as stream:
+        stream.run()
+    other = frame.set_column(0, SCHEMA.field(0), pa.array([1, 2, 4], pa.uint64()))
+    assert not Stream({"t": other}, str(tmp_path / "out")).verify().ok
+
+
+def test_pause_and_stop(tmp_path: Path) -> None:
+    def slowly() -> Iterator[pa.RecordBatch]:
+        for number in range(10_000):
+            yield pa.record_batch({"id": [number]})
+
+    with Stream({"t": slowly()}, str(tmp_path / "out"), data_bundle_size=10) as stream:
+        stream.start()
+        stream.stop()
+        assert stream.wait(timeout=30) in (State.STOPPED, State.FINISHED)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ({"t": iter([1, 2])}, "expected pyarrow record batches, not int"),
+        ({"t": iter(())}, "expected pyarrow record batches, not NoneType"),
+        ({"": table()}, "name of a frame"),
+        ({"t": pa.table([[1], [2]], names=["a", "a"])}, "two columns have the same name"),
+        ({"t": pa.table({"a": pa.array([None], pa.month_day_nano_interval())})}, "not supported"),
+        ({"t": table(), "type": "mysql"}, "connection.t: unknown key"),
+    ],
+    ids=["numbers", "nothing", "no name", "names twice", "type", "document"],
+)
+def test_what_is_no_table_is_refused_by_name(frames: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Stream(frames, str(tmp_path / "out")).plan()
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (pa.record_batch({"id": [2], "x": [1]}), "other columns"),
+        (pa.record_batch({"id": ["x"]}), "column id"),
+    ],
+    ids=["columns", "types"],
+)
+def test_a_batch_that_is_unlike_the_first_ends_the_stream(
+    second: pa.RecordBatch, message: str, tmp_path: Path
+) -> None:
+    source = {"t": iter([pa.record_batch({"id": [1]}), second])}
+    with Stream(source, str(tmp_path / "out")) as stream, pytest.raises(RowRejected, match=message):
+        stream.run()
+
+
+def test_a_log_is_not_to_be_had(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        Stream({"t": table()}, str(tmp_path / "out"), mode="cdc").run()
+
+
+def test_they_are_shown_without_their_rows(tmp_path: Path) -> None:
+    stream = Stream({"t": table()}, str(tmp_path / "out"))
+    assert "frames: t" in repr(stream) and "Ann" not in repr(stream)
