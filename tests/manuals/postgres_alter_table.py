@@ -320,6 +320,8 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
         Entry("pg_rename_column", "RENAME COLUMN", "ALTER TABLE T RENAME COLUMN a TO amount",
               "INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET amount = 0 WHERE id = 1",
               on={"within mysql": NO_UNDO}),
+        Entry("pg_rename_column_at_once", "RENAME COLUMN",
+              "BEGIN; ALTER TABLE T RENAME COLUMN a TO amount; INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET amount = 0 WHERE id = 1; COMMIT"),
         Entry("pg_using_beside_gone", "ALTER COLUMN TYPE USING",
               "ALTER TABLE T ADD c int; UPDATE T SET c = 1; ALTER TABLE T ALTER a TYPE bigint USING a * 100;"
               "UPDATE T SET c = 2; ALTER TABLE T DROP c", "INSERT INTO T VALUES (5, 5, 'five')", verdict=RELOAD, options={"allow_lossy": True}),
