@@ -181,6 +181,8 @@ class SchemaChange:
     """Rows that were there got other values, or went elsewhere, and the log does not hold it."""
     exchanged: bool = False
     """Its rows are another followed table's now: none are lost."""
+    instead: SchemaChange | None = None
+    """Of a rename: the change where its new name is none of the stream's; None: it leaves."""
     hindrance: str | None = None
     """Why the log does not hold its rows from here on; None: it does."""
 

@@ -359,6 +359,16 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
 CREATE TABLE T (id int CONSTRAINT T_k PRIMARY KEY, a int, b text); INSERT INTO T VALUES (1, 10, 'one');
 CREATE TABLE T2 (id int CONSTRAINT T_k2 PRIMARY KEY, c text); INSERT INTO T2 VALUES (2, 'two')""",
               before="", on={"bare": Carried("index-name")}),
+        Entry("pg_rename_ring_listed", "RENAME TO",
+              "BEGIN; ALTER TABLE T RENAME TO T_tmp; ALTER TABLE T2 RENAME TO T; ALTER TABLE T_tmp RENAME TO T2; COMMIT",
+              "INSERT INTO T VALUES (5, 'five'); INSERT INTO T2 VALUES (5, 5, 'five')", setup="""
+CREATE TABLE T (id int CONSTRAINT T_k PRIMARY KEY, a int, b text); INSERT INTO T VALUES (1, 10, 'one');
+CREATE TABLE T2 (id int CONSTRAINT T_k2 PRIMARY KEY, c text); INSERT INTO T2 VALUES (2, 'two')""",
+              before="", on={"postgresql": Carried("index-name")}, options={"tables": ["t_rename_ring_listed", "t_rename_ring_listed__2"]}),
+        Entry("pg_rename_swap_listed", "RENAME TO",
+              "CREATE TABLE T_n (id int PRIMARY KEY, a int, b text, c int); INSERT INTO T_n SELECT id, a, b, id FROM T;"
+              "BEGIN; ALTER TABLE T RENAME TO T_old; ALTER TABLE T_n RENAME TO T; COMMIT",
+              "INSERT INTO T VALUES (5, 5, 'five', 5); DROP TABLE T_old", structure=False, on={"bare": LOSSY}, options={"tables": ["t_rename_swap_listed"]}),
         Entry("pg_rename_ring_of_three", "RENAME TO",
               "BEGIN; ALTER TABLE T RENAME TO T_x; ALTER TABLE T3 RENAME TO T; ALTER TABLE T2 RENAME TO T3; ALTER TABLE T_x RENAME TO T2; COMMIT",
               "INSERT INTO T VALUES (5, 'fünf'); INSERT INTO T2 VALUES (5, 5)", setup="""

@@ -74,6 +74,8 @@ class SchemaChangeHandler:
         """
         known = [table.mapping.source.id for table in self.log.applier.tables.values()]
         if change.after is not None and not self.log.origin.wants(change.after.id, known):
+            change = change.instead or change
+        if change.after is not None and not self.log.origin.wants(change.after.id, known):
             if change.before is None or self.log.origin.scope.tables is not None:
                 self._leave(change)
                 return None

@@ -3,7 +3,7 @@ may install.
 
 `TRIGGERS` is run by a superuser in the source's database. Each statement on a table then writes
 a message into the log, in its own transaction: the table's columns, and which were renamed; or
-that it was dropped. Without it, renames are refused, and drops and nullability are not seen.
+that it was dropped. Without it the catalog shows these, later than their place in the log.
 """
 
 from __future__ import annotations

@@ -62,6 +62,9 @@ class FollowedRelations:
         if tracked is not None:
             now = tracked.schema
             self._tracked[now.id] = tracked
+            for oid, relation in list(self._relations.items()):
+                if names(relation) == (now.id.schema, now.id.name) and now.oid not in (None, oid):
+                    del self._relations[oid]  # of another table, which had the name
             known = None if now.oid is None else self._relations.get(now.oid)
             if known is not None:  # rows of a partition may come without it, under the old name
                 renamed = replace(known, schema=now.id.schema, name=now.id.name)
@@ -101,7 +104,7 @@ class FollowedRelations:
         if tracked is None:
             old = self._before(relation)
             if old is not None:
-                return SchemaChange(old.schema, replace(old.schema, id=table), seq)
+                return self._renamed(old.schema, table, seq)
         if tracked is not None:
             others = [o for o, r in self._relations.items() if names(r) == names(relation)]
             if {*others, tracked.schema.oid} - {relation.oid, None}:
@@ -127,6 +130,19 @@ class FollowedRelations:
         self._relations[relation.oid] = relation
         self._plans[relation.oid] = None if tracked is None else self._planned(relation, tracked)
         return None
+
+    def _renamed(self, old: TableSchema, name: TableId, seq: int) -> SchemaChange:
+        """Return a rename, with what it means for a stream that has the old name alone."""
+        instead = self.successor(old, seq)
+        return SchemaChange(old, replace(old, id=name), seq, instead=instead)
+
+    def successor(self, table: TableSchema, seq: int = 0) -> SchemaChange | None:
+        """Return the change of a renamed table into the one that has its name now; None if none
+        has it."""
+        now = self._describer.table(table.id)
+        if now is None or now.oid == table.oid:
+            return None
+        return self.exchanged(table, seq) or SchemaChange(table, now, seq, rewritten=True)
 
     def exchanged(self, table: TableSchema, seq: int = 0) -> SchemaChange | None:
         """Return the change of a table that has the name of another followed one now, while its own
@@ -173,7 +189,7 @@ class FollowedRelations:
             return SchemaChange(old, None, seq)
         table = self._followed(event.relation)[0]
         if table != old.id:
-            return SchemaChange(old, replace(old, id=table), seq)
+            return self._renamed(old, table, seq)
         change = changed(old, event.relation, self._describer, event.renamed)
         change = change or RelationChange(old, {})
         now = _with_nulls(change.schema, event.solid)
@@ -184,10 +200,12 @@ class FollowedRelations:
     def _meant(self, relation: Relation) -> TableSubscription | None:
         """Return the subscription of a relation's table, by oid if that is known: a table may have
         the former name of another one."""
+        named = self._followed(relation)[1]
+        if named is not None and named.schema.oid == relation.oid:
+            return named
         for tracked in self._tracked.values():
             if tracked.schema.oid == relation.oid:
                 return tracked
-        named = self._followed(relation)[1]
         return named if named is not None and named.schema.oid is None else None
 
     def plan(self, oid: int) -> DecodePlan | None:

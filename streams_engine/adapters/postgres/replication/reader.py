@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import psycopg
@@ -124,10 +125,12 @@ class PostgresChangeReader:
         look = self._catalog.ripe(self._moved)
         while look is not None:
             if self._relations.is_current(look):
-                change = None
-                if look.table is not None and look.table.id != look.before.id:
-                    change = self._relations.exchanged(look.before)
+                renamed = look.table is not None and look.table.id != look.before.id
+                change = self._relations.exchanged(look.before) if renamed else None
                 change = change or structure_change(look, self._describer)
+                if renamed:
+                    instead = self._relations.successor(look.before)
+                    change = replace(change, instead=instead)
                 if change.after is None:
                     self._relations.forget(change.table)
                 return ChangeSet((change,), self._at(self._moved))
