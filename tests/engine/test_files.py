@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
+import http.server
 import json
 import os
 import threading
@@ -427,6 +429,41 @@ def test_a_link_of_a_server_is_not_followed_out_either(
             assert (base / "real.csv").exists()
     finally:
         server.close()
+
+
+def test_a_web_server_is_read_only(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "x.csv").write_text(ROWS)
+    shown = functools.partial(Quiet, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), shown)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with Engine() as engine:
+            url = f"http://127.0.0.1:{server.server_port}"
+            files = Box(engine, {"type": "files", "spec": {"store": {"url": url}}}).files
+            assert [one["path"] for one in files.all("box", recursive=True)] == ["sub/x.csv"]
+            assert (files.meta("box", "sub")["type"], files.meta("box", "sub")["files"]) == (
+                "folder", 1,
+            )  # fmt: skip
+            assert files.read("box", "sub/x.csv").num_rows == 3
+            for refused in (
+                lambda: files.upload("box", tmp_path / "sub" / "x.csv", "y.csv"),
+                lambda: files.delete("box", "sub/x.csv", confirm=True),
+                lambda: files.delete("box", "sub", confirm=True),
+            ):
+                with pytest.raises(ConfigError, match="can be read, not written"):
+                    refused()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Shows a folder, and says nothing."""
+
+    def log_message(self, *_: object) -> None: ...
 
 
 def test_many_write_one_file_and_readers_see_whole_ones(folder: Box, tmp_path: Path) -> None:

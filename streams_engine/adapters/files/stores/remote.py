@@ -210,7 +210,8 @@ class FsspecFiles:
             if links == "files" and facts["type"] == "directory":
                 return FileEntry(path, "link")
         modified = _modified(facts)
-        if facts["type"] == "directory":
+        page = facts.get("mimetype") == "text/html"  # of links: what HTTP has for a folder
+        if facts["type"] == "directory" or page:
             return FileEntry(path, "folder", None, modified)
         if facts.get("size") is None:  # a page of links tells names alone
             facts = self._fs.info(name)
@@ -269,12 +270,7 @@ class FsspecFiles:
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """Write to a temporary file of this machine, which is uploaded at the end."""
-        put = WRITERS.get(self._store.protocol)
-        if put is None:
-            raise ConfigError(
-                f"{self.show(path)}: files of {self._store.protocol}:// can be read, not written.",
-                remedy=f"Write to a folder, to s3://, or to {', '.join(sorted(WRITERS))}.",
-            )
+        put = self._writer(path)
         with tempfile.NamedTemporaryFile() as file:
             given = UnclosedSink(file)
             try:
@@ -287,8 +283,20 @@ class FsspecFiles:
                 place = self._place(path)
                 put(self._fs, file.name, place, temporary_name(place, self._store))
 
+    def _writer(self, path: str) -> Callable[[Any, str, str, str], None]:
+        """Return how a file is put in its place. Raises `ConfigError` for a filesystem of which
+        that is not known."""
+        put = WRITERS.get(self._store.protocol)
+        if put is None:
+            raise ConfigError(
+                f"{self.show(path)}: files of {self._store.protocol}:// can be read, not written.",
+                remedy=f"Write to a folder, to s3://, or to {', '.join(sorted(WRITERS))}.",
+            )
+        return put
+
     def delete(self, path: str) -> None:
         """Remove a file; folders that are empty then stay."""
+        self._writer(path)
         with self._failing(path), suppress(FileNotFoundError):
             self._fs.rm_file(self._place(path, last=False))
 
