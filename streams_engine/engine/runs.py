@@ -204,9 +204,12 @@ class Runs:
 
     def ready(self, config: str) -> str:
         """Return the id of the stream that the next run of a config will be."""
+        query = "SELECT stream FROM configs WHERE id = ?"
+        known: str | None = self._store.value(query, (config,))
+        if known is not None:
+            return known
         with self._store.writing():
-            query = "SELECT stream FROM configs WHERE id = ?"
-            known: str | None = self._store.value(query, (config,))
+            known = self._store.value(query, (config,))
             if known is not None:
                 return known
             made = new_id("stream")

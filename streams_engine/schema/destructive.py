@@ -16,16 +16,12 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from streams_engine.schema.query_check import HIDDEN, QUOTED, hides
+
 __all__ = ["count_statements", "destructive"]
 
 Words = list[str]
 """A statement's tokens in capitals; quoted names and texts are empty."""
-
-HIDDEN = re.compile(r"/\*M?!")
-"""MySQL and MariaDB execute what stands in such remarks."""
-
-QUOTED = {"STRING", "IDENTIFIER", "NATIONAL_STRING", "HEREDOC_STRING", "RAW_STRING", "BYTE_STRING",
-          "BIT_STRING", "HEX_STRING", "UNICODE_STRING"}  # fmt: skip
 
 QUERIES = {"SELECT", "WITH", "VALUES", "(", "TABLE", "INSERT", "UPDATE", "DELETE"}
 """What is parsed: of other statements that it does not know, sqlglot would log the text."""
@@ -49,7 +45,7 @@ def destructive(sql: str, dialect: str) -> list[str]:
     except SqlglotError:
         return ["a statement that cannot be parsed"]
     reasons = []
-    if dialect == "mysql" and _hides(sql, statements):
+    if hides(sql, itertools.chain.from_iterable(statements)):
         reasons.append("a remark that the server executes")
     for tokens in statements:
         text = sql[tokens[0].start : tokens[-1].end + 1]
@@ -78,17 +74,6 @@ def _statements(sql: str, dialect: str) -> list[list[Any]]:
         else:
             statements[-1].append(token)
     return [tokens for tokens in statements if tokens]
-
-
-def _hides(sql: str, statements: Sequence[Sequence[Any]]) -> bool:
-    """Return whether a remark that is executed stands anywhere but in a quoted text."""
-    shown = sum(
-        len(HIDDEN.findall(str(token.text)))
-        for tokens in statements
-        for token in tokens
-        if token.token_type.name in QUOTED
-    )
-    return len(HIDDEN.findall(sql)) > shown
 
 
 def _words(tokens: Sequence[Any]) -> Words:

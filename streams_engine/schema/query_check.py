@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import sqlglot
@@ -12,7 +14,7 @@ from sqlglot.errors import SqlglotError
 from streams_engine.errors import ConfigError
 from streams_engine.model import Dialect
 
-__all__ = ["one_query", "reading_only"]
+__all__ = ["HIDDEN", "QUOTED", "hides", "one_query", "reading_only"]
 
 WRITES = (
     *(exp.Insert, exp.Update, exp.Delete, exp.Merge),
@@ -21,6 +23,26 @@ WRITES = (
 
 BEGINNINGS = {"SELECT", "WITH", "VALUES", "L_PAREN"}
 """Anything else is refused unparsed: sqlglot would log the text of what it does not know."""
+
+
+HIDDEN = re.compile(r"/\*M?!|\{#")
+"""What begins a remark to sqlglot, but not to every server: MySQL and MariaDB execute what stands
+in ``/*! */``, and ``{# #}`` is a remark of templates."""
+
+QUOTED = {"STRING", "IDENTIFIER", "NATIONAL_STRING", "HEREDOC_STRING", "RAW_STRING", "BYTE_STRING",
+          "BIT_STRING", "HEX_STRING", "UNICODE_STRING"}  # fmt: skip
+"""Kinds of tokens that are texts and quoted names; and what follows a command, as one text."""
+LITERAL = re.compile(r"[A-Za-z_&]*['\"`$]")
+"""How a text or a quoted name begins."""
+
+
+def hides(sql: str, tokens: Iterable[Any]) -> bool:
+    """Return whether a server may run what was parsed as a remark."""
+    rest, done = "", 0
+    for token in tokens:
+        if token.token_type.name in QUOTED and LITERAL.match(sql, token.start):
+            rest, done = rest + sql[done : token.start] + " ", token.end + 1
+    return HIDDEN.search(rest + sql[done:]) is not None
 
 
 def reading_only(name: str, query: str, dialect: Dialect) -> str:
@@ -46,8 +68,7 @@ def one_query(query: str, dialect: str) -> tuple[str, Any]:
     Raises sqlglot's errors if it cannot be parsed. ``dialect`` is one of sqlglot's.
     """
     tokens = sqlglot.tokenize(query, dialect=dialect)
-    # MySQL executes what stands in some remarks: what runs would not be what was parsed.
-    hidden = any(c.startswith(("!", "M!")) for token in tokens for c in token.comments)
+    hidden = hides(query, tokens)
     while tokens and tokens[-1].token_type.name == "SEMICOLON":
         tokens.pop()
     kinds = [token.token_type.name for token in tokens]

@@ -10,6 +10,9 @@ from streams_engine.schema.destructive import count_statements, destructive
 
 ASKED: dict[str, list[str]] = {
     "mysql": [
+        "SELECT {#\n d '2020-01-01'}; DROP TABLE t; #}",
+        "SELECT '/\\*! x' /*! ; DROP TABLE t */",
+        "SHOW TABLES /*! ; DROP TABLE t */",
         "DROP TABLE t",
         "drop table t",
         "TRUNCATE t",

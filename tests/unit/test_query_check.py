@@ -20,6 +20,7 @@ READS = {
 OTHERS = [
     "", ";", "-- nothing", "not even SQL", "CALL p('secret')", "SELECT 1; CALL p('secret')",
     "SELECT 1 /*! , 'secret' */", "SELECT 1; /*! , 'secret' */", "SELECT 1 /*M! , 2 */",
+    "SELECT {#\n d '2020-01-01'}; CALL p('secret'); #}", "SELECT '/\\*!' /*! , 'secret' */",
     "DELETE FROM t WHERE a = 'secret'", "SELECT 'open", "SET @x = 'secret'", "SHOW TABLES",
 ]  # fmt: skip
 
