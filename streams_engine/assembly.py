@@ -1,4 +1,7 @@
-"""Assembly of a stream from its documents: the only place where adapters and pipeline meet."""
+"""Assembly of a stream from its documents: the only place where adapters and pipeline meet.
+
+What only some streams need (the change log, verification, tunnels) is loaded by those.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from streams_engine.adapters.registry import (
     open_target_canonical,
     patience_of,
 )
-from streams_engine.adapters.ssh import reachable
 from streams_engine.config.connection import Connection, ObjectConnection
 from streams_engine.config.documents import Dask, SourceConnection
 from streams_engine.config.secret import Resolver
@@ -24,30 +26,26 @@ from streams_engine.config.stream import StreamConfig, TypeOverride, shown
 from streams_engine.contracts import ChangeWriter, Scope, Sink, Source, StatementListener
 from streams_engine.errors import ConfigError, UnsupportedType
 from streams_engine.model import Dialect, LogOptions, NativeType, TableId
-from streams_engine.pipeline.changes.cdc import CdcPipeline, LogSettings
-from streams_engine.pipeline.changes.followed_elsewhere import FollowedElsewhere
-from streams_engine.pipeline.changes.table_replication import operations_of
 from streams_engine.pipeline.checkpoint import CheckpointStore, checkpoint_storage
 from streams_engine.pipeline.context import Job, RunContext
 from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.multi_source import SourceSpec
 from streams_engine.pipeline.remote.copier import WorkerCluster
-from streams_engine.pipeline.repair import Repairs
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.convert import ConvertPipeline
-from streams_engine.pipeline.verify_progress import VerifyProgressStore
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.mapping.routes import parse_type
 from streams_engine.schema.mapping.tables import MappingOptions
 from streams_engine.stats import Counters
 from streams_engine.target_layout import scope_of, selections_of, target_schema
-from streams_engine.verify.progress import Progress, ProgressStore
-from streams_engine.verify.report import VerifyReport
-from streams_engine.verify.verification import VerifySettings, verify_mapped
 
 if TYPE_CHECKING:
+    from streams_engine.pipeline.changes.cdc import CdcPipeline
     from streams_engine.query.entries import QueryEntry
     from streams_engine.query.source import QuerySource
+    from streams_engine.verify.progress import ProgressStore
+    from streams_engine.verify.report import VerifyReport
+    from streams_engine.verify.verification import VerifySettings
 
 __all__ = ["Assembly"]
 
@@ -104,6 +102,10 @@ class Assembly:
     def _reached(self, stack: ExitStack) -> StreamConfig:
         """Return the config with its connections made reachable (tunnels opened) until the stack
         closes."""
+        if not any(getattr(end, "ssh", None) for end in (*self.config.sources, self.config.target)):
+            return self.config
+        from streams_engine.adapters.ssh import reachable
+
         ends = [
             stack.enter_context(reachable(connection, self.resolvers))
             for connection in (*self.config.sources, self.config.target)
@@ -128,6 +130,9 @@ class Assembly:
 
     def cdc(self, context: RunContext) -> CdcPipeline:
         """Build the pipeline of a cdc."""
+        from streams_engine.pipeline.changes.cdc import CdcPipeline, LogSettings
+        from streams_engine.pipeline.changes.table_replication import operations_of
+
         document = self.config.document
         options = document.source.options
         chosen = {
@@ -170,6 +175,12 @@ class Assembly:
         checkpoint.
         ``elsewhere``: another process follows the log; so many seconds it may take to catch up.
         """
+        from streams_engine.pipeline.changes.followed_elsewhere import FollowedElsewhere
+        from streams_engine.pipeline.repair import Repairs
+        from streams_engine.pipeline.verify_progress import VerifyProgressStore
+        from streams_engine.verify.progress import Progress
+        from streams_engine.verify.verification import verify_mapped
+
         with self.dry_run() as convert, ExitStack() as stack:
             if elsewhere is not None:
                 followed = FollowedElsewhere(convert.context, elsewhere)
@@ -209,6 +220,8 @@ class Assembly:
         options = self.config.document.source.options
         if not self.config.follows:
             return None
+        from streams_engine.pipeline.changes.table_replication import operations_of
+
         default = operations_of(options.operations)
         chosen = [
             default if table.operations is None else operations_of(table.operations)

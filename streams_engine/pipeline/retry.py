@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from streams_engine.errors import ConnectionFailed, SnapshotLost, StreamsError
 from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters
@@ -24,6 +22,7 @@ __all__ = [
 log = logging.getLogger("streams_engine.retrying")
 
 ATTEMPTS = 5
+FIRST_PAUSE = 0.05
 T = TypeVar("T")
 
 
@@ -34,23 +33,15 @@ def retry(work: Callable[[], T], what: str) -> T:
     here: a reader cannot rejoin its view. ``work`` must be safe to repeat.
     """
 
-    def transient(error: BaseException) -> bool:
-        retryable = (
-            isinstance(error, StreamsError)
-            and error.retryable
-            and not isinstance(error, ConnectionFailed)
-        )
-        if retryable:
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except StreamsError as error:
+            if not error.retryable or isinstance(error, ConnectionFailed):
+                raise
             log.warning("retrying", extra={"what": what})
-        return retryable
-
-    retrying = Retrying(
-        retry=retry_if_exception(transient),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        reraise=True,
-    )
-    return retrying(work)
+        time.sleep(random.uniform(0, min(2.0, FIRST_PAUSE * 2**attempt)))
+    return work()
 
 
 FIRST_ATTEMPTS = 8

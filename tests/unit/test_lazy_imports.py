@@ -17,7 +17,7 @@ OPTIONAL = (
     "adbc_driver_manager", "adbc_driver_postgresql", "asyncssh", "cryptography", "distributed",
     "duckdb", "fsspec", "opentelemetry", "psycopg", "pyarrow.compute",
     "pyarrow.csv", "pyarrow.dataset", "pyarrow.parquet", "pymysql", "pymysqlreplication", "rich",
-    "s3fs", "sqlglot", "sqlite3", "tenacity", "typer",
+    "s3fs", "sqlglot", "sqlite3", "typer",
     "streams_engine.assembly", "streams_engine.dask", "streams_engine.engine",
     "streams_engine.query", "streams_engine.schema", "streams_engine.telemetry",
     "streams_engine.verify",
@@ -52,6 +52,12 @@ def test_the_package_alone_imports_neither_pyarrow_nor_pydantic() -> None:
 def test_a_stream_between_databases_plans_without_the_query_part() -> None:
     modules = loaded("import streams_engine.assembly")
     assert not [name for name in modules if name.startswith("streams_engine.query")]
+
+
+def test_a_convert_loads_neither_the_change_log_nor_verification_nor_a_parser() -> None:
+    modules = loaded("import streams_engine.assembly")
+    unneeded = {"asyncio", "sqlglot", "streams_engine.pipeline.changes.cdc"}
+    assert modules.isdisjoint({*unneeded, "streams_engine.verify.verification"})
 
 
 def imported_for_types() -> dict[str, str]:

@@ -42,7 +42,7 @@ from streams_engine.pipeline.retry import retry
 from streams_engine.pipeline.snapshot.chunk_copy import ChunkCopy, ChunkTask
 from streams_engine.pipeline.snapshot.copier import Copier
 from streams_engine.pipeline.snapshot.expression_trials import without_refused
-from streams_engine.pipeline.snapshot.post_load import PostLoad
+from streams_engine.pipeline.snapshot.post_load import PostLoad, is_small
 from streams_engine.pipeline.snapshot.preflight import TargetPreparation, prepare
 from streams_engine.pipeline.snapshot.start_waits import StartWaits
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping, warning
@@ -325,7 +325,12 @@ class SnapshotLoad:
             tuple(column.target for column in mapping.columns),
             key=key,
             upsert=bool(key),
-            freeze=fresh and alone and not key and not mapping.target.inherits,
+            # FREEZE needs a table that was emptied, which is given new files.
+            freeze=fresh
+            and alone
+            and not key
+            and not mapping.target.inherits
+            and not is_small(mapping.source),
             quarantine=self.job.quarantine,
             tuples=mapping.tuples,
         )

@@ -14,13 +14,21 @@ from streams_engine.model import (
     ObjectKind,
     ObjectRef,
     TableId,
+    TableSchema,
 )
 from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.resume import ResumePlan
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 
-__all__ = ["PostLoad"]
+__all__ = ["PostLoad", "is_small"]
+
+SMALL_BYTES = 1 << 20
+
+
+def is_small(table: TableSchema) -> bool:
+    """Return True if copying the table takes less time than commits and new files around it."""
+    return table.bytes is not None and table.bytes < SMALL_BYTES
 
 
 @dataclass
@@ -47,13 +55,17 @@ class PostLoad:
         ddl = ddl_of(catalog.dialect)
         present = self.sink.inspect([table.id for table in catalog.tables])
         whole = [table for table in catalog.tables if table.id not in lost]
-        missing = []
+        missing: list[list[Statement]] = []
+        small: list[list[Statement]] = []
         for table in whole:
             done = self.resume.made(present.table(table.id))
             statements = ddl.indexes(table, self.structure)
-            missing.append([s for s in statements if s.object not in done])
+            to_do = [s for s in statements if s.object not in done]
+            together = is_small(table) and getattr(self.sink, "transactional_ddl", False)
+            (small if together else missing).append(to_do)
         findings = self._all([[s] for some in missing for s in some if s.concurrent], executor)
-        findings += self._all([[s for s in some if not s.concurrent] for some in missing], executor)
+        rest = [[s for s in some if not s.concurrent] for some in missing]
+        findings += self._all([*rest, *small], executor)
         counters = [s for s in ddl.sequence_values(catalog) if s.table not in lost]
         findings += self._execute(counters)
         return findings + self._foreign_keys(catalog, present, lost, waiting)

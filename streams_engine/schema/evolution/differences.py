@@ -10,10 +10,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-
 from streams_engine.model import (
     Check,
     Column,
@@ -261,12 +257,14 @@ def canonical(expression: Expression | None, names: Mapping[str, str] | None = N
     """Return an expression in one normal spelling, with the new names of its columns."""
     if expression is None:
         return None
+    import sqlglot  # takes a tenth of a second to load, and few tables have an expression
+
     dialect = str(expression.dialect)
     try:
         tree = sqlglot.parse_one(expression.sql, dialect=dialect)
-    except SqlglotError:
+    except sqlglot.errors.SqlglotError:
         return expression.sql
-    for column in tree.find_all(exp.Column):
+    for column in tree.find_all(sqlglot.exp.Column):
         column.this.set("this", (names or {}).get(column.name, column.name))
     return tree.sql(dialect, identify=True)
 

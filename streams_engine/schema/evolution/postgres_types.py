@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sqlglot import exp
-
 from streams_engine.contracts import Statement
 from streams_engine.errors import require
 from streams_engine.model import (
@@ -115,6 +113,8 @@ def sequence_of(column: Column) -> TableId | None:
     match = column.default and NEXT_VALUE.match(column.default.sql)
     if not match:
         return None
+    from sqlglot import exp  # takes a tenth of a second to load
+
     table = exp.to_table(match[1].replace("''", "'"), dialect="postgres")
     return TableId(table.db, table.name)
 

@@ -23,7 +23,6 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
-from streams_engine.schema.mapping.expressions_to_postgres import translate
 from streams_engine.schema.mapping.tables import (
     ColumnMapping,
     Findings,
@@ -203,6 +202,9 @@ class _Mapper:
         across = self.catalog.mariadb not in (None, self.options.mariadb)
         if source.generated is None or not across:
             return source.generated
+        # Loads sqlglot, a tenth of a second: only where there is an expression.
+        from streams_engine.schema.mapping.expressions_to_postgres import translate
+
         columns = {column.name: column for column in table.columns}
         names = {name: name for name in columns}
         if translate(source.generated, columns, names, source.type) is not None:

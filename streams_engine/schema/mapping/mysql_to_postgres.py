@@ -30,7 +30,6 @@ from streams_engine.model import (
 from streams_engine.schema.ddl.mysql_keys import row_key, unsigned_keys
 from streams_engine.schema.ddl.names import MAX_BYTES, Namespace, shorten
 from streams_engine.schema.ddl.postgres import LAST_NUMBER, literal, name_of
-from streams_engine.schema.mapping.expressions_to_postgres import translate, translate_default
 from streams_engine.schema.mapping.mysql_to_postgres_types import MysqlTypeRule, rule_for
 from streams_engine.schema.mapping.tables import (
     ColumnMapping,
@@ -301,6 +300,9 @@ class _Mapper:
     def _default(self, source: Column, native: NativeType, where: str) -> Expression | None:
         if source.default is None or source.generated is not None:
             return None
+        # Loads sqlglot, a tenth of a second: only where there is an expression.
+        from streams_engine.schema.mapping.expressions_to_postgres import translate_default
+
         default = translate_default(source.default, native)
         if _unreadable(source, (source.default.sql,)):
             default = None
@@ -374,6 +376,8 @@ class _Mapper:
 
         ``result`` is the type of a generated column, which may not name another one.
         """
+        from streams_engine.schema.mapping.expressions_to_postgres import translate
+
         as_text = self.options.zero_dates == "text"
         columns = {
             column.name: column

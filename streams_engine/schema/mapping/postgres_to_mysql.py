@@ -25,11 +25,6 @@ from streams_engine.model import (
 )
 from streams_engine.schema.ddl.mysql_keys import KeyColumns, fit_rows
 from streams_engine.schema.ddl.names import Namespace, shorten
-from streams_engine.schema.mapping.expressions_to_mysql import (
-    CheckedColumn,
-    translate_check,
-    translate_default,
-)
 from streams_engine.schema.mapping.postgres_to_mysql_types import PostgresTypeRule, rule_for
 from streams_engine.schema.mapping.postgres_to_postgres import NEXT_VALUE, sequence_called
 from streams_engine.schema.mapping.tables import (
@@ -257,6 +252,9 @@ class _Mapper:
     ) -> Expression | None:
         if source.default is None or self._counter(table, source) is not None:
             return None
+        # Loads sqlglot, a tenth of a second: only where there is an expression.
+        from streams_engine.schema.mapping.expressions_to_mysql import translate_default
+
         default = translate_default(source.default, base_of(source.type), native)
         if default is None and not source.default.sql.upper().startswith("NULL"):
             self.findings.warn(
@@ -371,6 +369,11 @@ class _Mapper:
         )
 
     def _check(self, table: TableSchema, check: Check) -> Check | None:
+        from streams_engine.schema.mapping.expressions_to_mysql import (
+            CheckedColumn,
+            translate_check,
+        )
+
         names = self.columns[table.id]
         columns = {
             column.name: CheckedColumn(

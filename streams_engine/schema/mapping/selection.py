@@ -6,10 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-
 from streams_engine.errors import ConfigError
 from streams_engine.model import (
     Catalog,
@@ -82,11 +78,13 @@ def _names(expression: Expression | None) -> set[str] | None:
     """Return the columns that an expression names; None if it cannot be parsed."""
     if expression is None:
         return set()
+    import sqlglot  # takes a tenth of a second to load, and few tables have an expression
+
     try:
         parsed = sqlglot.parse_one(expression.sql, dialect=str(expression.dialect))
-    except SqlglotError:
+    except sqlglot.errors.SqlglotError:
         return None
-    return {column.name for column in parsed.find_all(exp.Column)}
+    return {column.name for column in parsed.find_all(sqlglot.exp.Column)}
 
 
 @dataclass

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pymysql.cursors import DictCursor
 
 from streams_engine.adapters.mysql.snapshot.select import beyond, name, quote
-from streams_engine.model import TableSchema
+from streams_engine.model import TableId, TableSchema
 
-__all__ = ["edges", "key_of"]
+__all__ = ["edges", "key_of", "underestimated"]
 
 INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 KEYS = {*INTEGERS, "year", "char", "varchar", "date", "datetime", "uuid", "inet4", "inet6"}
@@ -25,6 +26,9 @@ SLACK = 1.25
 FEW = 10
 """An estimate this many times below a chunk's size may be one of stale statistics."""
 
+ASKED = 64
+"""How many tables are asked about in one statement."""
+
 
 def key_of(table: TableSchema) -> tuple[str, ...]:
     """Return the primary key's columns; empty if chunks cannot be cut and resumed by them."""
@@ -35,23 +39,42 @@ def key_of(table: TableSchema) -> tuple[str, ...]:
     return key.columns if usable else ()
 
 
+def underestimated(connection: Any, tables: Sequence[TableSchema], rows: int) -> frozenset[TableId]:
+    """Return the tables that have two chunks of rows or more although the statistics say few."""
+    doubtful = [
+        table for table in tables if key_of(table) and (table.estimated_rows or 0) < rows // FEW
+    ]
+    found: set[TableId] = set()
+    for start in range(0, len(doubtful), ASKED):
+        some = doubtful[start : start + ASKED]
+        parts = (
+            f"(SELECT {place} FROM {name(table.id)} LIMIT 1 OFFSET {2 * rows})"
+            for place, table in enumerate(some)
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(parts))
+            found |= {some[place].id for (place,) in cursor.fetchall()}
+    return frozenset(found)
+
+
 def edges(
-    connection: Any, table: TableSchema, key: tuple[str, ...], rows: int
+    connection: Any,
+    table: TableSchema,
+    key: tuple[str, ...],
+    rows: int,
+    large: Collection[TableId],
 ) -> list[tuple[Any, ...]]:
-    """Return the keys at which chunks of about ``rows`` rows end; empty if the table is small."""
+    """Return the keys at which chunks of about ``rows`` rows end; empty if the table is small.
+
+    ``large`` are the `underestimated` ones.
+    """
     estimate = table.estimated_rows or 0
-    if estimate < 2 * rows and not (estimate < rows // FEW and _has(connection, table, 2 * rows)):
+    if estimate < 2 * rows and table.id not in large:
         return []
     dense = len(key) == 1 and table.column(key[0]).type.name in INTEGERS
     if dense and estimate >= 2 * rows:
         return [(edge,) for edge in _by_density(connection, table, key[0], rows)]
     return _by_walking(connection, table, key, rows)
-
-
-def _has(connection: Any, table: TableSchema, rows: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT 1 FROM {name(table.id)} LIMIT 1 OFFSET {rows}")
-        return cursor.fetchone() is not None
 
 
 def _by_density(connection: Any, table: TableSchema, key: str, rows: int) -> list[int]:

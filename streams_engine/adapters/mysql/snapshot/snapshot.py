@@ -26,6 +26,7 @@ from streams_engine.model import (
     Finding,
     Position,
     RowObservations,
+    TableId,
     TableSchema,
 )
 
@@ -57,6 +58,7 @@ class MysqlSnapshot:
         for connection in connections:
             self._free.put(connection)
         self._closed = threading.Event()
+        self._underestimated: dict[int, frozenset[TableId]] = {}
 
     # Chunks
 
@@ -70,7 +72,11 @@ class MysqlSnapshot:
         edges: list[tuple[Any, ...]] = []
         if key:
             with self._borrowed(f"measuring {table.id}") as connection:
-                edges = snapshot_chunks.edges(connection, table, key, rows)
+                large = self._underestimated.get(rows)
+                if large is None:
+                    large = snapshot_chunks.underestimated(connection, self.catalog.tables, rows)
+                    self._underestimated[rows] = large
+                edges = snapshot_chunks.edges(connection, table, key, rows, large)
         if edges:
             share = max(rows, (share or 0) // (len(edges) + 1))
         return [

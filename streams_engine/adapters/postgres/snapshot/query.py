@@ -12,7 +12,6 @@ from streams_engine.adapters.postgres.connection import translating
 from streams_engine.adapters.postgres.snapshot.select import SET_PATH, path_of
 from streams_engine.errors import require
 from streams_engine.model import Column, Dialect, TableId, TableSchema, UserType
-from streams_engine.schema.query_check import reading_only
 from streams_engine.schema.types.postgres import arrow_type
 
 __all__ = ["query_tables"]
@@ -32,6 +31,8 @@ def query_tables(
     tables, types = [], {}
     before = connection.execute("SHOW search_path").fetchone()
     connection.execute(SET_PATH, (path_of(schema),))
+    if queries:
+        from streams_engine.schema.query_check import reading_only  # loads sqlglot: 0.1 s
     for name, query in queries:
         plain = reading_only(name, query, Dialect.POSTGRES)
         with translating(f"the query '{name}'"):
