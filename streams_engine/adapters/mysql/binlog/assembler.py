@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -12,14 +12,19 @@ from streams_engine.adapters.mysql.binlog import events as e
 from streams_engine.adapters.mysql.binlog.change_set import ChangeSetBuilder, Part
 from streams_engine.adapters.mysql.binlog.compression import decompress_payload
 from streams_engine.adapters.mysql.binlog.gtid import MariadbGtids, MysqlGtids
+from streams_engine.adapters.mysql.binlog.short_run import ShortRun
 from streams_engine.adapters.mysql.binlog.short_transaction import ShortTransaction
 from streams_engine.adapters.mysql.binlog.statements import StatementJudge, rows_not_logged
-from streams_engine.adapters.mysql.binlog.table_id_map import Place, TableIdMap
+from streams_engine.adapters.mysql.binlog.table_id_map import KnownRows, Place, TableIdMap
 from streams_engine.arrow.buffers import RAW, violation
 from streams_engine.errors import InternalError, LogLost, ServerError, StreamsError
 from streams_engine.model import TableId
 
 __all__ = ["TRANSITIONS", "Assembled", "Phase", "Step", "TransactionAssembler"]
+
+
+TYPE_BEFORE = e.HEADER - 4
+"""How many bytes before the body of an event its type is."""
 
 
 class Phase(Enum):
@@ -191,7 +196,57 @@ class TransactionAssembler:
         self._announce(short.gtid)
         self._map_table(short.table)
         self._add_rows(short.rows)
+        self.tables.remember(short.table, short.rows)
         self._commit(short.commit)
+
+    def take_run(self, run: ShortRun, buffer: Any, place: Place, rows: int) -> int:
+        """Take transactions of a run that begins at ``place``, outside of others, until the set has
+        ``rows`` changes or one comes whose table map or rows are new; return how many."""
+        taken = 0
+        for known, places in self._known_rows(run, buffer):
+            added = self.changes.add_known_rows(known, buffer, places, rows)
+            taken += added
+            if added < len(places):
+                break
+        if taken:
+            self._finish_run(run, buffer, place, taken)
+        return taken
+
+    def _known_rows(
+        self, run: ShortRun, buffer: Any
+    ) -> Iterator[tuple[KnownRows, list[tuple[int, int]]]]:
+        """Yield rows events of one kind that follow one another, and where their images lie; end
+        before the first of a kind that is not known."""
+        begin, end, table = run.begin + e.HEADER, run.end, run.table
+        maps = zip(begin[:, table].tolist(), end[:, table].tolist(), strict=True)
+        rows = zip(begin[:, table + 1].tolist(), end[:, table + 1].tolist(), strict=True)
+        body, kind, known, places = b"", -1, None, list[tuple[int, int]]()
+        for (start, stop), (at, last) in zip(maps, rows, strict=True):
+            if buffer[start:stop] != body or buffer[at - TYPE_BEFORE] != kind:
+                if known is not None:
+                    yield known, places
+                body, kind, places = bytes(buffer[start:stop]), buffer[at - TYPE_BEFORE], []
+                known = self.tables.known.get((body, kind))
+                if known is None:
+                    return
+                head, size = known.head, len(known.head)
+            if buffer[at : at + size] != head or at + size > last:
+                break
+            places.append((at + size, last))
+        if known is not None and places:
+            yield known, places
+
+    def _finish_run(self, run: ShortRun, buffer: Any, place: Place, taken: int) -> None:
+        """End the first ``taken`` transactions of a run."""
+        file, offset = place
+        self._place = (file, run.offsets(offset, taken)[0])
+        gtid, commit = run.bounds(buffer, taken - 1)
+        self.gtids.add_all(gtid.source, run.first, gtid.number)
+        self._gtid, self._begin = None, self._place
+        if gtid.committed_at is not None:
+            self._micros = gtid.committed_at
+        self._commit(commit)
+        self._transactions += taken - 1
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._moves = phase, self._moves_of[phase]

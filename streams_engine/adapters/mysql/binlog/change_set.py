@@ -10,6 +10,7 @@ from streams_engine.adapters.mysql.binlog.compression import inflate
 from streams_engine.adapters.mysql.binlog.events import Rows, row_images
 from streams_engine.adapters.mysql.binlog.row_values import Image
 from streams_engine.adapters.mysql.binlog.table_decoder import TableImages
+from streams_engine.adapters.mysql.binlog.table_id_map import KnownRows
 from streams_engine.arrow.buffers import PAD, violation, well_formed
 from streams_engine.model import RowChanges, SchemaChange, TableId, Truncate
 
@@ -50,6 +51,17 @@ class ChangeSetBuilder:
         kind = images.shape(op, bitmaps, aside, unchecked)
         self._tables[id(images)] = images
         self.seq += kind.take(buffer, start, end, self.seq)
+
+    def add_known_rows(
+        self, known: KnownRows, buffer: Any, places: Sequence[tuple[int, int]], most: int
+    ) -> int:
+        """Add the rows of events of which all but the images is known, which lie at ``places`` of
+        the reader's buffer, until the set has ``most`` changes; return how many events."""
+        if known.kind is None or known.images is None:
+            return len(places)
+        self._tables[id(known.images)] = known.images
+        taken, self.seq = known.kind.take_all(buffer, places, self.seq, most)
+        return taken
 
     def add_truncation(self, tables: tuple[TableId, ...]) -> None:
         """Add the emptying of tables."""

@@ -48,6 +48,12 @@ class MysqlGtids:
         else:
             self._join(source, number, number)
 
+    def add_all(self, source: str, first: int, last: int) -> None:
+        """Add transactions that came one after the other."""
+        self.add(source, first)
+        if last > first:
+            self._join(source, first, last)
+
     def has(self, source: str, number: int) -> bool:
         """Return whether the set contains a transaction."""
         intervals = self.sources.get(source, [])
@@ -103,6 +109,10 @@ class MariadbGtids:
         """Set the newest transaction of ``domain-server``."""
         domain, server = source.split("-")
         self.domains[int(domain)] = (int(server), number)
+
+    def add_all(self, source: str, first: int, last: int) -> None:
+        """Set the newest transaction of ``domain-server``, the last of several."""
+        self.add(source, last)
 
     def has(self, source: str, number: int) -> bool:
         """Return whether a transaction is at or before its domain's last."""

@@ -27,6 +27,7 @@ from streams_engine.adapters.mysql.binlog.events import (
     parse,
 )
 from streams_engine.adapters.mysql.binlog.packet_buffer import BUFFER_BYTES, MAX_PACKET
+from streams_engine.adapters.mysql.binlog.short_run import FEWEST, short_run
 from streams_engine.adapters.mysql.binlog.short_transaction import BEGINS, short_transaction
 from streams_engine.adapters.mysql.binlog.table_id_map import Place
 from streams_engine.arrow.buffers import violation, well_formed
@@ -43,6 +44,9 @@ done just because nothing lies there at this very moment."""
 BULK_ROWS = 1000
 IDLE_SECONDS = 0.1
 """How often a position alone is given while others' transactions pass."""
+
+MOST_OF_A_RUN = 4096
+"""How many transactions are checked at once, where those before were all of one form."""
 
 HEAD = 5
 """Bytes before an event: the packet's length, its number, and its status."""
@@ -86,6 +90,10 @@ class BinlogReader:
         self._full = False
         """The set ends before the next event."""
         self._rows_wanted = rows_budget // 2
+        self._run_most = FEWEST
+        """How many transactions the next run may have."""
+        self._alone = 0
+        """How many transactions come one by one before it."""
         self._given: tuple[Any, Any] = (after.get("file"), after.get("pos"))
         self._given_at = 0.0
 
@@ -212,6 +220,11 @@ class BinlogReader:
         file, offset, at, full = self._file, self._offset, self._at, self._full
         while not full and at + 4 <= fill:
             if data[at + TYPE] in BEGINS and assembler.phase is Phase.OUTSIDE:
+                if self._alone:
+                    self._alone -= 1
+                elif self._take_run(at, file, offset):
+                    offset, at, full = self._offset, self._at, self._full
+                    continue
                 short = short_transaction(data, at, fill, checksum)
                 if short is not None:
                     take_short(short, (file, offset))
@@ -250,6 +263,25 @@ class BinlogReader:
                         full = self._ends(after, file, offset) or full
             at = after
         self._file, self._offset, self._at, self._full = file, offset, at, full
+
+    def _take_run(self, at: int, file: Any, offset: int) -> bool:
+        """Take transactions of one form at once; return False if there are none.
+
+        Runs grow while they are whole, and are not sought for a while where they were short.
+        """
+        packets, most, until = self._dump.packets, self._run_most, BUFFER_BYTES // 2
+        run = short_run(packets.data, at, packets.fill, self._checksum, most=most, until=until)
+        taken = 0
+        if run is not None:
+            taken = self._assembler.take_run(run, packets.data, (file, offset), self._rows_wanted)
+        whole = run is not None and taken == most
+        self._run_most = min(2 * most, MOST_OF_A_RUN) if whole else max(taken, FEWEST)
+        self._alone = 0 if taken >= FEWEST else FEWEST
+        if run is None or not taken:
+            return False
+        self._at, self._offset = int(run.after[taken - 1]), run.offsets(offset, taken)[1]
+        self._full = self._ends(self._at, file, self._offset)
+        return True
 
     def _ends(self, after: int, file: Any, offset: int) -> bool:
         """Note that a transaction ends there; return True if the set is to end with it."""

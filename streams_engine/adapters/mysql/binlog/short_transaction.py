@@ -30,7 +30,7 @@ from streams_engine.adapters.mysql.binlog.events import (
 )
 from streams_engine.adapters.mysql.binlog.packet_buffer import MAX_PACKET
 
-__all__ = ["BEGINS", "ShortTransaction", "short_transaction"]
+__all__ = ["BEGINS", "FORMS", "PACKET", "RESIDUE", "ShortTransaction", "short_transaction"]
 
 BEGINS = frozenset({GTID, MARIA_GTID})
 """Types of the events that such a transaction begins with."""

@@ -63,6 +63,34 @@ class ImageKind:
         self.seqs.append(seq)
         return rows
 
+    def take_all(
+        self, buffer: Any, places: Sequence[tuple[int, int]], seq: int, most: int
+    ) -> tuple[int, int]:
+        """Take the rows of events until the next change's number is ``most``.
+
+        Return how many events were taken, and the number of the next change.
+        """
+        if not (self.before or self.after):
+            for taken, (at, end) in enumerate(places):
+                if seq >= most:
+                    return taken, seq
+                seq += self.take(buffer, at, end, seq)
+            return len(places), seq
+        starts, walk, add = self.starts, self.walk, self.starts.append
+        images = 2 if self.op == Op.UPDATE else 1
+        seqs, counts, known = self.seqs, self.counts, len(self.starts)
+        for taken, (at, end) in enumerate(places):
+            if seq >= most:
+                return taken, seq
+            if walk(buffer, at, end, add) != end:
+                raise violation("the binary log", "a row extends beyond its event")
+            rows = (len(starts) - known) // images
+            known = len(starts)
+            seqs.append(seq)
+            counts.append(rows)
+            seq += rows
+        return len(places), seq
+
     def forget(self, seq: int) -> None:
         """Drop the events from this number on: they are read again, or were rolled back."""
         images = 2 if self.op == Op.UPDATE else 1

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams_engine.adapters.mysql.binlog.ddl_parser import STORES_NOTHING
-from streams_engine.adapters.mysql.binlog.events import Gtid, GtidBegin, TableMapEvent
+from streams_engine.adapters.mysql.binlog.events import (
+    HEADER,
+    ROWS,
+    Gtid,
+    GtidBegin,
+    Rows,
+    TableMapEvent,
+    row_images,
+)
 from streams_engine.adapters.mysql.binlog.statements import StatementJudge
-from streams_engine.adapters.mysql.binlog.table_decoder import TableImages
+from streams_engine.adapters.mysql.binlog.table_decoder import ImageKind, TableImages
 from streams_engine.adapters.mysql.binlog.table_map import parse_name, parse_table_map
 from streams_engine.model import Position, TableId, TableSubscription
 
-__all__ = ["Covered", "Place", "TableIdMap"]
+__all__ = ["Covered", "KnownRows", "Place", "TableIdMap"]
 
 OTHER_TABLES = 256
 """How many table maps of tables that are not followed are kept, the latest ones: a server may
 create and drop any number of tables while the log is read."""
+
+COMPRESSED = frozenset(kind for kind, (_, _, compressed) in ROWS.items() if compressed)
+"""Types of events whose rows are not in the reader's buffer."""
 
 Place = tuple[Any, int]
 """(file, offset in it)."""
 
 Covered = Callable[[Position, Place, "Gtid | GtidBegin | None"], bool]
 """(a table's ``since``, where a transaction begins, its GTID) -> its snapshot has the rows."""
+
+
+class KnownRows(NamedTuple):
+    """What rows of a kind were, the last time that they came with a table map."""
+
+    head: bytes
+    """The bytes of their event before the images, from the table id on."""
+    images: TableImages | None
+    """None: their table is not followed."""
+    kind: ImageKind | None
 
 
 class TableIdMap:
@@ -48,6 +69,8 @@ class TableIdMap:
         self._bodies: dict[bytes, TableImages] = {}
         self._others: dict[bytes, None] = {}
         """Table maps of tables that are not followed, oldest first."""
+        self.known: dict[tuple[bytes, int], KnownRows] = {}
+        """By the body of a table map, and the type of the event with the rows."""
         for one in subscriptions:
             self._subscribe(one)
         statements.follow(self._subscriptions)
@@ -78,6 +101,7 @@ class TableIdMap:
         self.images.clear()
         self._bodies.clear()
         self._others.clear()
+        self.known.clear()
 
     def add(self, event: TableMapEvent, begin: Place, gtid: Gtid | GtidBegin | None) -> None:
         """Map a table id, in the transaction that begins there."""
@@ -96,6 +120,22 @@ class TableIdMap:
         if images is not None and self._since and self.covers(images.id, begin, gtid):
             images = None
         self.images[table_id] = images
+
+    def remember(self, event: TableMapEvent, rows: Rows) -> None:
+        """Note what these rows are, so that others like them need not be looked at again."""
+        table_id, buffer, start, _ = rows
+        key = (event.body, buffer[start + 4])
+        if self._since or key[1] in COMPRESSED or table_id != event.table_id:
+            return
+        images = self.images[table_id]
+        if len(self.known) >= OTHER_TABLES:
+            self.known.clear()
+        if images is None:
+            self.known[key] = KnownRows(table_id, None, None)
+            return
+        op, unchecked, _, _, bitmaps, first, _ = row_images(rows)
+        kind = images.shape(op, bitmaps, False, unchecked)
+        self.known[key] = KnownRows(bytes(buffer[start + HEADER : first]), images, kind)
 
     def _pass_over(self, content: bytes) -> None:
         if len(self._others) >= OTHER_TABLES:
