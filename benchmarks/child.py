@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.jobs import Job
 from benchmarks.ours import convert
-from benchmarks.python_peers import adbc, connectorx, connectorx_parquet, dlt_postgres, sscursor
+from benchmarks.python_peers import (
+    adbc,
+    connectorx,
+    connectorx_parquet,
+    dlt_postgres,
+    pgpq,
+    sscursor,
+)
 from benchmarks.verification import verify, verify_one_wrong
 
 __all__ = ["main"]
@@ -27,6 +34,7 @@ WORK: Mapping[str, Callable[[Job], Callable[[], int]]] = {
     "connectorx_parquet": connectorx_parquet,
     "adbc": adbc,
     "dlt": dlt_postgres,
+    "pgpq": pgpq,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 from benchmarks.data import index_statements
 from benchmarks.jobs import Contender, Job, place
-from benchmarks.tools import need_module, tool
+from benchmarks.tools import environment, need_module, tool
 
 __all__ = [
     "ADBC",
@@ -22,6 +23,8 @@ __all__ = [
     "CSV_COPY",
     "CSV_ONLY",
     "DLT",
+    "DUCKDB",
+    "DUCKDB_PARQUET",
     "LOAD_DATA",
     "MARIADB_PIPE",
     "MYDUMPER",
@@ -30,9 +33,11 @@ __all__ = [
     "PGCOPYDB",
     "PGLOADER",
     "PGLOADER_SPLIT",
+    "PGPQ",
     "PG_DUMP",
     "PSQL_NULL",
     "PSQL_PIPE",
+    "RIVET",
     "SSCURSOR",
     "ours",
 ]
@@ -46,6 +51,14 @@ def _child(name: str, *modules: str, **options: Any) -> Callable[[Job], list[str
             need_module(module)
         told = replace(job, options={**job.options, **options}).to_json()
         return [sys.executable, "-m", "benchmarks.child", name, told]
+
+    return command
+
+
+def _scanner(**options: Any) -> Callable[[Job], list[str]]:
+    def command(job: Job) -> list[str]:
+        told = replace(job, options={**job.options, **options}).to_json()
+        return [environment("duckdb"), "benchmarks/duckdb_scanner.py", told]
 
     return command
 
@@ -138,6 +151,38 @@ def _pg_dump(job: Job) -> list[str]:
     ]
 
 
+def _rivet(job: Job) -> list[str]:
+    need_module("rivet-cli")
+    at = job.source.replace("mariadb://", "mysql://")
+    kind = "mysql" if at.startswith("mysql") else "postgres"
+    shape = job.shape
+    decimals = {
+        name: declared.replace("decimal128", "decimal").replace(" ", "")
+        for name, declared in shape.declared.items()
+        if declared.startswith("decimal128")
+    }
+    export = {
+        "name": shape.table,
+        "table": shape.table,
+        "mode": "chunked",
+        "chunk_by_key": "id",
+        "chunk_size": 100_000,
+        "format": "parquet",
+        "compression": "zstd",
+        "destination": {"type": "local", "path": f"{job.directory}/"},
+        "columns": decimals,
+    }
+    # JSON is YAML too.
+    text = json.dumps({"source": {"type": kind, "url": at}, "exports": [export]})
+    config = Path(job.directory) / "rivet.yaml"
+    program = Path(sys.executable).parent / "rivet"
+    return [
+        f"cd {job.directory}",
+        f"printf %s {shlex.quote(text)} > {config}",
+        f"{program} run -c {config} >&2",
+    ]
+
+
 def _load_data(job: Job) -> list[str]:
     table = job.shape.table
     ready = Path(job.ready) / f"{table}.tsv"
@@ -198,6 +243,32 @@ CONNECTORX_PARQUET_SPLIT = Contender(
     "connectorx, 2 partitions + pyarrow",
     _child("connectorx_parquet", "connectorx", split=True),
     "partition_on id, partition_num 2, one file, zstd (as ours)",
+    True,
+)
+DUCKDB = Contender(
+    "DuckDB's scanner",
+    _scanner(),
+    "DuckDB 1.5.5 in an environment of its own, attached read only, its own number of threads, "
+    "to Arrow batches, dropped",
+    True,
+)
+DUCKDB_PARQUET = Contender(
+    "DuckDB's scanner, COPY",
+    _scanner(parquet=True),
+    "DuckDB 1.5.5 in an environment of its own, its own number of threads, one file, zstd (as "
+    "ours)",
+    True,
+)
+RIVET = Contender(
+    "rivet",
+    _shell(_rivet),
+    "as its init proposes for a table of this size (chunks of 100,000 rows by the key), without "
+    "columns of its own; zstd (as ours)",
+)
+PGPQ = Contender(
+    "connectorx, pgpq",
+    _child("pgpq", "connectorx", "pgpq"),
+    f"to Arrow, encoded by pgpq, binary COPY into a temporary table, INSERT ... SELECT; {AFTER}",
     True,
 )
 DLT = Contender(

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.data import index_statements
 from benchmarks.jobs import Job, place
 
-__all__ = ["adbc", "connectorx", "connectorx_parquet", "dlt_postgres", "sscursor"]
+__all__ = ["adbc", "connectorx", "connectorx_parquet", "dlt_postgres", "pgpq", "sscursor"]
 
 
 def sscursor(job: Job) -> Callable[[], int]:
@@ -74,6 +74,38 @@ def adbc(job: Job) -> Callable[[], int]:
         with dbapi.connect(job.source) as connection, connection.cursor() as cursor:
             cursor.execute(f"SELECT * FROM {job.shape.table}")
             return sum(batch.num_rows for batch in cursor.fetch_record_batch())
+
+    return work
+
+
+def pgpq(job: Job) -> Callable[[], int]:
+    """connectorx into Arrow, encoded by pgpq for a binary COPY; key and indexes by the same
+    statements."""
+    import psycopg
+
+    read = _reader(job)
+    encoding = import_module("pgpq")
+
+    def work() -> int:
+        table = read()
+        encoder = encoding.ArrowToPostgresBinaryEncoder(table.schema)
+        stage = ", ".join(
+            f'"{name}" {column.data_type.ddl()}' for name, column in encoder.schema().columns
+        )
+        shape = job.shape
+        with psycopg.connect(job.target) as connection, connection.cursor() as cursor:
+            # What connectorx made of a type may be another one than the column's.
+            cursor.execute(f"CREATE TEMPORARY TABLE data ({stage})")
+            cursor.execute(shape.create("postgresql", key=False))
+            with cursor.copy("COPY data FROM STDIN (FORMAT binary)") as copy:
+                copy.write(encoder.write_header())
+                for batch in table.to_batches(max_chunksize=10_000):
+                    copy.write(encoder.write_batch(batch))
+                copy.write(encoder.finish())
+            cursor.execute(f"INSERT INTO {shape.table} SELECT * FROM data")
+            for statement in index_statements(shape, key=True):
+                cursor.execute(statement)
+        return int(table.num_rows)
 
     return work
 

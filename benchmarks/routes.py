@@ -66,7 +66,7 @@ class Route:
 
 
 ALL = ("mixed", "wide", "documents")
-FROM_MYSQL_NULL = (p.OURS, p.SSCURSOR, p.CONNECTORX, p.CONNECTORX_SPLIT)
+FROM_MYSQL_NULL = (p.OURS, p.SSCURSOR, p.CONNECTORX, p.CONNECTORX_SPLIT, p.DUCKDB)
 MYSQL_NULL = {
     p.SSCURSOR.name: at_least(12),
     p.CONNECTORX.name: no_slower(),
@@ -79,7 +79,13 @@ FROM_MYSQL_POSTGRES = {
     p.MARIADB_PIPE.name: at_least(1.4),
     p.CSV_COPY.name: no_slower(),
 }
-TO_PARQUET = (p.OURS, p.CONNECTORX_PARQUET, p.CONNECTORX_PARQUET_SPLIT)
+TO_PARQUET = (
+    p.OURS,
+    p.CONNECTORX_PARQUET,
+    p.CONNECTORX_PARQUET_SPLIT,
+    p.DUCKDB_PARQUET,
+    p.RIVET,
+)
 PARQUET = {p.CONNECTORX_PARQUET.name: faster(), p.CONNECTORX_PARQUET_SPLIT.name: faster()}
 BUNDLES = tuple(
     p.ours(f"ours, dataBundleSize {size}", f"dataBundleSize {size}", data_bundle_size=size)
@@ -97,7 +103,7 @@ ROUTES: Mapping[str, Route] = {
             "PostgreSQL → null",
             "pg15",
             "null",
-            (p.OURS, p.ADBC, p.PSQL_NULL, p.CONNECTORX, p.CONNECTORX_SPLIT),
+            (p.OURS, p.ADBC, p.PSQL_NULL, p.CONNECTORX, p.CONNECTORX_SPLIT, p.DUCKDB),
             {p.ADBC.name: at_least(0.9), p.PSQL_NULL.name: at_least(0.7)},
             ALL,
         ),
@@ -106,7 +112,7 @@ ROUTES: Mapping[str, Route] = {
             "MySQL → PostgreSQL with structure, key and two indexes",
             "mysql9",
             "pg18",
-            (p.OURS, p.PGLOADER, p.DLT, p.MARIADB_PIPE, p.CSV_COPY),
+            (p.OURS, p.PGLOADER, p.DLT, p.PGPQ, p.MARIADB_PIPE, p.CSV_COPY),
             FROM_MYSQL_POSTGRES,
             ALL,
         ),

@@ -8,12 +8,16 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.jobs import Unavailable
+from streams_engine.testing.packages import cache_directory, open_directory
 from streams_engine.testing.provision import ProvisionError, provision
 
-__all__ = ["java", "module_version", "need_module", "tool", "tool_versions"]
+__all__ = ["environment", "java", "module_version", "need_module", "tool", "tool_versions"]
 
 POSTGRES = "usr/lib/postgresql/15/bin"
 
@@ -30,6 +34,49 @@ PLACES = {
     "myloader": ("mydumper", "usr/bin"),
 }
 """Executable: (what `provision` knows it by, the directory within)."""
+
+
+ENVIRONMENTS: Mapping[str, tuple[str, ...]] = {
+    "duckdb": (
+        "duckdb==1.5.5",
+        "duckdb-extension-mysql-scanner==1.5.5",
+        "duckdb-extension-postgres-scanner==1.5.5",
+        "pyarrow",
+    ),
+}
+"""What Python packages are installed apart, since they do not fit beside the library's."""
+INSTALL_SECONDS = 600
+
+
+def environment(name: str) -> str:
+    """The Python of an environment with packages of its own. Raises `Unavailable`."""
+    found = _environment(name)
+    if isinstance(found, Unavailable):
+        raise found
+    return found
+
+
+@functools.cache
+def _environment(name: str) -> str | Unavailable:
+    wanted = ENVIRONMENTS[name]
+    parent = open_directory(cache_directory()) / "environments"
+    made = parent / name
+    python, noted = made / "bin/python", made / "installed"
+    if noted.exists() and noted.read_text() == "\n".join(wanted):
+        return str(python)
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            for command in (
+                [sys.executable, "-m", "venv", "--clear", str(made)],
+                [str(python), "-m", "pip", "install", "-q", *wanted],
+            ):
+                subprocess.run(
+                    command, check=True, stdout=said, stderr=said, timeout=INSTALL_SECONDS
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            return Unavailable(f"{', '.join(wanted)} cannot be installed: {type(error).__name__}")
+    noted.write_text("\n".join(wanted))
+    return str(python)
 
 
 def tool(name: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.cdc.debezium import debezium
 from benchmarks.cdc.following import follow, keep_following
-from benchmarks.cdc.python_readers import drain_binlog, mysql_replication
+from benchmarks.cdc.python_readers import drain_binlog, mysql_event_stream, mysql_replication
 from benchmarks.cdc.visible import watch_rows, write_rows
 from benchmarks.jobs import Job
 
@@ -26,6 +26,7 @@ WORK: Mapping[str, Callable[[Job], dict[str, object]]] = {
     "follow": follow,
     "keep-following": keep_following,
     "mysql-replication": mysql_replication,
+    "mysql-event-stream": mysql_event_stream,
     "drain-binlog": drain_binlog,
     "debezium": debezium,
     "write-rows": write_rows,

@@ -15,6 +15,7 @@ __all__ = [
     "DEBEZIUM",
     "DRAIN",
     "MARIADB_BINLOG",
+    "MYSQL_EVENT_STREAM",
     "MYSQL_REPLICATION",
     "OURS",
     "PG_RECVLOGICAL",
@@ -68,6 +69,11 @@ def _ours(log: Log, entry: str, directory: str, rows: int) -> list[str]:
 def _mysql_replication(log: Log, entry: str, directory: str, rows: int) -> list[str]:
     need_module("mysql-replication")
     return child("mysql-replication", log, entry, directory, rows)
+
+
+def _mysql_event_stream(log: Log, entry: str, directory: str, rows: int) -> list[str]:
+    need_module("mysql-event-stream")
+    return child("mysql-event-stream", log, entry, directory, rows)
 
 
 def _drain(log: Log, entry: str, directory: str, rows: int) -> list[str]:
@@ -132,6 +138,14 @@ MYSQL_REPLICATION = Reader(
     "mysql-replication",
     _mysql_replication,
     "BinLogStreamReader, rows dropped; it reads a tenth of the log (60 columns: a thirtieth)",
+    _a_part,
+    most_rounds=2,
+)
+MYSQL_EVENT_STREAM = Reader(
+    "mysql-event-stream",
+    _mysql_event_stream,
+    "CdcStream, its own defaults, events dropped; it reads a tenth of the log (60 columns: a "
+    "thirtieth)",
     _a_part,
     most_rounds=2,
 )

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.data import NUMBERS, SHAPES
 from streams_engine.testing.servers import Server
 
-__all__ = ["Log", "Writing", "behind", "plain", "single"]
+__all__ = ["Log", "Writing", "behind", "change", "plain", "single"]
 
 TRANSACTION_ROWS = 20_000
 WARM_ROWS = 100_000
@@ -261,11 +261,18 @@ def behind(server: Server, rows: int, *, single: bool) -> Log:
         base(writing)
         writing.publish("mixed")
         begin = writing.mark("begin")
-        transactions = (_changes_one_by_one if single else _changes)(writing, rows)
-        writing.spot()
+        transactions = change(writing, rows, single=single)
         end = writing.end()
         changed = rows + 1
         return Log(server, writing.database, "mixed", changed, transactions + 1, begin, begin, end)
+
+
+def change(writing: Writing, rows: int, *, single: bool) -> int:
+    """So many changes of the base, and the row of the last transaction; how many transactions
+    the changes are."""
+    transactions = (_changes_one_by_one if single else _changes)(writing, rows)
+    writing.spot()
+    return transactions
 
 
 UPDATE = "UPDATE mixed SET amount = amount + 1, note = 'changed' WHERE id "

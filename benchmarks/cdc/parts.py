@@ -13,6 +13,7 @@ from benchmarks.cdc.contenders import (
     DEBEZIUM,
     DRAIN,
     MARIADB_BINLOG,
+    MYSQL_EVENT_STREAM,
     MYSQL_REPLICATION,
     OURS,
     PG_RECVLOGICAL,
@@ -21,6 +22,7 @@ from benchmarks.cdc.contenders import (
 )
 from benchmarks.cdc.latency import RATE, Latency, latency
 from benchmarks.cdc.logs import Log, behind, plain, single
+from benchmarks.cdc.pglogical import Pglogical
 from benchmarks.cdc.report import Part, Row
 from benchmarks.cdc.targets import Target, subscription_seconds
 from benchmarks.jobs import Unavailable
@@ -30,6 +32,7 @@ from benchmarks.routes import Figure, at_least, at_most_seconds, faster, no_slow
 __all__ = ["PARTS", "Given", "run_part"]
 
 SUBSCRIPTION = "PostgreSQL's subscription"
+PGLOGICAL = "pglogical, PostgreSQL 15"
 SLOW_ROUNDS = 2
 LIMIT = at_most_seconds(1.2)
 MOST_MB = 400
@@ -38,10 +41,18 @@ SUBSCRIPTION_SETTINGS = (
     "CREATE SUBSCRIPTION with its defaults from a slot at the same position; from ENABLE until "
     "the last transaction's row is seen on the target (a look every 5 ms)"
 )
+PGLOGICAL_SETTINGS = (
+    "a subscription with its defaults between two servers of Debian's PostgreSQL 15, disabled "
+    "while the same changes are made; from its enabling until the last transaction's row is seen"
+)
 APPLYING = (
     "into PostgreSQL it is timed from before the connection for the log is opened until the last "
     "commit; *with its checks*: from start()"
 )
+
+
+THEIRS = {SUBSCRIPTION: SUBSCRIPTION_SETTINGS, PGLOGICAL: PGLOGICAL_SETTINGS}
+"""Settings of those that apply changes beside the library."""
 
 
 @dataclass(slots=True)
@@ -187,7 +198,7 @@ def _plain(flavour: str, shape: str, amount: str) -> Callable[[Bench, Given], Lo
     return make
 
 
-MYSQL_PEERS = (DEBEZIUM, MYSQL_REPLICATION)
+MYSQL_PEERS = (DEBEZIUM, MYSQL_REPLICATION, MYSQL_EVENT_STREAM)
 LIMITS = {"mysql": DRAIN, "mariadb": MARIADB_BINLOG}
 BULK = {DEBEZIUM.name: at_least(10), MYSQL_REPLICATION.name: at_least(30)}
 ONE = {DEBEZIUM.name: at_least(7)}
@@ -239,7 +250,10 @@ def apply_behind(bench: Bench, given: Given, name: str, *, one: bool) -> Part:
     }
     if given.wants(SUBSCRIPTION):
         contenders[SUBSCRIPTION] = lambda: _subscribed(target, logs["ours"])
-    runs, failures = _rounds(given, contenders)
+    with Pglogical() as pglogical:
+        if given.wants(PGLOGICAL):
+            contenders[PGLOGICAL] = lambda: pglogical.catch_up(rows, one=one)
+        runs, failures = _rounds(given, contenders)
     part = Part(name, f"Log → PostgreSQL: {rows:,} row changes behind, {words}", rows, 0)
     part.transactions = logs["ours"].transactions
     figures = {
@@ -250,16 +264,16 @@ def apply_behind(bench: Bench, given: Given, name: str, *, one: bool) -> Part:
         reader = Reader(
             title,
             lambda *_: [],
-            SUBSCRIPTION_SETTINGS if title == SUBSCRIPTION else f"{OURS.settings}; {APPLYING}",
+            THEIRS.get(title, f"{OURS.settings}; {APPLYING}"),
         )
         comparison = Comparison(part.title, lambda *_: logs["ours"], (), figures)
         row = _row(given, part, reader, runs.get(title), failures.get(title), comparison)
         if title != "ours" and row.seconds and runs.get("ours"):
             ours = statistics.median(run.seconds for run in runs["ours"])
             row.ratio = statistics.median(row.seconds) / ours
-            row.holds = figures[title].holds(row.ratio)
+            row.holds = figures[title].holds(row.ratio) if title in figures else None
         part.rows.append(row)
-        if title != SUBSCRIPTION and row.seconds:
+        if title not in THEIRS and row.seconds:
             whole = [run.seconds + run.before for run in runs[title]]
             rate = row.rows / statistics.median(whole)
             part.rows.append(Row(f"{title}, with its checks", "", whole, row.rows, rate))

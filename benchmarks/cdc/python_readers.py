@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from importlib import import_module
 from typing import Any
 
 from benchmarks.jobs import Job, place
 
-__all__ = ["drain_binlog", "mysql_replication"]
+__all__ = ["drain_binlog", "mysql_event_stream", "mysql_replication"]
 
 
 def mysql_replication(job: Job) -> dict[str, object]:
@@ -38,6 +39,37 @@ def mysql_replication(job: Job) -> dict[str, object]:
         count += len(event.rows)
         if count >= job.rows:
             break
+    return {"seconds": time.perf_counter() - begun, "rows": count}
+
+
+def mysql_event_stream(job: Job) -> dict[str, object]:
+    """CdcStream; events are taken and dropped."""
+    package: Any = import_module("mysql_event_stream")
+    at = place(job.source)
+    file, _, position = job.options["entry"].rpartition(":")
+
+    async def read() -> int:
+        count = 0
+        async with package.CdcStream(
+            host=at.host,
+            port=int(at.port),
+            user=at.user,
+            password=at.password,
+            server_id=4_000_001,
+            start_binlog_file=file,
+            start_binlog_position=int(position),
+            ssl_mode=0,
+            allow_public_key_retrieval=True,
+            include_databases=[at.database],
+        ) as stream:
+            async for _ in stream:
+                count += 1
+                if count >= job.rows:
+                    break
+        return count
+
+    begun = time.perf_counter()
+    count = asyncio.run(read())
     return {"seconds": time.perf_counter() - begun, "rows": count}
 
 

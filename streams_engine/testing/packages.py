@@ -32,6 +32,7 @@ PEERS: Mapping[str, Package] = {
     "pgcopydb": Package("pgcopydb", None, "usr/bin/pgcopydb"),
     "mydumper": Package("mydumper", None, "usr/bin/mydumper"),
     "mariadb-client": Package("mariadb-client", None, "usr/bin/mariadb"),
+    "pglogical": Package("postgresql-15-pglogical", None, "usr/lib/postgresql/15/lib/pglogical.so"),
     "psql": Package("postgresql-client-15", None, "usr/lib/postgresql/15/bin/psql"),
 }
 """What benchmarks run beside the library: fetched only where it is asked for by name."""
