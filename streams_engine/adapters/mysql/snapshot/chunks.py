@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pymysql.cursors import DictCursor
@@ -10,7 +10,7 @@ from pymysql.cursors import DictCursor
 from streams_engine.adapters.mysql.snapshot.select import beyond, name, quote
 from streams_engine.model import TableId, TableSchema
 
-__all__ = ["edges", "key_of", "underestimated"]
+__all__ = ["edges", "is_doubtful", "key_of", "measured"]
 
 INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 KEYS = {*INTEGERS, "year", "char", "varchar", "date", "datetime", "uuid", "inet4", "inet6"}
@@ -39,22 +39,25 @@ def key_of(table: TableSchema) -> tuple[str, ...]:
     return key.columns if usable else ()
 
 
-def underestimated(connection: Any, tables: Sequence[TableSchema], rows: int) -> frozenset[TableId]:
-    """Return the tables that have two chunks of rows or more although the statistics say few."""
-    doubtful = [
-        table for table in tables if key_of(table) and (table.estimated_rows or 0) < rows // FEW
-    ]
-    found: set[TableId] = set()
-    for start in range(0, len(doubtful), ASKED):
-        some = doubtful[start : start + ASKED]
+def is_doubtful(table: TableSchema, rows: int) -> bool:
+    """Return True if the statistics say so few rows that they may be stale."""
+    return bool(key_of(table)) and (table.estimated_rows or 0) < rows // FEW
+
+
+def measured(connection: Any, tables: Sequence[TableSchema], rows: int) -> dict[TableId, bool]:
+    """Return for each table whether it has two chunks of rows or more. Many are asked about at
+    once."""
+    large = {table.id: False for table in tables}
+    for start in range(0, len(tables), ASKED):
+        some = tables[start : start + ASKED]
         parts = (
             f"(SELECT {place} FROM {name(table.id)} LIMIT 1 OFFSET {2 * rows})"
             for place, table in enumerate(some)
         )
         with connection.cursor() as cursor:
             cursor.execute(" UNION ALL ".join(parts))
-            found |= {some[place].id for (place,) in cursor.fetchall()}
-    return frozenset(found)
+            large |= {some[place].id: True for (place,) in cursor.fetchall()}
+    return large
 
 
 def edges(
@@ -62,14 +65,15 @@ def edges(
     table: TableSchema,
     key: tuple[str, ...],
     rows: int,
-    large: Collection[TableId],
+    *,
+    large: bool,
 ) -> list[tuple[Any, ...]]:
     """Return the keys at which chunks of about ``rows`` rows end; empty if the table is small.
 
-    ``large`` are the `underestimated` ones.
+    ``large``: it has several chunks, whatever the statistics say.
     """
     estimate = table.estimated_rows or 0
-    if estimate < 2 * rows and table.id not in large:
+    if estimate < 2 * rows and not large:
         return []
     dense = len(key) == 1 and table.column(key[0]).type.name in INTEGERS
     if dense and estimate >= 2 * rows:

@@ -58,7 +58,8 @@ class MysqlSnapshot:
         for connection in connections:
             self._free.put(connection)
         self._closed = threading.Event()
-        self._underestimated: dict[int, frozenset[TableId]] = {}
+        self._measured: dict[int, dict[TableId, bool]] = {}
+        """By the rows of a chunk: which tables have several, where the statistics were doubted."""
 
     # Chunks
 
@@ -72,17 +73,27 @@ class MysqlSnapshot:
         edges: list[tuple[Any, ...]] = []
         if key:
             with self._borrowed(f"measuring {table.id}") as connection:
-                large = self._underestimated.get(rows)
-                if large is None:
-                    large = snapshot_chunks.underestimated(connection, self.catalog.tables, rows)
-                    self._underestimated[rows] = large
-                edges = snapshot_chunks.edges(connection, table, key, rows, large)
+                large = self._is_large(connection, table, rows)
+                edges = snapshot_chunks.edges(connection, table, key, rows, large=large)
         if edges:
             share = max(rows, (share or 0) // (len(edges) + 1))
         return [
             Chunk(table.id, number, None, key, low, high, share)
             for number, (low, high) in enumerate(zip([None, *edges], [*edges, None], strict=True))
         ]
+
+    def _is_large(self, connection: Any, table: TableSchema, rows: int) -> bool:
+        if not snapshot_chunks.is_doubtful(table, rows):
+            return False
+        known = self._measured.setdefault(rows, {})
+        if table.id not in known:
+            doubtful = {
+                one.id: one
+                for one in (*self.catalog.tables, table)
+                if snapshot_chunks.is_doubtful(one, rows)
+            }
+            known |= snapshot_chunks.measured(connection, list(doubtful.values()), rows)
+        return known[table.id]
 
     def observe(
         self,
