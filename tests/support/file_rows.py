@@ -51,11 +51,8 @@ def read_folder(folder: Path, source: Content, wanted: Callable[[str], bool]) ->
             rows = replayed(files, folder_name)
         except LookupError as error:  # a change of a row that the files do not have
             rows = [{"": f"a change cannot be replayed: {error!r}"}]
-        columns = [
-            column
-            for column in (source.tables[name].columns if name in source.tables else [])
-            if not rows or column.name in _names(files[path]) | set(rows[0])
-        ]
+        # A column that came later is in later files alone, and NULL in the rows before.
+        columns = source.tables[name].columns if name in source.tables else []
         tables[name] = Table(
             columns,
             [tuple(_read(column, row.get(column.name)) for column in columns) for row in rows],

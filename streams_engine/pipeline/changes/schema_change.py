@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams_engine.contracts import ChangeWriter, LogWriter, StructureSink, TableWriter
@@ -11,6 +11,7 @@ from streams_engine.errors import (
 )
 from streams_engine.faults import reach
 from streams_engine.model import (
+    Dialect,
     Finding,
     ForeignKey,
     Position,
@@ -162,7 +163,7 @@ class SchemaChangeHandler:
             raise refused(change, f"{REWRITTEN} The target keeps what it was given")
         if old is None or new is None:
             return
-        untold = self._reload.unknown(change, old, new)
+        untold = [*self._reload.unknown(change, old, new), *_implicit_values(change)]
         if change.renamed:
             names = ", ".join(f"{was} to {now}" for was, now in change.renamed.items())
             untold.append(f"Columns are renamed ({names}): rows of before keep the old names.")
@@ -248,6 +249,20 @@ def _unfollowable(change: SchemaChange, why: str) -> SchemaChangeRefused:
         remedy="Leave the table out of the stream (tables), or drop it and start with fresh=True.",
         table=str(table),
     )
+
+
+def _implicit_values(change: SchemaChange) -> Iterator[str]:
+    """Yield the columns with which MySQL gave existing rows its type's own value."""
+    if change.before is None or change.after is None or change.after.dialect is not Dialect.MYSQL:
+        return
+    known = {change.renamed.get(column.name, column.name) for column in change.before.columns}
+    for column in change.after.columns:
+        given = column.default or column.generated or column.identity
+        if column.name not in known and not column.nullable and given is None:
+            yield (
+                f"Column {change.after.id}.{column.name} is NOT NULL without a default: existing "
+                "rows got the value that the server chose."
+            )
 
 
 def _computes_anew(change: SchemaChange) -> bool:
