@@ -93,9 +93,10 @@ class _SocketStream:
 
     def _begin(self, command: bytes) -> None:
         self._write(FRAME.pack(b"Q", len(command) + 5) + command + b"\0")
+        answer = select.poll()
+        answer.register(self._socket, select.POLLIN)
         while not self._begun:
-            select.select([self._socket], [self._socket] if self._unsent else [], [])
-            self._write(b"")
+            answer.poll()
             ended = not self._read()
             self._cut()
             if ended and not self._begun:

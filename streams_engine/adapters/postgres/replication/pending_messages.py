@@ -20,7 +20,7 @@ from streams_engine.adapters.postgres.replication.spill import OpenTransactions
 __all__ = ["PendingMessages"]
 
 ROWS_BUDGET = 50_000
-BYTES_BUDGET = 16 << 20
+BYTES_BUDGET = 8 << 20
 
 TOGETHER_BYTES = 4 << 20
 """Bytes of bursts that are decoded together."""

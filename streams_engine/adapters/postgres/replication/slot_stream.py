@@ -21,7 +21,7 @@ from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, Stream
 
 __all__ = ["SlotStream", "literal"]
 
-QUEUED_BYTES = 16 << 20
+QUEUED_BYTES = 8 << 20
 """Bytes that may wait to be decoded; beyond that, nothing more is read from the socket."""
 
 LARGE_BYTES = 16 << 20
