@@ -296,6 +296,32 @@ def test_an_update_or_delete_of_a_row_that_is_not_there_is_counted(
     assert place.rows("gone") == sorted(there, key=str)
 
 
+@pytest.mark.parametrize("kind", ["smallint", "int", "bigint"])
+def test_many_rows_go_by_one_whole_number(place: Place, kind: str) -> None:
+    """Least and greatest numbers too; those that are not there are counted."""
+    width = {"smallint": 2, "int": 4, "bigint": 8}[kind]
+    most = 2 ** (8 * width - 1)
+    table = place.table("whole", f"id {kind} PRIMARY KEY")
+    there = [-most, -1, 0, *range(1, 200), most - 1]
+    dialect = Dialect.MYSQL if place.mysql else Dialect.POSTGRES
+    native = NativeType(dialect, kind, kind if place.mysql else f"int{width}")
+    arrow = {2: pa.int16(), 4: pa.int32(), 8: pa.int64()}[width]
+    columns = (Column("id", native, arrow, nullable=False),)
+
+    def rows(numbers: list[int]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([pa.array(numbers, arrow)], names=["id"])
+
+    gone = [n for n in there if n % 2 == 0 or n == most - 1]
+    absent = list(range(1000, 1030))
+    with place.sink.change_writer("stream", "log") as writer:
+        writer.apply([NetChanges(table, columns, ("id",), inserts=rows(there))])
+        applied = writer.apply([NetChanges(table, columns, ("id",), deletes=rows(gone + absent))])
+        writer.commit({"at": 1})
+    assert applied.rows == {table: len(gone)} and applied.unmatched == {table: len(absent)}
+    left = [row[0] for row in place.run("SELECT id FROM whole ORDER BY id")]
+    assert left == sorted({*there} - {*gone})
+
+
 @BOTH_WAYS
 def test_an_insert_of_a_row_that_is_there_takes_its_place(
     place: Place, rows: int, at_once: bool

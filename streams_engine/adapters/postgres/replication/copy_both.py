@@ -27,7 +27,7 @@ from streams_engine.arrow.buffers import violation
 __all__ = ["CopyBoth", "copy_both"]
 
 RECEIVE_BYTES = 1 << 18
-BURST_BYTES = 4 << 20
+BURST_BYTES = 1 << 19
 """The most bytes of a burst of small messages: the first of them should not wait long."""
 BURST = 4096
 """The most messages of a burst from libpq."""
