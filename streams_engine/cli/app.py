@@ -21,6 +21,8 @@ from streams_engine.cli import (
     connections,
     execution,
     exit_codes,
+    extras,
+    files,
     queries,
     readiness,
     reports,
@@ -107,7 +109,7 @@ def _face(
     """Move a whole database, exactly."""
 
 
-for _group in (connections.app, configs.app, streams.app, queries.app):
+for _group in (connections.app, configs.app, streams.app, files.app, queries.app):
     app.add_typer(_group)
 
 
@@ -315,6 +317,7 @@ def _demo(
 
 queries.register(app)
 setup.register(app)
+extras.register(app)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

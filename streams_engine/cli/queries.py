@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.cli.names import complete_connections
+from streams_engine.cli.rows import RowFormat, print_rows
 from streams_engine.cli.session import Column, Session, command, grid, group
 from streams_engine.errors import ConfigError
-
-if TYPE_CHECKING:
-    from streams_engine.query import QueryResult
 
 __all__ = ["app", "register"]
 
@@ -82,9 +77,7 @@ def query(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=0, help="So many rows at most.")] = 1000,
     timeout: Annotated[float | None, typer.Option(help="Seconds until the last row.")] = None,
-    form: Annotated[
-        Literal["table", "csv", "jsonl"], typer.Option("--format", help="How rows are printed.")
-    ] = "table",
+    form: Annotated[RowFormat, typer.Option("--format", help="How rows are printed.")] = "table",
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each source would be asked.")
     ] = False,
@@ -98,10 +91,8 @@ def query(
         with engine.query(_text(statement), sources, limit=limit, timeout=timeout) as result:
             if session.as_json:
                 session.answer(result.to_dict())
-            elif form == "table":
-                _print_table(session, result)
             else:
-                WRITERS[form](result)
+                print_rows(session, result.schema.names, result.reader(), form)
         if result.status == "truncated":
             print(f"only the first {limit} rows; --limit shows more", file=sys.stderr)
 
@@ -109,38 +100,6 @@ def query(
 def _aliased(text: str) -> tuple[str, str]:
     alias, equals, connection = text.partition("=")
     return (alias, connection) if equals else (text, text)
-
-
-def _print_table(session: Session, result: QueryResult) -> None:
-    document = result.to_dict()
-    columns: list[Column] = [
-        (name, lambda row, n=n: row["values"][n])  # type: ignore[misc]
-        for n, name in enumerate(document["columns"])
-    ]
-    session.answer(document, grid([{"values": row} for row in document["rows"]], columns))
-    print(f"{document['count']} rows in {document['duration']:.2f} s")
-
-
-def _rows(result: QueryResult) -> Iterable[list[Any]]:
-    """Yield rows as they are read, in the JSON-able form of `QueryResult.to_dict`."""
-    from streams_engine.query.result import plain_rows
-
-    for batch in result.reader():
-        yield from plain_rows(batch)
-
-
-def _print_csv(result: QueryResult) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(result.schema.names)
-    writer.writerows(_rows(result))
-
-
-def _print_jsonl(result: QueryResult) -> None:
-    for row in _rows(result):
-        print(json.dumps(dict(zip(result.schema.names, row, strict=True)), ensure_ascii=False))
-
-
-WRITERS = {"csv": _print_csv, "jsonl": _print_jsonl}
 
 
 @command(app, "diagnose")

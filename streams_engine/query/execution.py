@@ -118,7 +118,9 @@ class DuckdbExecution:
 
     def interrupt(self) -> None:
         """End what runs."""
-        self._db.interrupt()
+        db = self._db
+        if db is not None:
+            db.interrupt()
 
     def close(self) -> None:
         """Let everything go. Idempotent."""
@@ -126,8 +128,10 @@ class DuckdbExecution:
             with contextlib.suppress(Exception):
                 self._reader.close()
             self._reader = None
-        with contextlib.suppress(self._error):
-            self._db.close()
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(self._error):
+                db.close()
         self._folder.cleanup()
 
 

@@ -121,6 +121,7 @@ class GatheredInputs:
     def close(self) -> None:
         """Let every source go; the first error is raised at the end. Idempotent."""
         errors = []
+        self.rows.clear()
         for fetch in self.fetches.values():
             try:
                 fetch.close()

@@ -7,7 +7,8 @@ import contextlib
 import datetime
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Generator, Iterator, Sequence
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
@@ -28,6 +29,35 @@ EXACT = 1 << 53
 """Up to here every reader of JSON has an integer exactly."""
 SHOWN = 20
 """Rows that a notebook shows."""
+
+
+class _Feed:
+    """What a reader pulls batches from. It lets go of the query when that is closed, however long
+    the reader lives: Arrow's reader holds it where no garbage collector looks."""
+
+    def __init__(self, batches: Generator[pa.RecordBatch, None, None]) -> None:
+        self._batches: Generator[pa.RecordBatch, None, None] | None = batches
+        self._ended = False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        batches = self._batches
+        if batches is None and not self._ended:
+            raise QueryStopped("The result was closed before its last row was read.")
+        try:
+            return next(batches or iter(()))
+        except StopIteration:
+            self._ended = True
+            raise
+
+    def close(self) -> None:
+        """Let the query go."""
+        batches, self._batches = self._batches, None
+        if batches is not None:
+            with contextlib.suppress(ValueError):  # it is closed from within
+                batches.close()
 
 
 class QueryResult:
@@ -54,7 +84,8 @@ class QueryResult:
         self.schema = schema
         self.findings = findings
         self._stopping = stopping
-        self._close: Callable[[], None] | None = close
+        # also where nobody closes it: when it is forgotten, and when the process ends
+        self._close = weakref.finalize(self, close)
         self._asked = asked
         self._limit: int | None = None
         self._offset = 0
@@ -64,9 +95,8 @@ class QueryResult:
         self._duration: float | None = None
         self._truncated = False
         self._table: pa.Table | None = None
-        self._reader: pa.RecordBatchReader | None = pa.RecordBatchReader.from_batches(
-            schema, self._rows(batches)
-        )
+        self._feed = _Feed(self._rows(batches))
+        self._taken = False
         self._failed: StreamsError | None = None
 
     def cut(self, limit: int | None, offset: int, count: Callable[[], int]) -> None:
@@ -74,7 +104,7 @@ class QueryResult:
         be called before the first row is read."""
         self._limit, self._offset, self._count = limit, offset, count
 
-    def _rows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _rows(self, batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
         left, skip = self._limit, self._offset
         try:
             for batch in batches:
@@ -105,10 +135,10 @@ class QueryResult:
         """
         if self._table is not None:
             return self._table.to_reader()
-        reader, self._reader = self._reader, None
-        if reader is None or self._close is None:
+        if self._taken or not self._close.alive:
             raise QueryStopped("The rows of this result have been read, or it is closed.")
-        return reader
+        self._taken = True
+        return pa.RecordBatchReader.from_batches(self.schema, self._feed)
 
     def table(self) -> pa.Table:
         """Read all rows into memory.
@@ -161,7 +191,7 @@ class QueryResult:
             return "failed"
         if self._truncated:
             return "truncated"
-        return "open" if self._close is not None else "complete"
+        return "open" if self._close.alive else "complete"
 
     @property
     def duration(self) -> float:
@@ -180,14 +210,10 @@ class QueryResult:
 
     def close(self) -> None:
         """Let go of connections; rows that were not read are lost. Idempotent."""
-        close, self._close = self._close, None
-        if close is not None:
+        if self._close.alive:
             self._duration = time.monotonic() - self._begun
-            close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
+            self._feed.close()
+            self._close()
 
     def __enter__(self) -> QueryResult:
         return self

@@ -1,0 +1,61 @@
+"""Rows of a query or a file, as a table for people, CSV or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from streams_engine.cli.session import Column, Session, grid
+from streams_engine.query.result import plain_rows
+
+__all__ = ["RowFormat", "print_rows"]
+
+RowFormat = Literal["table", "csv", "jsonl"]
+
+Rows = Iterable[list[Any]]
+
+
+def print_rows(
+    session: Session, names: Sequence[str], batches: Iterable[Any], form: RowFormat
+) -> None:
+    """Print Arrow batches as they come; a table, and JSON, when all of them are there.
+
+    Values are those of `QueryResult.to_dict`.
+    """
+    rows = (row for batch in batches for row in plain_rows(batch))
+    if session.as_json:
+        whole = list(rows)
+        session.answer({"columns": list(names), "rows": whole, "count": len(whole)})
+    else:
+        WRITERS[form](session, names, rows)
+
+
+def _table(session: Session, names: Sequence[str], rows: Rows) -> None:
+    def column(place: int) -> Callable[[Mapping[str, Any]], Any]:
+        return lambda row: row["values"][place]
+
+    columns: list[Column] = [(name, column(place)) for place, name in enumerate(names)]
+    items = [{"values": row} for row in rows]
+    session.answer(items, grid(items, columns))
+    print(f"{len(items)} row{'s' * (len(items) != 1)}")
+
+
+def _csv(session: Session, names: Sequence[str], rows: Rows) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+
+
+def _jsonl(session: Session, names: Sequence[str], rows: Rows) -> None:
+    for row in rows:
+        print(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False))
+
+
+WRITERS: Mapping[RowFormat, Callable[[Session, Sequence[str], Rows], None]] = {
+    "table": _table,
+    "csv": _csv,
+    "jsonl": _jsonl,
+}
