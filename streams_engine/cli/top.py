@@ -89,7 +89,7 @@ TABLES: Sequence[Cell] = (
     ("rows", lambda t, _: _right(formatting.count(t["rows"])), 0),
     ("of about", lambda t, _: _right(_count(t.get("estimatedRows"))), 70),
     ("size", lambda t, _: _right(formatting.size(t["bytes"])), 60),
-    ("quarantined", lambda t, _: _right(formatting.count(t["rejected"])), WIDE),
+    ("quarantined", lambda t, _: _right(formatting.count(t["failed"])), WIDE),
 )
 
 
@@ -113,11 +113,11 @@ class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     #head { height: 1; padding: 0 1; background: $primary-background; }
-    #streams { height: 2fr; min-height: 5; }
+    #streams { height: auto; max-height: 40%; min-height: 3; }
     #plots { height: 7; padding: 0 1; }
     #plots Static { width: 1fr; }
     #waits { height: auto; max-height: 2; padding: 0 1; color: $warning; }
-    #tables { height: 3fr; min-height: 4; }
+    #tables { height: 1fr; min-height: 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "steer('pause')", "Pause"),
