@@ -93,7 +93,8 @@ def show(session: Session, name: Name) -> None:
         run = engine.streams.get(stream_id(engine, name))
     error = run["error"]
     lines = [f"{key}: {value}" for key, value in run.items() if key != "error"]
-    lines += [f"error: [{error['code']}] {error['message']} {error['remedy'] or ''}"] * bool(error)
+    if error:
+        lines.append(f"error: [{error['code']}] {error['message']} {error['remedy'] or ''}")
     session.answer(run, "\n".join(lines))
 
 

@@ -180,7 +180,7 @@ class Configs:
         parse_config(document, known)
         for path, place in _places(document):
             key = _key(path)
-            place[key] = known[place[key]]["id"]
+            place[key] = self._dialler.stored(place[key])["id"]
 
 
 def references(document: Document) -> list[str]:

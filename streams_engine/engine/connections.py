@@ -14,7 +14,7 @@ from streams_engine.config.tracebacks import without_locals
 from streams_engine.display import documents_html
 from streams_engine.engine.ids import new_id
 from streams_engine.engine.lists import Conditions, Page, list_request
-from streams_engine.engine.resolver import ConnectionResolver, entry, plain
+from streams_engine.engine.resolver import URL, ConnectionResolver, entry, plain
 from streams_engine.engine.store import EngineStore, demand_confirmed
 from streams_engine.engine.structure import ConnectionStructure
 from streams_engine.errors import ConfigError, StateConflict, StreamsError
@@ -50,7 +50,7 @@ class Connections(ConnectionStructure):
 
         Raises `ConfigError` with the JSON path of the error, also if the name is taken.
         """
-        kept = _checked(document)
+        kept = self._checked(document)
         given = {"id": new_id("conn"), "created": int(time.time())}
         with self._store.writing():
             self._demand_free(kept["name"])
@@ -97,7 +97,7 @@ class Connections(ConnectionStructure):
         A stored secret must be given again (the same, another, or None): leaving it out is a
         `ConfigError`, because it would be lost silently.
         """
-        kept = _checked(document)
+        kept = self._checked(document)
         with self._store.writing():
             old = self._dialler.stored(connection)
             _demand_secrets(plain(old), kept)
@@ -150,6 +150,36 @@ class Connections(ConnectionStructure):
             names = {row["name"] for row in self._store.rows("SELECT name FROM connections")}
             return self.create(plain(source) | {"name": free_name(source["name"], names)})
 
+    def _checked(self, document: Mapping[str, Any]) -> Document:
+        """Validate the document and return it without the keys that the engine adds."""
+        if not isinstance(document, Mapping):
+            raise ConfigError("$: expected a connection document (an object).", path="$")
+        kept = {key: value for key, value in document.items() if key not in ("id", "created")}
+        if URL in kept and "type" not in kept:
+            self._demand_reference(kept)
+        else:
+            parse_connection(kept)
+        if not isinstance(kept.get("name"), str) or not kept["name"].strip():
+            raise ConfigError("$.name: a connection needs a name.", path="$.name")
+        return kept
+
+    def _demand_reference(self, document: Document) -> None:
+        """Raise `ConfigError` unless a URL is a reference, and stands alone."""
+        scheme, _, rest = str(document[URL]).partition(":")
+        if scheme not in self._references or not rest or rest.startswith("//"):
+            raise ConfigError(
+                "$.url: expected a reference to a URL, such as env:SHOP_URL.",
+                path="$.url",
+                remedy="Give the parts of the URL as a document with 'type'.",
+            )
+        others = sorted(document.keys() - {URL, "name"})
+        if others:
+            raise ConfigError(
+                f"$.{others[0]}: a connection by its URL has no other keys than 'name'.",
+                path=f"$.{others[0]}",
+                remedy="Put it into the URL, or give a document with 'type'.",
+            )
+
     def _demand_free(self, name: str) -> None:
         if self._store.row("SELECT id FROM connections WHERE name = ?", (name,)) is not None:
             raise ConfigError(
@@ -160,7 +190,7 @@ class Connections(ConnectionStructure):
 
     def _shown(self, document: Document) -> Document:
         shown: Document = without_secrets(document, self._references)
-        return shown | {"type": str(document["type"]).lower()}
+        return shown if URL in shown else shown | {"type": str(document["type"]).lower()}
 
     # What is there
 
@@ -189,17 +219,6 @@ def free_name(name: str, taken: set[str]) -> str:
     while wanted in taken:
         wanted = f"{name}-copy-{next(numbers)}"
     return wanted
-
-
-def _checked(document: Mapping[str, Any]) -> Document:
-    """Validate the document and return it without the keys that the engine adds."""
-    if not isinstance(document, Mapping):
-        raise ConfigError("$: expected a connection document (an object).", path="$")
-    kept = {key: value for key, value in document.items() if key not in ("id", "created")}
-    parse_connection(kept)
-    if not isinstance(kept.get("name"), str) or not kept["name"].strip():
-        raise ConfigError("$.name: a connection needs a name.", path="$.name")
-    return kept
 
 
 def _demand_secrets(old: Document, new: Document) -> None:

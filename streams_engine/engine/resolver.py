@@ -16,15 +16,18 @@ from streams_engine.adapters.registry import (
 from streams_engine.adapters.ssh import reachable
 from streams_engine.config.connection import Connection, DatabaseConnection, parse_connection
 from streams_engine.config.documents import SourceConnection
-from streams_engine.config.secret import Resolver
+from streams_engine.config.secret import Resolver, Secret
 from streams_engine.contracts import Explorer, Navigator, Scope, Source, StatementSession
 from streams_engine.engine.store import EngineStore
 from streams_engine.errors import NotFound
 from streams_engine.model import TableSchema
 
-__all__ = ["ADDED", "ConnectionResolver", "entry", "named", "plain", "scope_of"]
+__all__ = ["ADDED", "URL", "ConnectionResolver", "entry", "named", "plain", "scope_of"]
 
 Document = dict[str, Any]
+
+URL = "url"
+"""The key of a stored connection that is a reference to a whole URL."""
 
 ADDED = ("id", "created", "stream", "latestRun")
 """The keys that the engine adds to a document; they may be given back."""
@@ -41,14 +44,23 @@ class ConnectionResolver:
         """Return the stored document, with its secrets, by id or name."""
         return named(self._store, "connections", "connection", connection)
 
-    def known(self, references: Iterable[str]) -> dict[str, Document]:
-        """Return the stored documents by the name that a config uses, without those that do not
-        exist."""
-        documents = {}
+    def known(self, references: Iterable[str]) -> dict[str, Document | str]:
+        """Return the stored documents, or the URLs that they refer to, by the name that a config
+        uses, without those that do not exist."""
+        documents: dict[str, Document | str] = {}
         for reference in references:
             with suppress(NotFound):  # the config's own check says so, with the path
-                documents[reference] = self.stored(reference)
+                documents[reference] = self.opened(self.stored(reference))
         return documents
+
+    def opened(self, document: Document) -> Document | str:
+        """Return a stored document; of one that refers to a URL (``{"url": "env:NAME"}``) the URL.
+
+        Raises `ConfigError` if the reference cannot be resolved.
+        """
+        if URL not in document:
+            return document
+        return Secret(document[URL]).reveal(self.resolvers)
 
     @contextmanager
     def explorer(
@@ -97,7 +109,8 @@ class ConnectionResolver:
     def parsed(self, connection: str | Mapping[str, Any]) -> Connection:
         """Parse a connection so that it can be opened. Raises `ConfigError`."""
         if isinstance(connection, str) and "://" not in connection:
-            return parse_connection(plain(self.stored(connection)))
+            opened = self.opened(self.stored(connection))
+            return parse_connection(opened if isinstance(opened, str) else plain(opened))
         return parse_connection(connection)
 
 
