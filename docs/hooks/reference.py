@@ -7,6 +7,7 @@ of a key is the docstring after it in its model, so every key is described where
 from __future__ import annotations
 
 import ast
+import enum
 import inspect
 import re
 import types
@@ -276,12 +277,91 @@ def _decisions() -> str:
     return "\n".join(lines)
 
 
+def _commands() -> str:
+    """The command line, from its typer app."""
+    from typer.main import get_command
+
+    from streams_engine.cli.app import app
+
+    lines = ["## Options of every command", "", *_options(COMMON_OPTIONS, get_command(app)), ""]
+    for path, command in _leaves(get_command(app), ()):
+        usage = " ".join(("streams-engine", *path, *_arguments(command)))
+        lines += [f"## {' '.join(path)}", "", _sentence(command.help), "", f"`{usage}`", ""]
+        lines += _options(None, command)
+    return "\n".join(lines)
+
+
+COMMON_OPTIONS = ("engine_file", "as_json", "log_format", "log_level", "debug")
+
+
+def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+        return
+    for name, inner in below.items():
+        yield from _leaves(inner, (*path, name))
+
+
+def _sentence(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _arguments(command: Any) -> Iterator[str]:
+    for one in command.params:
+        if one.param_type_name == "argument":
+            name = one.metavar or one.name.upper()
+            yield name if one.required else f"[{name}]"
+
+
+def _options(names: tuple[str, ...] | None, command: Any) -> list[str]:
+    """A table of a command's own options and arguments; with ``names`` of those of any command."""
+    if names is not None:
+        # any command that works on an engine has them
+        command = dict(_leaves(command, ()))[("streams", "list")]
+        shown = [one for one in command.params if one.name in names]
+    else:
+        shown = [one for one in command.params if one.name not in (*COMMON_OPTIONS, "help")]
+    rows = [f"| {_spelled(one)} | {_sentence(one.help)} | {_preset(one)} |" for one in shown]
+    return ["| option | meaning | default |", "|---|---|---|", *rows, ""] if rows else []
+
+
+def _spelled(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{(parameter.metavar or parameter.name.upper())}`".replace("|", "or")
+    names = [*parameter.opts, *parameter.secondary_opts]
+    taken = " or ".join(_choices(parameter)) or parameter.metavar or parameter.name.upper()
+    value = "" if parameter.is_flag else f" {taken}"
+    return ", ".join(f"`{name}{value}`" for name in names)
+
+
+def _choices(parameter: Any) -> list[str]:
+    """What an option may be, as old and new versions of typer keep it."""
+    kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    while typing.get_origin(kind) in (list, typing.Union, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is Literal:
+        return [str(one) for one in typing.get_args(kind)]
+    known = kind if isinstance(kind, type) and issubclass(kind, enum.Enum) else ()
+    known = known or getattr(getattr(parameter, "type", None), "choices", ())
+    return [str(getattr(one, "value", one)) for one in known]
+
+
+def _preset(parameter: Any) -> str:
+    if parameter.param_type_name == "argument" and parameter.required:
+        return "required"
+    preset = parameter.default
+    known = isinstance(preset, str | int | float) and not isinstance(preset, bool) and preset != ""
+    return f"`{preset}`" if known else ""
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "stream": _stream,
     "connection": _connection,
     "keywords": _keywords,
     "ignored": _ignored,
     "decisions": _decisions,
+    "commands": _commands,
 }
 
 

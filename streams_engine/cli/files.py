@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.cli.connections import Name
 from streams_engine.cli.lists import Filters, Limit, Offset, Sorts, page_of
 from streams_engine.cli.rows import RowFormat, print_rows
@@ -23,13 +23,13 @@ Place = Annotated[str, typer.Argument(metavar="PATH", help="Below the connection
 COLUMNS: tuple[Column, ...] = (
     ("path", "path"),
     ("type", "type"),
-    ("size", lambda one: "" if one["size"] is None else formatting.size(one["size"])),
-    ("modified", lambda one: formatting.moment(one["modified"])),
+    ("size", lambda one: "" if one["size"] is None else units.size(one["size"])),
+    ("modified", lambda one: units.moment(one["modified"])),
     ("format", "format"),
 )
 BUCKETS: tuple[Column, ...] = (
     ("name", "name"),
-    ("created", lambda one: formatting.moment(one["created"])),
+    ("created", lambda one: units.moment(one["created"])),
 )
 
 
@@ -107,7 +107,7 @@ def upload(
     """Copy a file of this machine to the store; it replaces a file of that path."""
     with session.engine() as engine:
         made = engine.files.upload(name, local, path)
-    session.answer(made, f"uploaded {made['path']}, {formatting.size(made['size'] or 0)}")
+    session.answer(made, f"uploaded {made['path']}, {units.size(made['size'] or 0)}")
 
 
 @command(app, "download")
@@ -120,7 +120,7 @@ def download(
     """Copy a file of the store to this machine."""
     with session.engine() as engine:
         made = engine.files.download(name, path, local)
-    session.answer(made, f"downloaded {local}, {formatting.size(made['size'] or 0)}")
+    session.answer(made, f"downloaded {local}, {units.size(made['size'] or 0)}")
 
 
 @command(app, "delete")

@@ -256,6 +256,7 @@ def logs(
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=0, help="Only the last so many.")
     ] = None,
+    filters: Filters = None,
 ) -> None:
     """Show the log of a run, of any process."""
     with session.engine() as engine:
@@ -266,7 +267,12 @@ def logs(
             return
         newest = [{"column": "time", "direction": "desc"}]
         page = engine.streams.logs(
-            run, level=level, table=table, limit=limit, sort=newest if limit is not None else ()
+            run,
+            level=level,
+            table=table,
+            limit=limit,
+            filters=page_of(None, 0, filters, None)["filters"],
+            sort=newest if limit is not None else (),
         )
     for record in reversed(page["items"]) if limit is not None else page["items"]:
         _print_record(record, as_json=session.as_json)

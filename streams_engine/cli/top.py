@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.widgets import DataTable, Footer, Static
 
-from streams_engine.cli import formatting
+from streams_engine import units
 from streams_engine.cli.plots import plot
 from streams_engine.engine import Engine
 from streams_engine.errors import StreamsError
@@ -76,20 +76,20 @@ STREAMS: Sequence[Cell] = (
     ("stream", lambda s, _: Text(s["name"]), 0),
     ("state", lambda s, _: Text(s["status"], STYLES.get(s["status"], "dim")), 0),
     ("phase", lambda s, _: s.get("phase") or "", 60),
-    ("rows", lambda s, _: _right(formatting.count(_target(s)["counter"])), 0),
+    ("rows", lambda s, _: _right(units.count(_target(s)["counter"])), 0),
     ("rows/s", lambda s, h: _right("" if h.rate is None else f"{h.rate:,.0f}"), 0),
     ("lag", lambda s, _: _right(_lag(s)), 70),
-    ("quarantined", lambda s, _: _right(formatting.count(_target(s)["failedCounter"])), WIDE),
-    ("sent", lambda s, _: _right(formatting.size(_target(s)["sumDataSize"])), WIDE),
+    ("quarantined", lambda s, _: _right(units.count(_target(s)["failedCounter"])), WIDE),
+    ("sent", lambda s, _: _right(units.size(_target(s)["sumDataSize"])), WIDE),
     ("id", lambda s, _: Text(s["streamID"], "dim"), WIDE),
 )
 TABLES: Sequence[Cell] = (
     ("table", lambda t, _: Text(t["name"]), 0),
     ("phase", lambda t, _: t["phase"], 0),
-    ("rows", lambda t, _: _right(formatting.count(t["rows"])), 0),
+    ("rows", lambda t, _: _right(units.count(t["rows"])), 0),
     ("of about", lambda t, _: _right(_count(t.get("estimatedRows"))), 70),
-    ("size", lambda t, _: _right(formatting.size(t["bytes"])), 60),
-    ("quarantined", lambda t, _: _right(formatting.count(t["failed"])), WIDE),
+    ("size", lambda t, _: _right(units.size(t["bytes"])), 60),
+    ("quarantined", lambda t, _: _right(units.count(t["failed"])), WIDE),
 )
 
 
@@ -98,12 +98,12 @@ def _right(text: str) -> Text:
 
 
 def _count(number: int | None) -> str:
-    return "" if number is None else formatting.count(number)
+    return "" if number is None else units.count(number)
 
 
 def _lag(stats: Mapping[str, Any]) -> str:
     seconds = (stats.get("changes") or {}).get("lagSeconds")
-    return "" if seconds is None else formatting.duration(seconds)
+    return "" if seconds is None else units.duration(seconds)
 
 
 class Top(App[None]):
@@ -234,7 +234,7 @@ class Top(App[None]):
                  style="green")
         )  # fmt: skip
         lag.update(
-            plot("lag", history.lags, formatting.duration, width=width, height=PLOT_LINES,
+            plot("lag", history.lags, units.duration, width=width, height=PLOT_LINES,
                  style="yellow")
         )  # fmt: skip
         waits.update(Text(_troubles(stats)))

@@ -36,8 +36,8 @@ __all__ = [
 REPORT_SECONDS = 60.0
 """Between two lines about the progress, where there is no terminal."""
 
-SAID_ELSEWHERE = frozenset({"table", "failed"})
-"""Events that a line of their own tells: the end of a table, and the error of the run."""
+SAID_ELSEWHERE = frozenset({"progress", "stat", "sql"})
+"""Categories of events that other lines tell: how far the stream is, and its end."""
 
 
 class ProgressView(Protocol):
@@ -198,7 +198,9 @@ class LineView(QuietView):
 
     def event(self, record: Event) -> None:
         """Print the event, unless another line says the same."""
-        if record.event in SAID_ELSEWHERE or "severity" in record.details:
+        if record.category in SAID_ELSEWHERE or "severity" in record.details:
+            return
+        if record.event == "failed":  # the last line says it
             return
         self._line(f"{logging.getLevelName(record.level).lower()} {told(record)}")
 
