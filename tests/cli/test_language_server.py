@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
 class Editor:
     """An editor with one document."""
 
-    uri = "file:///work/query.sql"
+    uri = "file:///home/me/query.sql"
 
     def __init__(self, client: Any) -> None:
         self.client = client
