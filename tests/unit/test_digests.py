@@ -274,28 +274,35 @@ def test_a_row_that_never_stands_still_is_told(names: tuple[str, str], wrong: bo
 
 
 def test_a_row_that_changes_all_the_time_is_seen_to_be_equal() -> None:
-    """The target has what the source had at some moment since the look, not at the look."""
+    """The target has what the source had at some moment since the read, not at the read."""
     sampled = threading.Event()
     settled: list[int] = []
 
     class Hot(Server):
         number = 0
+        shown: Sequence[Row] = ()
 
         def renew(self) -> None:
             self.number += 1
             self.held = rows(10, {3: str(self.number)})
+
+        @contextmanager
+        def rows(self, read: CanonicalRead) -> Iterator[Iterator[Row]]:
+            self.shown = list(self.held)
             sampled.set()
+            with super().rows(read) as found:
+                yield found
 
     class Copy(Server):
         def renew(self) -> None:
-            self.held = list(one.held) if settled else self.held
+            self.held = list(one.shown) if settled else self.held
 
     one, two = Hot(rows(10, {3: "0"}), NAMES), Copy(rows(10), NAMES)
 
     def settle() -> bool:
         settled.append(1)
         if len(settled) <= by_digests.STABLE_READS:
-            one.renew()  # and no look sees what it is now
+            one.shown = rows(10, {3: "unseen"})
         else:
             sampled.clear()
             assert sampled.wait(10)
