@@ -1,7 +1,13 @@
-"""What it costs to prove a copy, beside the copy: equal tables, and one wrong row."""
+"""What it costs to prove a copy, beside the copy: equal tables, and one wrong row.
+
+Beside it, between PostgreSQL servers, reladiff, if one is on the PATH: it belongs into an
+environment of its own, for its dependencies are. On MySQL 9 it ends at MD5, which is gone there,
+as Debian's pt-table-checksum 3.2.1 does at SHOW SLAVE HOSTS.
+"""
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import tempfile
@@ -23,6 +29,7 @@ OF_THE_WRITE = 1.5
 OF_THE_COPY = {"mixed": 1.0, "wide": 1.5, "documents": 1.5}
 OF_THE_EQUAL_CASE = 1.2
 NETWORK_BYTES = 10 << 20
+PEER = "reladiff"
 TITLES = {"mysql9": "MySQL", "pg15": "PostgreSQL", "pg18": "PostgreSQL"}
 
 
@@ -107,6 +114,9 @@ def _route(
     server = bench.server(target, "target")
     database = server.create_database()
     runs: dict[str, list[Measured]] = {"the copy": [], "verify": [], "verify, one wrong row": []}
+    peer = None if "mysql9" in (source, target) else shutil.which(PEER)
+    if peer is not None:
+        runs[PEER] = []
     try:
         url = bench.source(source, shape, rows)
         for _ in range(rounds):
@@ -115,6 +125,8 @@ def _route(
             runs["the copy"].append(measure(OURS.command(job), measures_itself=True))
             settle(server)
             runs["verify"].append(_child("verify", job))
+            if peer is not None:
+                runs[PEER].append(measure(_peer(peer, job), measures_itself=False))
             _plant(server, database, job.shape.table, rows)
             runs["verify, one wrong row"].append(_child("verify_one_wrong", job))
     finally:
@@ -132,6 +144,8 @@ def _route(
             medians["verify, one wrong row"] <= OF_THE_EQUAL_CASE * medians["verify"],
         ),
     }
+    if peer is not None:
+        figures[PEER] = ("slower than verify", medians["verify"] < medians[PEER])
     return [
         Line(
             name,
@@ -144,6 +158,13 @@ def _route(
         )
         for name, of in runs.items()
     ]
+
+
+def _peer(command: str, job: Job) -> list[str]:
+    """Return how reladiff compares all columns of a table; it rounds doubles."""
+    columns = [word for name in job.shape.declared if name != "id" for word in ("-c", name)]
+    table = job.shape.table
+    return [command, job.source, table, job.target, table, "-k", "id", *columns, "-j", "2"]
 
 
 def _child(work: str, job: Job) -> Measured:
