@@ -11,7 +11,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 from benchmarks.bench import Bench, settle
@@ -58,12 +58,11 @@ def _verifying(job: Job, differing: int) -> Callable[[], int]:
     return work
 
 
-def verification(bench: Bench, shapes: Mapping[str, int], rounds: int) -> list[Section]:
-    """Measure each route: the copy, the proof of it, and the repair of one wrong row.
+def verification(bench: Bench, shapes: Mapping[str, int], rounds: int) -> Iterator[Section]:
+    """Measure each route, and yield it: the copy, the proof of it, the repair of one wrong row.
 
     ``shapes``: the rows of each shape.
     """
-    sections = []
     for source, target in ROUTES:
         for shape, rows in shapes.items():
             title = f"Verification, {TITLES[source]} → {TITLES[target]}"
@@ -72,15 +71,14 @@ def verification(bench: Bench, shapes: Mapping[str, int], rounds: int) -> list[S
                 section.lines += _route(bench, source, target, shape, rows, rounds)
             except (Failed, Unavailable) as error:
                 section.lines.append(Line("verify", "", (), rows, 0, failed=str(error)))
-            sections.append(section)
+            yield section
     for source, form in FILES:
         section = Section(f"Verification, {TITLES[source]} → {form}")
         try:
             section.lines += _written(bench, source, form, shapes["mixed"], rounds)
         except (Failed, Unavailable) as error:
             section.lines.append(Line("verify", "", (), 0, 0, failed=str(error)))
-        sections.append(section)
-    return sections
+        yield section
 
 
 def _written(bench: Bench, source: str, form: str, rows: int, rounds: int) -> list[Line]:
