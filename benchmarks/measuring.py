@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -125,11 +126,10 @@ class _Memory:
 def _tree(pid: int) -> list[int]:
     found, at = [pid], 0
     while at < len(found):
-        for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
-            try:
-                found += map(int, children.read_text().split())
-            except OSError:
-                continue
+        with suppress(OSError):  # it may end meanwhile
+            for children in Path(f"/proc/{found[at]}/task").glob("*/children"):
+                with suppress(OSError):
+                    found += map(int, children.read_text().split())
         at += 1
     return found
 
