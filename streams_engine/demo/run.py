@@ -91,7 +91,7 @@ def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
         plan = stream.plan()
         _say(out, f"Planned {len(plan.tables)} tables, {len(plan.statements)} statements of DDL.")
         _say(out, f"Moving it from {stage.origin} to {stage.destination}.")
-        stats = execution.execute(stream, view)
+        stats = execution.execute(stream, view, stream.start)
         if stream.error is not None:
             complain(stream.error)
         if (code := exit_codes.for_state(stats.state, stream.error)) is not Exit.FINISHED:
