@@ -506,6 +506,7 @@ class ChangeApplier:
             raise SessionRestart  # whether the target does what the log does not carry is looked at
 
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
+        known = {name: table.tracked for name, table in self.tables.items()}
         followed = self.evolve(change, writer, self._commit.applied)
         before, after = (
             () if table is None else table.foreign_keys for table in (change.before, change.after)
@@ -521,6 +522,10 @@ class ChangeApplier:
             reader.adopt(self._own(change.table), None)
         if followed is not None:
             reader.adopt(self._own(followed.mapping.source.id), followed.tracked)
+        for other, was in known.items():
+            table = self.tables.get(other)
+            if table is not None and table is not followed and table.tracked is not was:
+                reader.adopt(self._own(other), table.tracked)  # it refers to a renamed table
 
     def insert_all(
         self, table: TableReplication, rows: Iterable[pa.RecordBatch], writer: ChangeWriter

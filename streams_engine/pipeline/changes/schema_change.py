@@ -22,6 +22,7 @@ from streams_engine.model import (
 from streams_engine.pipeline.changes.cascades import TargetKeys
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.referring_tables import follow_rename
 from streams_engine.pipeline.changes.table_reload import REWRITTEN, TableGone, TableReload
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.target_structure import TargetStructure
@@ -119,9 +120,20 @@ class SchemaChangeHandler:
         self._remember(change)
         if new is None or change.after is None:
             return None
+        if old is not None and change.before is not None and change.before.id != change.after.id:
+            self._follow_rename(change, old, new)
         if old is None and self.policy == "ignore":
             return None
         return self._attached(change, change.after, old, new)
+
+    def _follow_rename(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> None:
+        own = self.log.stamped(change.table)
+        others = (table for name, table in self.log.applier.tables.items() if name != own)
+        for table in follow_rename(others, old, new):
+            name = table.mapping.source.id
+            since = table.tracked.since or self.log.applier.position
+            record = TableRecord(name, table.tracked.schema, since)
+            self.log.applier.remember({record.key: record.to_json()})
 
     def due(self) -> list[SchemaChange]:
         """Return the changes with which a session begins."""
