@@ -12,7 +12,7 @@ from streams_engine import Stream
 from streams_engine.adapters.memory import MemorySource
 from streams_engine.adapters.memory.source import MemoryReader
 from streams_engine.contracts import Scope
-from streams_engine.model import Position, TableId, TableSubscription
+from streams_engine.model import ChangeSet, Position, TableId, TableSubscription
 from tests.support.memory_run import SHOP, MemoryRun, ends, filled
 
 WAIT = 30
@@ -52,6 +52,72 @@ def test_catch_up_waits_for_what_was_there_alone(ghosts: int) -> None:
             assert stream.catch_up(WAIT), stream.error
             assert run.equal()
     assert source.asked
+
+
+class HeldBack(Listing):
+    """Its log stands still, once that is wished, until it is opened again; so does a listing.
+
+    No log shows that a table was created.
+    """
+
+    def __init__(self, run: MemoryRun) -> None:
+        super().__init__(run.source)
+        self.held = False
+        self.stands, self.looked, self.go = (threading.Event() for _ in range(3))
+        self.stop_at = 0
+
+    def tables(self, scope: Scope) -> Sequence[TableId]:
+        found = super().tables(scope)
+        if self.asked == self.stop_at:
+            self.looked.set()
+            assert self.go.wait(WAIT)
+        return found
+
+    @contextmanager
+    def changes(
+        self, tracked: Sequence[TableSubscription], after: Position
+    ) -> Iterator[MemoryReader]:
+        self.held = False
+        with super().changes(tracked, after) as reader:
+            poll = reader.poll
+
+            def polled(timeout: float, rows: int | None = None) -> ChangeSet | None:
+                if not self.held:
+                    return poll(min(timeout, 0.01), rows)
+                self.stands.set()
+                return None
+
+            reader.poll = polled  # type: ignore[method-assign]
+            reader._concerns = lambda entry: False  # type: ignore[method-assign]
+            yield reader
+
+
+def test_catch_up_goes_on_with_who_follows_after_a_join() -> None:
+    """Tables join for somebody else while one waits for the log."""
+    run = filled(MemoryRun())
+    _, sink, options = ends(run, mode="cdc")
+    source = HeldBack(run)
+    answers: list[bool] = []
+    with Stream(source, sink, **options) as stream:
+        waiters = [
+            threading.Thread(target=lambda: answers.append(stream.catch_up(WAIT))) for _ in range(2)
+        ]
+        stream.start()
+        assert stream.catch_up(WAIT)
+        shown_by_no_log(run, "made")
+        source.stop_at = source.asked + 2
+        waiters[0].start()
+        assert source.looked.wait(WAIT)  # all before is applied: now the new table joins
+        source.held = True
+        assert source.stands.wait(WAIT)
+        run.source.insert("orders", {"id": 100, "who": "new", "price": None})
+        waiters[1].start()
+        waiters[1].join(0.3)
+        assert answers == []
+        source.go.set()
+        for waiter in waiters:
+            waiter.join(WAIT)
+        assert answers == [True, True] and run.equal()
 
 
 class OpenedLate(Listing):

@@ -197,6 +197,8 @@ class ChangeApplier:
     """End the session at the next commit: tables join."""
     opened: bool = False
     """The log is read, or was: ``tables`` are all that are followed."""
+    over: bool = False
+    """It follows the log no more: the run ended, or tables join and another one goes on."""
     tables: dict[TableId, TableReplication] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
     tasks: WriterTasks | None = None
@@ -230,14 +232,19 @@ class ChangeApplier:
         long as outages are allowed. Whether a commit without an answer happened is read from the
         record that it would have written.
         """
-        while self.control.hold():
-            try:
-                self._session()
-                return
-            except SessionRestart:
-                continue
-            except StreamsError as error:
-                self._outage.wait(error)
+        try:
+            while self.control.hold():
+                try:
+                    self._session()
+                    return
+                except SessionRestart:
+                    continue
+                except StreamsError as error:
+                    self._outage.wait(error)
+        finally:
+            with self._moved:
+                self.over = True
+                self._moved.notify_all()
 
     def _session(self) -> None:
         """Open the log, take over the stream, and follow the log.
@@ -653,7 +660,7 @@ class ChangeApplier:
 
     def _left(self, deadline: float | None, most: float) -> float:
         """Return the seconds for the next step of a wait, at most ``most``; 0 once the run is
-        over."""
-        if self.control.state.final:
+        over, or this one's part of it."""
+        if self.control.state.final or self.over:
             return 0.0
         return most if deadline is None else min(most, deadline - time.monotonic())

@@ -165,24 +165,22 @@ class CdcPipeline:
     def catch_up(self, deadline: float | None) -> bool:
         """Return True once all that was committed on the sources before the call is durable on the
         target."""
-        if not self._await_ready(deadline):
-            return False
-        there: frozenset[TableId] | None = frozenset()
-        if self._joins_new_tables:
-            there = self._appliers[0].ask(self._new_tables.there, deadline)
-        while there is not None and all(a.catch_up(deadline) for a in self._appliers):
-            joining = self._joining_of(there, deadline) if there else False
-            if joining is False:
-                return True
-            there = frozenset()  # what joins is loaded as it is after the call
-            if joining is None or not self._await_ready(deadline):
+        there = None if self._joins_new_tables else frozenset[TableId]()
+        while self._await_ready(deadline):
+            appliers = self._appliers
+            if there is None:
+                there = appliers[0].ask(self._new_tables.there, deadline)
+            if there is not None and all(a.catch_up(deadline) for a in appliers):
+                look = partial(self._find_new_tables, there)
+                joining = appliers[0].ask(look, deadline) if there else False
+                if joining is False:
+                    return True
+                if joining:
+                    there = frozenset()  # what joins is loaded as it is after the call
+                    continue
+            if not any(applier.over for applier in appliers):
                 return False
         return False
-
-    def _joining_of(self, there: AbstractSet[TableId], deadline: float | None) -> bool | None:
-        """Let those of the tables join that are still new. Return None if a source did not
-        answer."""
-        return self._appliers[0].ask(lambda: self._find_new_tables(there), deadline)
 
     def write(self, alias: str, work: Callable[[ChangeWriter], int]) -> int:
         """Run work on the target between two transactions of a source's log; see
@@ -306,10 +304,13 @@ class CdcPipeline:
             self.resumable = False
             self._ready.set()
             with monitored(self._looks(), self.settings.interval):
-                if len(self._appliers) == 1:
-                    self._appliers[0].run()
-                else:
-                    self._follow_side_by_side()
+                try:
+                    if len(self._appliers) == 1:
+                        self._appliers[0].run()
+                    else:
+                        self._follow_side_by_side()
+                finally:
+                    self._ready.clear()  # who waits goes on with those that follow next
             if not self._leave.is_set() or not self.control.hold():
                 return
             self._join()
