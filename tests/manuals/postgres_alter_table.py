@@ -254,7 +254,11 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
         Entry("pg_rename_constraint", "RENAME CONSTRAINT",
               "ALTER TABLE T RENAME CONSTRAINT T_c TO T_d", ROW5, setup=CHECKED),
         Entry("pg_add_not_null_constraint", "ADD NOT NULL",
-              "ALTER TABLE T ADD CONSTRAINT T_nn NOT NULL b NOT VALID", ROW5, servers=PG18),
+              "INSERT INTO T VALUES (8, 8, NULL); ALTER TABLE T ADD CONSTRAINT T_nn NOT NULL b NOT VALID", ROW5,
+              load=Carried("not-carried"), structure=False, servers=PG18),
+        Entry("pg_validate_not_null", "ADD NOT NULL | VALIDATE CONSTRAINT",
+              "INSERT INTO T VALUES (8, 8, NULL); ALTER TABLE T ADD CONSTRAINT T_nn NOT NULL b NOT VALID;"
+              "UPDATE T SET b = 'eight' WHERE id = 8; ALTER TABLE T VALIDATE CONSTRAINT T_nn", ROW5, servers=PG18),
         Entry("pg_add_unique_key", "ADD UNIQUE",
               "ALTER TABLE T ADD CONSTRAINT T_u UNIQUE (b)", "INSERT INTO T VALUES (5, 5, 'five')"),
         Entry("pg_add_unique_nulls", "ADD UNIQUE NULLS NOT DISTINCT",

@@ -35,15 +35,20 @@ INHERITS = """
 SELECT inhrelid, inhparent, xmin::text::int8 FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno
 """
 
-COLUMNS = """
+NOT_NULL = """a.attnotnull AND NOT EXISTS (
+         SELECT FROM pg_catalog.pg_constraint v WHERE v.conrelid = a.attrelid AND v.contype = 'n'
+         AND NOT v.convalidated AND a.attnum = ANY (v.conkey))"""
+"""Whether a column has no NULL: from PostgreSQL 18 on its NOT NULL may be NOT VALID."""
+
+COLUMNS = f"""
 SELECT a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod),
-       a.atttypmod, a.attnotnull, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity,
+       a.atttypmod, {NOT_NULL}, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity,
        a.attgenerated,
        CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation
             THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname)
        END,
        pg_catalog.col_description(a.attrelid, a.attnum), a.attnum, d.oid, a.attislocal,
-       a.xmin::text::int8
+       a.xmin::text::int8, a.attnotnull
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -310,6 +310,12 @@ class _Reader:
             notes.append(
                 "Row-level security hides rows of the table from this role: a run is refused."
             )
+        unproved = [f'"{c[1]}"' for c in self.columns[oid] if c[15] and not c[5]]
+        if unproved:
+            notes.append(
+                f"NOT NULL of {', '.join(unproved)} is NOT VALID: the target allows NULL until it "
+                "is validated."
+            )
         keys = [self._index(oid, index, notes) for index in self.indexes[oid] if index[17] != "x"]
         present = [key for key in keys if key is not None]
         plain_parents = [] if row[6] else self._plain_parents(oid, notes)

@@ -39,7 +39,9 @@ BEGIN
   FOR changed IN
     SELECT c.oid, n.nspname, c.relname,
            (SELECT json_agg(json_build_array(a.attname, a.atttypid::int8, a.atttypmod,
-                                             a.attnotnull) ORDER BY a.attnum)
+                                             a.attnotnull AND NOT EXISTS (
+                    SELECT FROM pg_constraint v WHERE v.conrelid = a.attrelid AND v.contype = 'n'
+                    AND NOT v.convalidated AND a.attnum = ANY (v.conkey))) ORDER BY a.attnum)
             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
             AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
            (SELECT coalesce(json_agg(a.attname), '[]') FROM pg_event_trigger_ddl_commands() e
