@@ -379,6 +379,16 @@ def test_what_is_left_after_a_kill() -> None:
         assert list(pending(before, after, found, names)) == whole[done:]
 
 
+def test_a_foreign_key_that_stands_there_is_not_made_again() -> None:
+    """It was left out while its columns had other types than its parent's."""
+    key = ForeignKey("f1", ("a",), T, ("id",))
+    before = mapped(table(ID, col("a", "char(3)")), MY)
+    after = mapped(table(ID, col("a", "varchar(4)"), foreign_keys=(key,)), MY)
+    there = replace(before.target, foreign_keys=after.target.foreign_keys)
+    assert [s.sql.split("`")[-2] for s in pending(before, after, before.target)] == ["a", "id"]
+    assert len(pending(before, after, there)) == 1
+
+
 def test_a_change_that_cannot_be_seen() -> None:
     swapped = table(ID, col("a"), col("b"))
     before, after = mapped(swapped, MY), mapped(replace(swapped), MY)

@@ -132,7 +132,10 @@ def pending(
     here = _objects(there)
     if plan.main and shown <= 0:
         before = tuple(step.statement for step in plan.before if step.object in here)
-        return (*before, *plan.main, *(step.statement for step in plan.after))
+        # What stood there although the old mapping left it out, as a key whose columns did not fit.
+        stays = here - {step.object for step in plan.before}
+        after = (step.statement for step in plan.after if step.object not in stays)
+        return (*before, *plan.main, *after)
     # Without a main part an object of the same name may be the old one or the new one.
     open_before = () if plan.main else tuple(s for s in plan.before if s.object in here)
     again = {step.object for step in open_before}
