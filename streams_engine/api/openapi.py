@@ -1,6 +1,8 @@
 """An OpenAPI document for a service that embeds an `Engine`: paths, and the schemas of documents.
 
-The library has no HTTP layer. Each operation names, as ``x-method``, the method that does it.
+The library has no HTTP layer. Each operation names, as ``x-method``, the method that does it. What
+moves bytes or Arrow tables (``files.read``, ``upload``, ``download``, ``data``, ``query``) and
+changes of rows by their keys have no operation: a service chooses the form of these itself.
 """
 
 from __future__ import annotations
@@ -65,6 +67,35 @@ OPERATIONS: Sequence[Operation] = (
               parameters={"database": TEXT}),
     Operation("get", f"{CONNECTION}/readiness", "connections.readiness", "finding[]",
               parameters={"database": TEXT}),
+    *(
+        Operation("get", f"{CONNECTION}/{name}", f"connections.{name}", "object[]",
+                  parameters={"database": TEXT, "schema": TEXT})
+        for name in ("sequences", "triggers", "routines", "sizes")
+    ),
+    Operation("get", f"{CONNECTION}/overview", "connections.overview", "object",
+              parameters={"database": TEXT, "schema": TEXT}),
+    Operation("get", f"{CONNECTION}/tables/{{table}}/summary", "connections.column_summary",
+              "object[]", parameters={"database": TEXT}),
+    Operation("delete", "/connections", "connections.delete_all", "count",
+              parameters={"confirm": FLAG}),
+    Operation("post", f"{CONNECTION}/execute", "execute", "result", "text",
+              {"confirm": FLAG, "limit": COUNT, "database": TEXT}),
+    Operation("post", "/columns", "columns", "column[]", "text",
+              {"connection": TEXT, "database": TEXT}),
+    Operation("post", f"{CONNECTION}/tables/{{table}}/rows", "rows.insert", "inserted", "object",
+              {"database": TEXT}),
+    Operation("get", f"{CONNECTION}/files", "files.list", "file...",
+              parameters={"path": TEXT, "recursive": FLAG, **PAGE}),
+    Operation("delete", f"{CONNECTION}/files", "files.delete", "count",
+              parameters={"path": TEXT, "confirm": FLAG}),
+    Operation("get", f"{CONNECTION}/files/meta", "files.meta", "object",
+              parameters={"path": TEXT}),
+    Operation("get", f"{CONNECTION}/files/sniff", "files.sniff", "object",
+              parameters={"path": TEXT}),
+    Operation("get", f"{CONNECTION}/files/manifest", "files.manifest", "object",
+              parameters={"path": TEXT}),
+    Operation("get", f"{CONNECTION}/buckets", "files.buckets", "object[]"),
+    Operation("post", f"{CONNECTION}/buckets", "files.create_bucket", "name", "text"),
     Operation("post", "/stream-configs", "configs.create", "config", "stream"),
     Operation("get", "/stream-configs", "configs.list", "config...",
               parameters={"search": TEXT, **PAGE}),
@@ -79,6 +110,8 @@ OPERATIONS: Sequence[Operation] = (
     Operation("post", f"{CONFIG}/verify", "streams.verify", "report"),
     Operation("post", f"{CONFIG}/release", "streams.release"),
     Operation("get", f"{CONFIG}/history", "streams.history", "run...", parameters=PAGE),
+    Operation("delete", "/streams", "streams.delete_all", "count", parameters={"confirm": FLAG}),
+    Operation("delete", "/logs", "streams.delete_all_logs", "count", parameters={"confirm": FLAG}),
     Operation("get", "/streams", "streams.list", "run...", parameters=PAGE),
     Operation("get", STREAM, "streams.get", "run"),
     Operation("post", f"{STREAM}/pause", "streams.pause"),
@@ -108,6 +141,26 @@ OWN: Mapping[str, Schema] = {
     "count": COUNT,
     "object": {"type": "object"},
     "metrics": {"type": "string", "description": "Prometheus' text format."},
+    "result": {
+        "type": "object",
+        "description": "Rows are plain values of Python: a service says them in its own way.",
+        "required": ["columns", "rows", "affectedRows", "duration"],
+    },
+    "column": {
+        "type": "object",
+        "required": ["name", "type"],
+        "properties": {"name": TEXT, "type": TEXT},
+    },
+    "inserted": {
+        "type": "object",
+        "required": ["affectedRows", "keys"],
+        "properties": {"affectedRows": COUNT, "keys": CONDITIONS},
+    },
+    "file": {
+        "type": "object",
+        "required": ["path", "name", "type", "size", "modified", "format"],
+        "properties": {"path": TEXT, "name": TEXT, "type": {"enum": ["file", "folder", "link"]}},
+    },
     "name": {"type": "object", "required": ["name"], "properties": {"name": TEXT}},
     "database": {
         "type": "object",

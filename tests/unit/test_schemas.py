@@ -147,7 +147,8 @@ class Client:
 
 ON_A_SERVER = {"connections.create_database", "connections.create_schema", "streams.release",
                "connections.readiness", "connections.databases", "streams.pause",
-               "streams.resume", "streams.stop"}  # fmt: skip
+               "streams.resume", "streams.stop", "execute", "columns", "rows.insert",
+               "files.buckets", "files.create_bucket"}  # fmt: skip
 """Operations that folders do not have, or that a run of two rows is too short for."""
 
 
@@ -169,6 +170,12 @@ def test_a_client_made_of_it_reaches_every_operation(tmp_path: Path) -> None:
         assert client.call("connections.tables", "in") == ["t"]
         client.call("connections.views", "in")
         client.call("connections.describe", "in", "t")
+        for name in ("sequences", "triggers", "routines", "sizes", "overview"):
+            client.call(f"connections.{name}", "in")
+        client.call("connections.column_summary", "in", "t")
+        client.call("files.list", "in", limit=1)
+        for name in ("meta", "sniff"):
+            client.call(f"files.{name}", "in", path="t.csv")
         document = {
             "name": "up",
             "mode": "convert",
@@ -196,7 +203,12 @@ def test_a_client_made_of_it_reaches_every_operation(tmp_path: Path) -> None:
         client.call("health")
         client.call("metrics")
         client.call("explain", body='SELECT id FROM "in".t')
+        client.call("files.manifest", "out", path="t")
+        assert client.call("files.delete", "out", path="t", confirm=True) == 2
+        client.call("streams.delete_all_logs", confirm=True)
+        client.call("streams.delete_all", confirm=True)
         client.call("configs.delete_all", confirm=True)
+        client.call("connections.delete_all", confirm=True)
         assert {one.call for one in OPERATIONS} - client.called == ON_A_SERVER
 
 
