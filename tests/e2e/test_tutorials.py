@@ -107,6 +107,13 @@ def test_a_table_is_repaired_and_loaded_again(reader: Reader) -> None:
     assert old.rows(rows) == new.rows(rows)
 
 
+def test_a_stream_is_watched(reader: Reader) -> None:
+    reader.ends["MySQL"].run(
+        "CREATE TABLE account (id int PRIMARY KEY)", "INSERT INTO account VALUES (1), (2)"
+    )
+    reader.follow("howto/monitoring.md")
+
+
 BUCKET = bucket_name()
 """Of this file alone."""
 
