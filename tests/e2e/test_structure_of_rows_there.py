@@ -70,6 +70,10 @@ POSTGRES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "ALTER TABLE item ADD COLUMN qty int DEFAULT 1",
         "UPDATE item SET qty = 3 WHERE id = 2",
     )),
+    "dropped and added as it was": (ITEM, (
+        "ALTER TABLE item DROP COLUMN qty, ADD COLUMN qty int",
+        "INSERT INTO item VALUES (3, 9)",
+    )),
     "truncated partition": (EVENTS, (
         "TRUNCATE item_22", "INSERT INTO item VALUES (3, '2023-06-06')",
     )),

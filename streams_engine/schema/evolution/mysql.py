@@ -100,8 +100,12 @@ def plan(difference: TableDifference) -> DdlPlan:
 
 
 def _repeatable(difference: TableDifference, clauses: Sequence[str]) -> bool:
-    """Return whether all clauses may run twice, as those that compute a column anew."""
-    again = [ddl.quote(p.new.name) for p in difference.redone if p.old.name == p.new.name]
+    """Return whether all clauses may run twice, as those that compute a column anew, or make
+    another one under its name."""
+    made = {side.target.name for side in difference.added}
+    names = [p.new.name for p in difference.redone if p.old.name == p.new.name]
+    names += [side.target.name for side in difference.dropped if side.target.name in made]
+    again = [ddl.quote(name) for name in names]
     heads = [f"{verb} COLUMN {name}" for name in again for verb in ("DROP", "ADD")]
     return all(clause.startswith(("MODIFY ", "COMMENT=", *heads)) for clause in clauses)
 

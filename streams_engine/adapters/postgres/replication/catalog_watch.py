@@ -220,7 +220,8 @@ class CatalogWatch:
             _demand_logged(now)
             now = as_known(before, now)
         revalued = now is not None and self._is_revalued(before, now)
-        if now == before and not revalued and not stored_elsewhere(before, now):
+        differs = now != before or (now is not None and bool(_made_anew(before, now)))
+        if now is not None and not (differs or revalued or stored_elsewhere(before, now)):
             self._settled[oid] = (before, now)
             self._waiting.pop(oid, None)
             return
@@ -259,6 +260,18 @@ class CatalogWatch:
                     self.applied = self._looked
                 return look
         return None
+
+
+def _made_anew(before: TableSchema, now: TableSchema) -> list[str]:
+    """Return the columns that were dropped, with others of their names there now, as their numbers
+    show: existing rows hold what the new ones came with."""
+    there = {column.name: column.number for column in now.columns}
+    return [
+        column.name
+        for column in before.columns
+        if None not in (column.number, there.get(column.name))
+        and column.number not in there.values()
+    ]
 
 
 def _demand_logged(table: TableSchema) -> None:
@@ -312,14 +325,13 @@ def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange
     if now is None:
         return SchemaChange(before, None, 0, rewritten=look.attached)
     by_number = {column.number: column for column in now.columns if column.number is not None}
-    renamed, replaced = {}, False
+    renamed: dict[str, str] = {}
     for column in before.columns:
         there = by_number.get(column.number) if column.number is not None else None
         if there is not None and there.name != column.name:
             renamed[column.name] = there.name
-        same_name = next((c for c in now.columns if c.name == column.name), None)
-        numbers = (column.number, None if same_name is None else same_name.number)
-        replaced |= None not in numbers and numbers[0] != numbers[1]
+    anew = _made_anew(before, now)
+    renamed |= dict.fromkeys(anew, "")
     known = {renamed.get(c.name, c.name): c for c in before.columns}
     demand_told(before, now)
     added = [c.name for c in now.columns if c.name not in known]
@@ -327,7 +339,7 @@ def structure_change(look: TableLook, describer: RelationReader) -> SchemaChange
         c.name for c in now.columns if c.name in known and not same(known[c.name].type, c.type)
     ]
     rows = describer.old_rows(before, now, added, retyped) if added or retyped else OldRows()
-    replaced |= look.revalued or rows_came_or_went(before, now, describer)
+    replaced = bool(anew) or look.revalued or rows_came_or_went(before, now, describer)
     return SchemaChange(
         before,
         now,
