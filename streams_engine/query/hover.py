@@ -102,7 +102,7 @@ def _of_table(
     if relation is None:
         return
     made = _table(relation, one.label, place)
-    own = one.label != (one.names[-1] if one.names else None) and one.file is None
+    own = one.label != (one.file[0] if one.file else one.names[-1])
     defined = (one.start, one.end) if own and place != (one.start, one.end) else None
     yield Meaning(made.kind, made.name, made.text, *place, relation, defined)
 

@@ -76,7 +76,7 @@ def test_what_fails_there_ends_nothing(
     def fails(*_: Any, **__: Any) -> None:
         raise FAULTS[code]
 
-    monkeypatch.setattr("streams_engine.assembly.verify_mapped", fails)
+    monkeypatch.setattr("streams_engine.verify.verification.verify_mapped", fails)
     with prepared(mysql9, database) as source:
         target = End(pg18, database(pg18))
         stream = cdc(source, target, verification=EVERY)

@@ -178,7 +178,11 @@ def pgoutput(server: Server, database: str) -> dict[str, Any]:
 
             def noted(timeout: float) -> Any:
                 bursts = take(timeout)
-                pieces.extend(bytes(piece) for burst in bursts for piece in burst)
+                pieces.extend(
+                    burst.buffer[low:high]
+                    for burst in bursts
+                    for low, high in zip(burst.start, burst.end, strict=True)
+                )
                 return bursts
 
             reader._stream.take = noted

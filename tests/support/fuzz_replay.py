@@ -12,7 +12,9 @@ import random
 import sys
 import time
 import traceback
+from array import array
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from streams_engine.adapters.mysql.binlog.reader import BinlogReader
 from streams_engine.adapters.mysql.connection import GuardedConnection
 from streams_engine.adapters.mysql.snapshot.result_set import stream
 from streams_engine.adapters.postgres.replication.old_rows import OldRows
+from streams_engine.adapters.postgres.replication.pgoutput import Burst
 from streams_engine.adapters.postgres.replication.reader import PostgresChangeReader
 from streams_engine.adapters.postgres.snapshot.copy_columns import columns_of
 from streams_engine.adapters.postgres.snapshot.copy_tuples import _Messages
@@ -101,12 +104,14 @@ class Slot:
     """A replication stream that gives these messages, and then ends."""
 
     def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces: list[list[bytes]] = [pieces]
+        ends = array("q", accumulate(map(len, pieces)))
+        starts = array("q", [0, *ends[:-1]])
+        self._bursts = [Burst(b"".join(pieces), starts, ends, 0)]
 
-    def take(self, _: float) -> list[list[bytes]]:
-        if not self._pieces:
+    def take(self, _: float) -> list[Burst]:
+        if not self._bursts:
             raise ConnectionFailed("the recording is at its end")
-        return [self._pieces.pop()]
+        return [self._bursts.pop()]
 
     def acknowledge(self, _: int) -> None: ...
     def close(self) -> None: ...

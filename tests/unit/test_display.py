@@ -124,7 +124,7 @@ def test_a_result_shows_what_was_read_and_reads_nothing_for_it() -> None:
     schema = pa.schema([("n", pa.int64()), ("t", pa.string())])
     rows = pa.record_batch([pa.array(range(50)), pa.array([EVIL] * 50)], schema=schema)
     result = QueryResult(
-        schema, iter([rows]), Cancellation(None), lambda: None, list, time.monotonic(), limit=None
+        schema, iter([rows]), Cancellation(None), lambda: None, list, time.monotonic()
     )
     assert "int64" in result._repr_html_()
     assert result.table().num_rows == 50

@@ -70,6 +70,11 @@ class Abort:
         with self._lock:
             self._watches.add(watch)
 
+    @property
+    def given_up(self) -> bool:
+        """Whether connections were cut on our side."""
+        return self._given_up
+
     def login_seconds(self, heartbeat: float) -> float:
         """Return how long a login may take; less if the heartbeat timeout is short, or after an
         abort while cleaning up."""

@@ -134,10 +134,10 @@ class BinlogDump:
         except OSError as error:
             if getattr(error, "errno", None) == 2 and "did not complete" in str(error):
                 return self._waited(timeout)  # TLS: no whole record is there
-            self._sending = False
+            self._sending = self._connect.abort.given_up  # then the server has not noticed
             raise translate(error, self.what) from None
         if not received:
-            self._sending = False
+            self._sending = self._connect.abort.given_up
             raise ConnectionFailed(
                 f"{self.what}: the server closed the connection.",
                 remedy="The stream continues from its last position.",

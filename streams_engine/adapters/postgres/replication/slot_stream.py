@@ -17,7 +17,7 @@ from streams_engine.adapters.postgres.replication.copy_both import CopyBoth, cop
 from streams_engine.adapters.postgres.replication.pgoutput import EPOCH_SECONDS, Burst, lsn_text
 from streams_engine.adapters.postgres.replication.slots import ACTIVE_SECONDS
 from streams_engine.adapters.sql.polling import attempts
-from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, StreamsError
+from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, StreamsError, require
 
 __all__ = ["SlotStream", "literal"]
 
@@ -100,14 +100,16 @@ class SlotStream:
         listed = ", ".join(f"{key} {literal(value)}" for key, value in options.items())
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {lsn_text(after)} ({listed})'
         # The server notices the end of the reader before us a bit later.
+        begun: CopyBoth | None = None
         for last in attempts(ACTIVE_SECONDS, 0.05):
             try:
-                return copy_both(self._connection, command)
+                begun = copy_both(self._connection, command)
+                break
             except psycopg.Error as error:
                 refusal = _refusal(error, self._slot)
                 if last or not isinstance(refusal, LockTimeout):
                     raise refusal from error
-        raise AssertionError("attempts() ends with the last one")
+        return require(begun, "the replication stream that was begun")
 
     # For the reader
 
