@@ -232,12 +232,14 @@ def unlike(source: End, target: End, tables: list[str]) -> list[tuple[str, list[
     return found
 
 
+@pytest.mark.parametrize("rows", [3, 7])
 def test_a32_a_transaction_that_comes_in_parts(
-    pg18: Server, database: Any, monkeypatch: pytest.MonkeyPatch
+    pg18: Server, database: Any, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    """What becomes of the children is not known yet where a parent moves or goes."""
+    """What becomes of the children is not known yet where a parent moves or goes, and rows that
+    exchange unique values may be parted, or come together."""
     monkeypatch.setattr(
-        "streams_engine.adapters.postgres.replication.pending_messages.ROWS_BUDGET", 3
+        "streams_engine.adapters.postgres.replication.pending_messages.ROWS_BUDGET", rows
     )
     source, target = (End(pg18, database(pg18)) for _ in range(2))
     tables = make_families(source)

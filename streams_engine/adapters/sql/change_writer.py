@@ -120,6 +120,10 @@ class ChangeSession(Protocol):
     def foreign_keys_active(self) -> AbstractContextManager[None]:
         """Enforce foreign keys inside the block."""
 
+    def undoing(self) -> AbstractContextManager[None]:
+        """Undo what a refused set did, if foreign keys are enforced; it may fit in another
+        order."""
+
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Run DDL. Optional statements that fail become findings."""
 
@@ -178,15 +182,16 @@ class SqlChangeWriter:
             unmatched[step.table] += missed
 
         session.begin()
-        order = session.order(change)
-        for step in steps:
-            if isinstance(step, Truncation):
-                order.demand_none()
-                with self._translating(f"emptying {', '.join(map(str, step.tables))}"):
-                    session.empty(step)
-            else:
-                order.take(step)
-        order.demand_none()
+        with session.undoing():
+            order = session.order(change)
+            for step in steps:
+                if isinstance(step, Truncation):
+                    order.demand_none()
+                    with self._translating(f"emptying {', '.join(map(str, step.tables))}"):
+                        session.empty(step)
+                else:
+                    order.take(step)
+            order.demand_none()
         return ApplyResult(dict(rows), dict(+unmatched), session.bytes - before)
 
     def _cascading(self, step: NetChanges) -> AbstractContextManager[None]:

@@ -168,6 +168,13 @@ def first_refused(spans: Spans, writer: ChangeWriter) -> int:
     return order[low]
 
 
+def _fits_in_order(spans: Spans, error: RowRejected) -> bool:
+    """Return whether what a constraint refused may fit in the order of the log: where foreign keys
+    are enforced, that order violates nothing."""
+    state = str(error.details.get("sqlstate"))
+    return spans.foreign_keys_enforced and state.startswith(CONSTRAINT)
+
+
 @dataclass
 class ChangeApplier:
     """Applies one source's changes to the target. `run` is for one thread; the rest for any."""
@@ -395,10 +402,13 @@ class ChangeApplier:
             applied = writer.apply(steps)
         except RowRejected as error:
             self._look_again(writer)
-            if self._commit.applied:  # a part of its transaction is: it cannot be undone
+            if not self._commit.applied:
+                writer.rollback()
+                applied = self._persist(spans, writer, error)
+            elif _fits_in_order(spans, error):  # the writer has undone this part alone
+                applied = writer.apply(spans.steps(singly=True))
+            else:  # a part of its transaction is applied: it cannot be undone
                 raise
-            writer.rollback()
-            applied = self._persist(spans, writer, error)
         self._note_applied(applied)
 
     def _note_applied(self, applied: ApplyResult) -> None:
@@ -417,8 +427,8 @@ class ChangeApplier:
     def _persist(self, spans: Spans, writer: ChangeWriter, error: RowRejected) -> ApplyResult:
         """Apply a rejected set again: in the order of the log if foreign keys are enforced, because
         that order violates none, and without the rejected rows if these may be quarantined."""
-        state = str(error.details.get("sqlstate"))
-        if state == FOREIGN_KEY or (spans.foreign_keys_enforced and state.startswith(CONSTRAINT)):
+        foreign_key = error.details.get("sqlstate") == FOREIGN_KEY
+        if foreign_key or _fits_in_order(spans, error):
             try:
                 return writer.apply(spans.steps(singly=True))
             except RowRejected as again:

@@ -67,6 +67,10 @@ class MysqlChangeSession:
         """Return None: nothing is applied in one round trip."""
         return None
 
+    def undoing(self) -> contextlib.AbstractContextManager[None]:
+        """Undo nothing: foreign keys are not enforced."""
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def foreign_keys_active(self) -> Iterator[None]:
         """Enforce foreign keys inside the block."""

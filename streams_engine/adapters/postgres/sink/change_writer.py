@@ -112,6 +112,10 @@ class PostgresChangeSession:
         except psycopg.errors.DivisionByZero:
             raise fenced_off(claim.stream) from None
 
+    def undoing(self) -> contextlib.AbstractContextManager[None]:
+        """Undo what a refused set did, if foreign keys are enforced; the transaction goes on."""
+        return self._changer.undoing(self.foreign_keys_enforced)
+
     @contextlib.contextmanager
     def foreign_keys_active(self) -> Iterator[None]:
         """Enforce foreign keys and fire triggers inside the block."""

@@ -512,7 +512,7 @@ class PostgresDml:
         stages, filled = dict(self._stages), set(self._filled)
         try:
             yield
-        except psycopg.Error:
+        except (psycopg.Error, RowRejected):
             # One around it may have the same name.
             self._connection.execute("ROLLBACK TO SAVEPOINT streams_engine")
             self._connection.execute("RELEASE SAVEPOINT streams_engine")
