@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
+from streams_engine.adapters.postgres.replication.ddl_events import TRIGGERS
 from streams_engine.errors import RowRejected
 from streams_engine.testing.servers import Server
 from tests.support.databases import End, account
@@ -278,3 +279,38 @@ def test_a32_what_a_foreign_key_would_take_too_much_is_refused(
         assert "child" in str(stream.error) and "session_replication_role" in stream.error.remedy
         assert target.rows("SELECT * FROM child ORDER BY id") == before
         assert target.rows("SELECT count(*) FROM parent WHERE id = 1") == [(1,)]
+
+
+def test_a_key_follows_its_column_and_its_table_that_are_renamed_together(
+    pg18: Server, database: Any
+) -> None:
+    """The catalog has the table under its last name alone when its column is renamed in the log."""
+    source, target = (End(pg18, database(pg18)) for _ in range(2))
+    source.run(
+        TRIGGERS,
+        "CREATE TABLE p (id int PRIMARY KEY)",
+        "CREATE TABLE c (id int PRIMARY KEY, p_id int UNIQUE REFERENCES p, own int REFERENCES c)",
+        "INSERT INTO p VALUES (1)",
+        "INSERT INTO c VALUES (1, 1, 1)",
+    )
+    with Stream(source.url, target.url, mode="cdc", name="renamed together") as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run(
+            "BEGIN",
+            "ALTER TABLE c RENAME COLUMN p_id TO q_id",
+            "ALTER TABLE c RENAME COLUMN id TO key",
+            "ALTER TABLE c RENAME TO d",
+            "INSERT INTO d VALUES (2, NULL, 1)",
+            "COMMIT",
+        )
+        assert stream.catch_up(SECONDS), stream.error
+        keys = (
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid = 'd'::regclass AND contype IN ('f', 'u', 'p') ORDER BY 1"
+        )
+        assert target.rows(keys) == source.rows(keys)
+        assert target.rows("SELECT * FROM d ORDER BY 1") == [(1, 1, 1), (2, None, 1)]
+        stream.stop()
+        stream.wait(timeout=SECONDS)
+        stream.release()

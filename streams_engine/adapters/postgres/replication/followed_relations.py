@@ -134,7 +134,12 @@ class FollowedRelations:
     def _renamed(self, old: TableSchema, name: TableId, seq: int) -> SchemaChange:
         """Return a rename, with what it means for a stream that has the old name alone."""
         instead = self.successor(old, seq)
-        return SchemaChange(old, replace(old, id=name), seq, instead=instead)
+        keys = tuple(
+            replace(key, referenced=name) if key.referenced == old.id else key
+            for key in old.foreign_keys
+        )
+        new = replace(old, id=name, foreign_keys=keys)
+        return SchemaChange(old, new, seq, instead=instead)
 
     def successor(self, table: TableSchema, seq: int = 0) -> SchemaChange | None:
         """Return the change of a renamed table into the one that has its name now; None if none

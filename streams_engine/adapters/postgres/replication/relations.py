@@ -24,6 +24,8 @@ from streams_engine.model import (
     Catalog,
     Column,
     Expression,
+    ForeignKey,
+    Index,
     NativeType,
     TableId,
     TableSchema,
@@ -476,16 +478,37 @@ def _now(
         if c.name in hidden and c.name not in names
     ]
     kept = {column.name for column in columns}
-    key = schema.primary_key
-    if key is not None:
-        parts = tuple(replace(p, column=renamed.get(p.column or "", p.column)) for p in key.parts)
-        key = replace(key, parts=parts) if all(p.column in kept for p in parts) else None
-    indexes = tuple(i for i in schema.indexes if set(i.columns) <= kept)
+    key = schema.primary_key and _renamed_index(schema.primary_key, renamed)
+    if key is not None and not all(part.column in kept for part in key.parts):
+        key = None
+    indexes = (_renamed_index(index, renamed) for index in schema.indexes)
+    foreign_keys = (_renamed_key(key, schema.id, renamed) for key in schema.foreign_keys)
     types = schema.types
     if any(column.name not in old for column in columns):
         there = {user.id for user in types}
         types += tuple(u for u in describer.user_types(relation) if u.id not in there)
-    return replace(schema, columns=tuple(columns), primary_key=key, indexes=indexes, types=types)
+    return replace(
+        schema,
+        columns=tuple(columns),
+        primary_key=key,
+        indexes=tuple(index for index in indexes if {*index.columns} <= kept),
+        foreign_keys=tuple(key for key in foreign_keys if {*key.columns} <= kept),
+        types=types,
+    )
+
+
+def _renamed_index(index: Index, renamed: Mapping[str, str]) -> Index:
+    """Return an index with the new names of columns."""
+    parts = tuple(replace(p, column=renamed.get(p.column or "", p.column)) for p in index.parts)
+    return replace(index, parts=parts)
+
+
+def _renamed_key(key: ForeignKey, own: TableId, renamed: Mapping[str, str]) -> ForeignKey:
+    """Return a foreign key with the new names of columns of its table ``own``."""
+    columns = tuple(renamed.get(name, name) for name in key.columns)
+    there = renamed if key.referenced == own else {}
+    referenced = tuple(there.get(name, name) for name in key.referenced_columns)
+    return replace(key, columns=columns, referenced_columns=referenced)
 
 
 def _renamed(rule: Expression | None, renamed: Mapping[str, str]) -> Expression | None:
