@@ -24,7 +24,7 @@ import pymysql
 from streams_engine.adapters.mysql.binlog.dump import BinlogDump
 from streams_engine.adapters.mysql.binlog.packet_buffer import PacketBuffer
 from streams_engine.adapters.mysql.binlog.reader import BinlogReader
-from streams_engine.adapters.mysql.connection import GuardedConnection
+from streams_engine.adapters.mysql.connection import GuardedConnection, MysqlConnect
 from streams_engine.adapters.mysql.snapshot.result_set import stream
 from streams_engine.adapters.postgres.replication.old_rows import OldRows
 from streams_engine.adapters.postgres.replication.pgoutput import Burst
@@ -129,6 +129,9 @@ class Describer:
     def unpublished(self, _: Any) -> frozenset[str]:
         return frozenset()
 
+    def by_oid(self, _: Any) -> None:
+        """Know of no table under another name."""
+
     def json(self, texts: list[str], _: Any) -> list[str]:
         return texts
 
@@ -199,6 +202,7 @@ def framed(packets: list[bytes]) -> bytes:
 
 def log_of_mysql(recording: dict[str, Any], packets: list[bytes]) -> None:
     dump = BinlogDump.__new__(BinlogDump)
+    dump._connect = MysqlConnect("mysql", "127.0.0.1", 1, "fuzz", None)
     dump.what, dump.mariadb = "reading the binary log", recording["mariadb"]
     dump.packets = PacketBuffer()
     dump._silent, dump._sock = 0.0, Wire(framed(packets))

@@ -143,7 +143,6 @@ def test_a_package_that_is_missing_is_named(package: str, monkeypatch: pytest.Mo
         lambda: None,
         list,
         time.monotonic(),
-        limit=None,
     )
     with pytest.raises(ConfigError, match=f"{package} is not installed") as refused:
         getattr(result, f"to_{package}")()

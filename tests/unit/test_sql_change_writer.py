@@ -42,6 +42,9 @@ class FakeServer:
     def note(self, what: str) -> None:
         self.done.append(what)
 
+    def undoing(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     # connection
 
     def commit(self) -> None:
