@@ -45,7 +45,7 @@ class _Waiting:
     table: TableSchema
     end: Position
     since: Position
-    """The position of the table's last statement that made the look necessary."""
+    """The first position from which on something of the table may be missing."""
 
 
 class StructureWatch:
@@ -70,7 +70,7 @@ class StructureWatch:
         """Whether the last position that was given has the key `WAITING`."""
         self._waiting: dict[TableId, _Waiting] = {}
         # What the session before this one had not seen, or not yet given.
-        self._wait_for(list(self._tracked))
+        self._wait_for(list(self._tracked), after.get(WAITING, self._known))
 
     def poll(self, timeout: float, rows: int | None = None) -> ChangeSet | None:
         """Return the next change set; see `ChangeReader.poll`."""
@@ -83,7 +83,7 @@ class StructureWatch:
         touched = self._statements.take_touched() | {p.after.id for p in ended if p.after}
         after = self._after(ended)
         wanted = [table for table in touched if table in after]
-        self._wait_for(wanted)
+        self._wait_for(wanted, self._known)
         return self._marked(self._with_structure(changes, after))
 
     def _idle(self) -> ChangeSet | None:
@@ -116,14 +116,16 @@ class StructureWatch:
             first = since if self._reached(first, since) else first
         return first
 
-    def _wait_for(self, tables: Sequence[TableId]) -> None:
+    def _wait_for(self, tables: Sequence[TableId], since: Position) -> None:
         """Read tables from the catalog; the result holds once the log has been read up to its
-        present end."""
+        present end. Of a table that waits already something is missing from the first look on."""
         if not tables:
             return
         found, end = self._look(tables)
-        since = self._known
-        self._waiting |= {table: _Waiting(schema, end, since) for table, schema in found.items()}
+        for table, schema in found.items():
+            waiting = self._waiting.get(table)
+            first = since if waiting is None else waiting.since
+            self._waiting[table] = _Waiting(schema, end, first)
 
     def _after(self, changes: Sequence[SchemaChange]) -> dict[TableId, TableSchema]:
         """Return the tables as they are followed after these changes."""

@@ -98,7 +98,7 @@ class MysqlChangeSession:
                 with translating(str(statement.object)), self._connection.cursor() as cursor:
                     cursor.execute(statement.sql)
             except StreamsError as error:
-                if not statement.optional:
+                if not statement.optional or error.retryable:  # it may well succeed next time
                     raise _unfit(error) or error from None
                 findings.append(skipped_statement(statement, error))
         self._changer.forget()

@@ -29,7 +29,7 @@ def run_statements(
     connection: psycopg.Connection, statements: Sequence[Statement], savepoint: Savepoint
 ) -> list[Finding]:
     """Run all statements; an optional one that fails becomes a finding. Raises the errors of the
-    others."""
+    others, and those that may be gone at the next try."""
     findings = []
     for statement in statements:
         may_fail = statement.optional or statement.orphans is not None
@@ -37,7 +37,7 @@ def run_statements(
             with translating(str(statement.object)), savepoint(may_fail):
                 connection.execute(statement.sql.encode())
         except StreamsError as error:
-            finding = _left_out(connection, statement, error)
+            finding = None if error.retryable else _left_out(connection, statement, error)
             if finding is None:
                 raise _with_statement(error, statement) from None
             findings.append(finding)
