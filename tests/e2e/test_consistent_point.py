@@ -3,6 +3,7 @@ the newest view of all, and never before."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -172,9 +173,39 @@ def test_a32_killed_in_the_load_and_wherever_foreign_keys_are_made(ends: tuple[E
     assert fell == list(POINTS if logged else POINTS[:1])
 
 
+@contextmanager
+def writing(end: End) -> Iterator[None]:
+    """Another application of the server, which writes all the time."""
+    end.run("CREATE TABLE noise (id int)")
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            end.run("INSERT INTO noise VALUES (1)")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a32_catch_up_waits_for_foreign_keys_while_others_write(
+    ends: tuple[End, End], database: Any
+) -> None:
+    other = End(ends[0].server, database(ends[0].server))
+    with writing(other):
+        child_that_was_made_while_nobody_read(*ends)
+
+
 def test_a32_a_child_that_was_made_while_nobody_read(ends: tuple[End, End]) -> None:
+    child_that_was_made_while_nobody_read(*ends)
+
+
+def child_that_was_made_while_nobody_read(source: End, target: End) -> None:
     """The backlog holds a parent's row, the child table, and the child's row."""
-    source, target = ends
     source.run(
         "CREATE TABLE parent (id int PRIMARY KEY, t varchar(200))",
         "INSERT INTO parent VALUES (1, 'a')",
