@@ -25,6 +25,7 @@ from streams_engine.config import connection_documents as connections
 from streams_engine.config import documents
 from streams_engine.config.keywords import KEYWORDS
 from streams_engine.config.validation import IGNORED_IN_CONNECTIONS
+from streams_engine.faults import POINTS
 
 MARKER = re.compile(r"<!-- generated: ([\w-]+) -->")
 
@@ -355,12 +356,18 @@ def _preset(parameter: Any) -> str:
     return f"`{preset}`" if known else ""
 
 
+def _faults() -> str:
+    lines = [f"| `{name}` | {meaning} |" for name, meaning in POINTS.items()]
+    return "\n".join(["| point | what has happened |", "|---|---|", *lines])
+
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "stream": _stream,
     "connection": _connection,
     "keywords": _keywords,
     "ignored": _ignored,
     "decisions": _decisions,
+    "faults": _faults,
     "commands": _commands,
 }
 

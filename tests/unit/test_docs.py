@@ -12,8 +12,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -41,13 +42,17 @@ from streams_engine.engine.files import Files
 from streams_engine.engine.rows import Rows
 from streams_engine.engine.streams import Streams
 from streams_engine.errors import StreamsError
+from streams_engine.events import OF_EVENTS
+from streams_engine.faults import POINTS
 from streams_engine.lifecycle import TRANSITIONS
-from streams_engine.model import TableId
+from streams_engine.model import TableId, TypeKind
+from streams_engine.schema.mapping.mysql_to_postgres_types import RULES
+from streams_engine.schema.types import files, mysql, postgres
 from streams_engine.stats import ChangeStats, Counters
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-FOLDERS = ("tutorials", "howto")
+FOLDERS = ("tutorials", "howto", "explanations")
 PAGES = sorted(
     page for folder in (DOCS, *(DOCS / name for name in FOLDERS)) for page in folder.glob("*.md")
 )
@@ -55,9 +60,9 @@ TEXTS = {page.name: page.read_text() for page in PAGES}
 FENCED = re.compile(r"^(<!-- executed -->\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
-def load_hook() -> ModuleType:
+def load_hook(name: str) -> ModuleType:
     """As mkdocs does."""
-    spec = importlib.util.spec_from_file_location("docs_reference", DOCS / "hooks/reference.py")
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"hooks/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -65,7 +70,9 @@ def load_hook() -> ModuleType:
     return module
 
 
-reference = load_hook()
+reference = load_hook("reference")
+pictures = load_hook("pictures")
+type_tables = load_hook("type_tables")
 
 
 def blocks(page: str, language: str, *, executed: bool = False) -> list[str]:
@@ -203,10 +210,30 @@ def test_every_example_is_shown() -> None:
 def test_the_site_fetches_nothing() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
     assert "font: false" in settings
-    # A drawing in Mermaid shows as its source here: the script for it would come from elsewhere.
-    assert not re.search(r"mermaid|extra_javascript", settings)
+    assert not re.search(r"extra_javascript|https?:", settings)
     for text in (settings, *TEXTS.values()):
         assert not re.search(r"<(script|link|img)\b", text)
+    drawing = '<head></head><pre class="mermaid"></pre>'
+    page = SimpleNamespace(url="explanations/values/")
+    assert '<head><script src="../../assets/mermaid.tiny.js">' in pictures.on_post_page(
+        drawing, page
+    )
+    assert (DOCS / pictures.MERMAID).is_file(), "else the theme fetches it"
+    assert pictures.on_post_page("<head></head>", page) == "<head></head>"
+    for picture in (DOCS / "assets").glob("*.svg"):
+        text = picture.read_text()
+        assert not re.search(r"<script|@import|url\(|href", text), picture
+
+
+@pytest.mark.parametrize("name", list(pictures.PANELS))
+def test_what_is_plotted_was_measured(name: str) -> None:
+    results = pictures.RESULTS.read_text()
+    for panel in pictures.PANELS[name]:
+        for bar in pictures.bars(panel, results):
+            assert 0 < bar.least <= bar.value <= bar.most, bar
+    drawn = ElementTree.fromstring(pictures.plotted(pictures.PANELS[name], results))
+    assert len(drawn.findall(".//rect")) == sum(len(p.works) for p in pictures.PANELS[name])
+    assert name in pictures.MARKER.findall(TEXTS["index.md"])
 
 
 # The configuration reference
@@ -287,6 +314,74 @@ def test_every_finding_is_told_and_there() -> None:
     assert finding_codes() - {*told} == set()
     assert [c for c in told if f'"{c}"' not in sources and c not in MADE_BY_NAME] == []
     assert len(told) == len({*told}) + told.count("server-version") - 1
+
+
+def events() -> dict[str, int]:
+    """The events that are noted by name, wherever that is; and with how many levels."""
+    names: dict[str, int] = {}
+    for path in (ROOT / "streams_engine").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("ournal.note")):
+                continue
+            if isinstance(node.args[1], ast.Constant):
+                names[node.args[1].value] = names.get(node.args[1].value, 0) + 1
+    return names
+
+
+def test_every_event_is_told_with_its_category() -> None:
+    told = {quoted(row[0])[0]: row[1] for row in rows("events.md", "Events")[1:] if quoted(row[0])}
+    assert set(told) == set(events())
+    assert {name: told[name] for name in OF_EVENTS} == OF_EVENTS
+    others = {told[name] for name in told if name not in OF_EVENTS}
+    assert others == {"general", "error"}, "failed is of level ERROR"
+
+
+def test_every_metric_is_told() -> None:
+    counters = Counters()
+    counters.follow()
+    counters.expect(TableId("s", "t"), 1)
+    counters.behind(1, 1)
+    given = {"config_id": "c", "stream_id": "s", "intervals": (3, 3), "error": None}
+    text = counters.freeze(name="n", state=State.RUNNING, **given).to_prometheus()
+    told = {quoted(row[0])[0]: row[1] for row in rows("events.md", "Metrics")[1:]}
+    families = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
+    assert told == families
+    for name, kind in told.items():
+        assert kind == ("counter" if name.endswith("_total") else "gauge")
+
+
+def test_every_fault_point_is_told_and_reached() -> None:
+    told = re.findall(
+        r"^\| `([\w ]+: [\w ]+)` \|", reference.filled(TEXTS["fault-points.md"]), re.M
+    )
+    assert told == list(POINTS)
+    sources = "".join(path.read_text() for path in (ROOT / "streams_engine").rglob("*.py"))
+    assert [point for point in POINTS if f'reach("{point}")' not in sources] == []
+
+
+def test_every_type_of_a_source_is_told() -> None:
+    names = {origin: {t.name for _, t, _ in of.types} for origin, of in type_tables.ORIGINS.items()}
+    unsigned = {t.name for _, t, _ in type_tables.ORIGINS["mysql"].types if t.unsigned}
+    assert names["mysql"] == set(mysql.NAMES.values())
+    assert unsigned == {rule.removesuffix(" unsigned") for rule in RULES if "unsigned" in rule}
+    assert names["postgresql"] >= set(postgres.TYPNAMES.values())
+    kinds = {t.kind for _, t, _ in type_tables.ORIGINS["postgresql"].types}
+    assert kinds >= {*TypeKind} - {TypeKind.SET, TypeKind.MULTIRANGE}
+    assert names["files"] >= {files.family(arrow) for arrow in files.ARROW.values()}
+    assert set(type_tables.MARKER.findall(TEXTS["types.md"])) == set(type_tables.ORIGINS)
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        ("mysql", "| `bigint unsigned` | `numeric(20)` | the same | the same | `uint64` |  |"),
+        ("mysql", "| `uuid` | the same | `char(36)` | the same | `string` |  |"),
+        ("postgresql", "| `boolean` | the same | `tinyint(1)` | `tinyint(1)` | `bool` |  |"),
+        ("files", "| `uint64` | `numeric(20)` | `bigint unsigned` | `bigint unsigned` |  |"),
+    ],
+)
+def test_types_are_told_as_they_are_mapped(origin: str, line: str) -> None:
+    assert line in type_tables.filled(f"<!-- types: {origin} -->").splitlines()
 
 
 def test_every_state_is_told_as_it_is() -> None:
