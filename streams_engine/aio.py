@@ -19,7 +19,7 @@ from streams_engine.stats import Stats
 from streams_engine.stream import ALL, Moved, Progress, Stream
 
 if TYPE_CHECKING:
-    from streams_engine.config.connection import Connection
+    from streams_engine.config.connection import Place
     from streams_engine.contracts import Sink, Source
     from streams_engine.pipeline.snapshot.plan import Plan
     from streams_engine.stream import VerifyMode, VerifyProgress
@@ -38,8 +38,8 @@ class AsyncStream:
     @without_locals
     def __init__(
         self,
-        source: str | Mapping[str, Any] | Source,
-        target: str | Mapping[str, Any] | Sink,
+        source: Place | Source,
+        target: Place | Sink,
         *,
         mode: Mode = "convert",
         tables: Sequence[str] | str | None = None,
@@ -63,7 +63,7 @@ class AsyncStream:
     def from_config(
         cls,
         config: Mapping[str, Any] | str | Path,
-        connections: Mapping[str, str | Mapping[str, Any] | Connection] | None = None,
+        connections: Mapping[str, Place] | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         *,
         references: References = ALL,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 from uuid import uuid4
 
 from streams_engine.alerts import AlertCallback, Watch, watch
-from streams_engine.config.connection import Connection, S3Connection
+from streams_engine.config.connection import Place, S3Connection
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.config.stream import (
@@ -80,8 +80,8 @@ class Stream:
     @without_locals
     def __init__(
         self,
-        source: str | Mapping[str, Any] | Source,
-        target: str | Mapping[str, Any] | Sink,
+        source: Place | Source,
+        target: Place | Sink,
         *,
         mode: Mode = "convert",
         tables: Sequence[str] | str | None = None,
@@ -91,11 +91,11 @@ class Stream:
     ) -> None:
         """Create a stream; connects to nothing yet. Raises `ConfigError`.
 
-        A source is a URL, a connection document, or a mapping of names to tables in memory:
-        pyarrow, pandas, polars, DuckDB relations, readers and generators of record batches; do not
-        change them meanwhile. ``tables`` is a list of names, or one name; None for all. ``options``
-        are the keys of the stream document in snake_case, see `StreamOptions`: ``write_mode``,
-        ``schema_policy``, ``data_bundle_size``, ``limits``, ``type_overrides``, ...
+        Each end is a URL, a connection document, or SQLAlchemy's URL or Engine. A source may also
+        be a mapping of names to tables in memory: pyarrow, pandas, polars, DuckDB relations,
+        readers and generators of record batches; do not change them meanwhile. ``tables`` is a
+        list of names, or one name; None for all. ``options`` are the keys of the stream document
+        in snake_case, see `StreamOptions`: ``write_mode``, ``schema_policy``, ``limits``, ...
         """
         config = from_urls(source, target, mode=mode, tables=tables, options=options)
         self._set_up(config, allowed(resolvers, references))
@@ -105,7 +105,7 @@ class Stream:
     def from_config(
         cls,
         config: Mapping[str, Any] | str | Path,
-        connections: Mapping[str, str | Mapping[str, Any] | Connection] | None = None,
+        connections: Mapping[str, Place] | None = None,
         resolvers: Mapping[str, Resolver] | None = None,
         *,
         references: References = ALL,

@@ -8,6 +8,7 @@ Made by ``python -m tests.support.input_types`` of the models that validate them
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Required, TypedDict
 
 from streams_engine.config.options import (
@@ -82,7 +83,7 @@ ServerConnectionDict = TypedDict("ServerConnectionDict", {
     "host": str,
     "port": int | None,
     "username": str,
-    "password": str | None,
+    "password": str | Callable[[], str] | None,
     "database": str | None,
     "defaultDatabase": str | None,
     "schema": str | None,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams_engine.config.adapters import known_kinds
-from streams_engine.config.connection import SCHEMES
 from streams_engine.config.documents import OPERATORS, POSITIONS
+from streams_engine.config.server_urls import SCHEMES
 from streams_engine.config.validation import IGNORED_IN_CONNECTIONS, SCHEMA
 
 __all__ = ["REFINEMENTS", "connection_schema", "flat_schema"]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, ClassVar, Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from streams_engine.config.adapters import adapter_of, frames_adapter, known_kinds
 from streams_engine.config.connection_documents import (
@@ -19,6 +19,18 @@ from streams_engine.config.connection_documents import (
     StorageDocument,
 )
 from streams_engine.config.secret import Secret
+from streams_engine.config.server_urls import (
+    SCHEMES,
+    ServerUrl,
+    SqlalchemyEngine,
+    SqlalchemyUrl,
+    given_twice,
+    known_parameters,
+    parse_server_url,
+    scheme_of,
+    sqlalchemy_server,
+    url_parameters,
+)
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.config.validation import IGNORED_IN_CONNECTIONS, SCHEMA, validate
 from streams_engine.errors import ConfigError
@@ -30,6 +42,7 @@ __all__ = [
     "FilesConnection",
     "NullConnection",
     "ObjectConnection",
+    "Place",
     "S3Connection",
     "Ssh",
     "Ssl",
@@ -42,12 +55,6 @@ __all__ = [
 
 Kind = Literal["mysql", "mariadb", "postgresql"]
 PORTS: Mapping[str, int] = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
-SCHEMES: Mapping[str, str] = {
-    "mysql": "mysql",
-    "mariadb": "mariadb",
-    "postgres": "postgresql",
-    "postgresql": "postgresql",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +234,26 @@ Connection = (
     | ObjectConnection
 )
 
+Place: TypeAlias = str | Mapping[str, Any] | Connection | SqlalchemyUrl | SqlalchemyEngine
+"""A URL, a connection document, a parsed one, or SQLAlchemy's URL or Engine."""
+
 
 @without_locals
 def parse_connection(document: Any, root: str = "$") -> Connection:
-    """Return the connection of a document or URL, or wrap a source or sink object of the caller.
+    """Return the connection of a document or URL (SQLAlchemy's too), or wrap a source or sink
+    object of the caller.
 
-    The adapter of its kind parses it. Raises `ConfigError` with the JSON path.
+    The adapter of its kind parses it; a connection stays as it is. Raises `ConfigError` with the
+    JSON path.
     """
+    if isinstance(document, Connection):
+        return document
+    server = sqlalchemy_server(document, root)
+    if server is not None:
+        return _server_at(server)
     if isinstance(document, str):
         scheme = _SCHEME.match(document)
-        kind = scheme["kind"].lower() if scheme else "file"
+        kind = scheme_of(scheme["kind"]) if scheme else "file"
         return _parsed(document, kind, root, root)
     if are_frames(document):
         frames: Connection = frames_adapter().connection(document, root)
@@ -280,7 +297,7 @@ def _parsed(document: Any, kind: str, root: str, path: str) -> Connection:
 def server_connection(document: Mapping[str, Any] | str, root: str) -> DatabaseConnection:
     """Parse the document or URL of a database server."""
     if isinstance(document, str):
-        return _server_url(document, SCHEMES[document.partition("://")[0].lower()], root)
+        return _server_at(parse_server_url(document, root))
     return _server(dict(document), SCHEMES[document["type"].lower()], root)
 
 
@@ -323,12 +340,12 @@ def _server(document: dict[str, Any], kind: str, root: str) -> DatabaseConnectio
         root += ".spec.database"
         for key, value in spec["database"].items():
             if document.setdefault(key, value) != value:
-                raise _twice(f"{root}.{key}", "or it contradicts the key given above 'spec'")
+                raise given_twice(f"{root}.{key}", "or it contradicts the key given above 'spec'")
     elif spec is not None:
         raise ConfigError(f"{root}.spec: expected {{'database': ...}}.", path=f"{root}.spec")
     server = validate(ServerDocument, document, root)
     if server.database and server.default_database and server.database != server.default_database:
-        raise _twice(f"{root}.defaultDatabase", "'database' names another database")
+        raise given_twice(f"{root}.defaultDatabase", "'database' names another database")
     if server.schema_ and kind != "postgresql":
         raise ConfigError(
             f"{root}.schema: {kind} has databases, but no schemas.",
@@ -363,12 +380,6 @@ def _ssh(document: SshDocument) -> Ssh:
 
 def _secret(value: str | None) -> Secret | None:
     return None if not value else Secret(value)
-
-
-def _twice(path: str, message: str) -> ConfigError:
-    """Return the error for two keys that contradict each other; values stay out, for they may be
-    secrets."""
-    return ConfigError(f"{path}: {message}.", path=path, remedy="Give it once.")
 
 
 def _demand_one_kind(spec: Mapping[str, Any], kinds: set[str], path: str) -> None:
@@ -492,98 +503,19 @@ def _files(files: FilesDocument, root: str) -> Connection:
 
 # URLs
 
-_SSL_MODES: Mapping[str, str] = {
-    "disable": "disabled",
-    "disabled": "disabled",
-    "allow": "prefer",
-    "prefer": "prefer",
-    "preferred": "prefer",
-    "require": "require",
-    "required": "require",
-    "verify-ca": "verify-ca",
-    "verify_ca": "verify-ca",
-    "verify-full": "verify-full",
-    "verify_identity": "verify-full",
-}
-_SAME = (("sslmode", "ssl-mode"), ("sslrootcert", "sslca"), ("unix_socket", "host"))
-"""URL parameters that are one setting under two names."""
-_SERVER_QUERY = {
-    "sslmode",
-    "ssl-mode",
-    "sslrootcert",
-    "sslca",
-    "sslcert",
-    "sslkey",
-    "schema",
-    "host",
-    "unix_socket",
-}
 
-
-def _server_url(url: str, kind: str, root: str) -> DatabaseConnection:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname
-    except ValueError:
-        raise ConfigError(
-            f"{root}: the {kind} URL is malformed.",
-            path=root,
-            remedy=(
-                "Expected kind://user:password@host:port/database, with special characters "
-                "percent-encoded."
-            ),
-        ) from None
-    query = _parameters(parts.query, root)
-    _known(query, _SERVER_QUERY, root)
-    for keys in _SAME:
-        if len({query[key] for key in keys if key in query}) > 1:
-            raise _twice(root, f"the URL parameters {' and '.join(keys)} mean the same, and differ")
-    if query.get("schema") and kind != "postgresql":
-        raise ConfigError(
-            f"{root}: {kind} has databases, but no schemas.",
-            path=root,
-            remedy="Leave the URL parameter schema out.",
-        )
-    mode = query.get("sslmode") or query.get("ssl-mode") or "prefer"
-    if mode.lower() not in _SSL_MODES:
-        raise ConfigError(
-            f"{root}: unknown sslmode '{mode}'; expected one of "
-            f"{', '.join(sorted(set(_SSL_MODES)))}.",
-            path=root,
-        )
-    socket = query.get("unix_socket") or query.get("host")
+def _server_at(url: ServerUrl) -> DatabaseConnection:
     return DatabaseConnection(
-        kind=kind,  # type: ignore[arg-type]
-        host=host or "127.0.0.1",
-        port=port or PORTS[kind],
-        username=unquote(parts.username or ("root" if kind != "postgresql" else "postgres")),
-        password=None if parts.password is None else Secret(unquote(parts.password)),
-        database=unquote(parts.path.lstrip("/")) or None,
-        schema=query.get("schema"),
-        ssl=_url_tls(query, _SSL_MODES[mode.lower()], root),
-        unix_socket=socket,
+        kind=url.kind,  # type: ignore[arg-type]
+        host=url.host or "127.0.0.1",
+        port=url.port or PORTS[url.kind],
+        username=url.username or ("postgres" if url.kind == "postgresql" else "root"),
+        password=url.password,
+        database=url.database,
+        schema=url.parameters.get("schema"),
+        ssl=url.tls,
+        unix_socket=url.parameters.get("socket"),
     )
-
-
-def _url_tls(query: Mapping[str, str], mode: str, root: str) -> Ssl:
-    given = {
-        "mode": mode,
-        "ca": query.get("sslrootcert") or query.get("sslca"),
-        "client_cert": query.get("sslcert"),
-        "client_key": query.get("sslkey"),
-    }
-    return validate(Ssl, given, root)
-
-
-def _parameters(text: str, root: str) -> dict[str, str]:
-    """Return the parameters of a URL's query. Raises `ConfigError` if one is given twice with
-    different values."""
-    parameters: dict[str, str] = {}
-    for key, value in parse_qsl(text, keep_blank_values=True):
-        if parameters.setdefault(key, value) != value:
-            raise _twice(root, f"the URL parameter {key} is given twice")
-    return parameters
 
 
 def _demand_path(text: str, root: str) -> None:
@@ -607,8 +539,10 @@ def _store_url(url: str, scheme: str, root: str) -> Connection:
     if not scheme:
         _demand_path(url, root)
     parts = urlsplit(url) if scheme else None
-    query = _parameters(parts.query, root) if parts else {}
-    _known(query, {"format", "endpoint", "region"} if scheme == "s3" else {"format"}, root)
+    query = url_parameters(parts.query, root) if parts else {}
+    known_parameters(
+        query, {"format", "endpoint", "region"} if scheme == "s3" else {"format"}, root
+    )
     if parts is not None and scheme == "s3":
         return S3Connection(
             parts.netloc,
@@ -626,8 +560,8 @@ def _remote_url(
 ) -> FilesConnection:
     """Parse the URL of an fsspec filesystem; a password in the URL becomes a storage option."""
     parts = urlsplit(url)
-    query = _parameters(parts.query, root)
-    _known(query, {"format"}, root)
+    query = url_parameters(parts.query, root)
+    known_parameters(query, {"format"}, root)
     given = dict(options)
     if parts.password is not None:
         if protocol in ("http", "https"):
@@ -647,13 +581,3 @@ def _remote_url(
             key: Secret(value) if isinstance(value, str) else value for key, value in given.items()
         },
     )
-
-
-def _known(query: Mapping[str, str], known: set[str], root: str) -> None:
-    unknown = sorted(set(query) - known)
-    if unknown:
-        raise ConfigError(
-            f"{root}: unknown URL parameter {', '.join(unknown)}.",
-            path=root,
-            remedy=f"Known are: {', '.join(sorted(known))}.",
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from streams_engine.config.validation import Document
 
@@ -16,6 +16,7 @@ __all__ = [
     "Ssl",
     "StorageDocument",
 ]
+
 
 FileFormatName = Literal["csv", "json", "jsonl", "parquet"]
 SslMode = Literal["disabled", "prefer", "require", "verify-ca", "verify-full"]
@@ -79,7 +80,8 @@ class ServerDocument(Document):
     username: str
     """The account."""
     password: str | None = Field(None, repr=False)
-    """The account's password, or a reference to it."""
+    """The account's password, or a reference to it. In Python also a callable without arguments
+    that returns it; it is called at each connection, by several threads."""
     database: str | None = None
     """The database. null: on MySQL and MariaDB all databases of the server, on PostgreSQL
     `postgres`."""
@@ -95,6 +97,11 @@ class ServerDocument(Document):
     """The name by which stream configs refer to it. An `Engine` requires one, and it is unique."""
     type: str
     """`mysql`, `mariadb`, `postgresql` or `postgres`, in any letter case."""
+
+    @field_validator("password", mode="wrap")
+    @classmethod
+    def _text_or_callable(cls, given: Any, text: ValidatorFunctionWrapHandler) -> Any:
+        return given if callable(given) else text(given)
 
 
 class CredentialsDocument(Document):

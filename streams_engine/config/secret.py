@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streams_engine.errors import ConfigError
+from streams_engine.errors import ConfigError, ConnectionFailed, StreamsError
 
 __all__ = ["BUILT_IN", "DEFAULT", "References", "Resolver", "Secret", "allowed"]
 
@@ -69,11 +69,12 @@ def allowed(
 
 
 class Secret:
-    """A secret or a reference (``env:NAME``, ``file:PATH``, a registered scheme). Never shown."""
+    """A secret, a reference (``env:NAME``, ``file:PATH``, a registered scheme), or a callable that
+    returns the secret. Never shown."""
 
     __slots__ = ("_literal", "_value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str | Callable[[], str]) -> None:
         self._value = value
         self._literal = False
 
@@ -91,8 +92,12 @@ class Secret:
         return cls(value if ":" in value else f"{DEFAULT}:{value}")
 
     def reveal(self, resolvers: Mapping[str, Resolver] | None = None) -> str:
-        """Return the secret, resolving a reference. Raises `ConfigError` that names the
-        reference."""
+        """Return the secret as it is now: a reference is resolved, a callable called.
+
+        Raises `ConfigError` that names the reference, `ConnectionFailed` if the callable fails.
+        """
+        if not isinstance(self._value, str):
+            return _called(self._value)
         if self._literal:
             return self._value
         scheme, colon, rest = self._value.partition(":")
@@ -115,3 +120,23 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+
+def _called(give: Callable[[], str]) -> str:
+    """Return a callable's secret; what the callable raises is the cause of a `ConnectionFailed`,
+    for its own server may be away."""
+    try:
+        secret = give()
+    except StreamsError:
+        raise
+    except Exception as error:
+        raise ConnectionFailed(
+            f"The callable that gives the password raised {type(error).__name__}.",
+            remedy="See the cause of this error.",
+        ) from error
+    if not isinstance(secret, str):
+        raise ConfigError(
+            f"The callable that gives the password returned a {type(secret).__name__}.",
+            remedy="Return a text.",
+        )
+    return secret

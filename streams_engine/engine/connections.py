@@ -159,6 +159,7 @@ class Connections(ConnectionStructure):
             self._demand_reference(kept)
         else:
             parse_connection(kept)
+            _demand_json(kept)
         if not isinstance(kept.get("name"), str) or not kept["name"].strip():
             raise ConfigError("$.name: a connection needs a name.", path="$.name")
         return kept
@@ -219,6 +220,20 @@ def free_name(name: str, taken: set[str]) -> str:
     while wanted in taken:
         wanted = f"{name}-copy-{next(numbers)}"
     return wanted
+
+
+def _demand_json(document: Document) -> None:
+    """Raise `ConfigError` for a callable in the place of a password: it cannot be stored."""
+    try:
+        json.dumps(document)
+    except TypeError:
+        path = next((path for path in secret_paths(document) if path.endswith("password")), "$")
+        raise ConfigError(
+            f"{path}: an Engine stores texts, and no callable.",
+            path=path,
+            remedy="Write a reference such as tokens:shop, and give the callable that returns the "
+            "password of 'shop' as Engine(resolvers={'tokens': ...}): each connection calls it.",
+        ) from None
 
 
 def _demand_secrets(old: Document, new: Document) -> None:

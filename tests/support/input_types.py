@@ -31,6 +31,7 @@ Made by ``python -m tests.support.input_types`` of the models that validate them
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Required, TypedDict
 
 from streams_engine.config.options import (
@@ -129,6 +130,8 @@ def written() -> str:
             if (model.__name__, attribute) == ("StreamDocument", "mode"):
                 kind = 'Literal["convert", "load", "cdc"]'
             server = model is connection_documents.ServerDocument and attribute != "type"
+            if server and attribute == "password":
+                kind = "str | Callable[[], str] | None"
             if field.is_required() and not server:
                 kind = f"Required[{kind}]"
             lines.append(f'    "{field.alias or attribute}": {kind},')

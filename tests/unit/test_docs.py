@@ -22,7 +22,7 @@ import streams_engine
 from streams_engine import AsyncEngine, AsyncStream, Engine, State, Stats, Stream, errors, telemetry
 from streams_engine.adapters.files.stores import store
 from streams_engine.cli.exit_codes import MEANING
-from streams_engine.config import connection, parse_connection
+from streams_engine.config import parse_connection, server_urls
 from streams_engine.config.flat import FLAT_KEYS
 from streams_engine.config.stream import parse_config
 from streams_engine.contracts import (
@@ -401,7 +401,8 @@ def test_every_exit_code_is_told_as_it_is() -> None:
 
 def test_every_parameter_of_a_url_is_told() -> None:
     told = {name for row in rows("configuration.md", "URLs")[1:] for name in quoted(row[-1])}
-    assert told == connection._SERVER_QUERY | {"format", "region", "endpoint"}
+    known = {name for names in server_urls.NAMES.values() for name in names}
+    assert told == known | {"format", "region", "endpoint"}
 
 
 def test_every_key_of_the_stats_is_told() -> None:

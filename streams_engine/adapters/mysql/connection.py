@@ -20,6 +20,7 @@ import pymysql
 from pymysql.constants import CLIENT, CR
 
 from streams_engine.adapters.mysql.guarded_connection import DRIVER_RAW, GuardedConnection
+from streams_engine.adapters.sql.login import Password, password_now
 from streams_engine.adapters.sql.server_message import Masked, server_text
 from streams_engine.adapters.sql.watchdog import (
     LOGIN_SECONDS,
@@ -89,7 +90,7 @@ class MysqlConnect:
     host: str
     port: int
     user: str
-    password: str | None = field(repr=False)
+    password: Password = field(repr=False, compare=False)
     database: str | None = None
     ssl_mode: str = "prefer"
     ssl_ca: str | None = None
@@ -131,6 +132,7 @@ class MysqlConnect:
                 (CLIENT.FOUND_ROWS if found_rows else 0)
                 | (CLIENT.MULTI_STATEMENTS if several else 0),
                 login_seconds or self._login_seconds,
+                password_now(self.password),
             )
             try:
                 if self.unix_socket is None:
@@ -170,8 +172,9 @@ class MysqlConnect:
 
     def working_sessions(self, seconds: float) -> Collection[int] | None:
         """Return the ids of this account's connections that are at work. See `watchdog.Server`."""
+        password = password_now(self.password)
         try:
-            connection = self._dial("", False, 0, seconds)
+            connection = self._dial("", False, 0, seconds, password)
         except ConnectionFailed as error:
             if int(error.details.get("errno", CLIENT_ERRORS)) >= CLIENT_ERRORS:
                 raise NoAnswer from None
@@ -188,7 +191,12 @@ class MysqlConnect:
         return {session for session, command in sessions.items() if command != "Sleep"}
 
     def _dial(
-        self, database: str | None, local_infile: bool, flags: int, login_seconds: float
+        self,
+        database: str | None,
+        local_infile: bool,
+        flags: int,
+        login_seconds: float,
+        password: str | None,
     ) -> Any:
         """Open a new session. Raises `ConnectionFailed` or a subclass, with the server's
         message."""
@@ -200,7 +208,7 @@ class MysqlConnect:
                 port=self.port,
                 unix_socket=self.unix_socket,
                 user=self.user,
-                password=self.password or "",
+                password=password or "",
                 database=database,
                 charset="utf8mb4",
                 connect_timeout=login_seconds,
@@ -215,7 +223,7 @@ class MysqlConnect:
             )
             return self.abort.login(login, lambda late: late.close())
         except (pymysql.MySQLError, OSError) as error:
-            secrets = Masked(self.password, self.ssl_key)
+            secrets = Masked(password, self.ssl_key)
             raise refused_connection(error, self._shown(database), secrets, login_seconds) from None
 
     def _tls(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from streams_engine.adapters.mysql.connection import MysqlConnect, translating
 from streams_engine.adapters.mysql.snapshot.query import column_of
 from streams_engine.adapters.mysql.snapshot.result_set import described
 from streams_engine.adapters.mysql.snapshot.select import name, quote
+from streams_engine.adapters.sql.login import password_now
 from streams_engine.adapters.sql.row_changes import RowChanges
 from streams_engine.adapters.sql.server_message import Masked, server_text
 from streams_engine.contracts import RowValues, StatementResult
@@ -96,8 +98,9 @@ class MysqlStatements:
 
     @contextlib.contextmanager
     def _asking(self, what: str, *, several: bool = False) -> Iterator[Any]:
-        secrets = Masked(self._connect.password)
-        opened = self._connect.open(found_rows=True, several=several)
+        password = password_now(self._connect.password)
+        connect, secrets = replace(self._connect, password=password), Masked(password)
+        opened = connect.open(found_rows=True, several=several)
         with contextlib.closing(opened) as connection, translating(what):
             try:
                 yield connection

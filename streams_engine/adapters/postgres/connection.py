@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from streams_engine.adapters.sql.login import Password, password_now
 from streams_engine.adapters.sql.server_message import NOTHING, Masked, server_text
 from streams_engine.adapters.sql.watchdog import (
     UNANSWERED,
@@ -146,7 +147,7 @@ class PostgresConnect:
     host: str
     port: int
     user: str
-    password: str | None = field(repr=False)
+    password: Password = field(repr=False, compare=False)
     database: str
     ssl_mode: str = "prefer"
     ssl_ca: str | None = None
@@ -180,10 +181,13 @@ class PostgresConnect:
             "search_path": ", ".join(_quoted(name) for name in search_path) or '""',
         }
         what = f"{self.host}:{self.port}/{database or self.database}"
-        with translating(what, Masked(self.password)):
+        password = password_now(self.password)
+        with translating(what, Masked(password)):
             connection = self._watched(
                 self._dial(
-                    dbname=database or self.database, **({} if gss else {"gssencmode": "disable"})
+                    password,
+                    dbname=database or self.database,
+                    **({} if gss else {"gssencmode": "disable"}),
                 )
             )
             try:
@@ -216,10 +220,12 @@ class PostgresConnect:
         # It takes simple queries only: settings come with the start of the session.
         options = " ".join(f"-c {k}={_escaped(v)}" for k, v in pinned.items())
         what = f"{self.host}:{self.port}/{self.database}, for replication"
-        with translating(what, Masked(self.password)):
+        password = password_now(self.password)
+        with translating(what, Masked(password)):
             try:
                 return self._watched(
                     self._dial(
+                        password,
                         dbname=self.database,
                         replication="database",
                         options=options,
@@ -237,8 +243,9 @@ class PostgresConnect:
 
     def is_shutting_down(self) -> bool:
         """Return True if the server refuses connections because it shuts down."""
+        password = password_now(self.password)
         try:
-            self._dial(dbname=self.database).close()
+            self._dial(password, dbname=self.database).close()
         except psycopg.OperationalError as error:
             return "shutting down" in str(error) or "refused" in str(error)
         return False
@@ -246,15 +253,18 @@ class PostgresConnect:
     def cancel(self, process: int) -> None:
         """Cancel the statement of a server process. Raises psycopg's errors if the request
         fails."""
-        limit = CANCEL_SECONDS
-        connection = self._dial(dbname=self.database, connect_timeout=math.ceil(limit))
+        limit, password = CANCEL_SECONDS, password_now(self.password)
+        connection = self._dial(password, dbname=self.database, connect_timeout=math.ceil(limit))
         with contextlib.closing(connection), expiring(limit, lambda: hang_up(connection)):
             connection.execute("SELECT pg_catalog.pg_cancel_backend(%s)", (process,))
 
     def working_sessions(self, seconds: float) -> Collection[int] | None:
         """Return the processes of this role that are at work. See `watchdog.Server`."""
+        password = password_now(self.password)
         try:
-            connection = self._dial(dbname=self.database, connect_timeout=math.ceil(seconds))
+            connection = self._dial(
+                password, dbname=self.database, connect_timeout=math.ceil(seconds)
+            )
         except psycopg.OperationalError as error:
             if SAID_BY_SERVER.search(str(error)):
                 raise
@@ -284,7 +294,7 @@ class PostgresConnect:
         self.abort.add(connection.watch)
         return connection
 
-    def _dial(self, **more: Any) -> WatchedConnection:
+    def _dial(self, password: str | None, **more: Any) -> WatchedConnection:
         """Open a new session; raises the driver's errors.
 
         The password is sent in clear text only over TLS, or by option: if `prefer` may have
@@ -292,21 +302,21 @@ class PostgresConnect:
         """
         exposed = self.ssl_mode in ("disabled", "prefer") and not self.host.startswith("/")
         if self.clear_text or not exposed or psycopg.pq.version() < REQUIRES_AUTH:
-            return self._connected(**more)
+            return self._connected(password, **more)
         try:
-            return self._connected(require_auth="!password", **more)
+            return self._connected(password, require_auth="!password", **more)
         except psycopg.OperationalError as error:
             if self.ssl_mode == "disabled" or "method requirement" not in str(error):
                 raise
-            return self._connected(sslmode="require", **more)
+            return self._connected(password, sslmode="require", **more)
 
-    def _connected(self, **more: Any) -> WatchedConnection:
+    def _connected(self, password: str | None, **more: Any) -> WatchedConnection:
         with self._files() as tls:
             settings = {
                 "host": self.host,
                 "port": self.port,
                 "user": self.user,
-                "password": self.password,
+                "password": password,
                 "application_name": "streams_engine",
                 "client_encoding": "utf8",
                 "autocommit": True,
@@ -353,9 +363,9 @@ class PostgresConnect:
         It is valid until the block ends, because certificates given as texts are written to
         temporary files. ``more``: further settings of libpq.
         """
-        who = quote(self.user, safe="")
-        if self.password is not None:
-            who += ":" + quote(self.password, safe="")
+        who, password = quote(self.user, safe=""), password_now(self.password)
+        if password is not None:
+            who += ":" + quote(password, safe="")
         unix = self.host.startswith("/")
         host = "" if unix else (f"[{self.host}]" if ":" in self.host else self.host)
         query = f"?sslmode={SSL_MODES.get(self.ssl_mode, self.ssl_mode)}"

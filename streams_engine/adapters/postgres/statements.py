@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg.types.string import TextLoader
 
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
 from streams_engine.adapters.postgres.snapshot.select import name
+from streams_engine.adapters.sql.login import password_now
 from streams_engine.adapters.sql.row_changes import RowChanges
 from streams_engine.adapters.sql.server_message import Masked, server_text
 from streams_engine.contracts import RowValues, StatementResult
@@ -155,11 +157,10 @@ class PostgresStatements:
 
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[psycopg.Connection]:
-        secrets = Masked(self._connect.password)
+        password = password_now(self._connect.password)
+        connect, secrets = replace(self._connect, password=password), Masked(password)
         with (
-            contextlib.closing(
-                self._connect.open(autocommit=True, search_path=self._path)
-            ) as connection,
+            contextlib.closing(connect.open(autocommit=True, search_path=self._path)) as connection,
             translating(what, secrets),
         ):
             plain_values(connection)

@@ -6,6 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from streams_engine.adapters.postgres.connection import (
 from streams_engine.adapters.postgres.snapshot import copy_columns, copy_tuples
 from streams_engine.adapters.postgres.snapshot.select import select
 from streams_engine.adapters.postgres.sockets import SocketMark
+from streams_engine.adapters.sql.login import password_now
 from streams_engine.adapters.sql.watchdog import Watch, watch_of
 from streams_engine.contracts import RecordBatches, SnapshotHandle
 from streams_engine.errors import (
@@ -100,6 +102,7 @@ class PostgresSnapshot:
         self._mark = SocketMark()
         self._template: Any = None
         """What ADBC's connections are cloned from; it holds the server's types, no connection."""
+        self._password: str | None = None
         self._lent = contextlib.ExitStack()
         """Certificates given as texts, as files for as long as connections are cloned."""
         self._opening = threading.RLock()
@@ -379,11 +382,16 @@ class PostgresSnapshot:
     def _learn(self) -> None:
         if self._closed:
             raise ConnectionFailed("The snapshot is closed.", retryable=False)
-        if self._template is None:
+        password = password_now(self._connect.password)
+        if self._template is None or password != self._password:
+            self._lent.close()
             mark = {"tcp_user_timeout": str(self._mark.milliseconds)}
-            uri = self._lent.enter_context(self._connect.uri(**mark))
+            connect = replace(self._connect, password=password)
+            uri = self._lent.enter_context(connect.uri(**mark))
             self._template = adbc.connect(uri, autocommit=False)
+            self._lent.callback(self._template.close)
             self._template.adbc_connection.close()
+            self._password = password
 
     def _leave(self, reader: Any, *, running: bool = True) -> None:
         """End a reader; ``running`` False if it has nothing in hand."""
@@ -420,8 +428,6 @@ class PostgresSnapshot:
             for reader in self._spare:
                 self._leave(reader, running=False)
             self._spare = []
-            if self._template is not None:
-                self._template.close()
             self._lent.close()
         with contextlib.suppress(psycopg.Error):
             self._holder.close()
