@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from streams_engine.contracts.sink import QuarantinedRow, Statement
 from streams_engine.model import (
+    Column,
     Finding,
     NetChanges,
     Position,
@@ -128,9 +129,17 @@ class LogWriter(ChangeWriter, Protocol):
         """Hold the changes of one set, in order, until `commit`.
 
         ``position`` and ``committed_at`` are the set's. Without a position the transaction
-        continues in the next set, and `commit` is called only after a set that has one. Truncated
-        and dropped tables are `Truncation`.
+        continues in the next set, and `commit` is called only after a set that has one.
         """
+        ...
+
+    def create(self, table: TableId, columns: Sequence[Column], identity: Sequence[str]) -> None:
+        """Hold that a table without rows begins, perhaps under the name of one that was dropped.
+        The set continues."""
+        ...
+
+    def drop(self, table: TableId) -> None:
+        """Hold that a table no longer exists. The set continues."""
         ...
 
 

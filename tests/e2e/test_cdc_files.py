@@ -18,7 +18,7 @@ from streams_engine.testing.servers import Server
 from tests.support.buckets import bucket_name
 from tests.support.databases import End
 from tests.support.kills import child
-from tests.support.replay_files import changes, counting, folder_files, replayed
+from tests.support.replay_files import changes, counting, dropped, folder_files, replayed
 from tests.support.workload import NOTE, TABLES, Workload, make_tables
 
 SECONDS = 60
@@ -174,9 +174,118 @@ def test_truncate_and_a_column_added(
     assert [c["name"] for c in versions[1]["columns"]][8:9] == ["extra"]
 
 
-def test_a_renamed_table_is_refused(mysql9: Server, database: Any, tmp_path: Path) -> None:
-    source = filled(End(mysql9, database(mysql9)))
+RESHAPED = {
+    "a column with a default": ("ALTER TABLE t ADD COLUMN extra int DEFAULT 7", ("extra",)),
+    "a column of another name": ("ALTER TABLE t RENAME COLUMN label TO title", ("title",)),
+    "a column that is computed": (
+        "ALTER TABLE t ADD COLUMN double_it decimal(12,3) GENERATED ALWAYS AS (amount * 2) STORED",
+        ("double_it",),
+    ),
+}
+
+
+@pytest.mark.parametrize("place", ["live", "backlog"])
+@pytest.mark.parametrize("what", RESHAPED)
+def test_rows_that_got_other_values_are_read_again(
+    source: End, tmp_path: Path, what: str, place: str
+) -> None:
+    statement, added = RESHAPED[what]
+    columns = ("id", "amount", *added)
+    names = "id, title" if "title" in added else "id, label"
     with into(source, tmp_path) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("DELETE FROM t WHERE id < 3")
+        if place == "backlog":
+            assert stream.catch_up(SECONDS), stream.error
+            stream.stop()
+            stream.wait(timeout=SECONDS)
+        source.run(statement, f"INSERT INTO t ({names}) VALUES (900, 'x')")
+        source.run("UPDATE t SET amount = 4 WHERE id = 5", "DELETE FROM t WHERE id = 6")
+        if place == "live":
+            assert stream.catch_up(SECONDS), stream.error
+            findings = stream.stats().findings
+            stream.stop()
+    if place == "backlog":
+        with into(source, tmp_path) as stream:
+            stream.start()
+            assert stream.catch_up(SECONDS), stream.error
+            findings = stream.stats().findings
+            stream.stop()
+    assert "table-reloaded" in [finding.code for finding in findings]
+    files = folder_files(tmp_path)
+    same(source, files, "t", columns)
+    told = [row for row, _ in changes(files, "t")]
+    assert "truncate" in [row["_op"] for row in told]
+    assert all(row["_position"] for row in told)
+
+
+def test_rows_are_not_read_again_where_that_is_not_wanted(source: End, tmp_path: Path) -> None:
+    def follow(**options: Any) -> Stream:
+        return into(source, tmp_path, options={"onRewrite": "fail", **options})
+
+    with follow() as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("ALTER TABLE t ADD COLUMN extra int DEFAULT 7", "DELETE FROM t WHERE id = 1")
+        assert not stream.catch_up(SECONDS)
+        assert stream.wait(timeout=SECONDS) == "FAILED"
+    assert stream.error is not None and stream.error.code == "SCHEMA_CHANGE_REFUSED"
+    with follow(allowLossy=True) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        assert "rows-as-given" in [finding.code for finding in stream.stats().findings]
+        stream.stop()
+
+
+@pytest.mark.parametrize("place", ["live", "backlog"])
+def test_tables_that_exchange_names_are_loaded_under_their_new_ones(
+    source: End, tmp_path: Path, place: str
+) -> None:
+    source.run("CREATE TABLE u (id int PRIMARY KEY, label varchar(9))",
+               "INSERT INTO u VALUES (1, 'of u')")  # fmt: skip
+    swap = [f"ALTER TABLE {old} RENAME TO {new}" for old, new in ("tx", "ut", "xu")]
+    with into(source, tmp_path) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        if place == "live":
+            source.run(*swap, "INSERT INTO t VALUES (2, 'x')", "DELETE FROM u WHERE id = 9")
+            assert stream.catch_up(SECONDS), stream.error
+        stream.stop()
+    if place == "backlog":
+        source.run(*swap, "INSERT INTO t VALUES (2, 'x')", "DELETE FROM u WHERE id = 9")
+    with into(source, tmp_path) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("UPDATE u SET label = 'later' WHERE id = 10")
+        assert stream.catch_up(SECONDS), stream.error
+        stream.stop()
+    files = folder_files(tmp_path)
+    same(source, files, "t", ("id", "label"))
+    same(source, files, "u")
+    assert "x/_manifest.json" not in files or dropped(files, "x")
+
+
+def test_dropped_and_new_tables(source: End, tmp_path: Path) -> None:
+    with into(source, tmp_path) as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run("DROP TABLE t", "DROP TABLE bag", "CREATE TABLE new (id int PRIMARY KEY)",
+                   "CREATE TABLE bag (id int PRIMARY KEY, w int)")  # fmt: skip
+        assert stream.catch_up(SECONDS), stream.error
+        stream.stop()
+    files = folder_files(tmp_path)
+    assert dropped(files, "t")
+    for table in ("new", "bag"):
+        assert not dropped(files, table)
+        assert replayed(files, table) == []
+
+
+def test_a_renamed_table_that_cannot_join_is_refused(
+    mysql9: Server, database: Any, tmp_path: Path
+) -> None:
+    source = filled(End(mysql9, database(mysql9)))
+    with into(source, tmp_path, **{"from": {"initialLoad": False}}) as stream:
         stream.start()
         assert stream.catch_up(SECONDS), stream.error
         source.run("ALTER TABLE t RENAME TO u", "INSERT INTO u (id) VALUES (-5)")

@@ -14,7 +14,6 @@ from typing import Any
 __all__ = [
     "CARRIED",
     "LOSSY",
-    "NO_RELOAD",
     "NO_UNDO",
     "RELOAD",
     "Absent",
@@ -136,7 +135,8 @@ class Entry:
         keys = [*(f"{place} {key}" for key in keys), *keys]
         keys += ["bare"] if bare else []
         verdict = next((self.on[key] for key in keys if key in self.on), self.verdict)
-        return NO_RELOAD if verdict == RELOAD and kind == "files" else verdict
+        # A log of changes loses nothing of what it was given.
+        return CARRIED if verdict == LOSSY and kind == "files" else verdict
 
     def script(self, part: str) -> list[list[str]]:
         """The steps of ``setup``, ``before``, ``work`` or ``after``."""
@@ -204,9 +204,6 @@ LOSSY = Refused(
 )
 RELOAD = Carried("table-reloaded")
 """What the rows hold now is not in the log, so they are read again."""
-NO_RELOAD = Refused(
-    "SCHEMA_CHANGE_REFUSED", fresh=True, why="Files hold what they were given: no rows again."
-)
 NO_UNDO = Refused(
     "SCHEMA_CHANGE_REFUSED", fresh=True, why="DDL commits by itself: rows beside it stay."
 )

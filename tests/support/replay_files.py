@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-__all__ = ["changes", "counting", "folder_files", "replayed", "rows_in"]
+__all__ = ["changes", "counting", "dropped", "folder_files", "replayed", "rows_in"]
 
 Files = Mapping[str, bytes]
 Row = dict[str, Any]
@@ -89,6 +89,12 @@ def changes(files: Files, table: str) -> Iterator[tuple[Row, list[str]]]:
             yield row, version["identity"]
 
 
+def dropped(files: Files, table: str) -> bool:
+    """Whether the table no longer exists after the last change."""
+    last = [change for change, _ in changes(files, table)][-1:]
+    return bool(last) and last[0]["_op"] == "drop"
+
+
 def replayed(files: Files, table: str) -> list[Row]:
     """The table's rows after the last change."""
     manifest = json.loads(files[f"{table}/_manifest.json"])
@@ -112,7 +118,7 @@ def _indexed(rows: list[Row], by: list[str]) -> dict[tuple[Any, ...], list[Row]]
 
 
 def _apply(index: dict[tuple[Any, ...], list[Row]], by: list[str], change: Row) -> None:
-    if change["_op"] == "truncate":
+    if change["_op"] in ("truncate", "drop"):
         index.clear()
         return
     row: Row = {}

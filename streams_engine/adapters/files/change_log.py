@@ -40,9 +40,9 @@ __all__ = [
 FOLDER = "_changes"
 """Below a table's folder. The underscore hides it from what reads that folder as a data set."""
 
-OPS = pa.array(["insert", "update", "delete", "truncate"])
-"""By the numbers of `Op`; the last one is a truncation, which has no columns."""
-TRUNCATE = 3
+OPS = pa.array(["insert", "update", "delete", "truncate", "drop"])
+"""By the numbers of `Op`; the last two have no columns."""
+TRUNCATE, DROP = 3, 4
 SET = "_set"
 """While rows are held: which of the sets they came with, for its position may not be known yet."""
 
@@ -66,12 +66,14 @@ BEFORE = "_before_"
 
 @dataclass(frozen=True, slots=True)
 class ChangeFile:
-    """Changes, or a truncation, as they are held: ``seq`` is that of the file."""
+    """Changes, a truncation or the end of the table as they are held: ``seq`` is that of the
+    file."""
 
     changes: RowChanges | None
     seq: np.ndarray
     number: int
     """Of the set."""
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,9 @@ def number_of(name: str) -> tuple[int, int] | None:
 
 
 def _op(entry: ChangeFile) -> np.ndarray:
-    return np.array([TRUNCATE], np.uint8) if entry.changes is None else entry.changes.op
+    if entry.changes is not None:
+        return entry.changes.op
+    return np.array([DROP if entry.dropped else TRUNCATE], np.uint8)
 
 
 def _as(values: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -29,7 +29,15 @@ from streams_engine.adapters.files.stores.store import Store
 from streams_engine.arrow.batches import coalesced
 from streams_engine.contracts import ApplyResult, QuarantinedRow, Statement
 from streams_engine.errors import InternalError, RowRejected, TargetConflict
-from streams_engine.model import Finding, NetChanges, Position, RowChanges, TableId, Truncation
+from streams_engine.model import (
+    Column,
+    Finding,
+    NetChanges,
+    Position,
+    RowChanges,
+    TableId,
+    Truncation,
+)
 
 __all__ = ["FilesChangeWriter"]
 
@@ -113,10 +121,7 @@ class FilesChangeWriter:
         size = 0
         for change in changes:
             if isinstance(change, Truncation):
-                seq = np.array([self._next])
-                for table in change.tables:
-                    self._segment(table).entries.append(ChangeFile(None, seq, len(self._stamps)))
-                self._next += 1
+                self._hold_end(change.tables, dropped=False)
                 continue
             seq = change.seq + offset
             self._next = max(self._next, int(seq[-1]) + 1)
@@ -132,6 +137,15 @@ class FilesChangeWriter:
         elif self.full:
             self._spool()
         return ApplyResult(rows, {}, size)
+
+    def create(self, table: TableId, columns: Sequence[Column], identity: Sequence[str]) -> None:
+        """Hold that a table without rows begins; see `LogWriter`."""
+        self._layouts[table] = layout_of(table, columns, identity)
+        self._hold_end([table], dropped=False)
+
+    def drop(self, table: TableId) -> None:
+        """Hold that a table no longer exists; see `LogWriter`."""
+        self._hold_end([table], dropped=True)
 
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Do nothing: files have no structure."""
@@ -180,6 +194,13 @@ class FilesChangeWriter:
                     self._store.delete(info.path)
 
     # What is held
+
+    def _hold_end(self, tables: Sequence[TableId], *, dropped: bool) -> None:
+        """Hold that the rows of tables end here."""
+        entry = ChangeFile(None, np.array([self._next]), len(self._stamps), dropped)
+        for table in tables:
+            self._segment(table).entries.append(entry)
+        self._next += 1
 
     def _segment(self, table: TableId, change: RowChanges | None = None) -> _Segment:
         """Return the open file for a table's next change; each file has one layout."""

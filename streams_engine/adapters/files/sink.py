@@ -114,10 +114,7 @@ class FilesSink(FilesCheckpoint):
         keep: bool,
         reload: AbstractSet[TableId] = frozenset(),
     ) -> None:
-        """Prepare the tables' folders; see `LayoutSink`. Raises `TargetConflict`, `ConfigError`.
-
-        ``reload`` is not used: data files are deleted with their chunks' records.
-        """
+        """Prepare the tables' folders; see `LayoutSink`. Raises `TargetConflict`, `ConfigError`."""
         if write_mode == "upsert":
             raise ConfigError(
                 "writeMode upsert is not possible for files: they have no keys.",
@@ -134,14 +131,15 @@ class FilesSink(FilesCheckpoint):
             folder = folder_of(table.id)
             self.register(stream, folder)
             with self.guard(folder):
-                if keep and directory.ours and directory.document is not None:
+                stays = keep and directory.ours and table.id not in reload
+                if stays and directory.document is not None:
                     directory.document["primaryKey"] = _key(table)
                     self.put_manifest(folder, directory.document)
                     continue
-                stays = directory.make(write_mode)
+                kept = directory.make(write_mode)
                 columns = written_columns(table.columns, str(table.id))
                 document = self._fresh(stream, table.id.name, columns)
-                document |= {**stays, "primaryKey": _key(table)}
+                document |= {**kept, "primaryKey": _key(table)}
                 if document["parts"]:
                     self._same_shape(folder, directory.document or {}, columns)
                 self.put_manifest(folder, document)

@@ -77,6 +77,10 @@ FOREIGN_KEY, CONSTRAINT = "23503", "23"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
+def _changes_structure(changes: ChangeSet) -> bool:
+    return any(isinstance(part, SchemaChange) for part in changes.parts)
+
+
 class SessionRestart(Exception):
     """Signal to begin a new session from the last durable position; not an error."""
 
@@ -311,7 +315,7 @@ class ChangeApplier:
     def _reads_ahead(self, changes: ChangeSet) -> bool:
         """Return True if the next set may be read while this one is applied: it is worth a thread,
         and nothing that is read depends on what becomes of this one."""
-        adopts = any(isinstance(part, SchemaChange) for part in changes.parts)
+        adopts = _changes_structure(changes)
         return changes.bytes >= AHEAD_BYTES and not (adopts or self.control.counts_rows)
 
     def _do_tasks(self, writer: ChangeWriter) -> None:
@@ -353,6 +357,8 @@ class ChangeApplier:
                 if changes.position is None and getattr(self.sink, "transactional_ddl", False):
                     self._commit.applied = True  # its statements wait for the commit
                 reach("ddl: recorded")
+        if self._log_writer is not None and _changes_structure(changes):
+            self._log_writer.append((), changes.position, changes.committed_at)
         self._commit.within = changes.position is None
         if self._commit.within:
             return
@@ -375,8 +381,10 @@ class ChangeApplier:
             raise SessionRestart from None
         if self._log_writer is not None:
             logged = spans.logged()
-            if logged or changes.position is not None:
-                applied = self._log_writer.append(logged, changes.position, changes.committed_at)
+            # What a schema change appends is of the same set, which ends behind it.
+            position = None if _changes_structure(changes) else changes.position
+            if logged or position is not None:
+                applied = self._log_writer.append(logged, position, changes.committed_at)
                 self.counters.sent(applied.bytes)
             return bool(logged)
         steps = spans.steps()
@@ -552,7 +560,9 @@ class ChangeApplier:
         for batch in rows:
             inserts = table.tracked.inserts(batch)
             converted = table.converted(inserts, self._commit.quarantined)
-            if converted is not None:
+            if converted is not None and self._log_writer is not None:
+                self._log_writer.append([converted], None, None)
+            elif converted is not None:
                 writer.apply(net([converted], table.key))
             count += batch.num_rows
         self._commit.applied = True

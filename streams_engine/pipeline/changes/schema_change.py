@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams_engine.contracts import ChangeWriter, LogWriter, StructureSink, TableWriter
-from streams_engine.errors import (
-    SchemaChangeRefused,
-)
+from streams_engine.errors import SchemaChangeRefused, require
 from streams_engine.faults import reach
 from streams_engine.model import (
     Dialect,
@@ -18,6 +16,7 @@ from streams_engine.model import (
     SchemaChange,
     TableId,
     TableSchema,
+    Truncation,
 )
 from streams_engine.pipeline.changes.cascades import TargetKeys
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
@@ -100,13 +99,7 @@ class SchemaChangeHandler:
             self.log.counters.found(found)
             reach("ddl: begun")
             if self._reload.needed(change, old, new):
-                try:
-                    reloaded = self._reload.run(change, writer, applied)
-                except TableGone as gone:
-                    self._give_up(change, gone, old, writer, applied)
-                    return None
-                self._remember(reloaded.change, reloaded.position)
-                return reloaded.followed
+                return self._read_again(change, old, writer, applied)
             self.target.carry(change, old, new, writer, applied)
             reach("ddl: executed")
         elif self.policy == "apply" and isinstance(writer, TableWriter):
@@ -116,7 +109,10 @@ class SchemaChangeHandler:
             self.target.alter(change, old, new, writer)
             reach("ddl: executed")
         elif self.policy == "apply" and isinstance(writer, LogWriter):
-            self._demand_told(change, old, new)
+            return self._logged(change, old, new, writer, applied)
+        elif old is not None and new is None and isinstance(writer, LogWriter):
+            # Its name may be given to another table, which begins without rows.
+            writer.append([Truncation((old.target.id,))], None, None)
         self._remember(change)
         if new is None or change.after is None:
             return None
@@ -140,6 +136,63 @@ class SchemaChangeHandler:
         self.target.begin()
         return self._reload.due()
 
+    def _logged(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        writer: LogWriter,
+        applied: bool,
+    ) -> TableReplication | None:
+        """Apply a change to a target that keeps the log: what its rows cannot become, they are
+        given again."""
+        renamed = old is not None and new is not None and old.target.id != new.target.id
+        if renamed and self.joins_new_tables:
+            change, new = replace(change, after=None, renamed={}, rewritten=False), None
+        if new is None or change.after is None:
+            if old is not None:
+                writer.drop(old.target.id)
+            self._remember(change)
+            return None
+        if old is not None and (untold := self._untold(change, old, new)):
+            if self.log.job.on_rewrite == "reload" or change.rewritten:
+                return self._read_again(change, old, writer, applied)
+            if not self.log.origin.mapping.allow_lossy:
+                raise refused(
+                    change, f"{REWRITTEN} They are not read again: onRewrite is fail. {untold[0]}"
+                )
+            self.log.counters.found(warning("rows-as-given", change.table, why) for why in untold)
+        self._remember(change)
+        followed = self._attached(change, change.after, old, new)
+        if old is None:
+            writer.create(followed.mapping.target.id, followed.columns, followed.key)
+        return followed
+
+    def _untold(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[str]:
+        """Return why rows that the target already has, and cannot change, would differ from the
+        source's."""
+        untold = [*self._reload.unknown(change, old, new), *_implicit_values(change)]
+        if change.renamed:
+            names = ", ".join(f"{was} to {now}" for was, now in change.renamed.items())
+            untold.append(f"Columns are renamed ({names}): rows of before keep the old names.")
+        return [REWRITTEN, *untold] if change.rewritten else untold
+
+    def _read_again(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> TableReplication | None:
+        """Read the table's rows again; return None if the table is gone."""
+        try:
+            reloaded = self._reload.run(change, writer, applied)
+        except TableGone as gone:
+            self._give_up(change, gone, old, writer, applied)
+            return None
+        self._remember(reloaded.change, reloaded.position)
+        return reloaded.followed
+
     def _give_up(
         self,
         change: SchemaChange,
@@ -150,10 +203,14 @@ class SchemaChangeHandler:
     ) -> None:
         """Drop a table that should be read again but is gone. Further on the log says so, or says
         that it was renamed: then it joins under its new name, with its rows."""
-        if not self.log.origin.mapping.allow_lossy:
+        keeps_log = isinstance(writer, LogWriter) and self.joins_new_tables
+        if not (keeps_log or self.log.origin.mapping.allow_lossy):
             raise gone.refused
         dropped = replace(change, after=None, renamed={}, backfill={}, rewritten=False)
-        self.target.carry(dropped, old, None, writer, applied)
+        if isinstance(writer, LogWriter):
+            writer.drop(require(old, "the table that is gone").target.id)
+        else:
+            self.target.carry(dropped, old, None, writer, applied)
         self._remember(dropped)
         self.log.counters.found(
             [
@@ -165,25 +222,6 @@ class SchemaChangeHandler:
                 )
             ]
         )
-
-    def _demand_told(
-        self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
-    ) -> None:
-        """Raise `SchemaChangeRefused` if rows that the target already has, and cannot change, would
-        differ from the source's."""
-        if change.rewritten:
-            raise refused(change, f"{REWRITTEN} The target keeps what it was given")
-        if old is None or new is None:
-            return
-        untold = [*self._reload.unknown(change, old, new), *_implicit_values(change)]
-        if change.renamed:
-            names = ", ".join(f"{was} to {now}" for was, now in change.renamed.items())
-            untold.append(f"Columns are renamed ({names}): rows of before keep the old names.")
-        if not untold:
-            return
-        if not self.log.origin.mapping.allow_lossy:
-            raise refused(change, f"the target keeps rows as it was given them. {' '.join(untold)}")
-        self.log.counters.found(warning("rows-as-given", change.table, text) for text in untold)
 
     def _leave(self, change: SchemaChange) -> None:
         """Stop following a table that is not, or no longer, among those that the user named."""

@@ -15,7 +15,6 @@ from streams_engine.model import (
     NetChanges,
     Op,
     RowChanges,
-    SchemaChange,
     TableId,
     Truncate,
     Truncation,
@@ -162,11 +161,6 @@ class Spans:
             logged += [part for _, part in self._within(low, seq)]
             logged += [] if between is None else [between]
             low = low if seq is None else seq
-        for change in self.changes.parts:
-            if isinstance(change, SchemaChange) and change.after is None:
-                # Its name may be given to another table, which begins without rows.
-                table = self.tables.get(self._with_alias(change.table))
-                logged += [] if table is None else [Truncation((table.mapping.target.id,))]
         return logged
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from streams_engine.contracts import ChangeWriter, Snapshot
+from streams_engine.contracts import ChangeWriter, LogWriter, Snapshot
 from streams_engine.errors import NotFound, SchemaChangeRefused, require
 from streams_engine.faults import reach
 from streams_engine.model import (
@@ -114,7 +114,8 @@ class TableReload:
         before = require(change.before, "the table that is loaded again")
         numbered = all(column.number is not None for column in before.columns)
         known = numbered or before.oid is not None
-        if applied and known and self.target.transactional:
+        keeps_log = isinstance(writer, LogWriter)
+        if applied and known and self.target.transactional and not keeps_log:
             # A view waits for transactions that are open on its server, which may be this one's.
             self._first[change.table] = SchemaChange(
                 before, before, 0, rewritten=True, exchanged=change.exchanged
@@ -133,10 +134,13 @@ class TableReload:
             named = self.mapper.named(change, old, new)
             old, new = named[0] or old, named[1] or new
             losses = evolve(old, new, change.renamed, self.log.job.structure).losses
-            if losses and not change.exchanged and not self.log.origin.mapping.allow_lossy:
+            allowed = keeps_log or change.exchanged or self.log.origin.mapping.allow_lossy
+            if losses and not allowed:
                 raise refused(change, f"values would be lost. {' '.join(losses)}")
             emptied = Truncation((old.target.id,))
-            if self.target.transactional:
+            if isinstance(writer, LogWriter):
+                writer.append([emptied], None, None)
+            elif self.target.transactional:
                 writer.apply([emptied])
                 plan = evolve(old, new, change.renamed, self.log.job.structure)
                 self.target.execute(plan.statements, plan.alone, writer)

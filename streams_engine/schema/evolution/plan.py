@@ -32,7 +32,6 @@ from streams_engine.schema.evolution.found import votes
 from streams_engine.schema.evolution.postgres_types import (
     EnumChanges,
     enum_types,
-    sequence_of,
     sequences,
 )
 from streams_engine.schema.evolution.postgres_user_types import guarded
@@ -230,7 +229,7 @@ def _unknown_rows(difference: TableDifference) -> Iterator[str]:
     for side in difference.added:
         column = side.target
         where = f"{difference.new.id}.{column.name}"
-        if column.identity is not None or (sequence_of(column) and side.source.identity):
+        if column.identity is not None or side.source.identity is not None:
             yield f"Column {where} numbers the rows: existing rows get other numbers."
         elif side.source.default is not None and _UNSTEADY.search(side.source.default.sql):
             yield (
