@@ -95,6 +95,8 @@ def _read(column: Column, text: str | None) -> str | None:
         return None
     if column.type in MOMENTS:
         text = _usual_year(text.replace("T", " ").removesuffix("Z"))
+        if column.type != "date" and ":" not in text:
+            text += " 00:00:00"  # the column was a date when this file was written
     if column.type in PADDED:
         text = text.rstrip(" ")
     if column.type in BINARY | {"bytea"}:

@@ -168,6 +168,12 @@ class Kept:
                 kept.append((Op(op), tuple((old if op == Op.DELETE else new).values())))
         return ApplyResult({}, {})
 
+    def create(self, table: TableId, columns: Any, identity: Any) -> None:
+        raise NotImplementedError
+
+    def drop(self, table: TableId) -> None:
+        raise NotImplementedError
+
     def apply(self, steps: Any) -> ApplyResult:
         raise NotImplementedError
 
