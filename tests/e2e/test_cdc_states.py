@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
-from streams_engine.errors import ConfigError, StateConflict
+from streams_engine.errors import ConfigError, SchemaChangeRefused, StateConflict
 from streams_engine.stats import Stats
 from streams_engine.testing.servers import Server
 from tests.support.cdc import (
@@ -255,6 +255,19 @@ def test_operations_that_are_not_wanted_are_left_out(source: End, target: End) -
         caught_up(stream)
     found = target.rows("SELECT id, v FROM t ORDER BY id")
     assert found == [(1, "one"), (2, "new"), (3, "three")]
+
+
+def test_rows_are_not_read_again_where_operations_are_left_out(source: End, target: End) -> None:
+    """To empty the table would lose the rows that only the source was to delete."""
+    narrow = "ALTER v TYPE varchar(10)" if is_postgres(source) else "MODIFY v varchar(10)"
+    with following(source, target, operations=["insert", "update"]) as stream:
+        source.run("DELETE FROM t WHERE id = 1")
+        caught_up(stream)
+        source.run(f"ALTER TABLE t {narrow}")
+        assert not stream.catch_up(SECONDS)
+        assert stream.wait(timeout=SECONDS) == "FAILED"
+    assert isinstance(stream.error, SchemaChangeRefused) and "operations" in str(stream.error)
+    assert target.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
 # Schema changes

@@ -105,12 +105,16 @@ class Player:
         while groups:
             group = groups.pop()
             played, error = self._once(group, place, refused, options)
-            if error is None or len(group) == 1:
+            if len(group) == 1:
                 outcomes |= played
                 continue
-            scripts = {id: o for id, o in played.items() if o.kind == "script"}
-            outcomes |= scripts
+            # Another entry's locks may have stood in the way of a script.
+            scripts = {id for id, outcome in played.items() if outcome.kind == "script"}
+            groups += [[entry] for entry in group if entry.id in scripts]
             rest = [entry for entry in group if entry.id not in scripts]
+            if error is None:
+                outcomes |= {entry.id: played[entry.id] for entry in rest}
+                continue
             named = [entry for entry in rest if re.search(rf"\b{entry.table}(__|\b)", error.words)]
             if len(named) == 1 and len(rest) > 1:
                 groups += [[e for e in rest if e is not named[0]], named]

@@ -16,6 +16,7 @@ from streams_engine.model import (
     Chunk,
     Extract,
     Finding,
+    Op,
     Position,
     RowObservations,
     SchemaChange,
@@ -105,6 +106,13 @@ class TableReload:
         """
         if self.log.job.on_rewrite == "fail":
             raise refused(change, f"{REWRITTEN} They are not read again: onRewrite is fail")
+        followed = self.log.applier.tables.get(self.log.stamped(change.table))
+        if followed is not None and len(followed.operations) < len(Op):
+            raise refused(
+                change,
+                f"{REWRITTEN} They cannot be read again, because the stream leaves operations of "
+                "the table out: the target may have rows that the source does not",
+            )
         if writer.foreign_keys_enforced:
             raise refused(
                 change,
