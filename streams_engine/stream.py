@@ -93,9 +93,9 @@ class Stream:
 
         Each end is a URL, a connection document, or SQLAlchemy's URL or Engine. A source may also
         be a mapping of names to tables in memory: pyarrow, pandas, polars, DuckDB relations,
-        readers and generators of record batches; do not change them meanwhile. ``tables`` is a
-        list of names, or one name; None for all. ``options`` are the keys of the stream document
-        in snake_case, see `StreamOptions`: ``write_mode``, ``schema_policy``, ``limits``, ...
+        readers and generators of record batches, or functions that return one; do not change them
+        meanwhile. ``tables`` is a list of names, or one name; None for all. ``options`` are the
+        keys of the stream document in snake_case: see `StreamOptions`.
         """
         config = from_urls(source, target, mode=mode, tables=tables, options=options)
         self._set_up(config, allowed(resolvers, references))

@@ -261,6 +261,12 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
     if isinstance(document, Mapping):
         without = IGNORED_IN_CONNECTIONS | {SCHEMA}
         kept = {key: value for key, value in document.items() if key not in without}
+        if "type" not in kept and any(map(_is_frame, kept.values())):
+            name = next(name for name, value in kept.items() if not _is_frame(value))
+            raise ConfigError(
+                f"{root}.{name}: expected a table in memory, not {type(kept[name]).__name__}.",
+                path=f"{root}.{name}",
+            )
         if not isinstance(kept.get("type"), str):
             raise ConfigError(
                 f"{root}.type: expected one of {', '.join(known_kinds())}.", path=f"{root}.type"
@@ -279,7 +285,8 @@ def are_frames(document: Any) -> bool:
 
 
 def _is_frame(value: Any) -> bool:
-    return isinstance(value, Iterator) or any(hasattr(value, name) for name in ARROW_STREAMS)
+    batches = isinstance(value, Iterator) or callable(value)
+    return batches or any(hasattr(value, name) for name in ARROW_STREAMS)
 
 
 ARROW_STREAMS = ("__arrow_c_stream__", "__arrow_c_array__")

@@ -244,6 +244,16 @@ class QueryResult:
         `table` raises."""
         return _package("polars").from_arrow(self.table())
 
+    def to_duckdb(self, connection: Any = None) -> Any:
+        """Read all rows into a relation of DuckDB: of ``connection``, else of DuckDB's default one.
+        Raises what `table` raises."""
+        return _package("duckdb").from_arrow(self.table(), connection=connection)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Give the rows, once, to any library that speaks Arrow's C stream interface; also to a
+        `Stream` as a source. Raises as `reader`."""
+        return self.reader().__arrow_c_stream__(requested_schema)
+
 
 def _package(name: str) -> Any:
     """Import a package that the user brings. Raises `ConfigError` without it."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -31,8 +32,18 @@ def table() -> pa.Table:
     return pa.table(ROWS, schema=SCHEMA)
 
 
+def pandas_frame() -> Any:
+    return pandas.DataFrame({"id": [1, 2, 3], "v": [0.5, None, 2.5]})
+
+
+def test_a_frame_of_pandas_that_was_filtered_has_its_columns_alone(tmp_path: Path) -> None:
+    frame = pandas_frame()
+    with Stream({"t": frame[frame.id > 1]}, str(tmp_path / "out")) as stream:
+        stream.run()
+    assert moved(tmp_path / "out") == [{"id": 2, "v": None}, {"id": 3, "v": 2.5}]
+
+
 def of_pandas() -> Any:
-    pandas = pytest.importorskip("pandas")
     return table().to_pandas(types_mapper=pandas.ArrowDtype)
 
 
@@ -50,7 +61,8 @@ def batches() -> Iterator[pa.RecordBatch]:
     yield from table().to_batches(max_chunksize=2)
 
 
-KEPT = {"table": table, "pandas": of_pandas, "polars": of_polars, "duckdb": of_duckdb}
+KEPT = {"table": table, "pandas": of_pandas, "polars": of_polars, "duckdb": of_duckdb,
+        "function": lambda: batches, "another": lambda: table}  # fmt: skip
 ONCE = {"generator": batches, "reader": lambda: table().to_reader(max_chunksize=2)}
 
 
@@ -75,10 +87,33 @@ def test_a_table_arrives_and_is_compared(make: Any, tmp_path: Path) -> None:
 def test_a_stream_of_batches_arrives_once(make: Any, tmp_path: Path) -> None:
     with Stream({"t": make()}, str(tmp_path / "out")) as stream:
         stream.run()
-        with pytest.raises(ConfigError, match="was read already") as refused:
-            stream.verify()
-    assert refused.value.remedy is not None
     assert moved(tmp_path / "out") == expected()
+
+
+@pytest.mark.parametrize("make", ONCE.values(), ids=ONCE)
+def test_a_second_reading_of_a_stream_of_batches_is_told(make: Any, tmp_path: Path) -> None:
+    given = make()
+    with Stream({"t": given, "kept": table()}, str(tmp_path / "out")) as stream:
+        stream.run()
+        report = stream.verify()
+    kept, once = sorted(report.tables, key=lambda one: one.table)
+    assert kept.equal is True and once.equal is None and not report.ok
+    assert "which is read once" in str(once.note) and "a function" in str(once.note)
+
+
+def test_a_reader_that_another_stream_read_is_refused(tmp_path: Path) -> None:
+    reader = table().to_reader()
+    Stream({"t": reader}, str(tmp_path / "out")).run()
+    again = Stream({"t": reader}, str(tmp_path / "out"), write_mode="truncate_and_load")
+    with pytest.raises(NotFound, match="rows of the frame t are gone"):
+        again.run()
+
+
+def test_a_generator_that_another_stream_read_is_refused(tmp_path: Path) -> None:
+    given = batches()
+    Stream({"t": given}, str(tmp_path / "out")).run()
+    with pytest.raises(ConfigError, match="was read already"):
+        Stream({"t": given}, str(tmp_path / "out"))
 
 
 def test_several_tables_and_only_some_of_them(tmp_path: Path) -> None:
@@ -116,13 +151,32 @@ def test_pause_and_stop(tmp_path: Path) -> None:
     ("frames", "message"),
     [
         ({"t": iter([1, 2])}, "expected pyarrow record batches, not int"),
-        ({"t": iter(())}, "expected pyarrow record batches, not NoneType"),
+        ({"t": iter(())}, "no record batch came"),
         ({"": table()}, "name of a frame"),
         ({"t": pa.table([[1], [2]], names=["a", "a"])}, "two columns have the same name"),
         ({"t": pa.table({"a": pa.array([None], pa.month_day_nano_interval())})}, "not supported"),
         ({"t": table(), "type": "mysql"}, "connection.t: unknown key"),
+        ({"t": table(), "u": [1]}, "connection.u: expected a table in memory, not list"),
+        ({"t": lambda: [1]}, "this list is no table"),
+        ({"t": pa.array([1])}, "this Int64Array is no table"),
+        ({"t": pandas_frame().set_index("id")}, "the index id of the frame is no column"),
+        ({"t": pandas_frame()["id"]}, "this Series is no table"),
+        ({"t": pandas_frame().assign(o=[[1], "x", 2])}, "this DataFrame is no table"),
     ],
-    ids=["numbers", "nothing", "no name", "names twice", "type", "document"],
+    ids=[
+        "numbers",
+        "nothing",
+        "no name",
+        "names twice",
+        "type",
+        "document",
+        "list",
+        "function",
+        "array",
+        "index",
+        "series",
+        "objects",
+    ],
 )
 def test_what_is_no_table_is_refused_by_name(frames: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):

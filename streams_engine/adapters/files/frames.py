@@ -1,4 +1,5 @@
-"""Tables in memory as a source: Arrow, pandas, polars, DuckDB, and generators of batches.
+"""Tables in memory as a source: Arrow, pandas, polars, DuckDB, generators of batches, and functions
+that return any of these.
 
 Whatever speaks Arrow's C stream interface is a table, read with the rules of a Parquet file.
 https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
@@ -9,6 +10,7 @@ from __future__ import annotations
 import difflib
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,14 +101,11 @@ class FramesSource:
         yield _FramesSnapshot(self, self.catalog(scope), self._position, readers)
 
     def blocks(self, table: TableId) -> Iterator[pa.RecordBatch]:
-        """Yield all rows of a table. Raises `ConfigError` if it is a stream that was read."""
+        """Yield all rows of a table. Raises `NotFound` if it is a stream that was read."""
         frame = self._named(table.name)
         with self._reading:
             if frame.once and frame.given:
-                raise ConfigError(
-                    f"The frame {table.name} is a stream of rows that was read already.",
-                    remedy="Give a table instead, such as reader.read_all().",
-                )
+                raise _gone(table.name)
             frame.given = True
         yield from frame.open()
 
@@ -196,17 +195,25 @@ def _opened(
     name: str, frame: Any
 ) -> tuple[pa.Schema, Callable[[], Iterable[pa.RecordBatch]], bool]:
     """Return the schema, a function that reads the batches, and whether it does so only once."""
+    if callable(frame) and not hasattr(frame, "__arrow_c_stream__"):
+        return _opened(name, frame())[0], lambda: _opened(name, frame())[1](), False
     if isinstance(frame, pa.RecordBatchReader):
-        return frame.schema, lambda: frame, True
+        return frame.schema, lambda: _rows_of(name, frame), True
     if not isinstance(frame, Iterator):
-        table = pa.table(frame)
+        table = _table(name, frame)
         return table.schema, table.to_batches, False
     first = next(frame, None)
+    if first is None:
+        raise ConfigError(
+            f"source.{name}: no record batch came: the stream is empty, or was read already.",
+            path=f"source.{name}",
+            remedy="Yield at least one, if only for its schema.",
+        )
     if not isinstance(first, pa.RecordBatch):
         raise ConfigError(
             f"source.{name}: expected pyarrow record batches, not {type(first).__name__}.",
             path=f"source.{name}",
-            remedy="Yield pyarrow.RecordBatch objects of one schema, at least one.",
+            remedy="Yield pyarrow.RecordBatch objects of one schema.",
         )
 
     def all_of_it() -> Iterator[pa.RecordBatch]:
@@ -214,6 +221,45 @@ def _opened(
         yield from frame
 
     return first.schema, all_of_it, True
+
+
+_given: weakref.WeakSet[pa.RecordBatchReader] = weakref.WeakSet()
+"""Readers whose rows came: another reading would find none, and no error."""
+
+
+def _rows_of(name: str, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    if reader in _given:
+        raise _gone(name)
+    _given.add(reader)
+    yield from reader
+
+
+def _gone(name: str) -> NotFound:
+    return NotFound(
+        f"The rows of the frame {name} are gone: it is a stream of batches, which is read once.",
+        remedy="Give a table, or a function that returns the batches anew.",
+    )
+
+
+def _table(name: str, frame: Any) -> pa.Table:
+    """Return a table of another library as Arrow's. Raises `ConfigError` for one that Arrow cannot
+    hold whole."""
+    path = f"source.{name}"
+    index = [level for level in getattr(getattr(frame, "index", None), "names", ()) if level]
+    if index:
+        raise ConfigError(
+            f"{path}: the index {', '.join(map(str, index))} of the frame is no column of it.",
+            path=path,
+            remedy="Give frame.reset_index(), or frame.reset_index(drop=True) without it.",
+        )
+    try:
+        return pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: this {type(frame).__name__} is no table that Arrow holds.",
+            path=path,
+            remedy="Give a table whose columns have one type each; see the cause of this error.",
+        ) from error
 
 
 def _column(name: str, one: pa.Field) -> Column:
