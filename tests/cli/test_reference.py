@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from streams_engine.cli import exit_codes
 from streams_engine.cli.app import app
 from streams_engine.cli.session import COMMON
 
@@ -58,3 +60,24 @@ def test_every_command_is_told(name: str) -> None:
 def test_the_options_of_every_command_are_told_once() -> None:
     for option in ("--engine FILE", "--json", "--log-format", "--log-level", "--debug"):
         assert PAGE.count(f"| `{option}") == 1 + (option == "--engine FILE"), "validate has its own"
+
+
+SERVICE = (DOCS / "howto/run-as-a-service.md").read_text()
+
+
+def test_services_give_options_that_are_there() -> None:
+    unit = re.search(r"^ExecStart=\S+/streams-engine run (.+)$", SERVICE, re.M)
+    pod = re.search(r"args: \[streams-engine, run, (.+)\]$", SERVICE, re.M)
+    assert unit is not None and pod is not None
+    known = {option for one in COMMANDS["run"].params for option in one.opts}
+    for given in (unit[1].split(), pod[1].split(", ")):
+        options = [word for word in given if word.startswith("-")]
+        assert "--cdc" in options and {*options} <= known
+
+
+def test_services_know_the_exit_codes() -> None:
+    told = dict(re.findall(r"^\| (\d) ([^|]+) \|", SERVICE, re.M))
+    assert {int(code) for code in told} <= {*exit_codes.MEANING}
+    assert {int(code) for code in told} == {0, 1, 2, 3, 4}
+    assert f"SuccessExitStatus={int(exit_codes.Exit.STOPPED)}" in SERVICE
+    assert f"RestartPreventExitStatus={int(exit_codes.Exit.USAGE)}" in SERVICE

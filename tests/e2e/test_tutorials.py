@@ -32,10 +32,13 @@ class Reader:
         self.names: dict[str, Any] = {"__name__": "tutorial"}
         self.printed: list[str] = []
 
-    def follow(self, page: str) -> None:
-        """Run every block of a page that says that it is executed."""
+    def follow(self, page: str, **databases: str) -> None:
+        """Run every block of a page that says that it is executed; ``databases``: others that are
+        called so in its SQL than ``shop``, which is the end's own."""
         for place, language, text in BLOCK.findall((DOCS / page).read_text()):
             if language == "sql":
+                for name, database in {"shop": self.ends[place].database, **databases}.items():
+                    text = re.sub(rf"(ON |DATABASE ){name}\b", rf"\g<1>{database}", text)
                 statements = (part.strip() for part in text.split(";\n"))
                 self.ends[place].run(*(part.rstrip(";") for part in statements if part))
             elif language == "sh":
@@ -112,6 +115,56 @@ def test_a_stream_is_watched(reader: Reader) -> None:
         "CREATE TABLE account (id int PRIMARY KEY)", "INSERT INTO account VALUES (1), (2)"
     )
     reader.follow("howto/monitoring.md")
+
+
+ACCOUNTS = "CREATE TABLE account (id int PRIMARY KEY, balance decimal(10, 2) NOT NULL)"
+
+
+def test_a_switch_without_downtime(reader: Reader) -> None:
+    old, new = reader.ends["MySQL"], reader.ends["PostgreSQL"]
+    old.run(ACCOUNTS, "INSERT INTO account VALUES (1, 12.50), (2, 0.10)")
+    reader.follow("howto/zero-downtime.md")
+    rows = "SELECT id, balance FROM account ORDER BY id"
+    assert old.rows(rows) == new.rows(rows)
+    assert str(old.rows(rows)[0][1]) == "13.50"
+    assert new.rows("SELECT count(*) FROM pg_replication_slots") == [(0,)]
+
+
+def test_rows_come_after(reader: Reader) -> None:
+    old, new = reader.ends["MySQL"], reader.ends["PostgreSQL"]
+    old.run(
+        ACCOUNTS,
+        "SET SESSION cte_max_recursion_depth = 5000",
+        "INSERT INTO account WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n"
+        " WHERE i < 5000) SELECT i, i / 2 FROM n",
+        "CREATE TABLE history (id int PRIMARY KEY, note text)",
+        "INSERT INTO history VALUES (1, 'old')",
+    )
+    reader.follow("howto/backfill.md")
+    for rows in ("SELECT * FROM account ORDER BY id", "SELECT * FROM history"):
+        assert old.rows(rows) == new.rows(rows)
+
+
+def test_the_least_rights_are_enough(
+    reader: Reader, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = reader.ends["MySQL"], reader.ends["PostgreSQL"]
+    old.run(ACCOUNTS, "INSERT INTO account VALUES (1, 12.50), (2, 0.10)")
+    copy = database(old.server)
+    monkeypatch.setenv("COPY", old.server.url(copy))
+    try:
+        reader.follow("howto/least-rights.md", copy=copy)
+    finally:
+        old.run(*(f"DROP USER IF EXISTS {user}" for user in ("se_reader", "se_applier")))
+        for (role,) in new.rows("SELECT rolname FROM pg_roles WHERE rolname LIKE 'se\\_%'"):
+            new.run(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+def test_what_a_move_waits_for_is_found(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    reader.ends["MySQL"].run(ACCOUNTS, "INSERT INTO account VALUES (1, 12.50), (2, 0.10)")
+    reader.follow("howto/find-the-bottleneck.md")
+    said = capsys.readouterr().out
+    assert "moved" in said and "8 readers" in said
 
 
 BUCKET = bucket_name()
