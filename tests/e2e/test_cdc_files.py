@@ -405,7 +405,7 @@ except Exception as error:
 POINTS = ("handover: view opened", "handover: structure made", "handover: rows copied",
           "handover: keys built", "handover: load recorded", "log: opened", "log: fetched",
           "apply: done", "commit: before", "commit: after", "acknowledge: after",
-          "ddl: recorded")  # fmt: skip
+          "ddl: recorded", "reload: emptied", "reload: rows applied")  # fmt: skip
 
 
 def killed(config: Any, point: str, count: int) -> None:
@@ -433,6 +433,8 @@ def test_killed_at_every_point(source: End, tmp_path: Path, form: str) -> None:
         for point in POINTS:
             if point == "ddl: recorded":
                 source.run("ALTER TABLE keyed ADD COLUMN extra int")
+            if point == "reload: emptied":
+                source.run("ALTER TABLE keyed ADD COLUMN filled int DEFAULT 7")
             later = point.split(":")[0] in ("apply", "commit", "acknowledge")
             killed(config, point, chosen.randint(0, 1) if later else 0)
         for _ in range(2):
@@ -445,6 +447,7 @@ def test_killed_at_every_point(source: End, tmp_path: Path, form: str) -> None:
     files = folder_files(tmp_path)
     for table, columns in TABLES.items():
         same(source, files, table, columns)
+    same(source, files, "keyed", ("id", "extra", "filled"))
     for table in TABLES:
         left = [path for path in files if path.startswith(f"{table}/_changes/")]
         assert sorted(left) == counting(files, table), "what never counted is gone"
