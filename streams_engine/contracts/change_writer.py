@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -140,6 +141,10 @@ class LogWriter(ChangeWriter, Protocol):
 
     def drop(self, table: TableId) -> None:
         """Hold that a table no longer exists. The set continues."""
+        ...
+
+    def column_names(self, table: TableId) -> AbstractSet[str]:
+        """Return the names of the columns in which rows that were given may have values."""
         ...
 
 

@@ -174,6 +174,9 @@ class Kept:
     def drop(self, table: TableId) -> None:
         raise NotImplementedError
 
+    def column_names(self, table: TableId) -> set[str]:
+        raise NotImplementedError
+
     def apply(self, steps: Any) -> ApplyResult:
         raise NotImplementedError
 

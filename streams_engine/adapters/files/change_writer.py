@@ -147,6 +147,16 @@ class FilesChangeWriter:
         """Hold that a table no longer exists; see `LogWriter`."""
         self._hold_end([table], dropped=True)
 
+    def column_names(self, table: TableId) -> set[str]:
+        """Return the names of the columns of all files of a table; see `LogWriter`."""
+        document = manifest.read(self._store, self._sink.folder(table)) or {}
+        versions = (document.get("changes") or {}).get("versions", ())
+        written = (document.get("columns", ()), *(version["columns"] for version in versions))
+        held = (segment.layout.columns for segment in self._segments.get(table, ()))
+        return {c["name"] for columns in written for c in columns} | {
+            column.name for columns in held for column in columns
+        }
+
     def execute(self, statements: Sequence[Statement]) -> Sequence[Finding]:
         """Do nothing: files have no structure."""
         return ()

@@ -154,7 +154,7 @@ class SchemaChangeHandler:
                 writer.drop(old.target.id)
             self._remember(change)
             return None
-        if old is not None and (untold := self._untold(change, old, new)):
+        if old is not None and (untold := self._untold(change, old, new, writer)):
             if self.log.job.on_rewrite == "reload" or change.rewritten:
                 return self._read_again(change, old, writer, applied)
             if not self.log.origin.mapping.allow_lossy:
@@ -168,13 +168,23 @@ class SchemaChangeHandler:
             writer.create(followed.mapping.target.id, followed.columns, followed.key)
         return followed
 
-    def _untold(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[str]:
+    def _untold(
+        self, change: SchemaChange, old: TableMapping, new: TableMapping, writer: LogWriter
+    ) -> list[str]:
         """Return why rows that the target already has, and cannot change, would differ from the
         source's."""
         untold = [*self._reload.unknown(change, old, new), *_implicit_values(change)]
-        if change.renamed:
-            names = ", ".join(f"{was} to {now}" for was, now in change.renamed.items())
+        renamed = {was: now for was, now in change.renamed.items() if now}
+        if renamed:
+            names = ", ".join(f"{was} to {now}" for was, now in renamed.items())
             untold.append(f"Columns are renamed ({names}): rows of before keep the old names.")
+        kept = {change.renamed.get(c.source.name, c.source.name) for c in old.columns}
+        added = {c.target.name for c in new.columns if c.source.name not in kept}
+        if again := sorted(added & writer.column_names(old.target.id)):
+            untold.append(
+                f"Columns that were dropped are added again ({', '.join(again)}): rows of before "
+                "have values there."
+            )
         return [REWRITTEN, *untold] if change.rewritten else untold
 
     def _read_again(
