@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import sys
+import textwrap
 import types
 import typing
 from pathlib import Path
@@ -26,7 +30,7 @@ HEAD = '''"""The documents that users write, as typed dictionaries: connections 
 Made by ``python -m tests.support.input_types`` of the models that validate them.
 """
 
-# ruff: noqa: E501, UP013 - one form for all, for some have keys that are no names of Python
+# ruff: noqa: E501
 # fmt: off
 
 from __future__ import annotations
@@ -43,14 +47,19 @@ __all__ = [
 ]
 
 
+_Document = TypedDict("_Document", {"$schema": str}, total=False)
+
+
 '''
 TAIL = """
-FlatTableDict = TypedDict(
-    "FlatTableDict",
-    {"name": Required[str], "query": str, "operations": list[str], "selection": SelectionDict},
-    total=False,
-)
-"\""One table, or a query whose result becomes one, of a flat document."\""
+class FlatTableDict(TypedDict, total=False):
+    "\""One table, or a query whose result becomes one, of a flat document."\""
+
+    name: Required[str]
+    query: str
+    operations: list[str]
+    selection: SelectionDict
+
 
 FlatStreamDict = TypedDict(
     "FlatStreamDict",
@@ -89,6 +98,32 @@ NAMES = {
 KNOWN = {name for name in options.__all__ if name.endswith("Dict")}
 
 
+def described(module: Any) -> dict[tuple[str, str], str]:
+    """By class and attribute: the docstring after the attribute."""
+    return {
+        (node.name, ast.unparse(before.target)): " ".join(after.value.value.split())
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.ClassDef)
+        for before, after in zip(node.body, node.body[1:], strict=False)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and isinstance(after.value.value, str)
+    }
+
+
+def hovered(model: type[BaseModel], name: str) -> str:
+    """What an editor shows: the key's description in Python's words, and its default."""
+    told = described(sys.modules[model.__module__])[model.__name__, name]
+    told, key = re.sub(r"\bnull: ", "None: ", told), model.model_fields[name]
+    default = None if key.is_required() else key.get_default(call_default_factory=True)
+    if key.is_required() or isinstance(default, BaseModel):
+        return told
+    if default == ("insert", "update", "delete"):
+        return f"{told} Default: all."
+    return f"{told} Default: `{'256MB' if default == 256 << 20 else default}`."
+
+
 def text_of(annotation: Any, found: list[type[BaseModel]]) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is type(None):
@@ -120,9 +155,11 @@ def written() -> str:
         if name in made or name in KNOWN:
             continue
         inner: list[type[BaseModel]] = []
-        lines = ['    "$schema": str,'] if model in ROOTS else []
+        told = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+        base = "_Document" if model in ROOTS else "TypedDict"
+        lines = [f"class {name}({base}, total=False):", *_text(told), *([""] if told else [])]
         if model is connection_documents.ServerDocument:
-            lines.append('    "spec": dict[str, Any],')
+            lines += ["    spec: dict[str, Any]", *_text('`{"database": {...}}`: the keys below.')]
         for attribute, field in model.model_fields.items():
             kind = text_of(field.annotation, inner)
             if "max_record_bytes" in attribute or attribute == "memory_budget":
@@ -134,19 +171,22 @@ def written() -> str:
                 kind = "str | Callable[[], str] | None"
             if field.is_required() and not server:
                 kind = f"Required[{kind}]"
-            lines.append(f'    "{field.alias or attribute}": {kind},')
-        told = " ".join((model.__doc__ or "").split("\n\n")[0].split())
-        body = "\n".join(lines)
-        made[name] = f'{name} = TypedDict("{name}", {{\n{body}\n}}, total=False)'
-        if told:
-            made[name] += f'\n"""{told}"""'
+            lines.append(f"    {field.alias or attribute}: {kind}")
+            lines += _text(hovered(model, attribute))
+        made[name] = "\n".join(lines)
         pending = [*inner, *pending]
     ordered = list(reversed(made.values()))
     names = sorted([*made, "FlatTableDict", "FlatStreamDict", "ConnectionDict"])
     used = sorted(name for name in KNOWN if any(name in text for text in ordered))
     head = HEAD.replace("{known}", "\n".join(f"    {name}," for name in used))
     head = head.replace("{names}", "\n".join(f'    "{name}",' for name in names))
-    return head + "\n\n".join(_sorted(made)) + "\n" + TAIL
+    return head + "\n\n\n".join(_sorted(made)) + "\n\n" + TAIL
+
+
+def _text(told: str) -> list[str]:
+    """The lines of a docstring, if there is anything to tell."""
+    whole = f'    """{told}"""'
+    return textwrap.wrap(whole, 100, subsequent_indent="    ") if told else []
 
 
 def _sorted(made: dict[str, str]) -> list[str]:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
+
 from streams_engine import (
     AsyncEngine,
     AsyncStream,
@@ -27,6 +29,8 @@ from streams_engine import (
     TableStats,
     VerifyReport,
 )
+from streams_engine.api.inputs import ConnectionDict, StreamDict
+from streams_engine.config import parse_connection
 
 SOURCE = "mysql://reader@db1/shop"
 TARGET: Mapping[str, Any] = {"type": "postgresql", "host": "db2", "username": "me"}
@@ -107,6 +111,27 @@ def follow() -> StreamsError | None:
 def documents(path: Path) -> Stream:
     """A stream from a stored document."""
     return Stream.from_config(path, {"conn_1": SOURCE, "conn_2": TARGET}, references="none")
+
+
+def token() -> str:
+    return "asked at each connection"
+
+
+def ends(engine: sqlalchemy.Engine, frames: dict[str, Any]) -> list[Stream]:
+    """What may stand in the place of a URL: typed documents, SQLAlchemy's objects, frames."""
+    server: ConnectionDict = {"type": "mysql", "host": "db1", "username": "me", "password": token}
+    document: StreamDict = {
+        "mode": "convert",
+        "source": {"connections": [{"connectionId": "shop"}]},
+        "target": {"id": "copy"},
+    }
+    parsed = parse_connection(server)
+    return [
+        Stream(server, engine),
+        Stream(engine.url, parsed),
+        Stream.from_config(document, {"shop": server, "copy": engine}),
+        Stream({**frames, "orders": iter([])}, "postgresql://db2/shop"),
+    ]
 
 
 async def copy_async() -> Stats:

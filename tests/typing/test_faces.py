@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -28,6 +28,7 @@ from streams_engine.engine.rows import Rows
 from streams_engine.engine.streams import Streams
 from streams_engine.events import Event, EventLog, subscribe
 from streams_engine.query.editor import SqlHelp
+from tests.support.input_types import described, hovered
 
 HERE = Path(__file__).parent
 ERROR = re.compile(r"^.*?(\w+\.py):(\d+): error: .*\[([\w-]+)\]$", re.M)
@@ -58,16 +59,40 @@ def test_a_service_that_uses_every_face_is_clean(
     assert checked["service.py"] == {}
 
 
-def test_every_misuse_gives_the_errors_that_it_says(
-    checked: dict[str, dict[int, set[str]]],
-) -> None:
+def said(checker: int) -> dict[int, set[str]]:
+    """By line: the errors that the misuses name, mypy's (0) or pyright's (1)."""
     lines = (HERE / "misuses.py").read_text().splitlines()
-    expected = {
-        number: set(line.partition("  # E: ")[2].split(", "))
+    return {
+        number: set(line.partition("  # E: ")[2].split("; ")[checker].split(", "))
         for number, line in enumerate(lines, 1)
         if "  # E: " in line
     }
-    assert checked["misuses.py"] == expected
+
+
+def test_every_misuse_gives_the_errors_that_it_says(
+    checked: dict[str, dict[int, set[str]]],
+) -> None:
+    assert checked["misuses.py"] == said(0)
+
+
+def test_pyright_finds_the_same(tmp_path: Path) -> None:
+    """In its standard mode, as Pylance in an editor: the service is clean, the misuses are not."""
+    pytest.importorskip("basedpyright", reason="pyright is tried where tox installs it")
+    files = {name: str(HERE / name) for name in ("service.py", "misuses.py")}
+    settings = {"typeCheckingMode": "standard", "include": [*files.values()]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    ran = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "-p", str(tmp_path), "--outputjson",
+         "--pythonpath", sys.executable],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    found: dict[str, dict[int, set[str]]] = {path: {} for path in files.values()}
+    for one in json.loads(ran.stdout)["generalDiagnostics"]:
+        rules = found[one["file"]].setdefault(one["range"]["start"]["line"] + 1, set())
+        rules.add(one.get("rule", one["message"]).removeprefix("report"))
+    assert found[files["service.py"]] == {}
+    assert found[files["misuses.py"]] == said(1)
 
 
 # The keywords of Stream
@@ -88,20 +113,6 @@ def attribute(model: type[BaseModel], key: str) -> str:
     return next(n for n, one in model.model_fields.items() if key in (n, one.alias))
 
 
-def described(module: Any) -> dict[tuple[str, str], str]:
-    """By class and attribute: the docstring after the attribute."""
-    return {
-        (node.name, ast.unparse(before.target)): " ".join(after.value.value.split())
-        for node in ast.parse(inspect.getsource(module)).body
-        if isinstance(node, ast.ClassDef)
-        for before, after in zip(node.body, node.body[1:], strict=False)
-        if isinstance(before, ast.AnnAssign)
-        and isinstance(after, ast.Expr)
-        and isinstance(after.value, ast.Constant)
-        and isinstance(after.value.value, str)
-    }
-
-
 HINTS = typing.get_type_hints(options.StreamOptions)
 
 
@@ -111,9 +122,7 @@ def test_the_typed_keywords_are_those_that_stream_takes() -> None:
 
 @pytest.mark.parametrize("keyword", KEYWORDS)
 def test_a_keyword_is_described_as_its_key(keyword: str) -> None:
-    model, name = field(keyword)
-    told = described(options)["StreamOptions", keyword]
-    assert told == described(documents)[model.__name__, name]
+    assert described(options)["StreamOptions", keyword] == hovered(*field(keyword))
 
 
 def literals(annotation: Any) -> set[Any]:
@@ -160,6 +169,23 @@ def test_a_typed_document_has_the_keys_of_its_model(typed: type, model: type[Bas
     assert set(typed.__annotations__) == {
         one.alias or name for name, one in model.model_fields.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("typed", "model"),
+    [
+        ("LimitsDict", documents.Limits),
+        ("VerificationDict", documents.Verification),
+        ("StructureOptionsDict", documents.StructureOptions),
+    ],
+)
+def test_a_key_of_a_typed_document_is_described_as_its_model(
+    typed: str, model: type[BaseModel]
+) -> None:
+    told = described(options)
+    for name, one in model.model_fields.items():
+        if not one.is_required():
+            assert told[typed, one.alias or name] == hovered(model, name)
 
 
 def test_references_name_the_built_in_schemes() -> None:
