@@ -69,7 +69,7 @@ class AsyncStream:
         references: References = ALL,
         ids: tuple[str, str] | None = None,
     ) -> AsyncStream:
-        """Create a stream with `Stream.from_config`."""
+        """Create a stream from a document (of either generation), a JSON text or a JSON file."""
         stream = cls.__new__(cls)
         stream._stream = Stream.from_config(
             config, connections, resolvers, references=references, ids=ids
@@ -105,7 +105,8 @@ class AsyncStream:
         return self._stream.stats()
 
     def health(self) -> Health:
-        """Return how the stream does, as `Stream.health`."""
+        """Return how the stream does, from what it counted: ok, degraded while it waits for a
+        server or rows are missing on the target, or failed."""
         return self._stream.health()
 
     def on_alert(
@@ -117,50 +118,50 @@ class AsyncStream:
         quarantined: float | None = None,
         silent: float | None = None,
     ) -> Unsubscribe:
-        """Register a callback with `Stream.on_alert`; it runs on the stream's thread, not in the
-        event loop."""
+        """Call ``callback`` with one `Alert` when a threshold is crossed, and one when it is no
+        longer: seconds of lag, bytes of log that the source retains, rows in the quarantine,
+        seconds without a sign of life. It runs on the stream's thread, not in the event loop."""
         return self._stream.on_alert(
             callback, lag=lag, retained=retained, quarantined=quarantined, silent=silent
         )
 
     def on_progress(self, callback: Progress) -> Unsubscribe:
-        """Register a callback with `Stream.on_progress`; it runs on the stream's thread, not in the
-        event loop."""
+        """Call ``callback`` with a `Stats` at every reporting interval and at the end. It runs on
+        the stream's thread, not in the event loop."""
         return self._stream.on_progress(callback)
 
     def on_state(self, callback: Moved) -> Unsubscribe:
-        """Register a callback with `Stream.on_state`; it runs on the stream's thread, not in the
-        event loop."""
+        """Call ``callback`` with (old, new) at every change of the state. It runs on the stream's
+        thread, not in the event loop."""
         return self._stream.on_state(callback)
 
     def on_record(self, callback: Listener) -> Unsubscribe:
-        """Register a callback with `Stream.on_record`; it runs on the stream's thread, not in the
-        event loop."""
+        """Call ``callback`` with every `Event`, on the thread on which it happens."""
         return self._stream.on_record(callback)
 
     def start(self, *, fresh: bool = False) -> None:
-        """Call `Stream.start`, which does not block."""
+        """Start in the background; ``fresh`` discards the checkpoint of an earlier run."""
         self._stream.start(fresh=fresh)
 
     def pause(self) -> None:
-        """Call `Stream.pause`, which does not block."""
+        """Pause once the bundle in progress is committed; `wait(State.PAUSED)` waits for that."""
         self._stream.pause()
 
     def resume(self) -> None:
-        """Call `Stream.resume`, which does not block."""
+        """Continue from PAUSED."""
         self._stream.resume()
 
     def stop(self, *, force: bool = False) -> None:
-        """Call `Stream.stop`, which does not block."""
+        """Stop once the bundle in progress is committed; ``force`` abandons it without a trace."""
         self._stream.stop(force=force)
 
     async def plan(self) -> Plan:
-        """Run `Stream.plan` in a thread."""
+        """Plan a run: tables, types, DDL, warnings, skipped objects."""
         return await asyncio.to_thread(self._stream.plan)
 
     async def run(self, *, fresh: bool = False) -> Stats:
-        """Run the stream to its end, as `Stream.run`; cancelling the task first stops the stream
-        cleanly."""
+        """Start, wait for the end, and return the final stats. Cancelling the task first stops the
+        stream cleanly."""
         self.start(fresh=fresh)
         try:
             await self.wait()
@@ -173,15 +174,16 @@ class AsyncStream:
         return self.stats()
 
     async def wait(self, *states: State, timeout: float | None = None) -> State:
-        """Run `Stream.wait` in a thread."""
+        """Wait until one of ``states`` or a final state is reached."""
         return await asyncio.to_thread(self._stream.wait, *states, timeout=timeout)
 
     async def catch_up(self, timeout: float | None = None) -> bool:
-        """Run `Stream.catch_up` in a thread."""
+        """Wait until everything committed on the source before the call is durable on the target;
+        only for cdc."""
         return await asyncio.to_thread(self._stream.catch_up, timeout)
 
     async def release(self) -> None:
-        """Run `Stream.release` in a thread."""
+        """Drop the slot and publication that a cdc created, and its checkpoint."""
         await asyncio.to_thread(self._stream.release)
 
     async def verify(
@@ -195,7 +197,7 @@ class AsyncStream:
         *,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
-        """Run `Stream.verify` in a thread."""
+        """Compare source and target, by texts that the servers render and sum up themselves."""
         return await asyncio.to_thread(
             self._stream.verify,
             tables,

@@ -50,7 +50,7 @@ class AsyncConnections:
         self._connections = connections
 
     async def create(self, document: Mapping[str, Any]) -> Document:
-        """Run `Connections.create` in a thread."""
+        """Store a connection; return its document, with ``id`` and ``created`` (Unix seconds)."""
         return await asyncio.to_thread(self._connections.create, document)
 
     async def list(
@@ -61,109 +61,118 @@ class AsyncConnections:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
-        """Run `Connections.list` in a thread."""
+        """Return ``{"items", "total", "limit", "offset"}``, in the order of creation by default."""
         return await asyncio.to_thread(
             self._connections.list, limit=limit, offset=offset, filters=filters, sort=sort
         )
 
     async def delete_all(self, *, confirm: bool = False) -> int:
-        """Run `Connections.delete_all` in a thread."""
+        """Delete all connections; return how many."""
         return await asyncio.to_thread(self._connections.delete_all, confirm=confirm)
 
     def all(self) -> AsyncIterator[Document]:
-        """Iterate over `Connections.all` with ``async for``."""
+        """Iterate over all connections, in the order of creation. With ``async for``."""
         return _iterated(self._connections.all())
 
     async def get(self, connection: str) -> Document:
-        """Run `Connections.get` in a thread."""
+        """Return a connection by its id or name."""
         return await asyncio.to_thread(self._connections.get, connection)
 
     async def update(self, connection: str, document: Mapping[str, Any]) -> Document:
-        """Run `Connections.update` in a thread."""
+        """Replace a whole document; ``id`` and ``created`` stay."""
         return await asyncio.to_thread(self._connections.update, connection, document)
 
     async def delete(self, connection: str) -> None:
-        """Run `Connections.delete` in a thread."""
+        """Delete a connection."""
         await asyncio.to_thread(self._connections.delete, connection)
 
     async def clone(self, connection: str) -> Document:
-        """Run `Connections.clone` in a thread."""
+        """Store a copy, with its secrets, under a new id and a free name."""
         return await asyncio.to_thread(self._connections.clone, connection)
 
     async def ping(self, connection: str | Mapping[str, Any]) -> Document:
-        """Run `Connections.ping` in a thread."""
+        """Return ``{"ping": "ok"}``, or ``{"ping": "failed", "error": ...}`` with code and
+        remedy."""
         return await asyncio.to_thread(self._connections.ping, connection)
 
     async def databases(self, connection: str) -> Documents:
-        """Run `Connections.databases` in a thread."""
+        """Return ``[{"name"}]``; on PostgreSQL each entry has ``"schemas"``."""
         return await asyncio.to_thread(self._connections.databases, connection)
 
     async def create_database(self, connection: str, name: str) -> Document:
-        """Run `Connections.create_database` in a thread."""
+        """Create a database on the server; return ``{"name"}``."""
         return await asyncio.to_thread(self._connections.create_database, connection, name)
 
     async def create_schema(
         self, connection: str, name: str, database: str | None = None
     ) -> Document:
-        """Run `Connections.create_schema` in a thread."""
+        """Create a schema (PostgreSQL) in a database; return ``{"name"}``."""
         return await asyncio.to_thread(self._connections.create_schema, connection, name, database)
 
     async def tables(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Names:
-        """Run `Connections.tables` in a thread."""
+        """Return the names of the tables."""
         return await asyncio.to_thread(self._connections.tables, connection, database, schema)
 
     async def views(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Names:
-        """Run `Connections.views` in a thread."""
+        """Return the names of the views, in the form of `tables`."""
         return await asyncio.to_thread(self._connections.views, connection, database, schema)
 
     async def describe(self, connection: str, table: str, database: str | None = None) -> Document:
-        """Run `Connections.describe` in a thread."""
+        """Return a table's columns, keys, indexes, foreign keys, and the DDL that creates it."""
         return await asyncio.to_thread(self._connections.describe, connection, table, database)
 
     async def readiness(
         self, connection: str, tables: Names | None = None, database: str | None = None
     ) -> Documents:
-        """Run `Connections.readiness` in a thread."""
+        """Return what prevents following the log of these tables (or all), each with the statement
+        that repairs it."""
         return await asyncio.to_thread(self._connections.readiness, connection, tables, database)
 
     async def sequences(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Documents:
-        """Run `Connections.sequences` in a thread."""
+        """Return the sequences: ``name``, ``schema``, ``type``, ``start``, ``increment``, ``min``,
+        ``max``, ``cycle``, ``lastValue`` and ``ownedBy`` (``schema.table.column``, or None)."""
         return await asyncio.to_thread(self._connections.sequences, connection, database, schema)
 
     async def triggers(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Documents:
-        """Run `Connections.triggers` in a thread."""
+        """Return the triggers: ``name``, ``schema``, ``table``, ``timing``, ``events``, ``enabled``
+        and ``definition``."""
         return await asyncio.to_thread(self._connections.triggers, connection, database, schema)
 
     async def routines(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Documents:
-        """Run `Connections.routines` in a thread."""
+        """Return functions and procedures: ``name``, ``schema``, ``kind``, ``language``,
+        ``arguments``, ``returns`` and ``definition`` (None for what the account may not see)."""
         return await asyncio.to_thread(self._connections.routines, connection, database, schema)
 
     async def overview(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Document:
-        """Run `Connections.overview` in a thread."""
+        """Return ``type``, ``version``, ``database``, ``encoding``, ``bytes``, and how many
+        ``schemas``, ``tables``, ``views``, ``sequences``, ``triggers`` and ``routines`` there
+        are."""
         return await asyncio.to_thread(self._connections.overview, connection, database, schema)
 
     async def sizes(
         self, connection: str, database: str | None = None, schema: str | None = None
     ) -> Documents:
-        """Run `Connections.sizes` in a thread."""
+        """Return the sizes of tables, the largest first: ``name``, ``schema``, ``rows`` (an
+        estimate), ``bytes``, ``dataBytes`` and ``indexBytes``."""
         return await asyncio.to_thread(self._connections.sizes, connection, database, schema)
 
     async def column_summary(
         self, connection: str, table: str, columns: Sequence[str] = (), database: str | None = None
     ) -> Documents:
-        """Run `Connections.column_summary` in a thread."""
+        """Return what columns hold (or all): ``name``, ``type``, ``rows``, ``nulls``, ``distinct``,
+        ``min`` and ``max``, as plain Python values."""
         return await asyncio.to_thread(
             self._connections.column_summary, connection, table, columns, database
         )
@@ -176,7 +185,8 @@ class AsyncConfigs:
         self._configs = configs
 
     async def create(self, document: Mapping[str, Any]) -> Document:
-        """Run `Configs.create` in a thread."""
+        """Store a config of either generation; return the nested document with ``id``, ``created``
+        and its name: the given one, ``_`` and the last five characters of the id."""
         return await asyncio.to_thread(self._configs.create, document)
 
     async def list(
@@ -187,31 +197,31 @@ class AsyncConfigs:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
-        """Run `Configs.list` in a thread."""
+        """Return ``{"items", "total", "limit", "offset"}``, in the order of creation by default."""
         return await asyncio.to_thread(self._configs.list, search, limit, offset, filters, sort)
 
     def all(self) -> AsyncIterator[Document]:
-        """Iterate over `Configs.all` with ``async for``."""
+        """Iterate over all stream configs, in the order of creation. With ``async for``."""
         return _iterated(self._configs.all())
 
     async def get(self, config: str) -> Document:
-        """Run `Configs.get` in a thread."""
+        """Return a config by its id or name."""
         return await asyncio.to_thread(self._configs.get, config)
 
     async def update(self, config: str, document: Mapping[str, Any]) -> Document:
-        """Run `Configs.update` in a thread."""
+        """Replace a whole document; id, created, connections and target connection stay."""
         return await asyncio.to_thread(self._configs.update, config, document)
 
     async def clone(self, config: str) -> Document:
-        """Run `Configs.clone` in a thread."""
+        """Store a copy under a new id and a name with a suffix."""
         return await asyncio.to_thread(self._configs.clone, config)
 
     async def delete(self, config: str) -> None:
-        """Run `Configs.delete` in a thread."""
+        """Delete a config and the history of its runs."""
         await asyncio.to_thread(self._configs.delete, config)
 
     async def delete_all(self, *, confirm: bool = False) -> int:
-        """Run `Configs.delete_all` in a thread."""
+        """Delete all configs; return how many."""
         return await asyncio.to_thread(self._configs.delete_all, confirm=confirm)
 
 
@@ -222,11 +232,11 @@ class AsyncStreams:
         self._streams = streams
 
     async def start(self, config: str, *, fresh: bool = False) -> str:
-        """Run `Streams.start` in a thread."""
+        """Begin a run of a stream config in this process, and return the stream's id."""
         return await asyncio.to_thread(self._streams.start, config, fresh=fresh)
 
     async def plan(self, config: str) -> Plan:
-        """Run `Streams.plan` in a thread."""
+        """Plan a run of a config; the target is not touched."""
         return await asyncio.to_thread(self._streams.plan, config)
 
     async def verify(
@@ -241,7 +251,7 @@ class AsyncStreams:
         *,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
-        """Run `Streams.verify` in a thread."""
+        """Compare a config's source and target row by row."""
         return await asyncio.to_thread(
             self._streams.verify,
             config,
@@ -255,39 +265,41 @@ class AsyncStreams:
         )
 
     async def release(self, config: str) -> None:
-        """Run `Streams.release` in a thread."""
+        """Drop what a cdc created on its source, and its checkpoint."""
         await asyncio.to_thread(self._streams.release, config)
 
     async def pause(self, stream: str) -> None:
-        """Run `Streams.pause` in a thread."""
+        """Pause once the bundle in progress is committed."""
         await asyncio.to_thread(self._streams.pause, stream)
 
     async def resume(self, stream: str) -> None:
-        """Run `Streams.resume` in a thread."""
+        """Continue from PAUSED."""
         await asyncio.to_thread(self._streams.resume, stream)
 
     async def stop(self, stream: str, *, force: bool = False) -> None:
-        """Run `Streams.stop` in a thread."""
+        """Stop after the current bundle is committed; ``force`` abandons it."""
         await asyncio.to_thread(self._streams.stop, stream, force=force)
 
     async def wait(self, stream: str, *states: State, timeout: float | None = None) -> State:
-        """Run `Streams.wait` in a thread."""
+        """Wait until one of ``states`` or a final state is reached and recorded."""
         return await asyncio.to_thread(self._streams.wait, stream, *states, timeout=timeout)
 
     async def catch_up(self, stream: str, timeout: float | None = None) -> bool:
-        """Run `Streams.catch_up` in a thread."""
+        """Wait until all that is committed on the source of a cdc is durable on the target."""
         return await asyncio.to_thread(self._streams.catch_up, stream, timeout)
 
     async def open(self, stream: str) -> Stream:
-        """Run `Streams.open` in a thread."""
+        """Return the `Stream` of a run that this process started, for `catch_up`, `verify` and
+        callbacks."""
         return await asyncio.to_thread(self._streams.open, stream)
 
     async def stats(self, stream: str) -> Document:
-        """Run `Streams.stats` in a thread."""
+        """Return the stats document; for a run of another process, that of its last report."""
         return await asyncio.to_thread(self._streams.stats, stream)
 
     async def get(self, stream: str) -> Document:
-        """Run `Streams.get` in a thread."""
+        """Return one run: id, configID, name, status, times (RFC 3339), rows, quarantined, bytes,
+        error."""
         return await asyncio.to_thread(self._streams.get, stream)
 
     async def list(
@@ -298,7 +310,8 @@ class AsyncStreams:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
-        """Run `Streams.list` in a thread."""
+        """Return the runs of all configs: ``{"items", "total", "limit", "offset"}``, by default
+        newest first."""
         return await asyncio.to_thread(
             self._streams.list, limit=limit, offset=offset, filters=filters, sort=sort
         )
@@ -312,21 +325,22 @@ class AsyncStreams:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
-        """Run `Streams.history` in a thread."""
+        """Return the runs of a config, as `list` does."""
         return await asyncio.to_thread(
             self._streams.history, config, limit=limit, offset=offset, filters=filters, sort=sort
         )
 
     async def delete_all(self, *, confirm: bool = False) -> int:
-        """Run `Streams.delete_all` in a thread."""
+        """Delete the history: all runs with their logs; return how many."""
         return await asyncio.to_thread(self._streams.delete_all, confirm=confirm)
 
     async def delete_all_logs(self, *, confirm: bool = False) -> int:
-        """Run `Streams.delete_all_logs` in a thread."""
+        """Delete the log records of all runs; return how many."""
         return await asyncio.to_thread(self._streams.delete_all_logs, confirm=confirm)
 
     async def health(self, stream: str) -> Document:
-        """Run `Streams.health` in a thread."""
+        """Return how a stream does: ``{"status", "lagSeconds", "retainedBytes", "unmatched",
+        "quarantined", "since", "findings"}``; for a run of another process, by its last report."""
         return await asyncio.to_thread(self._streams.health, stream)
 
     async def logs(
@@ -341,7 +355,8 @@ class AsyncStreams:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
-        """Run `Streams.logs` in a thread."""
+        """Return the events of a run, by default in their order: ``{"items", "total", "limit",
+        "offset"}``, each with time, level, category, stream, event, message, table, details."""
         return await asyncio.to_thread(
             self._streams.logs,
             stream,
@@ -355,7 +370,7 @@ class AsyncStreams:
         )
 
     def all(self) -> AsyncIterator[Document]:
-        """Iterate over `Streams.all` with ``async for``."""
+        """Iterate over the runs of all configs, newest first. With ``async for``."""
         return _iterated(self._streams.all())
 
     def follow_logs(
@@ -366,7 +381,7 @@ class AsyncStreams:
         table: str | None = None,
         category: str | None = None,
     ) -> AsyncIterator[Document]:
-        """Iterate over `Streams.follow_logs` with ``async for``."""
+        """Yield log records as they are written, until the run has ended. With ``async for``."""
         return _iterated(
             self._streams.follow_logs(stream, level=level, table=table, category=category)
         )
@@ -390,7 +405,7 @@ class AsyncFiles:
         recursive: bool = False,
         total: bool = True,
     ) -> FilePage:
-        """Run `Files.list` in a thread."""
+        """Return what a folder contains: ``{"items", "total", "limit", "offset"}``."""
         return await asyncio.to_thread(
             self._files.list,
             connection,
@@ -404,11 +419,11 @@ class AsyncFiles:
         )
 
     async def meta(self, connection: str, path: str) -> Document:
-        """Run `Files.meta` in a thread."""
+        """Return one file or folder: what `list` tells, and more."""
         return await asyncio.to_thread(self._files.meta, connection, path)
 
     async def sniff(self, connection: str, path: str) -> Document:
-        """Run `Files.sniff` in a thread."""
+        """Return what a file's first bytes and rows tell, whatever its name says."""
         return await asyncio.to_thread(self._files.sniff, connection, path)
 
     async def read(
@@ -422,7 +437,7 @@ class AsyncFiles:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> pa.Table:
-        """Run `Files.read` in a thread."""
+        """Return rows of a data file, or of a folder of parts, as an Arrow table."""
         return await asyncio.to_thread(
             self._files.read,
             connection,
@@ -435,33 +450,33 @@ class AsyncFiles:
         )
 
     async def upload(self, connection: str, local: str | Path, path: str) -> Document:
-        """Run `Files.upload` in a thread."""
+        """Copy a file of this machine to the store; return its document, with ``replaced``."""
         return await asyncio.to_thread(self._files.upload, connection, local, path)
 
     async def download(self, connection: str, path: str, local: str | Path) -> Document:
-        """Run `Files.download` in a thread."""
+        """Copy a file of the store to this machine; return its document."""
         return await asyncio.to_thread(self._files.download, connection, path, local)
 
     async def delete(self, connection: str, path: str, *, confirm: bool = False) -> int:
-        """Run `Files.delete` in a thread."""
+        """Delete a file, or a folder with all that is below it; return how many files."""
         return await asyncio.to_thread(self._files.delete, connection, path, confirm=confirm)
 
     async def buckets(self, connection: str) -> Documents:
-        """Run `Files.buckets` in a thread."""
+        """Return ``[{"name", "created"}]``: all buckets of the account, or the connection's own."""
         return await asyncio.to_thread(self._files.buckets, connection)
 
     async def create_bucket(self, connection: str, name: str) -> Document:
-        """Run `Files.create_bucket` in a thread."""
+        """Create a bucket; return ``{"name"}``."""
         return await asyncio.to_thread(self._files.create_bucket, connection, name)
 
     async def manifest(self, connection: str, path: str) -> Document:
-        """Run `Files.manifest` in a thread."""
+        """Return the manifest of a table's folder that a stream wrote: columns, parts, rows."""
         return await asyncio.to_thread(self._files.manifest, connection, path)
 
     def all(
         self, connection: str, path: str = "", *, recursive: bool = False
     ) -> AsyncIterator[Document]:
-        """Iterate over `Files.all` with ``async for``."""
+        """Iterate over what a folder contains, as the store lists it. With ``async for``."""
         return _iterated(self._files.all(connection, path, recursive=recursive))
 
 
@@ -474,19 +489,19 @@ class AsyncRows:
     async def insert(
         self, connection: str, table: str, rows: Row | Sequence[Row], database: str | None = None
     ) -> dict[str, Any]:
-        """Run `Rows.insert` in a thread."""
+        """Insert a row or several, all or none; columns left out get their defaults."""
         return await asyncio.to_thread(self._rows.insert, connection, table, rows, database)
 
     async def update(
         self, connection: str, table: str, key: Row, values: Row, database: str | None = None
     ) -> dict[str, Any]:
-        """Run `Rows.update` in a thread."""
+        """Update the one row that has a key; return ``{"affectedRows": 1}``."""
         return await asyncio.to_thread(self._rows.update, connection, table, key, values, database)
 
     async def delete(
         self, connection: str, table: str, key: Row, database: str | None = None
     ) -> dict[str, Any]:
-        """Run `Rows.delete` in a thread."""
+        """Delete the one row that has a key; return ``{"affectedRows": 1}``."""
         return await asyncio.to_thread(self._rows.delete, connection, table, key, database)
 
 
@@ -497,43 +512,47 @@ class AsyncSqlHelp:
         self._sql = sql
 
     async def diagnose(self, sql: str, connection: Sources = None) -> list[dict[str, Any]]:
-        """Run `SqlHelp.diagnose` in a thread."""
+        """Diagnose a query: return ``{severity, message, suggestion, line, column, start, end}`` of
+        each error, in the order of the text; an empty list if there is none."""
         return await asyncio.to_thread(self._sql.diagnose, sql, connection)
 
     async def complete(
         self, sql: str, offset: int, connection: Sources = None
     ) -> list[dict[str, str | None]]:
-        """Run `SqlHelp.complete` in a thread."""
+        """Complete the text at an offset: ``{text, kind, detail}``."""
         return await asyncio.to_thread(self._sql.complete, sql, offset, connection)
 
     async def hover(
         self, sql: str, offset: int, connection: Sources = None
     ) -> dict[str, Any] | None:
-        """Run `SqlHelp.hover` in a thread."""
+        """Say what the name at an offset is: ``{kind, name, text, start, end}``, or None."""
         return await asyncio.to_thread(self._sql.hover, sql, offset, connection)
 
     async def signature(
         self, sql: str, offset: int, connection: Sources = None
     ) -> dict[str, Any] | None:
-        """Run `SqlHelp.signature` in a thread."""
+        """Say which arguments the function around an offset takes: ``{label, name, parameters,
+        active}``, or None; ``active`` is the index of the parameter at the offset."""
         return await asyncio.to_thread(self._sql.signature, sql, offset, connection)
 
     async def definition(
         self, sql: str, offset: int, connection: Sources = None
     ) -> dict[str, Any] | None:
-        """Run `SqlHelp.definition` in a thread."""
+        """Say where the name at an offset comes from: ``{kind, name, start, end, connection, table,
+        ddl}``, or None."""
         return await asyncio.to_thread(self._sql.definition, sql, offset, connection)
 
     async def refresh(self, connection: str | None = None) -> None:
-        """Run `SqlHelp.refresh` in a thread."""
+        """Read a connection's tables anew at the next call; None: of all connections."""
         await asyncio.to_thread(self._sql.refresh, connection)
 
     async def format(self, sql: str, dialect: str = "postgresql") -> str:
-        """Run `SqlHelp.format` in a thread."""
+        """Format statements: one clause per line, keywords in capitals."""
         return await asyncio.to_thread(self._sql.format, sql, dialect)
 
     async def transpile(self, sql: str, source: str, target: str) -> str:
-        """Run `SqlHelp.transpile` in a thread."""
+        """Translate statements to another dialect: ``mysql``, ``mariadb``, ``postgresql``,
+        ``duckdb``."""
         return await asyncio.to_thread(self._sql.transpile, sql, source, target)
 
 
@@ -586,7 +605,7 @@ class AsyncEngine:
         database: str | None = None,
         total: bool = True,
     ) -> DataPage:
-        """Run `Engine.data` in a thread."""
+        """Return rows of a table, a view or a file: ``{"items", "total", "limit", "offset"}``."""
         return await asyncio.to_thread(
             self._engine.data,
             connection,
@@ -609,7 +628,8 @@ class AsyncEngine:
         filters: Conditions = (),
         database: str | None = None,
     ) -> int:
-        """Run `Engine.count` in a thread."""
+        """Return how many rows of a table, a view or a file pass the filters; the server counts
+        them."""
         return await asyncio.to_thread(
             self._engine.count, connection, table, filters=filters, database=database
         )
@@ -625,7 +645,7 @@ class AsyncEngine:
         sort: Conditions = (),
         timeout: float | None = None,
     ) -> QueryResult:
-        """Run `Engine.query` in a thread."""
+        """Run one SELECT over one source or several; its rows come as they are read."""
         return await asyncio.to_thread(
             self._engine.query,
             sql,
@@ -646,7 +666,7 @@ class AsyncEngine:
         limit: int | None = None,
         database: str | None = None,
     ) -> dict[str, Any]:
-        """Run `Engine.execute` in a thread."""
+        """Run a statement, or several, in the SQL of a connection's server."""
         return await asyncio.to_thread(
             self._engine.execute, connection, sql, confirm=confirm, limit=limit, database=database
         )
@@ -654,13 +674,14 @@ class AsyncEngine:
     async def columns(
         self, sql: str, connection: str, database: str | None = None
     ) -> list[dict[str, Any]]:
-        """Run `Engine.columns` in a thread."""
+        """Return ``{"name", "type"}`` of the columns that a statement would give, without running
+        it: the server prepares and describes it."""
         return await asyncio.to_thread(self._engine.columns, sql, connection, database)
 
     async def explain(
         self, sql: str, connections: Mapping[str, str] | None = None, *, limit: int | None = None
     ) -> dict[str, Any]:
-        """Run `Engine.explain` in a thread."""
+        """Explain what `query` would ask each source: ``{statement, sources, findings}``."""
         return await asyncio.to_thread(self._engine.explain, sql, connections, limit=limit)
 
     async def logs(
@@ -674,7 +695,8 @@ class AsyncEngine:
         filters: Conditions = (),
         sort: Conditions = (),
     ) -> Page:
-        """Run `Engine.logs` in a thread."""
+        """Return the log records of all streams, as `Streams.logs` does of one; ``stream`` of each
+        is the stream's id."""
         return await asyncio.to_thread(
             self._engine.logs,
             level=level,
@@ -687,15 +709,16 @@ class AsyncEngine:
         )
 
     async def health(self) -> dict[str, Any]:
-        """Run `Engine.health` in a thread."""
+        """Return ``{"status", "streams"}``: the health of each config's newest run by its id, as
+        `Streams.health` does of one, and the worst status of them."""
         return await asyncio.to_thread(self._engine.health)
 
     async def metrics(self) -> str:
-        """Run `Engine.metrics` in a thread."""
+        """Return the metrics of each config's newest run in Prometheus' text format."""
         return await asyncio.to_thread(self._engine.metrics)
 
     async def close(self) -> None:
-        """Run `Engine.close` in a thread."""
+        """Stop the runs of this process, wait for them, and close the file."""
         await asyncio.to_thread(self._engine.close)
 
     async def __aenter__(self) -> AsyncEngine:

@@ -251,6 +251,19 @@ def test_the_awaited_twin_is_made_as_the_other(face: Any, twin: Any) -> None:
     assert inspect.signature(twin) == inspect.signature(face)
 
 
+def first_sentence(function: Callable[..., Any]) -> str:
+    found = re.match(r".+?\.(?= [A-Z`]|$)", " ".join((function.__doc__ or "").split()))
+    assert found is not None, function
+    return found[0]
+
+
+@pytest.mark.parametrize(("face", "twin"), TWINS)
+def test_the_awaited_twin_is_described_as_the_other(face: type, twin: type) -> None:
+    for name, function in operations(face).items():
+        told = first_sentence(function).replace("Block until", "Wait until")
+        assert first_sentence(operations(twin)[name]) == told, name
+
+
 @pytest.mark.parametrize("twin", [twin for _, twin in TWINS])
 def test_what_blocks_is_awaited(twin: type) -> None:
     for name, function in operations(twin).items():
