@@ -479,3 +479,23 @@ def test_every_method_of_a_seam_is_told(seam: type) -> None:
 )
 def test_every_further_seam_is_named(seam: type) -> None:
     assert f"`{seam.__name__}`" in TEXTS["adapters.md"]
+
+
+def test_what_is_said_of_other_tools_leads_to_their_pages() -> None:
+    """Each cell of another tool that holds a fact has a link, but for those that need none."""
+    page = TEXTS["comparison.md"]
+    assert re.search(r"^Read on \d+ \w+ 20\d\d", page, re.M)
+    defined = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.M))
+    assert {*re.findall(r"\]\[([\w-]+)\]", page)} == defined
+    plain = {"", "nothing", "yes", "one load", "by use", "a cloud service", "an AWS account"}
+    bare = [
+        cell
+        for row in rows("comparison.md", "Comparison with other tools")[1:]
+        for cell in row[2:]
+        if "](" not in cell and "][" not in cell and cell.strip("| ") not in plain
+    ]
+    assert bare == [
+        "Kafka Connect, or its server",
+        "databases, S3 and others",
+        "any Python",
+    ]
