@@ -32,7 +32,7 @@ from streams_engine.model import (
 from streams_engine.schema.types.files import files_type
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests.support.replay_files import changes, counting, folder_files, rows_in
+from tests.support.replay_files import changes, counting, dropped, folder_files, replayed, rows_in
 
 TABLE = TableId("", "t")
 PLACE = {"system": "1", "lsn": "0/1A2B3C8"}
@@ -192,6 +192,23 @@ def test_new_columns_begin_a_new_file(sink: FilesSink, tmp_path: Path) -> None:
     assert [n[:10] for n in sorted(p.rsplit("/")[-1] for p in counting(files, "t"))] == [
         "0000000001", "0000000002", "0000000003",
     ]  # fmt: skip
+
+
+def test_a_table_ends_and_another_one_begins_under_its_name(
+    sink: FilesSink, tmp_path: Path
+) -> None:
+    with sink.change_writer("s", "log") as writer:
+        commit(writer, logged([(Op.INSERT, None, 1, "a")]))
+        writer.drop(TABLE)
+        commit(writer)
+        assert dropped(folder_files(tmp_path), "t")
+        writer.create(TABLE, columns("w"), ("id",))
+        assert writer.column_names(TABLE) >= {"id", "v", "w"}
+        commit(writer)
+    files = folder_files(tmp_path)
+    told = [(row["_op"], row["_position"], "w" in row) for row, _ in changes(files, "t")]
+    assert told == [("insert", "0/10", False), ("drop", "0/10", False), ("truncate", "0/10", True)]
+    assert not dropped(files, "t") and replayed(files, "t") == []
 
 
 def test_who_is_fenced_off_writes_nothing_that_counts(sink: FilesSink, tmp_path: Path) -> None:
