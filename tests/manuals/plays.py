@@ -64,7 +64,10 @@ def play_all(
             elif known(entry, place) or entry.id in ended:
                 alone.append(entry)
             else:
-                groups.setdefault(repr(sorted(options(entry, verdict).items())), []).append(entry)
+                # What is read again in PostgreSQL waits for transactions that are prepared.
+                prepares = "PREPARE TRANSACTION" in entry.work
+                key = repr((sorted(options(entry, verdict).items()), prepares))
+                groups.setdefault(key, []).append(entry)
         for members in groups.values():
             for start in range(0, len(members), size):
                 for play in _played(player, members[start : start + size], place):
