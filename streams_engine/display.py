@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["documents_html", "html_block", "html_folded", "html_table"]
 
 Cell = object
-"""Shown by its ``str``; None is an empty cell."""
+"""Shown by its ``_repr_html_`` if it has one, else by its ``str``; None is an empty cell."""
 
 MOST_ROWS = 200
 
@@ -26,6 +26,8 @@ def html_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 def _cell(value: Cell) -> str:
     if value is None:
         return "<td></td>"
+    if hasattr(value, "_repr_html_"):
+        return f"<td>{value._repr_html_()}</td>"
     if isinstance(value, int) and not isinstance(value, bool):
         return f'<td style="text-align: right">{value:,}</td>'
     return f'<td style="text-align: left">{escape(str(value))}</td>'

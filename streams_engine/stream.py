@@ -31,6 +31,7 @@ from streams_engine.errors import ConfigError, InternalError, StateConflict, Str
 from streams_engine.events import Event, EventLog, Listener, Unsubscribe, notify, subscribe
 from streams_engine.health import Health, health_of
 from streams_engine.lifecycle import State
+from streams_engine.notebook import UPDATE_SECONDS, LiveDisplay, live_display
 from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters, Stats
 
@@ -153,6 +154,7 @@ class Stream:
         self._opening = threading.Event()
         self._ends: list[Source | Sink] = []
         self._on_progress: list[Progress] = []
+        self._display: LiveDisplay | None = None
         self._on_state: list[Moved] = []
         self._watches: list[Watch] = []
         self._reported: datetime | None = None
@@ -266,7 +268,7 @@ class Stream:
         """
         self.start(fresh=fresh)
         try:
-            self.wait()
+            self._wait_shown()
         except KeyboardInterrupt:
             with suppress(StreamsError):
                 self.stop()
@@ -279,6 +281,14 @@ class Stream:
             raise self._error
         return self.stats()
 
+    def _wait_shown(self) -> None:
+        """Wait for the end; in a notebook the display is updated meanwhile."""
+        while self._display is not None and not self.state.final:
+            with suppress(TimeoutError):
+                self.wait(timeout=UPDATE_SECONDS)
+            self._display.update(self.stats())
+        self.wait()
+
     def start(self, *, fresh: bool = False) -> None:
         """Start in the background; ``fresh`` discards the checkpoint of an earlier run.
 
@@ -286,6 +296,9 @@ class Stream:
         """
         with self._starting:
             self._control.start()
+            self._display = live_display(self.stats())
+            if self._display is not None:
+                self.on_progress(self._display.update)
             for text in self._config.warnings:
                 self._journal.note(logging.WARNING, "document", text)
             self._thread, self._reporter = (

@@ -34,7 +34,6 @@ SETTINGS: Mapping[str, str] = {
     "integer_division": "true",
     "default_null_order": "'nulls_last_on_asc_first_on_desc'",
     "preserve_insertion_order": "false",
-    "enable_progress_bar": "false",
 }
 CLOSED: Mapping[str, str] = {
     "autoinstall_known_extensions": "false",
@@ -87,6 +86,9 @@ class DuckdbExecution:
         }
         self._db: Any = duckdb.connect(":memory:")
         self._db.execute("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
+        [(shown,)] = self._db.execute("SELECT current_setting('enable_progress_bar')").fetchall()
+        if shown:  # in a notebook without ipywidgets it is off, and may not be turned off
+            self._db.execute("SET enable_progress_bar = false")
 
     def give(self, view: str, rows: pa.Table | pa.RecordBatchReader, *, again: bool) -> None:
         """Let the statement have rows under a name; ``again``: it reads them more than once."""

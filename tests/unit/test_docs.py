@@ -52,7 +52,7 @@ from streams_engine.stats import ChangeStats, Counters
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-FOLDERS = ("tutorials", "howto", "explanations")
+FOLDERS = ("tutorials", "howto", "explanations", "notebooks")
 PAGES = sorted(
     page for folder in (DOCS, *(DOCS / name for name in FOLDERS)) for page in folder.glob("*.md")
 )
