@@ -111,13 +111,26 @@ def test_a_refused_command_can_be_tried_again(server: Server) -> None:
     server.start().close()
 
 
-@pytest.mark.parametrize("sent", [b"d\0\0\0\3", frame("D", b"\0\0")])
+BEYOND = b"d" + struct.pack(">I", 1 << 30)
+FOREIGN = [b"d\0\0\0\3", frame("D", b"\0\0"), BEYOND, b"N" + BEYOND[1:], b"d\xff\xff\xff\xff"]
+
+
+@pytest.mark.parametrize("sent", FOREIGN)
 def test_bytes_of_no_server_are_a_violation(server: Server, sent: bytes) -> None:
-    """A length that is too short, and a message of another phase of the protocol."""
+    """A length that is too short, a message of another phase of the protocol, and lengths that no
+    server sends: nothing of those is waited for."""
     stream = server.start()
     server.own.sendall(sent)
     with pytest.raises(ProtocolViolation):
         stream.receive()
+    stream.close()
+
+
+def test_the_longest_message_is_waited_for(server: Server) -> None:
+    """A server sends up to 1 GB in one message."""
+    stream = server.start()
+    server.own.sendall(b"d" + struct.pack(">I", (1 << 30) - 1) + DATA[0])
+    assert stream.receive() is None
     stream.close()
 
 

@@ -31,6 +31,8 @@ BURST_BYTES = 1 << 19
 """The most bytes of a burst of small messages: the first of them should not wait long."""
 BURST = 4096
 """The most messages of a burst from libpq."""
+MOST_BYTES = (1 << 30) - 1
+"""The most that a server puts into one message (``MaxAllocSize``)."""
 
 FRAME = struct.Struct(">cI")
 HEAD = FRAME.size
@@ -168,6 +170,8 @@ class _SocketStream:
             after = at + 1 + length
             if length < 4:
                 raise violation(WHAT, "a message is shorter than its own length")
+            if length > MOST_BYTES:
+                raise violation(WHAT, f"a message of {length} bytes is longer than a server sends")
             if after > size:
                 self._needed = after - at
                 break
