@@ -22,6 +22,7 @@ from streams_engine.contracts.change_log import (
     RowIdentitySource,
     SequenceSource,
     SlotSource,
+    WakingReader,
 )
 from streams_engine.contracts.change_writer import (
     ApplyResult,
@@ -144,6 +145,7 @@ __all__ = [
     "TrialSink",
     "WaitCallback",
     "WaitingSource",
+    "WakingReader",
     "WritePlan",
     "WriteResult",
     "orphaned_rows",

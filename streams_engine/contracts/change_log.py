@@ -30,6 +30,7 @@ __all__ = [
     "RowIdentitySource",
     "SequenceSource",
     "SlotSource",
+    "WakingReader",
 ]
 
 
@@ -69,6 +70,17 @@ class ChangeReader(Protocol):
     def acknowledge(self, position: Position) -> None:
         """Report that all up to the position is durable on the target, so that the server may
         forget it. Thread-safe."""
+        ...
+
+
+@runtime_checkable
+class WakingReader(ChangeReader, Protocol):
+    """A reader that need not be polled again and again: its `poll` can be ended. Of any other a
+    poll is short, because that is how long a stop waits."""
+
+    def wake(self) -> None:
+        """Have the `poll` that waits return at once, or else the next one. Thread-safe, also once
+        the reader is closed."""
         ...
 
 

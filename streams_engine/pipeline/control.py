@@ -6,6 +6,7 @@ half-done; the stream is PAUSED once every worker holds.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,7 @@ class Control:
         self._ran = 0.0
         self._since: float | None = None
         self._listeners: list[Callable[[State, State], None]] = []
+        self._wakers: list[Callable[[], None]] = []
         self.forced = threading.Event()
 
     # The state
@@ -66,6 +68,20 @@ class Control:
         user's callback.
         """
         self._listeners.append(listener)
+
+    @contextmanager
+    def waking(self, waker: Callable[[], None]) -> Iterator[None]:
+        """Call ``waker`` at each request inside the block, once workers can see it: for one that
+        waits for something else than the control. It must not block."""
+        self._wakers.append(waker)
+        try:
+            yield
+        finally:
+            self._wakers.remove(waker)
+
+    def _wake(self) -> None:
+        for waker in list(self._wakers):
+            waker()
 
     def move(self, wanted: State) -> None:
         """Make a move of the transition table. Raises `StateConflict`."""
@@ -113,6 +129,7 @@ class Control:
             self._pausing = True
             self._settle()
             self._changed.notify_all()
+        self._wake()
 
     def resume(self) -> None:
         """Let the workers continue; cancels a pause that has not taken effect yet."""
@@ -143,12 +160,14 @@ class Control:
                 self.forced.set()
             self._stopping = True
             self._changed.notify_all()
+        self._wake()
 
     def abort(self) -> None:
         """End every worker at its next boundary: the run has failed, or nothing is left of it."""
         with self._changed:
             self._aborted = True
             self._changed.notify_all()
+        self._wake()
 
     def recover(self) -> None:
         """Cancel an abort: the run continues from its checkpoint."""
@@ -234,6 +253,7 @@ class Control:
                 self._move(State.RUNNING)
             self._settle()
             self._changed.notify_all()
+        self._wake()
 
     def _settle(self) -> None:
         running = self._state is State.RUNNING
@@ -246,6 +266,11 @@ class Control:
     def out_of_time(self) -> bool:
         """True once the stream has been running for as long as it may."""
         return bool(self._max_seconds) and self.seconds >= self._max_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds for which the stream may still run."""
+        return self._max_seconds - self.seconds if self._max_seconds else math.inf
 
     @property
     def seconds(self) -> float:

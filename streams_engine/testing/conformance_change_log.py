@@ -6,12 +6,13 @@ Subclass `ChangeLogConformance` in a test file and give it a fixture ``place``, 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from streams_engine.contracts import ChangeSource, LagSource, Scope, SlotSource
+from streams_engine.contracts import ChangeSource, LagSource, Scope, SlotSource, WakingReader
 from streams_engine.model import Op, Position, SchemaChange, TableId
 from streams_engine.testing.change_log_place import (
     Change,
@@ -161,6 +162,24 @@ class ChangeLogConformance:
         """`poll` comes back after its timeout, with no changes."""
         with source.changes([subscription(source)], start) as reader:
             assert quiet(reader) == []
+
+    def test_a_poll_that_waits_can_be_ended(
+        self, place: ChangeLogPlace, source: ChangeSource, start: Position
+    ) -> None:
+        """A reader with `wake` returns at once, also if it was woken before it waited; what comes
+        after that is not lost."""
+        with source.changes([subscription(source)], start) as reader:
+            if not isinstance(reader, WakingReader):
+                return
+            begun = time.monotonic()
+            reader.wake()
+            reader.poll(place.patience)
+            threading.Timer(0.1, reader.wake).start()
+            reader.poll(place.patience)
+            assert time.monotonic() - begun < place.patience
+            place.commit(*inserts([1]))
+            assert read(place, reader, 1).rows == {1: "1"}
+        reader.wake()
 
     def test_positions_have_an_order(
         self, place: ChangeLogPlace, source: ChangeSource, start: Position

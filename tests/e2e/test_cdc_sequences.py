@@ -136,6 +136,27 @@ def test_while_it_follows_the_sequences_are_kept_ahead(
         assert numbers(target, following_numbers) == numbers(source, following_numbers)
 
 
+def test_only_the_end_of_a_run_reads_the_target_for_its_numbers(
+    source: End, target: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that is idle does not inspect tables and set numbers every few seconds."""
+    ends: list[float] = []
+    finish = sequences.TargetSequences.finish
+
+    def finished(*given: Any) -> None:
+        ends.append(time.monotonic())
+        finish(*given)
+
+    monkeypatch.setattr(sequences.TargetSequences, "finish", finished)
+    source.run(*SHARED[0])
+    with following(source, target, tables=None, reporting_interval=1) as stream:
+        reports = threading.Semaphore(0)
+        stream.on_progress(lambda _: reports.release())
+        assert all(reports.acquire(timeout=SECONDS) for _ in range(3))
+        assert not ends
+    assert len(ends) == 1
+
+
 def test_numbers_are_never_set_back(source: End, target: End) -> None:
     """A target that numbers rows of its own already keeps its place."""
     source.run(*SHARED[0])

@@ -14,6 +14,7 @@ import pytest
 
 from streams_engine import State, Stream
 from streams_engine.errors import ConfigError, SchemaChangeRefused, StateConflict
+from streams_engine.pipeline.changes import applier
 from streams_engine.stats import Stats
 from streams_engine.testing.servers import Server
 from tests.support.cdc import (
@@ -500,3 +501,22 @@ def test_several_sources_in_one_cdc(mysql: End, postgres: End, target: End) -> N
         stream.start()
         caught_up(stream)
         assert same()
+
+
+def test_an_idle_stream_is_woken_by_what_is_asked_of_it(
+    source: End, target: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits until the log is polled again: no pause, no table that joins, no repair, no
+    `catch_up`, and not the stop."""
+    monkeypatch.setattr(applier, "IDLE_POLL_SECONDS", 600.0)
+    begun = time.monotonic()
+    with following(source, target, tables=None) as stream:
+        stream.pause()
+        assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
+        stream.resume()
+        target.run("UPDATE t SET v = 'other' WHERE id = 1")
+        assert stream.verify(repair=True).ok
+        source.run("CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)")
+        caught_up(stream)
+        assert target.rows("SELECT id FROM later") == [(1,)]
+    assert time.monotonic() - begun < SECONDS

@@ -181,6 +181,8 @@ class Log:
 class _Given(BinlogDump):
     """The bytes of a log, which come in pieces."""
 
+    woken = False
+
     def __init__(self, log: Log, pieces: random.Random) -> None:
         self.what, self.mariadb = "reading a log in memory", False
         self.packets = PacketBuffer()

@@ -227,6 +227,13 @@ class MemoryReader:
         """Transactions that were given."""
         self._within = 0
         """Entries of the next transaction that were given."""
+        self._woken = False
+
+    def wake(self) -> None:
+        """Have the poll that waits, or else the next one, return at once. Thread-safe."""
+        with self._database.changed:
+            self._woken = True
+            self._database.changed.notify_all()
 
     def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
         """Decode a table by this subscription from here on; None stops decoding it."""
@@ -264,7 +271,10 @@ class MemoryReader:
         database = self._database
         with database.changed:
             while database.end == self._at and (left := until - time.monotonic()) > 0:
+                if self._woken:
+                    break
                 database.changed.wait(left)
+            self._woken = False
             if self._at < database.log_start:
                 raise LogLost(f"The change log of {database.name} was dropped.")
             return database.log[self._at - database.log_start :]

@@ -21,6 +21,7 @@ from streams_engine.contracts import (
     LogWriter,
     QuarantinedRow,
     SmallSetWriter,
+    WakingReader,
 )
 from streams_engine.errors import LogLost, RowRejected, StreamsError, require
 from streams_engine.faults import reach
@@ -53,7 +54,11 @@ __all__ = ["ChangeApplier", "PendingDdl", "SessionRestart"]
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
-"""How long a poll waits, and so how late an idle stream notices a pause or a stop."""
+"""How long a poll of a reader waits that cannot be woken, and so how late an idle stream notices a
+pause or a stop."""
+
+IDLE_POLL_SECONDS = 2.0
+"""How long a poll waits of one that can."""
 
 IDLE_COMMIT_SECONDS = 10.0
 """How often a position that advanced without changes is recorded, unless somebody waits for it."""
@@ -217,6 +222,7 @@ class ChangeApplier:
     """A session that begins looks at the structure of the tables before it reads."""
     _small_sets: SmallSetWriter | None = None
     _log_writer: LogWriter | None = None
+    _waking: WakingReader | None = None
     _fenced: FencedWriter | None = None
     """The session's writer, where it is one: to ask each set would cost as much as to decode it."""
     _refused_at: Position | None = None
@@ -293,11 +299,13 @@ class ChangeApplier:
             self.counters.phase = "following"
             self._idle_since = self._owned_since = time.monotonic()
             self._make_pending(writer)
+            self._waking = reader if isinstance(reader, WakingReader) else None
+            stack.enter_context(self.control.waking(self.wake))
             for change in self.due():
                 self._take(ChangeSet((change,), self.position), writer, reader)
             ahead = stack.enter_context(closing(ReadAhead(reader)))
             while self._commit.applied or (self.control.hold() and not self.leave.is_set()):
-                changes = ahead.poll(self.poll_seconds, self.control.rows_left())
+                changes = ahead.poll(self._wait_seconds(), self.control.rows_left())
                 if changes is None and self._due():
                     changes = self._commit.passed
                 if changes is not None:
@@ -311,6 +319,20 @@ class ChangeApplier:
                 self._do_tasks(writer)
                 if self._commit.gathered is not None and not self._commit.within and self._ripe():
                     self._make_durable(self._commit.gathered, writer, reader)
+
+    def wake(self) -> None:
+        """Have the log's thread look at what is asked of it. Thread-safe."""
+        reader = self._waking
+        if reader is not None:
+            reader.wake()
+
+    def _wait_seconds(self) -> float:
+        """Return how long a poll may wait."""
+        if self._waking is None or self._commit.gathered is not None:
+            return self.poll_seconds
+        if self.tasks is not None and self.tasks.waiting:
+            return 0.0
+        return max(0.0, min(IDLE_POLL_SECONDS, self.control.seconds_left))
 
     def _reads_ahead(self, changes: ChangeSet) -> bool:
         """Return True if the next set may be read while this one is applied: it is worth a thread,
@@ -639,6 +661,7 @@ class ChangeApplier:
             return False
         with self._moved:
             self._awaited += 1
+            self.wake()  # a position without changes is recorded for who waits
             try:
                 while not self._passed(wanted):
                     left = self._left(deadline, 1.0)

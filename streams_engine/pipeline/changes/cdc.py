@@ -344,6 +344,8 @@ class CdcPipeline:
             self._joining = frozenset()
             self._ready.clear()
             self._leave.set()
+            for applier in self._appliers:
+                applier.wake()
             return True
         if found != self._joining or not self._joins_after:
             self._joins_after = {a.alias: a.source.end() for a in self._appliers} if found else {}
@@ -445,6 +447,7 @@ class CdcPipeline:
             looks_first=isinstance(source.source, CatalogSource),
             position=position,
         )
+        self._tasks[source.alias].wake = followed.applier.wake
         return followed.applier
 
     def _create_foreign_keys(self, source: SourceSpec, applier: ChangeApplier) -> bool:
@@ -532,7 +535,7 @@ class CdcPipeline:
         }
         if self._joins_new_tables:
             looks["new-tables"] = self._look_for_new_tables
-        looks["sequences"] = lambda: self._sequences.finish(self._followed_sources())
+        looks["sequences"] = lambda: self._sequences.advance(self._followed_sources())
         return looks
 
     def _look_for_new_tables(self) -> None:

@@ -32,6 +32,8 @@ class WriterTasks:
     """A queue of tasks that lasts as long as the stream, over all sessions of its log."""
 
     state: Callable[[], State]
+    wake: Callable[[], None] = lambda: None
+    """Has the log's thread look for tasks."""
     _waiting: deque[_Task] = field(default_factory=deque)
 
     def run(self, work: Work) -> int:
@@ -42,12 +44,18 @@ class WriterTasks:
         """
         task = _Task(work)
         self._waiting.append(task)
+        self.wake()
         while not task.done.wait(LOOK_SECONDS):
             if self.state().final:
                 raise StateConflict("The stream ended before its target could be written to.")
         if task.error is not None:
             raise task.error
         return task.result
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are tasks."""
+        return bool(self._waiting)
 
     def do(self, writer: ChangeWriter, commit: Callable[[], None]) -> None:
         """Run the waiting tasks. For the log's thread, while nothing is applied and not committed.

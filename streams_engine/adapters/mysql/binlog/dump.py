@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
+import ssl
 import struct
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -56,11 +59,15 @@ class BinlogDump:
         self.what = f"reading the binary log of {connect.host}:{connect.port}"
         self.packets = PacketBuffer()
         self._silent = 0.0
+        self.woken = False
+        """Nobody waits in `receive`, until the reader has taken note."""
         self._connect = connect
         self._patience = connect.heartbeat
         self._sending = False
         """The server sends, and has a thread for it."""
         self._connection = connect.open(database="")
+        self._wake, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         try:
             with translating(self.what):
                 self.mariadb = is_mariadb(self._connection)
@@ -71,6 +78,10 @@ class BinlogDump:
             self.close()
             raise
         self._sock = self._connection._sock
+        self._sock.settimeout(0.0)
+        self._ready = select.poll()
+        for one in (self._sock, self._wake):
+            self._ready.register(one, select.POLLIN)
 
     def _prepare(self, server_id: int | None) -> None:
         # Random ones are large, so that they meet no server's own.
@@ -119,21 +130,23 @@ class BinlogDump:
         _send(connection, COM_BINLOG_DUMP, body)
 
     def receive(self, timeout: float) -> int:
-        """Wait for more bytes. Returns how many came: none in time is 0.
+        """Wait for more bytes. Returns how many came: none in time, or before `wake`, is 0.
 
         Raises `ConnectionFailed` if the server closed, or was silent for too long.
         """
         packets = self.packets
+        begun = time.monotonic()
         try:
-            self._sock.settimeout(timeout)
+            if timeout > 0 and not self._awaits(timeout):
+                return self._waited(time.monotonic() - begun)
             with memoryview(packets.data) as view:
                 free = view[packets.fill : packets.fill + packets.room]
                 received: int = self._sock.recv_into(free)
         except (BlockingIOError, TimeoutError, InterruptedError):
-            return self._waited(timeout)
+            return self._waited(time.monotonic() - begun)
         except OSError as error:
             if getattr(error, "errno", None) == 2 and "did not complete" in str(error):
-                return self._waited(timeout)  # TLS: no whole record is there
+                return self._waited(time.monotonic() - begun)  # TLS: no whole record is there
             self._sending = self._connect.abort.given_up  # then the server has not noticed
             raise translate(error, self.what) from None
         if not received:
@@ -145,6 +158,23 @@ class BinlogDump:
         self._silent = 0.0
         packets.fill += received
         return received
+
+    def _awaits(self, timeout: float) -> bool:
+        """Wait for bytes, and return whether there may be some."""
+        if self.woken:
+            return False
+        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+            return True
+        ready = {descriptor for descriptor, _ in self._ready.poll(timeout * 1000)}
+        if self._wake.fileno() in ready:
+            self._wake.recv(4096)
+            self.woken = True
+        return self._sock.fileno() in ready
+
+    def wake(self) -> None:
+        """Let nobody wait in `receive` from here on. Thread-safe, also once it is closed."""
+        with contextlib.suppress(OSError):
+            self._waker.send(b".")
 
     def _waited(self, seconds: float) -> int:
         self._silent += seconds
@@ -163,6 +193,8 @@ class BinlogDump:
             self._connection._sock.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(Exception):
             self._connection._force_close()
+        self._wake.close()
+        self._waker.close()
         if self._sending:
             self._sending = False
             self._end_sender()

@@ -110,14 +110,23 @@ class BinlogReader:
             self._take_events()
             if self._is_full():
                 return self._give(full=True)
-            left = deadline - time.monotonic()
+            left = 0.0 if self._dump.woken else deadline - time.monotonic()
             if self._is_due():
                 # What is there is given at once, unless bulk is under way.
                 bulk = self._assembler.changes.seq > BULK_ROWS
                 if not self._dump.receive(LINGER_SECONDS if bulk else 0.0):
                     return self._give()
-            elif not self._dump.receive(max(0.0, min(left, IDLE_SECONDS))) and left <= 0:
+            elif not self._dump.receive(self._rest(left)) and left <= 0:
+                self._dump.woken = False
                 return self._give() if self._has_moved() else None
+
+    def _rest(self, left: float) -> float:
+        """Return for how long nothing but packets is to be waited for."""
+        return max(0.0, min(left, IDLE_SECONDS) if self._has_moved() else left)
+
+    def wake(self) -> None:
+        """Have the poll that waits, or else the next one, return at once. Thread-safe."""
+        self._dump.wake()
 
     def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
         """Decode a table with this subscription from here on; None stops decoding it."""

@@ -86,6 +86,10 @@ class StructureWatch:
         self._wait_for(wanted, self._known)
         return self._marked(self._with_structure(changes, after))
 
+    def wake(self) -> None:
+        """Have the poll that waits, or else the next one, return at once. Thread-safe."""
+        self._reader.wake()
+
     def _idle(self) -> ChangeSet | None:
         """Return what waited for the present position, although no new changes came."""
         still = ChangeSet((), self._position)

@@ -153,22 +153,23 @@ class CatalogWatch:
         self._settled: dict[int, tuple[TableSchema, TableSchema]] = {}
         """By oid: the table as it is followed, and as it was when its rows were last known to be
         the same."""
-        self._due = 0.0
+        self.due_at = 0.0
         self._looked = 0
         self.applied = 0
         """The end of the log at the last look from which nothing waits any more."""
 
     def hurry(self) -> None:
         """Make the next look due at once."""
-        self._due = 0.0
+        self.due_at = 0.0
 
     @property
     def due(self) -> bool:
         """Return whether it is time to look."""
-        return time.monotonic() >= self._due
+        return time.monotonic() >= self.due_at
 
     def look(self, tables: Sequence[TableSchema]) -> None:
         """Read from the catalog what changed of the tables since the last look."""
+        self.due_at = time.monotonic() + WATCH_SECONDS  # who hurries meanwhile wants another one
         by_oid: dict[int, list[TableSchema]] = {}
         for table in tables:
             if table.oid is not None:
@@ -206,7 +207,6 @@ class CatalogWatch:
             del self._waiting[oid]
         if not self._waiting:
             self.applied = self._looked
-        self._due = time.monotonic() + WATCH_SECONDS
 
     def _note(
         self, before: TableSchema, now: TableSchema | None, named: TableId | None, end: int

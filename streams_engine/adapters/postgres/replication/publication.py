@@ -412,7 +412,7 @@ class PublicationWatch:
         self._known: Mapping[str, Any] | None = after.get("publication")
         """The state at the position, or at the last check."""
         self._first = True
-        self._due = 0.0
+        self.due_at = 0.0
 
     def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
         """Watch a table with this subscription from here on; None stops watching it."""
@@ -422,12 +422,12 @@ class PublicationWatch:
 
     def hurry(self) -> None:
         """Make the next check due at once."""
-        self._due = 0.0
+        self.due_at = 0.0
 
     @property
     def due(self) -> bool:
         """Whether it is time to check."""
-        return time.monotonic() >= self._due
+        return time.monotonic() >= self.due_at
 
     def check(self, connection: psycopg.Connection) -> Mapping[str, Any]:
         """Check the publication. Return the state for positions from here on; raise `LogLost` if
@@ -441,7 +441,7 @@ class PublicationWatch:
                 self._demand_unaltered(connection, state["next"])
         self._first = False
         self._known = state
-        self._due = time.monotonic() + WATCH_SECONDS
+        self.due_at = time.monotonic() + WATCH_SECONDS
         return state
 
     @property

@@ -102,18 +102,31 @@ class PostgresChangeReader:
                 pass
             if self._queued:
                 return self._queued.popleft()
-            left = deadline - time.monotonic()
-            bursts = self._stream.take(max(0.0, min(left, IDLE_SECONDS)))
+            left = 0.0 if self._stream.woken else deadline - time.monotonic()
+            bursts = self._stream.take(self._rest(left))
             if bursts:
                 self._pending.receive(bursts)
                 continue
             idle = self._idle(left <= 0)
             if idle is not None or left <= 0:
+                self._stream.woken = False
                 return idle
 
+    def _rest(self, left: float) -> float:
+        """Return for how long nothing but messages is to be waited for."""
+        due = [self._watch.due_at, self._catalog.due_at]
+        if self._has_moved:
+            due.append(self._given_at + IDLE_SECONDS)
+        return max(0.0, min(left, min(due) - time.monotonic()))
+
+    def wake(self) -> None:
+        """Have the poll that waits, or else the next one, return at once. Thread-safe."""
+        self._stream.wake()
+
     def look_at_structure(self) -> None:
-        """Have the catalog read at the next occasion. Thread-safe."""
+        """Have the catalog read at once. Thread-safe."""
         self._catalog.hurry()
+        self._stream.wake()
 
     def _structure(self) -> ChangeSet | None:
         """Return a structure change from the catalog, if the log was read up to that look."""
@@ -163,11 +176,16 @@ class PostgresChangeReader:
 
     def _idle(self, late: bool) -> ChangeSet | None:
         """Return the position alone if the log advanced."""
-        if self._final or not (self._moved > self._given or self._structure_moved()):
+        if not self._has_moved:
             return None
         if not late and time.monotonic() - self._given_at < IDLE_SECONDS:
             return None
         return ChangeSet((), self._at(self._moved))
+
+    @property
+    def _has_moved(self) -> bool:
+        """Whether a position without changes may be given, once the last one is old enough."""
+        return not self._final and (self._moved > self._given or self._structure_moved())
 
     def _structure_moved(self) -> bool:
         """Return whether the catalog is known to be applied further than the last position said."""

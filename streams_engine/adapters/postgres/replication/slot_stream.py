@@ -60,6 +60,8 @@ class SlotStream:
         """The reader is processing something large."""
         self._there = threading.Condition()
         self._error: StreamsError | None = None
+        self.woken = False
+        """Nobody waits in `take`, until the reader has taken note."""
         self._closing = False
         self._acknowledged = after
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
@@ -114,7 +116,7 @@ class SlotStream:
     # For the reader
 
     def take(self, timeout: float) -> list[Burst]:
-        """Return all waiting messages, in bursts; empty after ``timeout`` seconds.
+        """Return all waiting messages, in bursts; empty after ``timeout`` seconds, or once woken.
 
         Raises the error that ended the stream, once all messages before it are taken.
         """
@@ -123,7 +125,7 @@ class SlotStream:
         if inactive:
             self._poke()
         with self._there:
-            if not self._queue and self._error is None and timeout > 0:
+            if not self._queue and self._error is None and timeout > 0 and not self.woken:
                 self._there.wait(timeout)
             bursts = list(self._queue)
             full = self._bytes >= QUEUED_BYTES
@@ -135,6 +137,12 @@ class SlotStream:
         if full:
             self._poke()
         return bursts
+
+    def wake(self) -> None:
+        """Let nobody wait in `take` from here on. Thread-safe."""
+        with self._there:
+            self.woken = True
+            self._there.notify()
 
     def acknowledge(self, lsn: int) -> None:
         """Allow the server to remove WAL before this LSN."""

@@ -433,9 +433,10 @@ class PostgresChangeSource(PostgresSource):
         with self._slots.connect.ask() as connection:
             if (reader := self._reader) is not None:
                 reader.demand_published(connection)
-                reader.look_at_structure()
             with translating("reading the end of the WAL"):
                 row = require(connection.execute(INSERTED.encode()).fetchone(), "the log's end")
+            if reader is not None:
+                reader.look_at_structure()
             here: Position = {}
             for _ in attempts(FLUSH_SECONDS, 0.01):
                 here = self._here(connection)
