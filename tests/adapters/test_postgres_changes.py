@@ -265,6 +265,29 @@ def test_B41_the_slot_moves_while_the_tables_are_idle(followed: Followed) -> Non
     assert followed.source.lag(sets[-1].position).retained is not None
 
 
+def test_commits_that_follow_each_other_closely_are_reported_together(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with a message each; and the last of them too, soon."""
+    followed.run("CREATE TABLE t (id int PRIMARY KEY)")
+    after = followed.start("t")
+    sent: list[bytes] = []
+    with followed.reading(followed.tracked("t"), after) as reading:
+        stream = reading.reader._stream
+        send = stream._copy.send
+        monkeypatch.setattr(stream._copy, "send", lambda m: (sent.append(m), send(m)))
+        begun = time.monotonic()
+        for number in range(100):
+            followed.run(f"INSERT INTO t VALUES ({number})")
+            last = reading.reader.poll(10)
+            reading.reader.acknowledge(last.position)
+        wanted = last.position["lsn"]
+        _until(followed, f"SELECT confirmed_flush_lsn >= '{wanted}' FROM pg_replication_slots")
+        seconds = time.monotonic() - begun
+        asked = 0.1 * 100  # keepalives that want an answer
+    assert len(sent) <= seconds / slot_stream.ACKNOWLEDGE_SECONDS + asked + 2
+
+
 def test_B44_replica_identity_by_index(followed: Followed) -> None:
     followed.run(
         "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b text NOT NULL)",

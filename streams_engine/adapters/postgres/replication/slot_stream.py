@@ -29,6 +29,8 @@ LARGE_BYTES = 16 << 20
 memory three times before it is decoded."""
 
 STATUS_SECONDS = 5.0
+ACKNOWLEDGE_SECONDS = 0.1
+"""The least time between two status updates that nobody asked for: commits are reported together."""
 STATUS = struct.Struct(">cQQQqB")
 SHUTDOWN_REQUESTS = 8
 SHUTDOWN_SECONDS = 0.5
@@ -64,6 +66,7 @@ class SlotStream:
         """Nobody waits in `take`, until the reader has taken note."""
         self._closing = False
         self._acknowledged = after
+        self._answered_at = 0.0
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
         self._patience = max(connect.heartbeat, patience)
         self._heard = time.monotonic()
@@ -148,7 +151,9 @@ class SlotStream:
         """Allow the server to remove WAL before this LSN."""
         if lsn > self._acknowledged and not self._closing:
             self._acknowledged = lsn
-            self._poke()
+            # Soon after an update the thread looks by itself whether there is more to report.
+            if time.monotonic() - self._answered_at >= ACKNOWLEDGE_SECONDS:
+                self._poke()
 
     def close(self) -> None:
         """End the stream. Idempotent."""
@@ -199,12 +204,13 @@ class SlotStream:
         socket = self._copy.fileno()
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        told, answered = self._acknowledged, 0.0
+        told = self._acknowledged
         reading = False
         while not self._closing:
             now = time.monotonic()
-            if told != self._acknowledged or now - answered >= self._status_seconds:
-                told, answered = self._acknowledged, now
+            news = told != self._acknowledged
+            if now - self._answered_at >= (ACKNOWLEDGE_SECONDS if news else self._status_seconds):
+                told, self._answered_at = self._acknowledged, now
                 self._answer(ask=now - self._heard > self._patience / 3)
             wanted = self._bytes < QUEUED_BYTES and not self._large
             if not wanted:
@@ -221,7 +227,9 @@ class SlotStream:
             if wanted != reading:
                 poll.register(socket, select.POLLIN) if wanted else poll.unregister(socket)
                 reading = wanted
-            for descriptor, _ in poll.poll(self._status_seconds * 1000):
+            calm = now - self._answered_at >= ACKNOWLEDGE_SECONDS
+            pause = self._status_seconds if calm else ACKNOWLEDGE_SECONDS
+            for descriptor, _ in poll.poll(pause * 1000):
                 if descriptor != socket:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake, 4096)
