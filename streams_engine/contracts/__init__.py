@@ -22,6 +22,7 @@ from streams_engine.contracts.change_log import (
     RowIdentitySource,
     SequenceSource,
     SlotSource,
+    TextReader,
     WakingReader,
 )
 from streams_engine.contracts.change_writer import (
@@ -32,6 +33,7 @@ from streams_engine.contracts.change_writer import (
     LogWriter,
     SmallSetWriter,
     TableWriter,
+    TextWriter,
 )
 from streams_engine.contracts.distributed import (
     Fence,
@@ -142,6 +144,8 @@ __all__ = [
     "StatementSession",
     "StructureSink",
     "TableWriter",
+    "TextReader",
+    "TextWriter",
     "TrialSink",
     "WaitCallback",
     "WaitingSource",

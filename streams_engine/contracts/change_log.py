@@ -30,6 +30,7 @@ __all__ = [
     "RowIdentitySource",
     "SequenceSource",
     "SlotSource",
+    "TextReader",
     "WakingReader",
 ]
 
@@ -81,6 +82,16 @@ class WakingReader(ChangeReader, Protocol):
     def wake(self) -> None:
         """Have the `poll` that waits return at once, or else the next one. Thread-safe, also once
         the reader is closed."""
+        ...
+
+
+@runtime_checkable
+class TextReader(ChangeReader, Protocol):
+    """A reader that can give a few changes as the texts of its log, which costs less than columns
+    do."""
+
+    def give_texts(self, most: int) -> None:
+        """Give sets of at most so many row changes as `TextRows` from here on, if that is exact."""
         ...
 
 

@@ -15,6 +15,7 @@ from streams_engine.model import (
     NetChanges,
     Position,
     RowChanges,
+    RowTexts,
     TableId,
     TableSchema,
     Truncation,
@@ -28,6 +29,7 @@ __all__ = [
     "LogWriter",
     "SmallSetWriter",
     "TableWriter",
+    "TextWriter",
 ]
 
 
@@ -97,6 +99,20 @@ class SmallSetWriter(ChangeWriter, Protocol):
 
         Returns None, with nothing done, if the set is not for this, or a row of it is refused:
         `apply` tells more. Raises `FencedOff` as `commit` does.
+        """
+        ...
+
+
+@runtime_checkable
+class TextWriter(SmallSetWriter, Protocol):
+    """A writer that takes a small set as texts."""
+
+    def apply_texts_and_commit(
+        self, rows: Sequence[RowTexts], document: Mapping[str, Any]
+    ) -> ApplyResult | None:
+        """Do what `apply_and_commit` does, with rows in the order of the log, each of another key.
+
+        Returns None, with nothing done, if the set is not for this, or a row of it is refused.
         """
         ...
 

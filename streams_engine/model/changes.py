@@ -7,9 +7,10 @@ interleave. Everything is frozen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from types import EllipsisType
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +26,11 @@ __all__ = [
     "NetChanges",
     "Op",
     "RowChanges",
+    "RowTexts",
     "SchemaChange",
     "TableSubscription",
+    "TextRow",
+    "TextRows",
     "Truncate",
     "Truncation",
     "same_values",
@@ -147,6 +151,47 @@ class RowChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class TextRow:
+    """A row change with its values as the log's own texts."""
+
+    table: TableId
+    op: Op
+    after: tuple[bytes | EllipsisType | None, ...]
+    """The new values, by column of the extract; ``...``: the log does not carry it. Empty if the
+    row was deleted."""
+    identity: tuple[bytes | None, ...]
+    """The values that tell which row was changed, and which it keeps. Empty if it was inserted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRows:
+    """A few row changes in the order of the log, which may be applied without being decoded."""
+
+    changes: tuple[TextRow, ...]
+    decode: Callable[[], Sequence[RowChanges]]
+    """Return the same changes in columns."""
+
+    @property
+    def rows(self) -> int:
+        """The number of changes."""
+        return len(self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class RowTexts:
+    """A change of one row of a target, its values as texts that their types read back exactly."""
+
+    table: TableId
+    op: Op
+    key: tuple[str, ...]
+    """The columns that name a row; empty if only all its values do."""
+    columns: tuple[str, ...]
+    """The columns with new values; none if it is deleted."""
+    values: tuple[bytes | None, ...]
+    """The new values, then those of the key unless it is inserted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Truncate:
     """Tables that were emptied by one statement."""
 
@@ -196,7 +241,8 @@ class SchemaChange:
 class ChangeSet:
     """Whole transactions in commit order, or a part of one that is too large for a set."""
 
-    parts: tuple[RowChanges | Truncate | SchemaChange, ...]
+    parts: tuple[RowChanges | TextRows | Truncate | SchemaChange, ...]
+    """`TextRows` only from a reader that was asked for them."""
     position: Position | None
     """From where to go on once this set is durable. None while one transaction continues."""
     transactions: int = 0
@@ -209,7 +255,14 @@ class ChangeSet:
     @property
     def rows(self) -> int:
         """Row changes in it."""
-        return sum(part.rows for part in self.parts if isinstance(part, RowChanges))
+        return sum(part.rows for part in self.parts if isinstance(part, RowChanges | TextRows))
+
+    def decoded(self) -> ChangeSet:
+        """Return the set with all its row changes in columns."""
+        parts: list[RowChanges | Truncate | SchemaChange] = []
+        for part in self.parts:
+            parts += part.decode() if isinstance(part, TextRows) else (part,)
+        return replace(self, parts=tuple(parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,9 @@ class _Given(BinlogDump):
         packets.fill += size
         return size
 
+    def wake(self) -> None:
+        """Do nothing: nobody waits."""
+
     @property
     def ended(self) -> bool:
         return not self._left

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from streams_engine.adapters.sql.checkpoint_table import CheckpointTable, Records, fenced_off
 from streams_engine.contracts import ApplyResult, QuarantinedRow, Statement
-from streams_engine.model import Finding, NetChanges, TableId, Truncation
+from streams_engine.model import Finding, NetChanges, RowTexts, TableId, Truncation
 
 __all__ = [
     "ChangeSession",
@@ -134,6 +134,9 @@ class ChangeSession(Protocol):
         a row. Raises `FencedOff` if the record was claimed again.
         """
 
+    def texts_at_once(self, rows: Sequence[RowTexts], claim: Claim) -> ApplyResult | None:
+        """Apply rows as texts, as `at_once` does steps."""
+
     def ended(self, *, committed: bool) -> None:
         """Take note of the end of the transaction."""
 
@@ -228,14 +231,30 @@ class SqlChangeWriter:
         self, steps: Sequence[NetChanges | Truncation], document: Mapping[str, Any]
     ) -> ApplyResult | None:
         """Apply a small set and commit it with the document; see `contracts.SmallSetWriter`."""
+        tables = (step.table for step in steps if isinstance(step, NetChanges))
+        return self._at_once(tables, document, lambda claim: self._session.at_once(steps, claim))
+
+    def apply_texts_and_commit(
+        self, rows: Sequence[RowTexts], document: Mapping[str, Any]
+    ) -> ApplyResult | None:
+        """Apply rows as texts and commit them with the document; see `contracts.TextWriter`."""
+        tables = (row.table for row in rows)
+        return self._at_once(
+            tables, document, lambda claim: self._session.texts_at_once(rows, claim)
+        )
+
+    def _at_once(
+        self,
+        tables: Iterable[TableId],
+        document: Mapping[str, Any],
+        send: Callable[[Claim], ApplyResult | None],
+    ) -> ApplyResult | None:
         if self.foreign_keys_enforced:
             return None
         before = self._session.bytes
         text = json.dumps({**document, "epoch": self._epoch})
-        tables = {str(s.table): None for s in steps if isinstance(s, NetChanges)}
-        with self._translating(f"changing {', '.join(tables)}"):
-            claim = Claim(self._stream, self._key, self._epoch, text)
-            applied = self._session.at_once(steps, claim)
+        with self._translating(f"changing {', '.join(dict.fromkeys(map(str, tables)))}"):
+            applied = send(Claim(self._stream, self._key, self._epoch, text))
         if applied is None:
             return None
         self._session.ended(committed=True)

@@ -21,6 +21,8 @@ from streams_engine.contracts import (
     LogWriter,
     QuarantinedRow,
     SmallSetWriter,
+    TextReader,
+    TextWriter,
     WakingReader,
 )
 from streams_engine.errors import LogLost, RowRejected, StreamsError, require
@@ -29,11 +31,14 @@ from streams_engine.model import (
     ChangeSet,
     Finding,
     NetChanges,
+    Op,
     Position,
     RowChanges,
+    RowTexts,
     SchemaChange,
     Severity,
     TableId,
+    TextRows,
     Truncation,
 )
 from streams_engine.pipeline.changes.netting import net
@@ -74,6 +79,9 @@ LOOK_SECONDS = 1.0
 
 SMALL_ROWS = 48
 """The most changes of a set that a writer may apply in one round trip."""
+
+TEXT_ROWS = 24
+"""The most changes that are read as texts."""
 
 GATHER_SECONDS = 5.0
 """How long sets are gathered for one commit of a writer that stores the log itself."""
@@ -126,6 +134,8 @@ class PendingCommit:
     quarantined: list[QuarantinedRow] = field(default_factory=list)
     held: tuple[Spans, list[NetChanges | Truncation]] | None = None
     """A set that the commit applies, and its steps."""
+    texts: tuple[ChangeSet, list[RowTexts]] | None = None
+    """A set that the commit applies as texts."""
     counts: dict[TableId, list[int]] = field(default_factory=dict)
     """By source table: rows applied, and rows quarantined."""
 
@@ -206,7 +216,8 @@ class ChangeApplier:
     pending: PendingDdl = field(default_factory=lambda: PendingDdl("pending", lambda: True))
     relax: Callable[[TableReplication, tuple[str, ...], ChangeWriter], None] = lambda *_: None
     """Make columns of the target hold every value, durably; for tables that are `relaxable`."""
-    poll_seconds: float = POLL_SECONDS
+    poll_seconds: float | None = None
+    """How long a poll waits; None: as long as its reader allows."""
     due: Callable[[], list[SchemaChange]] = list
     """Returns the schema changes with which a session begins."""
     leave: threading.Event = field(default_factory=threading.Event)
@@ -221,6 +232,7 @@ class ChangeApplier:
     looks_first: bool = False
     """A session that begins looks at the structure of the tables before it reads."""
     _small_sets: SmallSetWriter | None = None
+    _text_writer: TextWriter | None = None
     _log_writer: LogWriter | None = None
     _waking: WakingReader | None = None
     _fenced: FencedWriter | None = None
@@ -288,6 +300,11 @@ class ChangeApplier:
             if self.records() != records:
                 raise SessionRestart
             self._small_sets = writer if isinstance(writer, SmallSetWriter) else None
+            self._text_writer = None
+            if isinstance(writer, TextWriter) and not writer.foreign_keys_enforced:
+                self._text_writer = writer
+            if isinstance(reader, TextReader) and self._text_writer is not None:
+                reader.give_texts(TEXT_ROWS)
             self._log_writer = writer if isinstance(writer, LogWriter) else None
             self._fenced = writer if isinstance(writer, FencedWriter) else None
             self.counters.found(writer.findings)
@@ -310,7 +327,7 @@ class ChangeApplier:
                     changes = self._commit.passed
                 if changes is not None:
                     if self._reads_ahead(changes):
-                        ahead.begin(self.poll_seconds)
+                        ahead.begin(self._wait_seconds())
                     self._take(changes, writer, reader)
                     self._free(changes.bytes)
                     changes = None  # the next set comes before this name has another value
@@ -328,8 +345,10 @@ class ChangeApplier:
 
     def _wait_seconds(self) -> float:
         """Return how long a poll may wait."""
-        if self._waking is None or self._commit.gathered is not None:
+        if self.poll_seconds is not None:
             return self.poll_seconds
+        if self._waking is None or self._commit.gathered is not None:
+            return POLL_SECONDS
         if self.tasks is not None and self.tasks.waiting:
             return 0.0
         return max(0.0, min(IDLE_POLL_SECONDS, self.control.seconds_left))
@@ -370,7 +389,11 @@ class ChangeApplier:
         self._commit.passed = None
         self.counters.read(changes.rows, changes.bytes)
         reach("log: fetched")
-        if self._apply(changes, writer):
+        texts = self._texts_of(changes)
+        if texts is not None:
+            self._commit.applied, self._commit.texts = True, (changes, texts)
+            reach("apply: done")
+        elif self._apply(changes := changes.decoded(), writer):
             self._commit.applied = True
             reach("apply: done")
         for part in changes.parts:
@@ -418,12 +441,48 @@ class ChangeApplier:
             self._apply_steps(spans, steps, writer)
         return True
 
+    def _texts_of(self, changes: ChangeSet) -> list[RowTexts] | None:
+        """Return the changes of a set that may be applied and committed as texts; None if it may
+        not."""
+        if self._text_writer is None or not changes.parts or not self._is_alone(changes):
+            return None
+        rows: list[RowTexts] = []
+        keys: set[tuple[Any, ...]] = set()
+        for part in changes.parts:
+            if not isinstance(part, TextRows):
+                return None
+            for change in part.changes:
+                table = self.tables.get(self._with_alias(change.table))
+                form = None if table is None else table.texts
+                row = None if form is None else form.row(change)
+                if form is None or row is None:
+                    return None
+                if row.columns or row.op is Op.DELETE:
+                    rows.append(row)
+                if form.key:
+                    keys.add((form.table, form.named_by(row)))
+                else:
+                    keys.add((form.table, len(rows)))
+        if len(keys) < changes.rows:
+            return None  # what becomes of a row is to be netted
+        self._count_texts(changes)
+        return rows
+
+    def _count_texts(self, changes: ChangeSet) -> None:
+        for part in changes.parts:
+            if isinstance(part, TextRows):
+                for change in part.changes:
+                    self._commit.count(self._with_alias(change.table), 1, 0)
+
+    def _is_alone(self, changes: ChangeSet) -> bool:
+        """Return True if nothing else becomes durable with a set of whole transactions."""
+        return self._commit.empty and changes.position is not None
+
     def _is_small(self, changes: ChangeSet) -> bool:
         """Return True for a set that may be applied and committed in one round trip: nothing else
         becomes durable with it."""
-        alone = self._commit.empty and changes.position is not None
         parts = all(isinstance(part, RowChanges) for part in changes.parts)
-        return alone and parts and changes.rows <= SMALL_ROWS
+        return self._is_alone(changes) and parts and changes.rows <= SMALL_ROWS
 
     def _apply_steps(
         self, spans: Spans, steps: Sequence[NetChanges | Truncation], writer: ChangeWriter
@@ -515,6 +574,14 @@ class ChangeApplier:
 
     def _commit_held(self, document: Mapping[str, Any], writer: ChangeWriter) -> bool:
         """Apply the set that is held; return True if it is committed with that."""
+        texts, self._commit.texts = self._commit.texts, None
+        if texts is not None and self._text_writer is not None:
+            applied = self._text_writer.apply_texts_and_commit(texts[1], document)
+            if applied is not None:
+                self._note_applied(applied)
+                return True
+            self._commit = PendingCommit()
+            self._commit.applied = self._apply(texts[0].decoded(), writer)
         held, self._commit.held = self._commit.held, None
         if held is None:
             return False

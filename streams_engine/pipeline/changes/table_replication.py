@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,11 @@ from streams_engine.model import (
     Op,
     Position,
     RowChanges,
+    RowTexts,
+    TableId,
     TableSchema,
     TableSubscription,
+    TextRow,
 )
 from streams_engine.schema.dialects import spec_of
 from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
@@ -29,10 +33,63 @@ from streams_engine.schema.types.relaxation import relaxable
 __all__ = [
     "Relaxation",
     "TableReplication",
+    "TextForm",
     "follow",
     "in_log_form",
     "operations_of",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """The form of a target's rows whose values are the log's own texts."""
+
+    table: TableId
+    names: tuple[str, ...]
+    """The target's columns, in the order of the extract."""
+    key: tuple[str, ...]
+    key_places: tuple[int, ...]
+    """Which of ``names`` these are."""
+    other_places: tuple[int, ...]
+    """The columns that an update sets: those beside the key, or the key if there are none."""
+    others: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: TableId, names: tuple[str, ...], key: tuple[str, ...]) -> TextForm:
+        """Return the form of a table with these columns."""
+        places = {name: place for place, name in enumerate(names)}
+        others = tuple(name for name in names if name not in key) or key
+        return cls(
+            table,
+            names,
+            key,
+            tuple(places[name] for name in key),
+            tuple(places[name] for name in others),
+            others,
+        )
+
+    def row(self, change: TextRow) -> RowTexts | None:
+        """Return a change of the target's row; None if only all its values name it."""
+        if change.op is Op.INSERT:
+            values = cast("tuple[bytes | None, ...]", change.after)
+            return RowTexts(self.table, Op.INSERT, self.key, self.names, values)
+        if not self.key:
+            return None
+        identity = change.identity[: len(self.key)]
+        if change.op is Op.DELETE:
+            return RowTexts(self.table, Op.DELETE, self.key, (), identity)
+        names, after = self.others, [change.after[place] for place in self.other_places]
+        if ... in after:
+            there = [v for v in zip(names, after, strict=True) if v[1] is not ...]
+            names, after = tuple(name for name, _ in there), [value for _, value in there]
+        values = (*cast("list[bytes | None]", after), *identity)
+        return RowTexts(self.table, Op.UPDATE, self.key, names, values)
+
+    def named_by(self, row: RowTexts) -> tuple[bytes | None, ...]:
+        """Return the values of the row's key."""
+        if row.op is Op.INSERT:
+            return tuple(row.values[place] for place in self.key_places)
+        return row.values[len(row.columns) :]
 
 
 class Relaxation(Exception):
@@ -64,6 +121,8 @@ class TableReplication:
     trace in the log."""
     relaxable: frozenset[str] = frozenset()
     """The source columns that can be made to hold a value that they do not hold now."""
+    texts: TextForm | None = None
+    """How its rows go as the log's own texts; None: they are converted."""
     replaced: dict[str, int] = field(default_factory=dict)
     """Zero dates that became NULL, by column."""
 
@@ -221,7 +280,21 @@ def follow(
         Converter(old, zero_dates),
         cascades,
         relaxable(mapping, key, zero_dates) if relaxes else frozenset(),
+        _text_form(mapping, key) if len(operations) == len(Op) and not any(cascades) else None,
     )
+
+
+def _text_form(mapping: TableMapping, key: tuple[str, ...]) -> TextForm | None:
+    """Return the form in which the log's texts are the target's; None if values are converted."""
+    source = mapping.source.dialect
+    if source is not mapping.target.dialect or not spec_of(source).log_texts:
+        return None
+    plain = all(
+        c.convert is None and c.fit is None and c.source.arrow == c.target.arrow
+        for c in mapping.columns
+    )
+    names = tuple(c.target.name for c in mapping.columns)
+    return TextForm.of(mapping.target.id, names, key) if plain and names else None
 
 
 def in_log_form(mapping: TableMapping) -> TableMapping:

@@ -18,7 +18,7 @@ from streams_engine.adapters.mysql.sink.row_errors import REASONS
 from streams_engine.adapters.sql.change_writer import Claim, StepsAsTheyCome
 from streams_engine.contracts import ApplyResult, Statement, skipped_statement
 from streams_engine.errors import InternalError, RowRejected, StreamsError
-from streams_engine.model import Finding, NetChanges, Truncation
+from streams_engine.model import Finding, NetChanges, RowTexts, Truncation
 
 __all__ = ["MysqlChangeSession"]
 
@@ -64,6 +64,10 @@ class MysqlChangeSession:
             ) from None
 
     def at_once(self, steps: Sequence[NetChanges | Truncation], claim: Claim) -> ApplyResult | None:
+        """Return None: nothing is applied in one round trip."""
+        return None
+
+    def texts_at_once(self, rows: Sequence[RowTexts], claim: Claim) -> ApplyResult | None:
         """Return None: nothing is applied in one round trip."""
         return None
 

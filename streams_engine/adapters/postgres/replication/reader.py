@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import psycopg
@@ -37,7 +39,8 @@ from streams_engine.adapters.postgres.replication.pgoutput import (
 )
 from streams_engine.adapters.postgres.replication.publication import PublicationWatch
 from streams_engine.adapters.postgres.replication.relations import RelationReader
-from streams_engine.adapters.postgres.replication.row_decoder import decode
+from streams_engine.adapters.postgres.replication.row_decoder import DecodePlan, decode
+from streams_engine.adapters.postgres.replication.row_texts import row_texts
 from streams_engine.adapters.postgres.replication.slot_stream import SlotStream
 from streams_engine.errors import LogLost
 from streams_engine.model import (
@@ -47,10 +50,15 @@ from streams_engine.model import (
     SchemaChange,
     TableId,
     TableSubscription,
+    TextRows,
     Truncate,
 )
 
 __all__ = ["PostgresChangeReader"]
+
+OID = struct.Struct(">I")
+
+Part = RowChanges | TextRows | Truncate | SchemaChange
 
 IDLE_SECONDS = 0.1
 """The least time between two positions without changes."""
@@ -80,6 +88,8 @@ class PostgresChangeReader:
         """The LSN at which the open transaction commits; 0: none is open."""
         self._xid = 0
         """The number of the open transaction."""
+        self._most_texts = 0
+        """Sets of at most so many row changes are given as texts."""
         self._moved = self._given = self._start
         """How far the log advanced, and how far that was given, without changes of the stream in
         between."""
@@ -122,6 +132,10 @@ class PostgresChangeReader:
     def wake(self) -> None:
         """Have the poll that waits, or else the next one, return at once. Thread-safe."""
         self._stream.wake()
+
+    def give_texts(self, most: int) -> None:
+        """Give sets of at most so many row changes as `TextRows` from here on, if that is exact."""
+        self._most_texts = most
 
     def look_at_structure(self) -> None:
         """Have the catalog read at once. Thread-safe."""
@@ -316,15 +330,38 @@ class PostgresChangeReader:
             at = int(big(messages.buffer, "u8")[messages.body[calls[-1]]])
             self._moved = max(self._moved, at)
 
-    def _parts(
-        self, messages: Messages, done: np.ndarray, begins: np.ndarray
-    ) -> list[RowChanges | Truncate | SchemaChange]:
+    def _parts(self, messages: Messages, done: np.ndarray, begins: np.ndarray) -> list[Part]:
         if not len(done):
             return []
+        if len(done) <= self._most_texts:
+            texts = self._text_rows(messages, done, begins)
+            if texts is not None:
+                return [texts] if texts.rows else []
+        return [*self._decoded_parts(messages, done, begins)]
+
+    def _text_rows(
+        self, messages: Messages, done: np.ndarray, begins: np.ndarray
+    ) -> TextRows | None:
+        """Return a few changes as texts; None if they have to be decoded."""
+        chosen: list[tuple[DecodePlan, int]] = []
+        finals = self._finals(messages, done, begins).tolist()
+        for index, final in zip(done.tolist(), finals, strict=True):
+            if not ROW[messages.kind[index]]:
+                return None
+            (oid,) = OID.unpack_from(messages.buffer, messages.body[index])
+            plan = self._relations.plan(oid)
+            if plan is not None and final >= self._relations.since(plan.tracked):
+                chosen.append((plan, index))
+        rows = row_texts(messages, chosen)
+        return None if rows is None else TextRows(rows, partial(_decoded, messages, chosen))
+
+    def _decoded_parts(
+        self, messages: Messages, done: np.ndarray, begins: np.ndarray
+    ) -> list[RowChanges | Truncate]:
         kind, oids = messages.kind[done], big(messages.buffer, "u4")[messages.body[done]]
         finals = self._finals(messages, done, begins)
         rows = ROW[kind]
-        parts: list[RowChanges | Truncate | SchemaChange] = []
+        parts: list[RowChanges | Truncate] = []
         for i in np.flatnonzero(~rows).tolist():
             parts += self._truncate(messages, int(done[i]), int(finals[i]))
         first = int(oids[0]) if len(oids) else 0
@@ -360,6 +397,14 @@ class PostgresChangeReader:
             if plan is not None and final >= self._relations.since(plan.tracked)
         )
         return [Truncate(tables, seq, restart)] if tables else []
+
+
+def _decoded(messages: Messages, chosen: Sequence[tuple[DecodePlan, int]]) -> list[RowChanges]:
+    """Return these changes in columns, by table."""
+    tables: dict[int, tuple[DecodePlan, list[int]]] = {}
+    for plan, index in chosen:
+        tables.setdefault(id(plan), (plan, []))[1].append(index)
+    return [decode(plan, messages, np.array(indexes)) for plan, indexes in tables.values()]
 
 
 def _next_table(messages: Messages, index: int) -> int | None:

@@ -26,6 +26,7 @@ from streams_engine.adapters.postgres.replication.value_decoder import Asked, Ce
 from streams_engine.arrow.buffers import demand_within, violation, well_formed
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import Column, Op, RowChanges, TableSubscription, same_values
+from streams_engine.schema.types.postgres import base_of
 
 __all__ = ["DecodePlan", "decode", "plan_for"]
 
@@ -51,6 +52,10 @@ class DecodePlan:
     """Columns of the identity that an old key does not have."""
     computed: tuple[ComputedColumn | None, ...]
     """By column of the extract: how it is computed where the log lacks it."""
+    plain: bool
+    """Each wanted column is in the log, and its text there is its value."""
+    booleans: tuple[bool, ...]
+    """By column of the relation: its text is not the one of a cast."""
 
 
 def plan_for(
@@ -71,10 +76,12 @@ def plan_for(
         for name in tracked.identity
         if name in places
     )
+    wanted = tuple(numbers.get(column.name, -1) for column in columns)
+    kinds = {column.name: base_of(column.type).name for column in columns}
     return DecodePlan(
         relation,
         tracked,
-        tuple(numbers.get(column.name, -1) for column in columns),
+        wanted,
         identity,
         tracked.extract.arrow_schema(),
         pa.schema([pa.field(column.name, column.arrow) for _, column, _ in identity]),
@@ -85,6 +92,17 @@ def plan_for(
             if computed[place] is None and (number < 0 or not relation.columns[number].key)
         ),
         computed,
+        min(wanted, default=0) >= 0 and all(map(_is_text, columns)),
+        tuple(kinds.get(column.name) == "bool" for column in relation.columns),
+    )
+
+
+def _is_text(column: Column) -> bool:
+    """Return whether the log's text of a column is what the target is given."""
+    if column.as_json:
+        return False
+    return column.arrow == pa.string() or (
+        column.arrow == pa.binary() and base_of(column.type).name == "bytea"
     )
 
 

@@ -30,7 +30,7 @@ memory three times before it is decoded."""
 
 STATUS_SECONDS = 5.0
 ACKNOWLEDGE_SECONDS = 0.1
-"""The least time between two status updates that nobody asked for: commits are reported together."""
+"""The least time between two status updates that nobody asked for: commits go together."""
 STATUS = struct.Struct(">cQQQqB")
 SHUTDOWN_REQUESTS = 8
 SHUTDOWN_SECONDS = 0.5

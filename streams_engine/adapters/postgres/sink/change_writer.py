@@ -12,12 +12,12 @@ from streams_engine.adapters.postgres.sink.checkpoint_table import PostgresState
 from streams_engine.adapters.postgres.sink.ddl import run_statements
 from streams_engine.adapters.postgres.sink.deferred import DeferredChanges
 from streams_engine.adapters.postgres.sink.dml import PostgresDml
-from streams_engine.adapters.postgres.sink.small_sets import SmallSets
+from streams_engine.adapters.postgres.sink.small_sets import RowStatement, SmallSets
 from streams_engine.adapters.sql.change_writer import Claim, StepOrder, StepsAsTheyCome
 from streams_engine.adapters.sql.checkpoint_table import fenced_off
 from streams_engine.contracts import ApplyResult, Statement
 from streams_engine.errors import RowRejected
-from streams_engine.model import Finding, NetChanges, Severity, Truncation
+from streams_engine.model import Finding, NetChanges, RowTexts, Severity, Truncation
 
 __all__ = ["PostgresChangeSession"]
 
@@ -104,8 +104,14 @@ class PostgresChangeSession:
             statements = self._small.statements(steps)
         except RowRejected:
             return None
-        if not statements:
-            return None
+        return self._run(statements, claim) if statements else None
+
+    def texts_at_once(self, rows: Sequence[RowTexts], claim: Claim) -> ApplyResult | None:
+        """Apply rows as texts in one flush of a pipeline, the position and COMMIT with them."""
+        statements = self._small.text_statements(rows)
+        return self._run(statements, claim) if statements else None
+
+    def _run(self, statements: Sequence[RowStatement], claim: Claim) -> ApplyResult | None:
         values = (claim.document, claim.stream, claim.key, str(claim.epoch))
         try:
             return self._small.run(statements, self._position, [v.encode() for v in values])

@@ -21,11 +21,12 @@ from streams_engine.adapters.postgres.sink import copy_text
 from streams_engine.adapters.postgres.sink.dml import FEW, FEW_BYTES, PostgresDml
 from streams_engine.adapters.sql.watchdog import watch_of
 from streams_engine.contracts import ApplyResult
-from streams_engine.model import NetChanges, TableId, Truncation
+from streams_engine.model import NetChanges, Op, RowTexts, TableId, Truncation
 
 __all__ = ["RowStatement", "SmallSets"]
 
 BEGIN, COMMIT = b"BEGIN", b"COMMIT"
+KINDS = {Op.INSERT: "insert", Op.UPDATE: "update", Op.DELETE: "delete"}
 PREPARED = (
     "SELECT name FROM pg_catalog.pg_prepared_statements WHERE starts_with(name, 'streams_engine_')"
 )
@@ -82,6 +83,20 @@ class SmallSets:
         self._fresh.clear()
         return [made for step in steps if isinstance(step, NetChanges) for made in self._of(step)]
 
+    def text_statements(self, rows: Sequence[RowTexts]) -> list[RowStatement] | None:
+        """Return a statement for each row, in their order; None if it takes more than that."""
+        size = sum(len(value) for row in rows for value in row.values if value)
+        if len(rows) > FEW or size > FEW_BYTES:
+            return None
+        if any(row.op is Op.UPDATE and self.dml.always(row.table) for row in rows):
+            return None
+        self.sent += size
+        self._fresh.clear()
+        return [
+            self._statement(row.table, KINDS[row.op], row.key, row.columns, row.values)
+            for row in rows
+        ]
+
     def _is_plain(self, step: NetChanges) -> bool:
         """Return True for changes whose rows are independent of each other and of other tables'."""
         if step.cascades or step.protected_tables or (step.deletes is not None and not step.key):
@@ -111,14 +126,25 @@ class SmallSets:
         *parts: tuple[pa.RecordBatch, Sequence[str]],
     ) -> Iterator[RowStatement]:
         columns = [text for batch, chosen in parts for text in _texts(step, batch, chosen)]
-        known = (step.table, kind, step.key, names)
         for parameters in zip(*columns, strict=True):
-            text, name = b"", self._names.get(known) or self._fresh.get(known)
-            if name is None:
-                self._made += 1
-                name = self._fresh[known] = b"streams_engine_%d" % self._made
-                text = _numbered(self._query(step, kind, names), self.connection)
-            yield RowStatement(step.table, name, text, parameters)
+            yield self._statement(step.table, kind, step.key, names, parameters)
+
+    def _statement(
+        self,
+        table: TableId,
+        kind: str,
+        key: tuple[str, ...],
+        names: tuple[str, ...],
+        parameters: Texts,
+    ) -> RowStatement:
+        known = (table, kind, key, names)
+        text, name = b"", self._names.get(known) or self._fresh.get(known)
+        if name is None:
+            self._made += 1
+            name = self._fresh[known] = b"streams_engine_%d" % self._made
+            query = self._query(NetChanges(table, (), key), kind, names)
+            text = _numbered(query, self.connection)
+        return RowStatement(table, name, text, parameters)
 
     def _query(self, step: NetChanges, kind: str, names: Sequence[str]) -> sql.Composed:
         if kind == "delete":
