@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from streams_engine.assembly import Assembly
+from streams_engine.config.documents import Verification
 from streams_engine.errors import StreamsError
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.control import Control
@@ -20,16 +21,16 @@ __all__ = ["verification_beside"]
 
 
 def verification_beside(
-    parts: Assembly, control: Control, counters: Counters, catch_up: Callable[[], bool]
+    wanted: Verification,
+    parts: Assembly,
+    control: Control,
+    counters: Counters,
+    catch_up: Callable[[], bool],
 ) -> AbstractContextManager[None]:
-    """Compare source and target of a cdc while the block runs, as its options say; nothing of it
-    ends the stream.
+    """Compare source and target of a cdc while the block runs; nothing of it ends the stream.
 
     ``catch_up`` waits until the target has what the source has now.
     """
-    wanted = parts.config.options.verification
-    if wanted is None:
-        return nullcontext()
     share = wanted.sample if wanted.sample < 1 else None
     settings = VerifySettings(sample=share, catch_up=catch_up, shuffled=share is not None)
     kept = MemoryProgress()

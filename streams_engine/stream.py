@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -484,17 +484,24 @@ class Stream:
             self._ends.clear()
 
     def _work(self, sources: list[SourceSpec], sink: Sink, fresh: bool) -> None:
-        from streams_engine.background import verification_beside
-
         context = self._parts.context(sources, sink, self._control, self._counters)
         if self._config.follows:
             self._cdc = self._parts.cdc(context)
             self._opening.set()
-            catch_up = partial(self.catch_up, CATCH_UP_SECONDS)
-            with verification_beside(self._parts, self._control, self._counters, catch_up):
+            with self._verification_beside():
                 self._outlive(self._cdc, fresh)
         else:
             self._outlive(self._parts.convert(context), fresh)
+
+    def _verification_beside(self) -> AbstractContextManager[None]:
+        """Compare source and target while the block runs, if the options want that."""
+        wanted = self._parts.config.options.verification
+        if wanted is None:
+            return nullcontext()
+        from streams_engine.background import verification_beside
+
+        catch_up = partial(self.catch_up, CATCH_UP_SECONDS)
+        return verification_beside(wanted, self._parts, self._control, self._counters, catch_up)
 
     def _outlive(self, run: CdcPipeline | ConvertPipeline, fresh: bool) -> None:
         """Run to the end. A load that a server's absence, or a lock of others, ended goes on from

@@ -301,10 +301,10 @@ class ChangeApplier:
                 raise SessionRestart
             self._small_sets = writer if isinstance(writer, SmallSetWriter) else None
             self._text_writer = None
-            if isinstance(writer, TextWriter) and not writer.foreign_keys_enforced:
-                self._text_writer = writer
-            if isinstance(reader, TextReader) and self._text_writer is not None:
-                reader.give_texts(TEXT_ROWS)
+            takes_texts = any(table.texts is not None for table in self.tables.values())
+            if isinstance(writer, TextWriter) and isinstance(reader, TextReader) and takes_texts:
+                self._text_writer = None if writer.foreign_keys_enforced else writer
+                reader.give_texts(TEXT_ROWS if self._text_writer is not None else 0)
             self._log_writer = writer if isinstance(writer, LogWriter) else None
             self._fenced = writer if isinstance(writer, FencedWriter) else None
             self.counters.found(writer.findings)

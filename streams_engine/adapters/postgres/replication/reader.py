@@ -124,10 +124,9 @@ class PostgresChangeReader:
 
     def _rest(self, left: float) -> float:
         """Return for how long nothing but messages is to be waited for."""
-        due = [self._watch.due_at, self._catalog.due_at]
-        if self._has_moved:
-            due.append(self._given_at + IDLE_SECONDS)
-        return max(0.0, min(left, min(due) - time.monotonic()))
+        most = min(left, IDLE_SECONDS) if self._has_moved else left
+        due = min(self._watch.due_at, self._catalog.due_at) - time.monotonic()
+        return max(0.0, min(most, due))
 
     def wake(self) -> None:
         """Have the poll that waits, or else the next one, return at once. Thread-safe."""
