@@ -33,18 +33,18 @@ BUILT_IN: Mapping[str, str] = {
 """The entry points of this package, for a checkout that is on the path and not installed."""
 
 
-PACKAGES: Mapping[str, str] = {
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-    "az": "adlfs",
-    "gcs": "gcsfs",
-    "gs": "gcsfs",
-    "http": "aiohttp and requests",
-    "https": "aiohttp and requests",
-    "sftp": "sshfs",
-    "ssh": "sshfs",
+EXTRAS: Mapping[str, str] = {
+    "abfs": "azure",
+    "abfss": "azure",
+    "az": "azure",
+    "gcs": "gcs",
+    "gs": "gcs",
+    "http": "http",
+    "https": "http",
+    "sftp": "sftp",
+    "ssh": "sftp",
 }
-"""The packages of well known fsspec filesystems."""
+"""The extras that bring the packages of well known fsspec filesystems."""
 
 
 def frames_adapter() -> Adapter:
@@ -106,10 +106,13 @@ def _is_filesystem(kind: str, path: str) -> bool:
     try:
         fsspec.get_filesystem_class(kind)
     except ImportError as error:
+        extra = EXTRAS.get(kind)
         raise ConfigError(
             f"{path}: the fsspec filesystem of {kind}:// cannot be loaded: {error}.",
             path=path,
-            remedy=f"Install its package: {PACKAGES.get(kind, 'see the documentation of fsspec')}.",
+            remedy=f"pip install 'streams-engine[{extra}]'"
+            if extra
+            else "Install its package: see the documentation of fsspec.",
         ) from None
     return True
 

@@ -23,7 +23,7 @@ def floors() -> dict[str, tuple[int, ...]]:
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *extras["test"]]
     # What the tests need of an extra has the floor of that extra.
-    for name in ("cli", "cluster", "lsp", "query", "ssh", "top"):
+    for name in ("cli", "cluster", "lsp", "query", "s3", "ssh", "top"):
         lines += extras[name]
     found: dict[str, tuple[int, ...]] = {}
     for line in lines:

@@ -12,6 +12,7 @@ from streams_engine.adapters.sql.server_message import Masked, server_text
 from streams_engine.contracts import FileEntry
 from streams_engine.errors import (
     AuthenticationFailed,
+    ConfigError,
     ConnectionFailed,
     NotFound,
     PermissionDenied,
@@ -330,8 +331,13 @@ def _exists(bucket: str) -> TargetConflict:
 
 
 def _filesystem(store: Location) -> Any:
-    import s3fs
-
+    try:
+        import s3fs
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"S3 is read and written through s3fs, and {missing.name} is not installed.",
+            remedy="pip install 'streams-engine[s3]'",
+        ) from None
     client = {"endpoint_url": store.endpoint_url, "region_name": store.region}
     s3 = {"addressing_style": "path"} if store.endpoint_url else {}
     return s3fs.S3FileSystem(
