@@ -62,3 +62,44 @@ def test_a_renamed_parent_is_dropped_where_the_source_checks_no_keys(
         assert stream.catch_up(SECONDS), stream.error
     assert target.rows("SELECT * FROM cup ORDER BY id") == [(1, 1), (2, 2), (3, 9)]
     stream.release()
+
+
+@pytest.mark.parametrize("backlog", [False, True], ids=["live", "backlog"])
+@pytest.mark.parametrize("renamed", [False, True], ids=["dropped", "renamed-and-dropped"])
+@pytest.mark.parametrize(
+    ("source_name", "target_name"),
+    [("mysql9", "pg18"), ("mysql9", "mysql9"), ("mariadb", "mariadb")],
+)
+def test_a_key_to_a_dropped_parent_is_told(
+    source_name: str,
+    target_name: str,
+    renamed: bool,
+    backlog: bool,
+    request: pytest.FixtureRequest,
+    database: Any,
+) -> None:
+    """MySQL keeps the key where foreign_key_checks is 0; the target cannot have it."""
+    servers = [request.getfixturevalue(name) for name in (source_name, target_name)]
+    source, target = (End(server, database(server)) for server in servers)
+    source.run(*TABLES[:1], TABLES[1].replace(" ON DELETE CASCADE", ""), *TABLES[2:])
+    rename = ["ALTER TABLE cask RENAME TO barrel"] if renamed else []
+    gone = f"DROP TABLE {'barrel' if renamed else 'cask'}"
+    work = ["SET foreign_key_checks = 0", *rename, gone, "INSERT INTO cup VALUES (3, 9)"]
+    stream = Stream(source.url, target.url, mode="cdc", name=NAME, allow_lossy=True)
+    with stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        if not backlog:
+            source.run(*work)
+            assert stream.catch_up(SECONDS), stream.error
+    if backlog:
+        source.run(*work)
+        stream = Stream(source.url, target.url, mode="cdc", name=NAME, allow_lossy=True)
+        with stream:
+            stream.start()
+            assert stream.catch_up(SECONDS), stream.error
+    told = [f for f in stream.stats().findings if f.code == "foreign-key"]
+    assert [str(f.object).split(".")[1] for f in told] == ["cup"], stream.stats().findings
+    assert ("barrel" if renamed else "cask") in told[0].message
+    assert target.rows("SELECT * FROM cup ORDER BY id") == [(1, 1), (2, 2), (3, 9)]
+    stream.release()

@@ -69,6 +69,8 @@ class StructureWatch:
         self._told_waiting = WAITING in after
         """Whether the last position that was given has the key `WAITING`."""
         self._waiting: dict[TableId, _Waiting] = {}
+        self._dropped: set[TableId] = set()
+        """Tables that are gone, and that keys of others may still refer to."""
         # What the session before this one had not seen, or not yet given.
         self._wait_for(list(self._tracked), after.get(WAITING, self._known))
 
@@ -82,6 +84,10 @@ class StructureWatch:
         ended = [part for part in changes.parts if isinstance(part, SchemaChange)]
         touched = self._statements.take_touched() | {p.after.id for p in ended if p.after}
         after = self._after(ended)
+        gone = {p.before.id for p in ended if p.before and not p.after} - after.keys()
+        self._dropped = (self._dropped | gone) - after.keys()
+        if gone:  # without foreign_key_checks the keys to them stay
+            touched |= {table for table, schema in after.items() if schema.foreign_keys}
         wanted = [table for table in touched if table in after]
         self._wait_for(wanted, self._known)
         return self._marked(self._with_structure(changes, after))
@@ -154,9 +160,13 @@ class StructureWatch:
             del self._waiting[table]
             known = after.get(table)
             now = None if known is None else as_known(known, waiting.table)
-            if known is not None and now is not None and now != known:
+            if known is not None and now is not None and (now != known or self._bereft(now)):
                 more.append(SchemaChange(known, now, 0))
         return replace(changes, parts=(*changes.parts, *more)) if more else changes
+
+    def _bereft(self, table: TableSchema) -> bool:
+        """Return whether a key of the table refers to one that was dropped."""
+        return any(key.referenced in self._dropped for key in table.foreign_keys)
 
     def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
         """Decode a table with this subscription from here on; None stops decoding it."""
