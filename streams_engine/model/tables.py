@@ -214,6 +214,9 @@ class Column:
     type: NativeType
     arrow: pa.DataType
     nullable: bool = True
+    unproved: str | None = None
+    """PostgreSQL 18: the name of its NOT NULL constraint that is NOT VALID: it has NULLs still, so
+    ``nullable`` is True."""
     default: Expression | None = None
     identity: Identity | None = None
     generated: Expression | None = None
@@ -389,6 +392,17 @@ class Partitioning:
 
 
 @dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension of PostgreSQL that a table needs."""
+
+    name: str
+    schema: str
+    version: str
+    for_types: bool = field(default=False, compare=False)
+    """Only types of columns need it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TableSchema:
     """A table as its catalog describes it. Foreign-key targets are named, not resolved."""
 
@@ -425,6 +439,8 @@ class TableSchema:
     types: tuple[UserType, ...] = ()
     """PostgreSQL: the user's types that its columns are made of, in an order in which they can be
     created."""
+    extensions: tuple[Extension, ...] = field(default=(), compare=False)
+    """PostgreSQL: those that its types, indexes, defaults or checks need."""
     source_notes: tuple[str, ...] = ()
     """What the catalog reader saw and cannot express, each a sentence for `plan()`."""
     versioned: bool = False
@@ -499,15 +515,6 @@ class SequenceValue:
     """The column that owns it, if any does."""
     increment: int = 1
     cycle: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension that the captured columns, indexes or defaults need."""
-
-    name: str
-    schema: str
-    version: str
 
 
 @dataclass(frozen=True, slots=True)

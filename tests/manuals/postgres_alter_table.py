@@ -254,7 +254,11 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
               "ALTER TABLE T RENAME CONSTRAINT T_c TO T_d", ROW5, setup=CHECKED),
         Entry("pg_add_not_null_constraint", "ADD NOT NULL",
               "INSERT INTO T VALUES (8, 8, NULL); ALTER TABLE T ADD CONSTRAINT T_nn NOT NULL b NOT VALID", ROW5,
-              load=Carried("not-carried"), structure=False, servers=PG18),
+              on={"mysql": Carried("not-carried"), "load mysql": Carried("not-carried"), "load files": Carried("not-carried")},
+              servers=PG18),
+        Entry("pg_drop_not_null_unproved", "ADD NOT NULL | DROP CONSTRAINT",
+              "INSERT INTO T VALUES (8, 8, NULL); ALTER TABLE T ADD CONSTRAINT T_nn NOT NULL b NOT VALID; UPDATE T SET a = 9 WHERE id = 1;"
+              "ALTER TABLE T DROP CONSTRAINT T_nn", "UPDATE T SET a = 9 WHERE id = 8; INSERT INTO T VALUES (9, 9, NULL)", servers=PG18),
         Entry("pg_validate_not_null", "ADD NOT NULL | VALIDATE CONSTRAINT",
               "INSERT INTO T VALUES (8, 8, NULL); ALTER TABLE T ADD CONSTRAINT T_nn NOT NULL b NOT VALID;"
               "UPDATE T SET b = 'eight' WHERE id = 8; ALTER TABLE T VALIDATE CONSTRAINT T_nn", ROW5, servers=PG18),

@@ -35,7 +35,7 @@ NO_ICU = Refused("TARGET_CONFLICT", target="CREATE COLLATION T_ci (locale = 'C')
 NO_XML = Refused("TARGET_CONFLICT", options={"type_overrides": [{"from": "xml", "type": "text"}]},
                  why="The tests' PostgreSQL 18 is built without libxml.")
 NOT_YET = Absent("The server does not have it yet.")
-APART = Absent("Extensions that the tests' servers lack; what a type of an extension becomes: hstore, ltree.")
+APART = Absent("Extensions that not every server of the tests has; what a type of an extension becomes: hstore, ltree.")
 
 CHAPTER = Chapter(
     statement="CREATE TABLE",
@@ -320,8 +320,8 @@ INSERT INTO T VALUES (1, 'a'), (2, 'b'), (3, NULL)"""),
         typed("regproc", "regproc", "'now'"),
         typed("refcursor", "refcursor", "'some cursor'", "''"),
         typed("txid_snapshot", "txid_snapshot", "'10:20:10,14,15'"),
-        typed("hstore", "hstore", "'a=>1, \"b c\"=>NULL'", "''", before="CREATE EXTENSION IF NOT EXISTS hstore;", servers=("pg15",)),
-        typed("ltree", "ltree", "'Top.Science.Astronomy'", "''", before="CREATE EXTENSION IF NOT EXISTS ltree;", servers=("pg15",)),
+        typed("hstore", "hstore", "'a=>1, \"b c\"=>NULL'", "''", before="CREATE EXTENSION IF NOT EXISTS hstore;", servers=("pg15", "pg18")),
+        typed("ltree", "ltree", "'Top.Science.Astronomy'", "''", before="CREATE EXTENSION IF NOT EXISTS ltree;", servers=("pg15", "pg18")),
         Entry("pg_types_apart", "type vector | type geometry", "", verdict=APART, load=APART),
         Entry("pg_type_unknown", "type unknown", "CREATE TABLE T AS SELECT 1 AS id, 'x' AS v, NULL AS n; ALTER TABLE T ADD PRIMARY KEY (id)", "INSERT INTO T VALUES (2, 'y', 'z')"),
     ),

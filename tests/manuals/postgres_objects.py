@@ -161,7 +161,7 @@ CREATE TABLE T (id int CONSTRAINT T_pkey PRIMARY KEY, a int, b text); INSERT INT
         Entry("pg_schema_drop", "DROP SCHEMA CASCADE", "CREATE SCHEMA T_s; CREATE TABLE T_s.T (id int PRIMARY KEY); INSERT INTO T_s.T VALUES (1);"
               "DROP SCHEMA T_s CASCADE", ROW5, options={"allow_lossy": True}, on={"mysql": Absent(), "load mysql": Absent()}),
         Entry("pg_extension_type", "CREATE EXTENSION", "CREATE EXTENSION IF NOT EXISTS citext; CREATE TABLE T2 (id citext PRIMARY KEY)",
-              "INSERT INTO T2 VALUES ('x')", servers=("pg15",), structure=False),
+              "INSERT INTO T2 VALUES ('x')", servers=("pg15", "pg18"), structure=False),
         Entry("pg_large_object", "large objects", "SELECT lo_from_bytea(0, '\\x00ff'); UPDATE T SET a = 5 WHERE id = 1", ROW5),
         Entry("pg_foreign_table", "CREATE FOREIGN TABLE | IMPORT FOREIGN SCHEMA", "CREATE FOREIGN DATA WRAPPER T_w; CREATE SERVER T_sv FOREIGN DATA WRAPPER T_w;"
               "CREATE FOREIGN TABLE T_ft (id int) SERVER T_sv; DROP FOREIGN TABLE T_ft", ROW5),

@@ -18,6 +18,7 @@ from streams_engine.model import (
     Catalog,
     Check,
     Column,
+    Extension,
     ForeignKey,
     Identity,
     Index,
@@ -40,12 +41,14 @@ __all__ = [
     "column_text",
     "drop",
     "empty",
+    "extensions",
     "foreign_keys",
     "identity_text",
     "indexes",
     "key",
     "literal",
     "name_of",
+    "not_null_unproved",
     "objects",
     "quote",
     "sequence_values",
@@ -103,18 +106,23 @@ def objects(catalog: Catalog) -> Iterator[Statement]:
         yield Statement(
             f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}", ObjectRef(ObjectKind.SCHEMA, schema)
         )
-    for extension in catalog.extensions:
-        place = f" SCHEMA {quote(extension.schema)}" if extension.schema else ""
-        yield Statement(
-            f"CREATE EXTENSION IF NOT EXISTS {quote(extension.name)}{place}",
-            ObjectRef(ObjectKind.EXTENSION, extension.name),
-        )
+    yield from extensions(catalog.extensions)
     for sequence in catalog.sequences:  # which domains may have in their defaults
         yield Statement(
             _create_sequence(sequence), ObjectRef(ObjectKind.SEQUENCE, str(sequence.id))
         )
     for user_type in catalog.types:
         yield from _user_type(user_type)
+
+
+def extensions(wanted: Iterable[Extension]) -> Iterator[Statement]:
+    """Yield CREATE EXTENSION; one without a schema goes where the server chooses."""
+    for extension in wanted:
+        place = f" SCHEMA {quote(extension.schema)}" if extension.schema else ""
+        yield Statement(
+            f"CREATE EXTENSION IF NOT EXISTS {quote(extension.name)}{place}",
+            ObjectRef(ObjectKind.EXTENSION, extension.name),
+        )
 
 
 def _user_type(user: UserType) -> Iterator[Statement]:
@@ -270,7 +278,16 @@ def indexes(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
             late = check.optional or not (check.validated and check.enforced)
             if late and (check.local or not schema.inherits):
                 yield _check(schema.id, check)
+        yield from not_null_unproved(schema.id, schema.columns)
     yield from _comments(schema, wanted)
+
+
+def not_null_unproved(table: TableId, columns: Iterable[Column]) -> Iterator[Statement]:
+    """Yield NOT NULL ... NOT VALID, which PostgreSQL has from version 18 on."""
+    for column in columns:
+        if column.unproved:
+            rule = f"NOT NULL {quote(column.name)} NOT VALID"
+            yield _constraint(table, column.unproved, rule, optional=True)
 
 
 def key(schema: TableSchema, columns: tuple[str, ...]) -> Iterator[Statement]:

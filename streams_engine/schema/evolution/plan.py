@@ -165,7 +165,7 @@ def create(
         (schema,),
         types=catalog.types if catalog is not None else schema.types or enum_types(schema.columns),
         sequences=called,
-        extensions=catalog.extensions if catalog is not None else (),
+        extensions=catalog.extensions if catalog is not None else schema.extensions,
         schemas=catalog.schemas if catalog is not None else frozenset(),
     )
     needed = spec_of(schema.dialect).complete(needed)

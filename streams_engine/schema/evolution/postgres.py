@@ -38,7 +38,7 @@ from streams_engine.schema.evolution.differences import (
     mentions,
 )
 from streams_engine.schema.evolution.postgres_types import EnumChanges, filler, using
-from streams_engine.schema.evolution.postgres_user_types import TypeChanges, guarded, made_of
+from streams_engine.schema.evolution.postgres_user_types import TypeChanges, block, guarded, made_of
 from streams_engine.schema.evolution.steps import DdlPlan
 
 __all__ = ["plan"]
@@ -65,6 +65,7 @@ def plan(difference: TableDifference) -> DdlPlan:
     old, table = difference.old.id, difference.new.id
     statements = [
         *labels,
+        *_extensions(difference),
         *_constraints_away(difference, indexes, keys),
         *moved("TABLE", old, table),
         *types.renames(),
@@ -79,6 +80,7 @@ def plan(difference: TableDifference) -> DdlPlan:
         *(s for side in difference.fresh for s in _added(difference, side.source, side.target)),
         *_partitions(difference),
         *_keys(difference, indexes, keys),
+        *_unproved(difference),
         *_inherited_indexes(difference),
         *_comments(difference),
         *types.after(),
@@ -107,6 +109,18 @@ def moved(kind: str, old: TableId, new: TableId) -> Iterator[Statement]:
             f"CREATE SCHEMA IF NOT EXISTS {schema}", ObjectRef(ObjectKind.SCHEMA, new.schema)
         )
         yield Statement(f"ALTER {kind} {ddl.name_of(here)} SET SCHEMA {schema}", what)
+
+
+def _extensions(difference: TableDifference) -> Iterator[Statement]:
+    """Yield the statements that make the extensions which the new table needs."""
+    known = {extension.name for extension in difference.old.extensions}
+    fresh = [e for e in difference.new.extensions if e.name not in known]
+    for schema in sorted({extension.schema for extension in fresh} - {"pg_catalog", ""}):
+        # IF NOT EXISTS would ask for the right to create schemas even where there is nothing to do.
+        there = f"pg_catalog.to_regnamespace({ddl.literal(ddl.quote(schema))})"
+        body = f"IF {there} IS NULL THEN CREATE SCHEMA {ddl.quote(schema)}; END IF;"
+        yield block(Statement("", ObjectRef(ObjectKind.SCHEMA, schema)), body)
+    yield from ddl.extensions(fresh)
 
 
 def _alter(table: TableId, action: str, column: str = "") -> Statement:
@@ -324,7 +338,7 @@ def _altered(
         # The old default need not be one of the new type.
         (dropped_default, "DROP DEFAULT"),
         (retyped, f"TYPE {text}" + (f" USING {cast}" if cast else "")),
-        (new.nullable and not old.nullable, "DROP NOT NULL"),
+        (_nullable_now(old, new), "DROP NOT NULL"),
         (old.nullable and not new.nullable, "SET NOT NULL"),
         (set_default, f"SET DEFAULT {new.default.sql}" if new.default else ""),
         (numbered and new.identity is not None, f"ADD {_identity(new)}"),
@@ -334,6 +348,18 @@ def _altered(
             yield _alter(table, f"ALTER COLUMN {ddl.quote(new.name)} {action}", new.name)
     if numbered:
         yield from _next_value(table, new)
+
+
+def _nullable_now(old: Column, new: Column) -> bool:
+    """Return True if a column has no NOT NULL any more, or has it as NOT VALID now."""
+    return new.nullable and (not old.nullable or old.unproved not in (None, new.unproved))
+
+
+def _unproved(difference: TableDifference) -> Iterator[Statement]:
+    """Yield NOT NULL ... NOT VALID of columns that have it now."""
+    was = {pair.new.name: pair.old.unproved for pair in difference.pairs}
+    columns = (c for c in difference.new.columns if c.unproved != was.get(c.name))
+    yield from ddl.not_null_unproved(difference.new.id, columns)
 
 
 def _identity(column: Column) -> str:

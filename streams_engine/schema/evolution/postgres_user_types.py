@@ -25,13 +25,13 @@ from streams_engine.schema.ddl import postgres as ddl
 from streams_engine.schema.ddl.names import shorten
 from streams_engine.schema.evolution.differences import TableDifference
 
-__all__ = ["TypeChanges", "guarded", "made_of", "renewed"]
+__all__ = ["TypeChanges", "block", "guarded", "made_of", "renewed"]
 
 
 def guarded(statement: Statement, *conditions: str) -> Statement:
     """Wrap the statement so that it does nothing if its object exists (or is missing) already."""
     caught = " OR ".join(conditions)
-    return _block(statement, f"{statement.sql}; EXCEPTION WHEN {caught} THEN NULL;")
+    return block(statement, f"{statement.sql}; EXCEPTION WHEN {caught} THEN NULL;")
 
 
 def made_of(native: NativeType, names: frozenset[TableId]) -> bool:
@@ -127,7 +127,8 @@ class TypeChanges:
                 yield old, new
 
 
-def _block(statement: Statement, body: str) -> Statement:
+def block(statement: Statement, body: str) -> Statement:
+    """Return the statement with a DO block of this body as its SQL."""
     return Statement(
         f"DO {ddl.literal(f'BEGIN {body} END')}",
         statement.object,
@@ -194,7 +195,7 @@ def _made_anew(new: UserType) -> Statement:
     aside = f"ALTER TYPE {name} RENAME TO {ddl.quote(_aside(new.id))}"
     make = f"CREATE TYPE {name} AS ENUM ({labels})"
     body = f"IF ({there}) IS DISTINCT FROM ARRAY[{labels}]::text[] THEN {aside}; {make}; END IF;"
-    return _block(Statement("", _ref(new.id)), body)
+    return block(Statement("", _ref(new.id)), body)
 
 
 # Composites
@@ -231,7 +232,7 @@ def _attributes(old: UserType, new: UserType) -> Iterator[Statement]:
     )
     alter = " ".join(f"ALTER TYPE {ddl.name_of(new.id)} {step} CASCADE;" for step in steps)
     body = f"IF ({there}) = ARRAY[{names}]::text[] THEN {alter} END IF;"
-    yield _block(Statement("", _ref(new.id)), body)
+    yield block(Statement("", _ref(new.id)), body)
 
 
 def _name(attribute: tuple[str, NativeType]) -> str:

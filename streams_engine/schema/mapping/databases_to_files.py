@@ -29,6 +29,7 @@ from streams_engine.schema.mapping.tables import (
     MappedCatalog,
     MappingOptions,
     TableMapping,
+    notes_of,
     override_for,
 )
 from streams_engine.schema.types.postgres import ARROW, WIRE, base_of
@@ -99,7 +100,7 @@ class _Mapper:
 
     def _table(self, source: TableSchema) -> TableMapping:
         columns = tuple(self._column(source, column) for column in source.columns)
-        for note in source.source_notes:
+        for note in notes_of(source):
             self.findings.warn("not-carried", source.id, note)
         key = source.primary_key
         target = TableSchema(

@@ -34,6 +34,7 @@ from streams_engine.schema.mapping.tables import (
     MappingOptions,
     TableMapping,
     chosen_type,
+    notes_of,
 )
 from streams_engine.schema.types.flavours import BINARY_COLLATION, CASELESS_COLLATION, notes_for
 from streams_engine.schema.types.mysql import mysql_type
@@ -156,7 +157,7 @@ class _Mapper:
         )
 
     def _table(self, source: TableSchema, columns: list[ColumnMapping]) -> TableMapping:
-        for note in source.source_notes:
+        for note in notes_of(source):
             self.findings.warn("not-carried", source.id, note)
         if source.partitioning is not None:
             self.findings.warn("partitions", source.id, "Its partitions become one table.")

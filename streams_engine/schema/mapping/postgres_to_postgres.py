@@ -40,7 +40,7 @@ from streams_engine.schema.mapping.tables import (
     TableMapping,
     chosen_type,
 )
-from streams_engine.schema.types.postgres import WIRE, base_of, has_binary_form
+from streams_engine.schema.types.postgres import WIRE, base_of, extensions_of, has_binary_form
 
 __all__ = [
     "NEXT_VALUE",
@@ -178,6 +178,7 @@ class _Mapper:
             tables=tuple(t.target for t in tables),
             types=tuple(self._user_type(t) for t in self.catalog.types),
             sequences=tuple(self._sequence(s) for s in self.catalog.sequences),
+            extensions=tuple(dict.fromkeys(e for t in tables for e in t.target.extensions)),
             skipped=(),
         )
         return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
@@ -216,6 +217,7 @@ class _Mapper:
             self.findings.warn("not-carried", source.id, note)
         target = replace(
             source,
+            extensions=extensions_of(replace(source, columns=tuple(c.target for c in columns))),
             id=self._id(source.id),
             columns=tuple(c.target for c in columns),
             primary_key=source.primary_key and self._index(source.primary_key),

@@ -5,7 +5,7 @@ Pure: no server is asked. The result is what `plan()` shows and what a run build
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from streams_engine.errors import LossyMapping
@@ -31,6 +31,7 @@ __all__ = [
     "SelectedRows",
     "TableMapping",
     "keyed_by",
+    "notes_of",
     "override_for",
     "warning",
 ]
@@ -160,6 +161,17 @@ def keyed_by(options: MappingOptions, table: TableSchema, column: Column) -> boo
     """Return whether a generated column has to carry data, because a log tells rows apart by it."""
     key = table.primary_key
     return bool(options.followed and column.generated and key and column.name in key.columns)
+
+
+def notes_of(table: TableSchema) -> Iterator[str]:
+    """Yield what a table has that no target but PostgreSQL can have, a sentence each."""
+    yield from table.source_notes
+    unproved = [f'"{column.name}"' for column in table.columns if column.unproved]
+    if unproved:
+        yield (
+            f"NOT NULL of {', '.join(unproved)} is NOT VALID: the target allows NULL until it is "
+            "validated."
+        )
 
 
 def warning(code: str, what: object, message: str, remedy: str | None = None) -> Finding:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
 
 from streams_engine.errors import UnsupportedType
-from streams_engine.model import Catalog, Dialect, Extension, NativeType, TypeKind
+from streams_engine.model import (
+    Catalog,
+    Dialect,
+    Extension,
+    NativeType,
+    TableSchema,
+    TypeKind,
+)
 
 __all__ = [
     "ARROW",
@@ -17,6 +24,7 @@ __all__ = [
     "WIRE",
     "arrow_type",
     "base_of",
+    "extensions_of",
     "has_binary_form",
     "postgres_type",
     "with_extensions",
@@ -160,6 +168,24 @@ def postgres_type(text: str) -> NativeType:
     return NativeType(
         Dialect.POSTGRES, bare + "[]", "_" + name, args, kind=TypeKind.ARRAY, element=scalar
     )
+
+
+def extensions_of(table: TableSchema) -> tuple[Extension, ...]:
+    """Return the table's extensions without those that only types needed which it does not have
+    any more."""
+    types = [column.type for column in table.columns]
+    for user in table.types:
+        types += (native for _, native in user.attributes)
+        types += [user.base] if user.base else []
+    named = {name for native in types for name in _extensions(native)}
+    return tuple(e for e in table.extensions if not e.for_types or e.name in named)
+
+
+def _extensions(native: NativeType) -> Iterator[str]:
+    if native.extension is not None:
+        yield native.extension
+    if native.element is not None:
+        yield from _extensions(native.element)
 
 
 def with_extensions(catalog: Catalog) -> Catalog:

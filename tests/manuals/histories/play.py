@@ -329,9 +329,23 @@ class _Stage:
                         connection.cursor().execute(statement)
         if refused.fresh:
             self.options = {"schema_policy": "drop_and_recreate"}
+            self._drop_what_is_gone()
         self.say("--   started again" + (", fresh" if refused.fresh else ""))
         self._start(fresh=refused.fresh)
         self._ended_by(self._caught_up())
+
+    def _drop_what_is_gone(self) -> None:
+        """Drop on the target what the source dropped: what is loaded anew does not know of it."""
+        there = read(self.source, self.one, _followed).tables
+        gone = [n for n in read(self.target, self.other, _followed).tables if n not in there]
+        with closing(self.target.connect(self.other)) as connection:
+            cursor = connection.cursor()
+            if self.target.kind != "postgresql":
+                cursor.execute("SET foreign_key_checks = 0")
+            for name in gone:
+                self.say(f"--   remedy: DROP TABLE {name}")
+                cascade = " CASCADE" if self.target.kind == "postgresql" else ""
+                cursor.execute(f"DROP TABLE {name}{cascade}")
 
     def _let_go(self) -> None:
         stream, self.stream = self.stream, None

@@ -48,7 +48,9 @@ SELECT a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.a
             THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname)
        END,
        pg_catalog.col_description(a.attrelid, a.attnum), a.attnum, d.oid, a.attislocal,
-       a.xmin::text::int8, a.attnotnull
+       a.xmin::text::int8,
+       (SELECT k.conname FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid
+        AND k.contype = 'n' AND NOT k.convalidated AND a.attnum = ANY (k.conkey))
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -284,22 +286,30 @@ ORDER BY n.nspname, c.relname
 """
 
 EXTENSIONS = """
-SELECT DISTINCT x.extname, n.nspname, x.extversion
-FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
-JOIN pg_catalog.pg_depend e ON e.refclassid = 'pg_extension'::regclass AND e.refobjid = x.oid
-     AND e.deptype = 'e'
-WHERE x.extname <> 'plpgsql' AND (
-  (e.classid = 'pg_type'::regclass AND e.objid = ANY(%(types)s::oid[]))
-  OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = e.classid
-             AND d.refobjid = e.objid AND (
-               (d.classid = 'pg_class'::regclass AND d.objid IN (
-                  SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = ANY(%(oids)s)))
-               OR (d.classid = 'pg_attrdef'::regclass AND d.objid IN (
-                  SELECT oid FROM pg_catalog.pg_attrdef WHERE adrelid = ANY(%(oids)s)))
-               OR (d.classid = 'pg_constraint'::regclass AND d.objid IN (
-                  SELECT oid FROM pg_catalog.pg_constraint WHERE conrelid = ANY(%(oids)s))))))
-ORDER BY 1
+WITH uses(relation, type, class, object) AS (
+  SELECT i.indrelid, NULL::oid, d.refclassid, d.refobjid FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+  WHERE i.indrelid = ANY(%(oids)s)
+  UNION SELECT f.adrelid, NULL, d.refclassid, d.refobjid FROM pg_catalog.pg_attrdef f
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+  WHERE f.adrelid = ANY(%(oids)s)
+  UNION SELECT nullif(k.conrelid, 0), nullif(k.contypid, 0), d.refclassid, d.refobjid
+  FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
+  WHERE k.conrelid = ANY(%(oids)s) OR k.contypid = ANY(%(types)s::oid[])
+  UNION SELECT NULL, d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend d
+  WHERE d.classid = 'pg_type'::regclass AND d.objid = ANY(%(types)s::oid[])
+  UNION SELECT NULL, t, 'pg_type'::regclass, t FROM unnest(%(types)s::oid[]) t
+)
+SELECT DISTINCT x.extname, n.nspname, x.extversion, uses.relation::int8, uses.type::int8
+FROM uses
+JOIN pg_catalog.pg_depend e ON e.classid = uses.class AND e.objid = uses.object
+     AND e.refclassid = 'pg_extension'::regclass AND e.deptype = 'e'
+JOIN pg_catalog.pg_extension x ON x.oid = e.refobjid
+JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
+WHERE x.extname <> 'plpgsql' ORDER BY 1
 """
+"""The extensions that tables and types need: by the oid of the table, or of the type."""
 
 LEFT_BEHIND = """
 WITH own AS (SELECT oid, nspname FROM pg_catalog.pg_namespace

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -205,7 +206,7 @@ class _Reader:
             schemas,
             types=self.types.user_types(),
             sequences=self._sequences(tables),
-            extensions=tuple(Extension(*row) for row in self._about_all(queries.EXTENSIONS)),
+            extensions=tuple(dict.fromkeys(e for t in schemas for e in t.extensions)),
             skipped=() if tables is not None else self._skipped(scope or Scope()),
             schemas=frozenset(r[0] for r in self._all(queries.SCHEMAS)) if tables else frozenset(),
         )
@@ -257,6 +258,7 @@ class _Reader:
         self.functions: dict[tuple[str, int], list[str]] = defaultdict(list)
         self.operator_classes: dict[int, list[str]] = defaultdict(list)
         self.columns = _group(columns)
+        self.extensions: list[tuple[Extension, int | None, int | None]] = []
         self._read_keys(newer, columns)
         if self._looking or not (self.oids or self.types.oids):
             return
@@ -265,9 +267,16 @@ class _Reader:
         for oid, name in self._all(queries.OPERATOR_CLASSES_NEEDED):
             self.operator_classes[oid].append(name)
         self.types.needs({oid: names for (_, oid), names in self.functions.items()})
+        self._read_extensions()
         self.identities = {
             (row[10], row[11]): row for row in self._every_sequence if row[12] == "i"
         }
+
+    def _read_extensions(self) -> None:
+        """Read which extensions are needed, each with the table or the type that needs it."""
+        oids = sorted({leaf for oid in self.oids for leaf in self._leaves(oid)})
+        rows = self._all(queries.EXTENSIONS, oids=oids, types=self.types.oids)
+        self.extensions = [(Extension(*row[:3]), row[3], row[4]) for row in rows]
 
     def _read_inheritance(self) -> None:
         self.parents: dict[int, list[int]] = defaultdict(list)
@@ -310,12 +319,6 @@ class _Reader:
             notes.append(
                 "Row-level security hides rows of the table from this role: a run is refused."
             )
-        unproved = [f'"{c[1]}"' for c in self.columns[oid] if c[15] and not c[5]]
-        if unproved:
-            notes.append(
-                f"NOT NULL of {', '.join(unproved)} is NOT VALID: the target allows NULL until it "
-                "is validated."
-            )
         keys = [self._index(oid, index, notes) for index in self.indexes[oid] if index[17] != "x"]
         present = [key for key in keys if key is not None]
         plain_parents = [] if row[6] else self._plain_parents(oid, notes)
@@ -342,6 +345,7 @@ class _Reader:
             bytes=self._bytes(oid, by_oid),
             options=tuple(row[11] or ()),
             types=self.types.user_types([column[2] for column in self.columns[oid]]),
+            extensions=tuple(self._extensions(oid)),
             source_notes=tuple(notes),
             oid=oid,
             storage=tuple(self._storage(row, by_oid)),
@@ -349,6 +353,15 @@ class _Reader:
             if kind == "p"
             else (),
         )
+
+    def _extensions(self, oid: int) -> Iterator[Extension]:
+        """Yield the extensions that a table needs."""
+        relations = set(self._leaves(oid))
+        types = self.types.built_from(column[2] for column in self.columns[oid])
+        own = {e for e, relation, _ in self.extensions if relation in relations}
+        of_types = {e for e, _, type_ in self.extensions if type_ in types}
+        for extension in sorted(own | of_types, key=lambda e: e.name):
+            yield extension if extension in own else replace(extension, for_types=True)
 
     def _storage(self, row: Any, by_oid: dict[int, Any]) -> Iterator[tuple[int, int]]:
         """Yield (oid, relfilenode) of all that holds rows of a table."""
@@ -428,6 +441,7 @@ class _Reader:
             type=native,
             arrow=arrow_type(native),
             nullable=not row[5],
+            unproved=row[15],
             default=None if row[8] else value,
             identity=self._identity(oid, row[1], row[7]) if row[7] and not self._looking else None,
             generated=value if row[8] else None,

@@ -68,6 +68,12 @@ class _Row:
     def is_array(self) -> bool:
         return self.category == "A" and self.length == -1 and self.element != 0
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The types that it is built from."""
+        parts = (self.element, self.base, self.subtype, *self.attribute_types)
+        return tuple(filter(None, parts))
+
 
 class TypeCatalog:
     """The types that a set of columns needs, each with all that it is built from."""
@@ -124,6 +130,17 @@ class TypeCatalog:
             return replace(native, element=self.native(row.subtype, str(row.subtype_text), -1))
         return native
 
+    def built_from(self, oids: Iterable[int]) -> set[int]:
+        """Return these types and every type that they are built from."""
+        found: set[int] = set()
+        left = [oid for oid in oids if oid in self._rows]
+        while left:
+            oid = left.pop()
+            if oid not in found:
+                found.add(oid)
+                left += [needed for needed in self._rows[oid].parts if needed in self._rows]
+        return found
+
     def user_types(self, oids: Iterable[int] | None = None) -> tuple[UserType, ...]:
         """Return every user-defined type among them, or among those that ``oids`` are built from;
         what others are built from comes first."""
@@ -136,8 +153,8 @@ class TypeCatalog:
         row = self._rows.get(oid)
         if row is None or oid in ordered:
             return
-        for needed in (row.element, row.base, row.subtype, *row.attribute_types):
-            if needed and needed != oid:
+        for needed in row.parts:
+            if needed != oid:
                 self._visit(needed, ordered)
         kind = _KINDS.get(row.typtype)
         own = row.schema not in ("pg_catalog", "information_schema") and row.extension is None

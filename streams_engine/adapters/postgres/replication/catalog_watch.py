@@ -372,7 +372,8 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
         if new is not None and more_labels(column.type, new.type):
             column = replace(column, type=new.type)
         if new is not None and new.nullable and now.primary_key == before.primary_key:
-            column = replace(column, nullable=True, identity=new.identity)
+            unproved = column.unproved if new.unproved else None
+            column = replace(column, nullable=True, unproved=unproved, identity=new.identity)
         columns.append(column)
     numbers = {column.number: column.name for column in now.columns if column.number is not None}
     names = {c.name: numbers.get(c.number or 0, c.name) for c in before.columns}
@@ -400,5 +401,6 @@ def _wider(before: TableSchema, now: TableSchema, describer: RelationReader) -> 
         ),
         partitioning=tree,
         types=wider_types(before.types, now.types),
+        extensions=now.extensions,
     )
     return None if wider == before else wider

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg import sql
 
+from streams_engine.adapters.postgres.catalog.queries import EXTENSIONS
 from streams_engine.adapters.postgres.catalog.reader import read_catalog, undisturbed
 from streams_engine.adapters.postgres.catalog.types import TypeCatalog
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
@@ -24,6 +25,7 @@ from streams_engine.model import (
     Catalog,
     Column,
     Expression,
+    Extension,
     ForeignKey,
     Index,
     NativeType,
@@ -133,6 +135,14 @@ class RelationReader:
         with translating(f"describing the types of {relation.schema}.{relation.name}"):
             oids = [column.type for column in relation.columns]
             return TypeCatalog(self._open(), oids).user_types()
+
+    def extensions(self, relation: Relation) -> list[Extension]:
+        """Return the extensions that the types of a relation's columns need."""
+        with translating(f"describing the types of {relation.schema}.{relation.name}"):
+            connection = self._open()
+            types = TypeCatalog(connection, [column.type for column in relation.columns]).oids
+            rows = connection.execute(EXTENSIONS, {"oids": [], "types": types}).fetchall()
+            return [Extension(name, place, version, True) for name, place, version, *_ in rows]
 
     def unpublished(self, table: TableId) -> frozenset[str]:
         """Return the columns of the table that the log does not contain."""
@@ -484,9 +494,12 @@ def _now(
     indexes = (_renamed_index(index, renamed) for index in schema.indexes)
     foreign_keys = (_renamed_key(key, schema.id, renamed) for key in schema.foreign_keys)
     types = schema.types
-    if any(column.name not in old for column in columns):
+    made = {extension.name: extension for extension in schema.extensions}
+    if any(column.name not in old or column.type != old[column.name].type for column in columns):
         there = {user.id for user in types}
         types += tuple(u for u in describer.user_types(relation) if u.id not in there)
+        # The log may show a column before a view of the catalog does.
+        made = {e.name: e for e in describer.extensions(relation)} | made
     return replace(
         schema,
         columns=tuple(columns),
@@ -494,6 +507,7 @@ def _now(
         indexes=tuple(index for index in indexes if {*index.columns} <= kept),
         foreign_keys=tuple(key for key in foreign_keys if {*key.columns} <= kept),
         types=types,
+        extensions=tuple(made.values()),
     )
 
 
@@ -525,6 +539,7 @@ def _as_today(column: Column, today: Column | None) -> Column:
     return replace(
         column,
         nullable=today.nullable,
+        unproved=today.unproved,
         default=today.default,
         identity=today.identity,
         collation=today.collation,

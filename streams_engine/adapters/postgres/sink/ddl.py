@@ -47,7 +47,11 @@ def run_statements(
 def _with_statement(error: StreamsError, statement: Statement) -> StreamsError:
     """Add to the error's remedy the statement that an administrator may run instead."""
     if statement.object.kind is ObjectKind.EXTENSION:
-        error.remedy = f"Install it on the server; then have an administrator run {statement.sql};"
+        error.remedy = (
+            f"Install it on the server, have an administrator run {statement.sql}; and start "
+            "again. Or choose another type for columns of its types, such as text "
+            "(options.typeOverrides), and load with fresh=True and schemaPolicy drop_and_recreate."
+        )
     elif isinstance(error, PermissionDenied):
         error.remedy = f"Grant the privilege, or have a role that has it run {statement.sql};"
     elif error.details.get("sqlstate") in UNDEFINED:
