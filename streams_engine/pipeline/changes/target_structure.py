@@ -37,7 +37,10 @@ from streams_engine.schema.types.relaxation import relax
 __all__ = ["TargetStructure", "renamed_between", "without_new_keys"]
 
 
-RELOAD = "Load again with start(fresh=True) and schemaPolicy drop_and_recreate."
+RELOAD = (
+    "Load again with start(fresh=True) and schemaPolicy drop_and_recreate. Tables that the source "
+    "has dropped stay on the target: drop them there."
+)
 
 
 @dataclass
