@@ -180,6 +180,10 @@ RESHAPED = {
         ("note",),
     ),
     "a column with a default": ("ALTER TABLE t ADD COLUMN extra int DEFAULT 7", ("extra",)),
+    "a column that lost its default": (
+        "ALTER TABLE t ADD COLUMN extra int DEFAULT 7; ALTER TABLE t ALTER extra SET DEFAULT NULL",
+        ("extra",),
+    ),
     "a column of another name": ("ALTER TABLE t RENAME COLUMN label TO title", ("title",)),
     "a column that is computed": (
         "ALTER TABLE t ADD COLUMN double_it decimal(12,3) GENERATED ALWAYS AS (amount * 2) STORED",

@@ -178,6 +178,8 @@ class SchemaChangeHandler:
         if renamed:
             names = ", ".join(f"{was} to {now}" for was, now in renamed.items())
             untold.append(f"Columns are renamed ({names}): rows of before keep the old names.")
+        if filled := sorted(name for name, value in change.backfill.items() if value is not None):
+            untold.append(f"Rows of before got values in new columns ({', '.join(filled)}).")
         kept = {change.renamed.get(c.source.name, c.source.name) for c in old.columns}
         added = {c.target.name for c in new.columns if c.source.name not in kept}
         if again := sorted(added & writer.column_names(old.target.id)):
