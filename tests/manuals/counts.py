@@ -5,7 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from tests.manuals.entries import Carried, Refused
 from tests.manuals.plays import Play, promise
@@ -21,10 +23,23 @@ option that the refusal names; ``refused``: ended with the promised code."""
 
 
 class Counts:
-    """By route and place: how many plays came out as each of `KINDS`."""
+    """By route and place: how many plays came out as each of `KINDS`, and when."""
 
-    def __init__(self, lines: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
-        self.lines = {route: dict(places) for route, places in lines.items()}
+    def __init__(self, lines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+        self.days = {
+            (route, place): counted["day"]
+            for route, places in lines.items()
+            for place, counted in places.items()
+            if "day" in counted
+        }
+        """The day of a play; those of before 30 November 2026 have none."""
+        self.lines: dict[str, dict[str, dict[str, int]]] = {
+            route: {
+                place: {kind: counted[kind] for kind in KINDS if kind in counted}
+                for place, counted in places.items()
+            }
+            for route, places in lines.items()
+        }
 
     @classmethod
     def load(cls) -> Counts:
@@ -36,6 +51,7 @@ class Counts:
         for play in plays:
             found.setdefault(play.place, Counter())[_kind(play, route)] += 1
         self.lines.setdefault(route.name, {}).update(found)
+        self.days |= {(route.name, place): date.today() for place in found}
 
     def save(self) -> None:
         """Write the file, in the order of routes and places."""
@@ -43,7 +59,8 @@ class Counts:
         for route in ROUTES:
             for place in PLACES:
                 if counted := self.lines.get(route, {}).get(place):
-                    text += f"\n[{route}.{place}]\n"
+                    day = self.days.get((route, place))
+                    text += f"\n[{route}.{place}]\n" + (f"day = {day}\n" if day else "")
                     text += "".join(f"{k} = {counted[k]}\n" for k in KINDS if counted.get(k))
         FILE.write_text(text)
 

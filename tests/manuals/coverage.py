@@ -38,10 +38,11 @@ What came of the whole catalogue when it was last played at a place of a route. 
 before the stream began; `live`: while it follows; `backlog`: while it was stopped; `between`: so
 too, among changes of rows in a transaction each; `within`: so too, all in one transaction. *By
 option* is refused too, and carried with the option that the refusal names. What is refused live
-is not played in the three backlogs, nor what is open live.
+is not played in the three backlogs, nor what is open live. What was open then and is not below
+was repaired after that play.
 
-| route | place | plays | carried | with a finding | by option | refused | open | refused, share |
-|---|---|---|---|---|---|---|---|---|
+| route | place | day | plays | carried | with a finding | by option | refused | open | refused % |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -90,11 +91,14 @@ def _counts(ledger: Ledger) -> str:
 def _played() -> str:
     """What came of the plays of the whole catalogue."""
     text = PLAYED
-    for route, places in Counts.load().lines.items():
+    counts = Counts.load()
+    for route, places in counts.lines.items():
         for place, counted in places.items():
+            day = counts.days.get((route, place), "earlier")
             figures = " | ".join(str(counted.get(kind, 0)) for kind in KINDS)
             share = (counted.get("refused", 0) + counted.get("option", 0)) / sum(counted.values())
-            text += f"| {route} | {place} | {sum(counted.values())} | {figures} | {share:.0%} |\n"
+            text += f"| {route} | {place} | {day} | {sum(counted.values())} | {figures} "
+            text += f"| {share:.0%} |\n"
     return text
 
 
