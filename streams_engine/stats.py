@@ -47,6 +47,15 @@ class TableStats:
     estimated_rows: int | None = None
     phase: str = "waiting"
     seconds: float = 0.0
+    inserted: int = 0
+    """Rows that the log inserted; those that it updated and deleted are below. All are durable."""
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Row changes of the log."""
+        return self.inserted + self.updated + self.deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +262,9 @@ class Stats:
                     "estimatedRows": t.estimated_rows,
                     "phase": t.phase,
                     "seconds": round(t.seconds, 3),
+                    "inserted": t.inserted,
+                    "updated": t.updated,
+                    "deleted": t.deleted,
                 }
                 for t in self.tables
             ],
@@ -495,6 +507,17 @@ class Counters:
         return taken
 
     # A log that is followed
+
+    def changed(self, table: TableId, inserted: int, updated: int, deleted: int) -> None:
+        """Count row changes of a table that became durable; `wrote` counts them as rows."""
+        with self._lock:
+            seen = self._tables[table]
+            self._tables[table] = replace(
+                seen,
+                inserted=seen.inserted + inserted,
+                updated=seen.updated + updated,
+                deleted=seen.deleted + deleted,
+            )
 
     def follow(self) -> None:
         """Add the counters of a change log."""

@@ -114,6 +114,9 @@ class TableDict(TypedDict):
     estimatedRows: int | None
     phase: str
     seconds: float
+    inserted: int
+    updated: int
+    deleted: int
 
 
 class ConnectionStateDict(TypedDict):

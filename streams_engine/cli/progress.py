@@ -1,9 +1,11 @@
-"""Render the progress of a run: a pure function from `Stats` to something to print."""
+"""Render the progress of a run: pure functions from `Stats` to something to print."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -13,7 +15,7 @@ from rich.text import Text
 from streams_engine import units
 from streams_engine.stats import ChangeStats, Stats, TableStats
 
-__all__ = ["behind", "progress", "seconds_left", "totals"]
+__all__ = ["ChangeRates", "behind", "following", "progress", "seconds_left", "shortened", "totals"]
 
 _FIXED_LINES = 6
 """Title, column heads, totals and up to three lines that stand for the tables not shown."""
@@ -27,16 +29,27 @@ _STYLES = {
 }
 _COPIED = frozenset({"copied", "indexing", "done"})
 _BAR_WIDTH = 18
+_LEAST_BAR = 6
+_LEAST_NAME = 12
+_PADDING = 2
+"""Of each column: a blank before and after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column of the display, and the terminal width from which it is shown."""
+    """One column of numbers, and the terminal width from which it is shown."""
 
     head: str
-    cell: Callable[[TableStats], RenderableType]
+    cell: Callable[[TableStats], str]
     width: int = 0
-    right: bool = True
+
+
+def shortened(name: str, width: int) -> str:
+    """Shorten a name in the middle: its end tells tables apart as often as its beginning."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :] if end else ''}"
 
 
 def seconds_left(table: TableStats) -> float | None:
@@ -72,14 +85,15 @@ def _expected(table: TableStats) -> int | None:
     return max(table.rows, table.estimated_rows)
 
 
-def _bar(table: TableStats) -> RenderableType:
+def _bar(table: TableStats, width: int) -> RenderableType:
+    bar = partial(ProgressBar, width=width, complete_style="cyan", finished_style="green")
     if table.phase in _COPIED:
-        return ProgressBar(total=1, completed=1, width=_BAR_WIDTH)
+        return bar(total=1, completed=1)
     if not table.estimated_rows:
         return Text("")
     # an estimate is an estimate: the bar is never full before the table is
     completed = min(table.rows, table.estimated_rows * 0.99)
-    return ProgressBar(total=table.estimated_rows, completed=completed, width=_BAR_WIDTH)
+    return bar(total=table.estimated_rows, completed=completed)
 
 
 def _left(table: TableStats) -> str:
@@ -92,47 +106,132 @@ def _rows(table: TableStats) -> str:
 
 
 _COLUMNS: Sequence[_Column] = (
-    _Column("table", lambda t: Text(t.table), right=False),
-    _Column("", _bar, width=72, right=False),
     _Column("rows", _rows),
     _Column("rows/s", lambda t: units.rate(t.rows, t.seconds) if t.rows else "", width=50),
     _Column("size", lambda t: units.size(t.bytes) if t.bytes else "", width=62),
     _Column("left", _left, width=44),
-    _Column("", lambda t: Text(t.phase, _STYLES.get(t.phase, "")), width=84, right=False),
 )
+_PHASE_WIDTH = 84
+"""The terminal width from which the phase of a table is shown."""
 
 
 def progress(stats: Stats, *, width: int = 100, height: int = 24) -> RenderableType:
-    """Render a running stream, at most ``height`` lines high."""
+    """Render a load, at most ``height`` lines high. Numbers stay whole: bars shrink and go first,
+    then names are shortened."""
     waits = _waits(stats)
-    lines_left = max(1, height - _FIXED_LINES - len(waits))
-    shown = _chosen(stats.tables, lines_left)
+    shown = _chosen(stats.tables, max(1, height - _FIXED_LINES - len(waits)))
+    lines = [*shown, totals(stats)]
     columns = [column for column in _COLUMNS if width >= column.width]
-    grid = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
-    for position, column in enumerate(columns):
-        grid.add_column(
-            column.head,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            max_width=40 if position == 0 else None,
-        )
-    for table in shown:
+    cells = [[column.cell(table) for table in lines] for column in columns]
+    taken = sum(max(map(len, (c.head, *of))) for c, of in zip(columns, cells, strict=True))
+    if phases := width >= _PHASE_WIDTH:
+        taken += max(len(table.phase) for table in lines)
+    room = width - taken - _PADDING * (len(columns) + phases + 1)
+    longest = max(len(table.table) for table in lines)
+    bar = min(_BAR_WIDTH, room - longest - _PADDING)
+    if bar < _LEAST_BAR:
+        bar = 0
+    names = max(_LEAST_NAME, room - (bar + _PADDING if bar else 0))
+    grid = _grid("table", *([""] if bar else []), right=[column.head for column in columns])
+    if phases:
+        grid.add_column("", no_wrap=True)
+    for number, table in enumerate(lines):
+        last = number == len(shown)
+        style = "bold" if last else "dim" if table.phase == "waiting" else ""
         grid.add_row(
-            *(column.cell(table) for column in columns),
-            style="dim" if table.phase == "waiting" else "",
+            Text(shortened(table.table, names)),
+            *([_bar(table, bar)] if bar else []),
+            *(of[number] for of in cells),
+            *([Text(table.phase, _STYLES.get(table.phase, ""))] if phases else []),
+            style=style,
         )
-    grid.add_row(*(column.cell(totals(stats)) for column in columns), style="bold")
     return Group(_title(stats), *waits, grid, *_hidden(stats.tables, shown))
+
+
+def _grid(*left: str, right: Sequence[str]) -> Table:
+    grid = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
+    for head in left:
+        grid.add_column(head, no_wrap=True)
+    for head in right:
+        grid.add_column(head, justify="right", no_wrap=True)
+    return grid
+
+
+class ChangeRates:
+    """Changes a second of each table, over the last interval that was looked at."""
+
+    def __init__(self, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+        self._looks: deque[tuple[float, Mapping[str, int]]] = deque()
+
+    def look(self, stats: Stats, now: float) -> Mapping[str, float]:
+        """Add a look at the stats; return the rates by table since the look of an interval ago."""
+        counts = {table.table: table.changed for table in stats.tables}
+        self._looks.append((now, counts))
+        while len(self._looks) > 2 and now - self._looks[1][0] >= self._seconds:
+            self._looks.popleft()
+        begun, before = self._looks[0]
+        passed = now - begun
+        if not passed:
+            return {}
+        return {name: (count - before.get(name, 0)) / passed for name, count in counts.items()}
+
+
+_CHANGES: Sequence[tuple[str, Callable[[TableStats], int]]] = (
+    ("inserts", lambda t: t.inserted),
+    ("updates", lambda t: t.updated),
+    ("deletes", lambda t: t.deleted),
+)
+
+
+def following(
+    stats: Stats, rates: Mapping[str, float], *, width: int = 100, height: int = 24
+) -> RenderableType:
+    """Render a stream that follows a log, at most ``height`` lines high: the tables that changed,
+    the busiest of the last interval first."""
+    waits = _waits(stats)
+    changed = [table for table in stats.tables if table.changed]
+    busiest = sorted(changed, key=lambda t: (-rates.get(t.table, 0.0), -t.changed, t.table))
+    shown = busiest[: max(1, height - _FIXED_LINES - len(waits))]
+    quiet = len(stats.tables) - len(changed)
+    told = [f"{units.plural(len(busiest) - len(shown), 'more table')} changed"]
+    told = told[: len(busiest) > len(shown)]
+    told += [f"{units.plural(quiet, 'table')} without changes"] if quiet else []
+    notes = [Text(f" {'; '.join(told)}", "dim", no_wrap=True)] if told else []
+    if not shown:
+        return Group(_title(stats), *waits, *notes)
+    whole = replace(
+        totals(stats), **{name: sum(getattr(t, name) for t in changed)
+                          for name in ("inserted", "updated", "deleted")}
+    )  # fmt: skip
+    cells = [
+        [*(units.count(of(table)) for _, of in _CHANGES), _per_second(rate)]
+        for table, rate in [
+            *((table, rates.get(table.table, 0.0)) for table in shown),
+            (whole, sum(rates.values())),
+        ]
+    ]
+    heads = [*(head for head, _ in _CHANGES), "rows/s"]
+    taken = sum(max(len(h), *(len(c[n]) for c in cells)) for n, h in enumerate(heads))
+    names = max(_LEAST_NAME, width - taken - _PADDING * (len(heads) + 1))
+    grid = _grid("table", right=heads)
+    for table, line in zip((*shown, whole), cells, strict=True):
+        style = "bold" if table is whole else ""
+        grid.add_row(Text(shortened(table.table, names)), *line, style=style)
+    return Group(_title(stats), *waits, grid, *notes)
+
+
+def _per_second(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 9.95 or not rate else f"{rate:.1f}"
 
 
 def _title(stats: Stats) -> Text:
     title = Text(no_wrap=True, overflow="ellipsis")
     title.append(str(stats.state), "bold yellow" if stats.state != "RUNNING" else "bold")
     title.append(f"  {stats.phase}  {units.duration(stats.seconds)}  ", "dim")
-    title.append(stats.name, "dim")
     if stats.changes is not None:
-        title.append(f"  {behind(stats.changes)}")
+        title.append(f"{behind(stats.changes)}  ")
+    title.append(stats.name, "dim")  # the last: it may be long
     return title
 
 

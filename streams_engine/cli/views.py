@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streams_engine import units
-from streams_engine.cli.progress import behind, progress, totals
+from streams_engine.cli.progress import ChangeRates, behind, following, progress, totals
 from streams_engine.cli.reports import report, summary
 from streams_engine.events import Event
 from streams_engine.stats import Stats, TableStats
@@ -123,8 +123,10 @@ class QuietView:
 class LiveView(QuietView):
     """A display that redraws itself, and afterwards the summary and the report."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
+        self._clock = clock
+        self._rates = ChangeRates()
         # no refresh of its own: `tick` is the clock, and one thread draws
         self._live = Live(console=out, auto_refresh=False, transient=True)
 
@@ -143,7 +145,12 @@ class LiveView(QuietView):
     def tick(self, stats: Stats) -> None:
         """Draw."""
         width, height = self._out.size
-        self._live.update(progress(stats, width=width, height=height - 1), refresh=True)
+        if stats.phase == "following":
+            rates = self._rates.look(stats, self._clock())
+            shown = following(stats, rates, width=width, height=height - 1)
+        else:
+            shown = progress(stats, width=width, height=height - 1)
+        self._live.update(shown, refresh=True)
 
     def event(self, record: Event) -> None:
         """Print what should not be missed above the display."""

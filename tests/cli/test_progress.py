@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 from streams_engine import units
-from streams_engine.cli.progress import progress, seconds_left, totals
+from streams_engine.cli.progress import (
+    ChangeRates,
+    following,
+    progress,
+    seconds_left,
+    shortened,
+    totals,
+)
 from streams_engine.cli.reports import report, summary
 from streams_engine.cli.views import LiveView
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, Severity
-from streams_engine.stats import ConnectionStats, Stats, TableStats
+from streams_engine.stats import ChangeStats, ConnectionStats, Stats, TableStats
 from tests.support.fake_stream import FINDINGS, LEFT, make_stats
 
 
@@ -73,6 +81,97 @@ def test_a_long_name_does_not_push_the_numbers_out() -> None:
     wide = TableStats("shop." + "x" * 200, 50, 0, 5000, 100, "copying", 2.0)
     row = next(line for line in text_of(progress(make_stats(State.RUNNING, wide))) if "xx" in line)
     assert "…" in row and "25/s" in row
+
+
+LONG = "shop_of_the_whole_company.customers_and_their_addresses_in_{}"
+"""Of 60 letters."""
+
+
+@pytest.mark.parametrize("width", [60, 80, 140, 200])
+def test_numbers_stay_whole_beside_long_names(width: int) -> None:
+    names = [LONG.format(year) for year in (2024, 2025, 2026)]
+    tables = [
+        TableStats(name, 123_456_789, 0, 98_765_432_100, 400_000_000, "copying", 100.0)
+        for name in names
+    ]
+    lines = text_of(progress(make_stats(State.RUNNING, *tables), width=width, height=24), width)
+    assert all(len(line) <= width for line in lines)
+    for year in ("2024", "2025", "2026"):
+        row = next(line for line in lines if f"{year} " in line)
+        for number in ("123,456,789", "1,234,568/s"):
+            assert number in row.split(), (width, row)
+        assert ("…" in row) == (width < 120), "names are shortened in the middle"
+        assert ("━" in row) == (width >= 120), "bars go first"
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("orders", 6, "orders"),
+        ("customers", 6, "cus…rs"),
+        ("customers", 5, "cu…rs"),
+        ("customers", 1, "…"),
+    ],
+)
+def test_a_name_is_shortened_in_the_middle(name: str, width: int, shown: str) -> None:
+    assert shortened(name, width) == shown
+
+
+def followed(number: int, *counts: int) -> TableStats:
+    return TableStats(
+        f"shop.t{number}", 1000, 0, 5000, 1000, "following", 9.0,
+        **dict(zip(("inserted", "updated", "deleted"), counts, strict=False)),
+    )  # fmt: skip
+
+
+def test_following_shows_what_changed_and_nothing_else() -> None:
+    quiet = [followed(n) for n in range(3, 50)]
+    tables = [followed(1, 5, 1_234_567), followed(2, 0, 1, 3), *quiet]
+    stats = make_stats(
+        State.RUNNING, *tables, phase="following", changes=ChangeStats(7, lag_seconds=0.25)
+    )
+    lines = text_of(following(stats, {"shop.t2": 12.4, "shop.t1": 0.0}, width=80, height=24), 80)
+    assert "7 transactions, lag 0.2 s" in lines[0] and lines[0].startswith("RUNNING  following")
+    assert lines[1].split() == ["table", "inserts", "updates", "deletes", "rows/s"]
+    assert [line.split() for line in lines[2:5]] == [
+        ["shop.t2", "0", "1", "3", "12"],
+        ["shop.t1", "5", "1,234,567", "0", "0"],
+        ["all", "tables", "5", "1,234,568", "3", "12"],
+    ]
+    assert lines[5].strip() == "47 tables without changes" and len(lines) == 6
+    assert not any("━" in line or "/s " in line.split("rows/s")[-1] for line in lines)
+
+
+@pytest.mark.parametrize("height", [7, 12, 24])
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_following_never_needs_more_lines_than_there_are(width: int, height: int) -> None:
+    tables = [replace(followed(n, n + 1, 10**9), table=LONG.format(n)) for n in range(100)]
+    stats = make_stats(State.RUNNING, *tables, phase="following", changes=ChangeStats())
+    lines = text_of(following(stats, {}, width=width, height=height), width)
+    assert len(lines) <= height and all(len(line) <= width for line in lines)
+    assert any("more tables changed" in line for line in lines)
+    if width >= 80:
+        assert all("1,000,000,000" in line for line in lines if "shop_of" in line)
+
+
+def test_before_the_first_change_nothing_is_listed() -> None:
+    stats = make_stats(State.RUNNING, followed(1), phase="following", changes=ChangeStats())
+    assert text_of(following(stats, {}))[1:] == [" 1 table without changes"]
+
+
+def test_the_rate_is_that_of_the_last_interval() -> None:
+    rates, at = ChangeRates(seconds=2.0), make_stats(State.RUNNING, followed(1, 100))
+    assert rates.look(at, 0.0) == {}
+    assert rates.look(make_stats(State.RUNNING, followed(1, 300)), 2.0) == {"shop.t1": 100.0}
+    assert rates.look(make_stats(State.RUNNING, followed(1, 300)), 4.0) == {"shop.t1": 0.0}
+    assert rates.look(make_stats(State.RUNNING, followed(1, 310)), 5.0)["shop.t1"] < 10
+
+
+def test_bars_do_not_look_like_errors() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, color_system="truecolor")
+    console.print(progress(make_stats(State.RUNNING, table(1, "copying"), table(2, "done"))))
+    assert "━" in screen.getvalue() and "249;38;114" not in screen.getvalue(), "rich's own is red"
 
 
 def test_time_left_is_only_claimed_where_it_is_known() -> None:

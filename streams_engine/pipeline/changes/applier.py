@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from streams_engine.contracts import (
@@ -137,7 +138,7 @@ class PendingCommit:
     texts: tuple[ChangeSet, list[RowTexts]] | None = None
     """A set that the commit applies as texts."""
     counts: dict[TableId, list[int]] = field(default_factory=dict)
-    """By source table: rows applied, and rows quarantined."""
+    """By source table: changes applied, one number for each `Op`, and rows quarantined."""
 
     @property
     def empty(self) -> bool:
@@ -158,17 +159,23 @@ class PendingCommit:
             committed_at=changes.committed_at or before.committed_at,
         )
 
-    def reject(self, table: TableId, row: QuarantinedRow) -> None:
-        """Quarantine a row that was counted as applied."""
+    def reject(self, table: TableId, row: QuarantinedRow, op: int) -> None:
+        """Quarantine a row that was counted as applied, as a change of the kind ``op``."""
         self.quarantined.append(row)
         counts = self.counts[table]
-        counts[0], counts[1] = counts[0] - 1, counts[1] + 1
+        counts[op], counts[3] = counts[op] - 1, counts[3] + 1
 
-    def count(self, table: TableId, rows: int, quarantined: int) -> None:
-        """Count rows of a table."""
-        counts = self.counts.setdefault(table, [0, 0])
-        counts[0] += rows
-        counts[1] += quarantined
+    def count(self, table: TableId, changes: RowChanges | None, quarantined: int) -> None:
+        """Count changes of a table, and rows of it that were quarantined."""
+        counts = self.counts.setdefault(table, [0, 0, 0, 0])
+        counts[3] += quarantined
+        if changes is not None:
+            for op, number in enumerate(np.bincount(changes.op).tolist()):
+                counts[op] += number
+
+    def count_one(self, table: TableId, op: int) -> None:
+        """Count a change of a table."""
+        self.counts.setdefault(table, [0, 0, 0, 0])[op] += 1
 
 
 def first_refused(spans: Spans, writer: ChangeWriter) -> int:
@@ -472,7 +479,7 @@ class ChangeApplier:
         for part in changes.parts:
             if isinstance(part, TextRows):
                 for change in part.changes:
-                    self._commit.count(self._with_alias(change.table), 1, 0)
+                    self._commit.count_one(self._with_alias(change.table), change.op)
 
     def _is_alone(self, changes: ChangeSet) -> bool:
         """Return True if nothing else becomes durable with a set of whole transactions."""
@@ -527,7 +534,8 @@ class ChangeApplier:
             seq = first_refused(spans, writer)
             batch, row = spans.at(seq)
             table = self.tables[self._with_alias(batch.table)]
-            self._commit.reject(table.mapping.source.id, table.refused(batch, row, error))
+            refused = table.refused(batch, row, error)
+            self._commit.reject(table.mapping.source.id, refused, int(batch.op[row]))
             spans = spans.without(seq)
             try:
                 return writer.apply(spans.steps(singly=True))
@@ -557,9 +565,11 @@ class ChangeApplier:
             writer.commit(document, dict(self._commit.updates), tuple(self._commit.quarantined))
         reach("commit: after")
         total = 0
-        for table, (rows, quarantined) in self._commit.counts.items():
-            self.counters.wrote(table, rows, quarantined, 0)
-            total += rows
+        for table, counts in self._commit.counts.items():
+            *changed, quarantined = counts
+            self.counters.changed(table, *changed)
+            self.counters.wrote(table, sum(changed), quarantined, 0)
+            total += sum(changed)
         self.control.count(total)
         self.counters.committed(changes.transactions, changes.committed_at)
         self._commit = PendingCommit()
@@ -694,8 +704,8 @@ class ChangeApplier:
         converted = table.converted(batch, self._commit.quarantined)
         if len(table.replaced) > known:
             self._note_replaced(table)
-        rows = 0 if converted is None else converted.rows
-        self._commit.count(table.mapping.source.id, rows, len(self._commit.quarantined) - before)
+        quarantined = len(self._commit.quarantined) - before
+        self._commit.count(table.mapping.source.id, converted, quarantined)
         return converted
 
     def _note_replaced(self, table: TableReplication) -> None:
