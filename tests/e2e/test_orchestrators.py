@@ -37,7 +37,7 @@ print("state", dagster.materialize([recipe.shop], raise_on_error=False).success)
     "prefect": """
 import recipe
 from prefect.testing.utilities import prefect_test_harness
-with prefect_test_harness():
+with prefect_test_harness(server_startup_timeout=300):
     print("state", recipe.shop(return_state=True).is_completed())
 """,
 }
