@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -26,7 +26,7 @@ def to_dict(schema: TableSchema) -> dict[str, Any]:
 
 def from_dict(document: Mapping[str, Any]) -> TableSchema:
     """Return the schema of a document made by `to_dict`."""
-    schema: TableSchema = _built(TableSchema, document)
+    schema: TableSchema = _builder(TableSchema)(document)
     return schema
 
 
@@ -45,28 +45,51 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def _built(kind: Any, value: Any) -> Any:
-    """Convert a JSON value to the type of the annotation ``kind``."""
-    if value is None:
-        return None
-    if typing.get_origin(kind) is types.UnionType:
-        (kind,) = (part for part in typing.get_args(kind) if part is not types.NoneType)
-    if typing.get_origin(kind) is tuple:
-        parts = typing.get_args(kind)
-        if parts[-1] is Ellipsis:
-            return tuple(_built(parts[0], part) for part in value)
-        return tuple(_built(part, item) for part, item in zip(parts, value, strict=True))
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = _hints(kind)
-        fields = {name: _built(hints[name], part) for name, part in value.items()}
-        if kind is Column:
-            native: NativeType = fields["type"]
-            fields["arrow"] = spec_of(native.dialect).arrow_type(native)
-        return kind(**fields)
-    return kind(value) if isinstance(kind, type) and issubclass(kind, (Enum, Dialect)) else value
+Build = Callable[[Any], Any]
 
 
 @functools.cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    """Return the types of a class's fields: evaluating their names costs most of reading."""
-    return typing.get_type_hints(kind)
+def _builder(kind: Any) -> Build:
+    """Return what converts a JSON value, not null, to the type of the annotation ``kind``."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        (part,) = (part for part in parts if part is not types.NoneType)
+        return _builder(part)
+    if origin is tuple and parts[-1] is Ellipsis:
+        each = _builder(parts[0])
+        return lambda value: tuple([each(part) for part in value])
+    if origin is tuple:
+        several = [_builder(part) for part in parts]
+        return lambda value: tuple(b(v) for b, v in zip(several, value, strict=True))
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _DataclassBuilder(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, (Enum, Dialect)) else _same
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class _DataclassBuilder:
+    """Builds objects of one dataclass.
+
+    Its fields are looked at when the first one is built: some hold objects of their own class.
+    """
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    @functools.cached_property
+    def _fields(self) -> Mapping[str, Build]:
+        hints = typing.get_type_hints(self._kind)
+        return {name: _builder(hint) for name, hint in hints.items()}
+
+    def __call__(self, document: Mapping[str, Any]) -> Any:
+        fields = self._fields
+        values: dict[str, Any] = {
+            name: None if value is None else fields[name](value) for name, value in document.items()
+        }
+        if self._kind is Column:
+            native: NativeType = values["type"]
+            values["arrow"] = spec_of(native.dialect).arrow_type(native)
+        return self._kind(**values)

@@ -164,7 +164,9 @@ class CheckpointTable(Generic[T]):
         ]
         gone = [key for key, document in records.items() if document is None]
         with self.tables.translating("writing the checkpoint"), connection.cursor() as cursor:
-            if kept:
+            if len(kept) == 1:
+                cursor.execute(self._sql.put, kept[0])  # one round trip less
+            elif kept:
                 cursor.executemany(self._sql.put, kept)
             if gone:
                 cursor.execute(self._sql.remove, self._given(stream, keys=gone))
