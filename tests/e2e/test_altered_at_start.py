@@ -87,3 +87,20 @@ def test_a_column_that_comes_in_the_load(ends: tuple[End, End], point: str) -> N
         stream.stop()
         stream.wait(timeout=SECONDS)
         stream.release()
+
+
+@pytest.mark.parametrize("point", ["handover: rows copied", "handover: keys built"])
+def test_a_column_that_comes_while_a_load_is_interrupted(ends: tuple[End, End], point: str) -> None:
+    """Its rows were copied, and it has neither keys nor a place in the log yet."""
+    source, target = ends
+    first = Stream(source.url, target.url, mode="cdc", name="cut")
+    with once(point, lambda: threading.Thread(target=first.stop).start()), first:
+        first.start()
+        assert first.wait(timeout=SECONDS).final
+    source.run("ALTER TABLE t ADD COLUMN p int", "INSERT INTO t VALUES (2, 7)")
+    with Stream(source.url, target.url, mode="cdc", name="cut") as second:
+        second.start()
+        assert second.catch_up(SECONDS), second.error
+        assert target.rows("SELECT id, p FROM t ORDER BY id") == [(1, None), (2, 7)]
+        assert second.verify().ok
+    second.release()

@@ -174,7 +174,8 @@ class InitialLoad:
             self.subscriptions.demand_cascades_at_start(source, catalog, mapped)
         done = frozenset(record.table for record in records.tables() if record.loaded)
         if begun:
-            done = self._in_older_views(mapped, done | records.finished_tables(), records)
+            done |= _finished(mapped, records)
+            done = self._in_older_views(mapped, done, records)
         write_mode = self._write_mode(records, mapped, begun)
         if begun and write_mode == "upsert":
             cut = {record.table for record in records.tables()} - done
@@ -433,6 +434,15 @@ def _alike(then: TableSchema, now: TableSchema | None) -> bool:
         return columns, table.primary_key, table.partitioning
 
     return now is not None and part(then) == part(now)
+
+
+def _finished(mapped: MappedCatalog, records: Records) -> frozenset[TableId]:
+    """Return the tables whose rows an unfinished load has copied, but those that have another
+    structure now: their indexes and keys are not made yet."""
+    now = {m.source.id: m.source for m in mapped.tables}
+    then = {record.table: record.schema for record in records.tables()}
+    altered = {t for t in now.keys() & then.keys() if not _alike(then[t], now[t])}
+    return records.finished_tables() - altered
 
 
 def _views(records: Records, opening: Updates) -> Mapping[TableId, Position]:
