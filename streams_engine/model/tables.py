@@ -362,6 +362,8 @@ class Partition:
     """Columns whose default or NOT NULL is its own, and not that of what it is a partition of."""
     unlogged: bool = field(default=False, compare=False)
     """Of a source: its changes are in no log."""
+    options: tuple[str, ...] = ()
+    """Its storage options, as ``fillfactor=70``."""
     inherited: tuple[tuple[str, str], ...] = ()
     """Indexes that it has because the whole table has them: (the whole's name, its name here)."""
 

@@ -86,3 +86,41 @@ def test_what_a_partition_has_of_its_own_is_carried(ends: tuple[End, End]) -> No
         source.run("INSERT INTO item_22 (id, day) VALUES (9, '2022-06-06')")
         caught_up(running)
     assert target.rows("SELECT w FROM item WHERE id = 9") == [("own",)]
+
+
+def test_storage_options_are_carried(ends: tuple[End, End]) -> None:
+    source, target = ends
+    source.run("ALTER TABLE item_22 SET (fillfactor = 70, autovacuum_enabled = off)")
+    query = """SELECT relname::text, reloptions::text FROM pg_class
+    WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace ORDER BY 1"""
+    with stream(source, target) as running:
+        running.start()
+        caught_up(running)
+        assert source.rows(query) == target.rows(query)
+        for statement in (
+            "ALTER TABLE item_d SET (fillfactor = 60)",
+            "ALTER TABLE item_22 RESET (fillfactor)",
+            "ALTER TABLE item_22 SET (autovacuum_enabled = on)",
+            "CREATE TABLE item_23 PARTITION OF item"
+            " FOR VALUES FROM ('2023-01-01') TO ('2024-01-01') WITH (fillfactor = 55)",
+            "ALTER TABLE ref SET (fillfactor = 80)",
+        ):
+            source.run(statement)
+            caught_up(running)
+            assert source.rows(query) == target.rows(query), statement
+
+
+def test_storage_options_are_told_where_the_target_has_none(
+    pg18: Server, mysql9: Server, database: Any
+) -> None:
+    source, target = End(pg18, database(pg18)), End(mysql9, database(mysql9))
+    source.run(TRIGGERS, *TABLES, "ALTER TABLE item_22 SET (fillfactor = 70)")
+    with stream(source, target) as running:
+        running.start()
+        caught_up(running)
+        source.run("ALTER TABLE item_d SET (fillfactor = 60)")
+        caught_up(running)
+        told = [f.message for f in running.stats().findings if "fillfactor" in f.message]
+    running.release()
+    assert ["item_22" in one for one in told] == [True, False], told
+    assert "item_d" in told[1] and "fillfactor=60" in told[1]

@@ -215,6 +215,8 @@ def partitions(root: TableId, parent: TableId, tree: Partitioning) -> Iterator[S
         sql = f"CREATE TABLE {name_of(part.id)} PARTITION OF {name_of(parent)} {part.bound}"
         if part.partitioning:
             sql += f" PARTITION BY {part.partitioning.key}"
+        if part.options:
+            sql += f" WITH ({', '.join(part.options)})"
         yield Statement(sql, ObjectRef(ObjectKind.PARTITION, table=part.id), root)
         for column in part.columns:
             yield from own_column(root, part.id, column)

@@ -308,7 +308,8 @@ def _findings(difference: TableDifference) -> Iterator[Finding]:
                 "Verify the table afterwards.",
             )
     for name, what in _UNCARRIED.items():
-        created = name in ("partitioning", "exclusions") and new.dialect is Dialect.POSTGRES
+        postgres = new.dialect is Dialect.POSTGRES
+        created = name in ("partitioning", "exclusions", "options") and postgres
         if getattr(difference.old, name) != getattr(new, name) and not created:
             yield warning("not-carried", new.id, f"{what}: the target's stays as it is.")
     if new.dialect is Dialect.POSTGRES:

@@ -78,6 +78,7 @@ def plan(difference: TableDifference) -> DdlPlan:
         *_renames(difference),
         *(s for p in difference.pairs for s in _altered(table, p, types, retyped=retypes(p))),
         *(s for side in difference.fresh for s in _added(difference, side.source, side.target)),
+        *_stored(difference.new.id, difference.old.options, difference.new.options),
         *_partitions(difference),
         *_keys(difference, indexes, keys),
         *_unproved(difference),
@@ -192,6 +193,17 @@ def _keys(
     yield from ddl.foreign_keys(bare(new, foreign_keys=keys.made))
 
 
+def _stored(table: TableId, old: Sequence[str], new: Sequence[str]) -> Iterator[Statement]:
+    """Yield what changes of the storage options of a table or partition."""
+    names = {option.partition("=")[0] for option in new}
+    gone = [name for option in old if (name := option.partition("=")[0]) not in names]
+    fresh = [option for option in new if option not in old]
+    for action, options in (("RESET", gone), ("SET", fresh)):
+        if options:
+            # Another version may not know one.
+            yield replace(_alter(table, f"{action} ({', '.join(options)})"), optional=True)
+
+
 def _partitions(difference: TableDifference) -> Iterator[Statement]:
     """Drop the partitions that are gone, whose rows are read again, and create new ones."""
     old, new = difference.old.partitioning, difference.new.partitioning
@@ -226,6 +238,7 @@ def _part_changes(
         was = before.get(part.id)
         if stays(part) and was:
             yield from _own_columns(root, part, was)
+            yield from _stored(part.id, was.options, part.options)
             yield from _own_keys(difference, part, was)
             if was.partitioning and part.partitioning:
                 yield from _part_changes(difference, part.id, was.partitioning, part.partitioning)

@@ -12,6 +12,7 @@ from streams_engine.errors import LossyMapping
 from streams_engine.model import (
     Catalog,
     Column,
+    Dialect,
     Extract,
     Filter,
     Finding,
@@ -172,6 +173,11 @@ def notes_of(table: TableSchema) -> Iterator[str]:
             f"NOT NULL of {', '.join(unproved)} is NOT VALID: the target allows NULL until it is "
             "validated."
         )
+    tree = table.partitioning
+    parts = {str(part.id): part.options for part in tree.every()} if tree else {}
+    for name, options in {str(table.id): table.options, **parts}.items():
+        if options and table.dialect is Dialect.POSTGRES:
+            yield f"The storage options of {name} ({', '.join(options)}) are PostgreSQL's own."
 
 
 def warning(code: str, what: object, message: str, remedy: str | None = None) -> Finding:

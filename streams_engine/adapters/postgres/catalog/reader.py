@@ -426,6 +426,7 @@ class _Reader:
                     ),
                     columns=tuple(self._own_columns(child, oid)),
                     unlogged=row[4] == "u",
+                    options=tuple(row[11] or ()),
                     inherited=tuple((whole, own) for _, whole, own in self.inherited[child]),
                 )
             )

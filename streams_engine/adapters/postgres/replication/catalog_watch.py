@@ -314,7 +314,6 @@ def as_known(before: TableSchema, now: TableSchema) -> TableSchema:
         estimated_rows=before.estimated_rows,
         bytes=before.bytes,
         source_notes=before.source_notes,
-        options=before.options,
     )
 
 
