@@ -171,3 +171,37 @@ def test_changes_end_the_stream_where_that_is_asked_for(
     assert stream.wait(timeout=SECONDS) is State.FAILED
     assert isinstance(stream.error, SchemaChangeRefused)
     stream.release()
+
+
+@pytest.mark.parametrize("source_name", ["mysql9", "mariadb"])
+def test_a_table_made_like_one_that_is_read_again_later_has_its_former_structure(
+    source_name: str, request: pytest.FixtureRequest, database: Any
+) -> None:
+    source, target = ends(request, database, source_name, "pg18")
+    source.run("CREATE TABLE t (id int PRIMARY KEY, b bit(10))", "INSERT INTO t VALUES (1, b'1')")
+    for work in (
+        (),
+        (
+            "ALTER TABLE t ADD s timestamp NULL DEFAULT CURRENT_TIMESTAMP",
+            "CREATE TABLE u LIKE t",
+            "INSERT INTO u (id, b) VALUES (1, b'1')",
+            "CREATE TABLE v LIKE t",
+            "INSERT INTO v (id, b) VALUES (1, b'1')",
+            "ALTER TABLE v ADD w int",
+            "INSERT INTO v (id, b, w) VALUES (2, b'1', 2)",
+            "ALTER TABLE t MODIFY b bit(20), ADD c int",
+            "INSERT INTO t (id, b, c) VALUES (2, b'1', 3)",
+        ),
+    ):
+        if work:
+            source.run(*work)
+        with Stream(source.url, target.url, mode="cdc", name="like", allow_lossy=True) as stream:
+            stream.start()
+            assert stream.catch_up(SECONDS), stream.error
+            assert stream.verify().ok
+    sizes = "SELECT table_name, character_maximum_length FROM information_schema.columns"
+    lengths = dict(target.rows(f"{sizes} WHERE table_schema = 'public' AND column_name = 'b'"))
+    assert lengths == {"t": 20, "u": 10, "v": 10}
+    assert target.rows("SELECT id, s IS NULL FROM u") == [(1, False)]
+    assert target.rows("SELECT id, w FROM v ORDER BY id") == [(1, None), (2, 2)]
+    stream.release()

@@ -62,6 +62,8 @@ class TableChange:
     """It is new, and has rows that are not logged."""
     replaces: bool = False
     """A table of this name, if there was one, is dropped with its rows."""
+    like: TableId | None = None
+    """The table that it was made like (CREATE TABLE ... LIKE)."""
 
     @property
     def names(self) -> tuple[TableId, ...]:
@@ -192,14 +194,17 @@ def _create(words: TokenStream, context: DdlContext) -> DdlOutcome:
     words = TokenStream(rest)
     if not like and _makes_sequence(rest):
         return DdlOutcome(changes=(TableChange(table, before, None),) if before else ())
-    if like:
-        model = context.known(words.table(context.schema))
+    named = words.table(context.schema) if like else None
+    if named is not None:
+        model = context.known(named)
         after = replace(model, id=table, foreign_keys=()) if model else None
     else:
         after = _created(table, words, context)
     unknown = None if after else table
     return DdlOutcome(
-        changes=(TableChange(table, before, after, unknown=unknown, replaces=replacing),)
+        changes=(
+            TableChange(table, before, after, unknown=unknown, replaces=replacing, like=named),
+        )
     )
 
 

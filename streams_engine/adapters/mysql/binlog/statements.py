@@ -159,7 +159,9 @@ class StatementJudge:
             outcome,
             emptied=tuple(table for table in outcome.emptied if not is_known(table)),
             changes=tuple(
-                change for change in outcome.changes if not any(map(is_known, change.names))
+                _joining(change) if change.like and is_known(change.like) else change
+                for change in outcome.changes
+                if not any(map(is_known, change.names))
             ),
         )
 
@@ -399,3 +401,9 @@ def rows_not_logged(written: str) -> LogLost:
         remedy="SET GLOBAL binlog_format = 'ROW'; reconnect the sessions that write, and load the "
         "tables again.",
     )
+
+
+def _joining(change: TableChange) -> TableChange:
+    """Return the change of a table that was made like another one, of which only a later structure
+    is known: the table joins with its rows."""
+    return replace(change, after=None, unknown=change.table, filled=True)
