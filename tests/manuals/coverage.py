@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.manuals.routes import ROUTES, Route
 __all__ = ["PAGE", "page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
+SEEDS = Path(__file__).parent / "histories" / "seeds.toml"
+"""By route, which seeds of the generator were played and what came of them; written by hand."""
 FAMILIES = {
     "mysql9": "MySQL 9",
     "mariadb": "MariaDB 10.11",
@@ -43,6 +46,17 @@ was repaired after that play.
 
 | route | place | day | plays | carried | with a finding | by option | refused | open | refused % |
 |---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+HISTORIES = """
+Histories of twenty tables that a generator makes from the catalogue, by seed, with kills and
+restarts between (`tests/manuals/histories`). *Equal*: both ends held the same. *Remedied*: so too,
+after a refusal that is promised and its remedy. *Repaired*: it was neither at first, and is one of
+both since; it was played again on its own. *Open*: it is neither.
+
+| route | seeds | equal | remedied | repaired | open |
+|---|---|---|---|---|---|
 """
 
 
@@ -99,6 +113,15 @@ def _played() -> str:
             share = (counted.get("refused", 0) + counted.get("option", 0)) / sum(counted.values())
             text += f"| {route} | {place} | {day} | {sum(counted.values())} | {figures} "
             text += f"| {share:.0%} |\n"
+    return text + _histories()
+
+
+def _histories() -> str:
+    """What came of the histories that were played."""
+    text = HISTORIES
+    for route, found in tomllib.loads(SEEDS.read_text()).items():
+        kinds = ("seeds", "equal", "remedied", "repaired", "open")
+        text += f"| {route} | {' | '.join(str(found[kind]) for kind in kinds)} |\n"
     return text
 
 

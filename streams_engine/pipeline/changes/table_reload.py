@@ -28,10 +28,11 @@ from streams_engine.pipeline.catalog_mapper import RowScan
 from streams_engine.pipeline.changes.applier import SessionRestart
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
-from streams_engine.pipeline.changes.subscriptions import change_source
+from streams_engine.pipeline.changes.subscriptions import change_source, logs_cascades
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.target_structure import TargetStructure, renamed_between
 from streams_engine.pipeline.multi_source import SourceSpec
+from streams_engine.pipeline.snapshot.consistency import referential_actions
 from streams_engine.schema.evolution.plan import evolve
 from streams_engine.schema.mapping.tables import TableMapping, warning
 
@@ -163,6 +164,7 @@ class TableReload:
         self.target.unfit.discard(change.table)
         self._reshaped.discard(change.table)
         self.log.counters.found([reloaded(followed.mapping.source.id, rows)])
+        self.log.counters.found(self._unrepeated(before.id))
         return Reloaded(change, followed, view.position)
 
     def _reshape(
@@ -190,6 +192,22 @@ class TableReload:
         self.target.report([writer.execute(statements)])
         if applied:
             raise SessionRestart
+
+    def _unrepeated(self, parent: TableId) -> Iterator[Finding]:
+        """Yield a finding for each table in which deleted rows of one that was read again deleted
+        or changed others without a trace in the log: the target did not see them go."""
+        if logs_cascades(self.log.origin.source):
+            return
+        for table, followed in self.log.applier.tables.items():
+            for key in followed.tracked.schema.foreign_keys:
+                if any(referential_actions(key)) and bare(key.referenced) == bare(parent):
+                    yield warning(
+                        "cascade-not-repeated",
+                        f"{table}.{key.name}",
+                        f"{parent} was read again: where rows of it were deleted or got other keys "
+                        "before that, the rows here that refer to them may be as they were.",
+                        "Run verify(repair=True) once the stream has caught up.",
+                    )
 
     def _as_seen(self, view: ReloadView) -> RowObservations:
         """Return what the rows of a reloaded table show, with what is known of other tables."""
@@ -244,6 +262,11 @@ def reloading(origin: SourceSpec, table: TableId) -> Iterator[ReloadView]:
         if schema is None:
             raise _gone(table)
         yield ReloadView(schema, snapshot.position, snapshot)
+
+
+def bare(table: TableId) -> TableId:
+    """Return a name without the alias of its source."""
+    return replace(table, alias="")
 
 
 def reloaded(table: TableId, rows: int) -> Finding:
