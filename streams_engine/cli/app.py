@@ -19,10 +19,12 @@ from streams_engine.cli import arguments as cli_arguments
 from streams_engine.cli import (
     configs,
     connections,
+    data,
     execution,
     exit_codes,
     extras,
     files,
+    monitoring,
     queries,
     readiness,
     reports,
@@ -109,7 +111,7 @@ def _face(
     """Move a whole database, exactly."""
 
 
-for _group in (connections.app, configs.app, streams.app, files.app, queries.app):
+for _group in (connections.app, configs.app, streams.app, files.app, queries.app, data.app):
     app.add_typer(_group)
 
 
@@ -130,12 +132,7 @@ def _run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Discard the checkpoint of an earlier run.")
     ] = False,
-    ready_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Make this file once the stream runs (a cdc: follows), remove it at the end."
-        ),
-    ] = None,
+    ready_file: readiness.ReadyFile = None,
     quiet: Quiet = False,
 ) -> int:
     """Move the data, and show how it goes."""
@@ -316,6 +313,8 @@ def _demo(
 
 
 queries.register(app)
+data.register(app)
+monitoring.register(app)
 setup.register(app)
 extras.register(app)
 

@@ -10,7 +10,7 @@ from streams_engine.cli.documents import read_object
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.cli.lists import Filters, Limit, Offset, Sorts, page_of
 from streams_engine.cli.names import complete_connections
-from streams_engine.cli.session import Column, Session, command, group
+from streams_engine.cli.session import Column, Session, command, grid, group
 from streams_engine.cli.urls import connection_document
 from streams_engine.errors import ConfigError
 
@@ -234,3 +234,71 @@ def readiness(
     ]
     session.answer(found, "\n".join(lines) or "ready")
     return Exit.FAILED if any(one["severity"] == "error" for one in found) else Exit.FINISHED
+
+
+@command(app, "overview")
+def overview(
+    session: Session, name: Name, database: Database = None, schema: Schema = None
+) -> None:
+    """Show the server's version, and how much of what a database has."""
+    with session.engine() as engine:
+        found = engine.connections.overview(name, database, schema)
+    session.answer(found, "\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+@command(app, "sizes")
+def sizes(session: Session, name: Name, database: Database = None, schema: Schema = None) -> None:
+    """List the tables by their size, the largest first; rows are an estimate."""
+    with session.engine() as engine:
+        found = engine.connections.sizes(name, database, schema)
+    _listed(session, found, "name", "schema", "rows", "bytes", "dataBytes", "indexBytes")
+
+
+@command(app, "sequences")
+def sequences(
+    session: Session, name: Name, database: Database = None, schema: Schema = None
+) -> None:
+    """List the sequences, with their last values."""
+    with session.engine() as engine:
+        found = engine.connections.sequences(name, database, schema)
+    _listed(session, found, "name", "schema", "type", "lastValue", "increment", "ownedBy")
+
+
+@command(app, "triggers")
+def triggers(
+    session: Session, name: Name, database: Database = None, schema: Schema = None
+) -> None:
+    """List the triggers."""
+    with session.engine() as engine:
+        found = engine.connections.triggers(name, database, schema)
+    _listed(session, found, "name", "schema", "table", "timing", "events", "enabled")
+
+
+@command(app, "routines")
+def routines(
+    session: Session, name: Name, database: Database = None, schema: Schema = None
+) -> None:
+    """List functions and procedures."""
+    with session.engine() as engine:
+        found = engine.connections.routines(name, database, schema)
+    _listed(session, found, "name", "schema", "kind", "language", "arguments", "returns")
+
+
+@command(app, "column-summary")
+def column_summary(
+    session: Session,
+    name: Name,
+    table: Annotated[str, typer.Argument(metavar="TABLE")],
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="Only this one (repeatable).")
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Show what the columns of a table hold: NULLs, distinct values, least and greatest."""
+    with session.engine() as engine:
+        found = engine.connections.column_summary(name, table, column or (), database)
+    _listed(session, found, "name", "type", "rows", "nulls", "distinct", "min", "max")
+
+
+def _listed(session: Session, found: list[dict[str, Any]], *keys: str) -> None:
+    session.answer(found, grid(found, [(key, key) for key in keys]) if found else "none")

@@ -14,7 +14,7 @@ from streams_engine.cli.rows import RowFormat, print_rows
 from streams_engine.cli.session import Column, Session, command, grid, group
 from streams_engine.errors import ConfigError
 
-__all__ = ["app", "register"]
+__all__ = ["Statement", "app", "register", "statement_text"]
 
 app = group("sql", "Help with SQL: what is wrong, what may follow, what a name is.")
 
@@ -45,7 +45,8 @@ DIAGNOSES: tuple[Column, ...] = (
 ITEMS: tuple[Column, ...] = (("text", "text"), ("kind", "kind"), ("detail", "detail"))
 
 
-def _text(given: str) -> str:
+def statement_text(given: str) -> str:
+    """Return a statement: itself, the text of @FILE, or standard input. Raises `ConfigError`."""
     if given == "-":
         return sys.stdin.read()
     if not given.startswith("@"):
@@ -84,11 +85,12 @@ def query(
 ) -> None:
     """Run one SELECT over one source or several."""
     sources = None if not connection else dict(_aliased(one) for one in connection)
+    text = statement_text(statement)
     with session.engine() as engine:
         if explain:
-            session.answer(engine.explain(_text(statement), sources, limit=limit))
+            session.answer(engine.explain(text, sources, limit=limit))
             return
-        with engine.query(_text(statement), sources, limit=limit, timeout=timeout) as result:
+        with engine.query(text, sources, limit=limit, timeout=timeout) as result:
             if session.as_json:
                 session.answer(result.to_dict())
             else:
@@ -106,7 +108,7 @@ def _aliased(text: str) -> tuple[str, str]:
 def diagnose(session: Session, statement: Statement, connection: Connection = None) -> Exit:
     """Say what is wrong with a query, where, and what is near."""
     with session.engine() as engine:
-        found = engine.sql.diagnose(_text(statement), connection)
+        found = engine.sql.diagnose(statement_text(statement), connection)
     session.answer(found, grid(found, DIAGNOSES) if found else "no errors")
     return Exit.FAILED if found else Exit.FINISHED
 
@@ -116,7 +118,7 @@ def complete(
     session: Session, statement: Statement, at: At = None, connection: Connection = None
 ) -> None:
     """Say what may stand at a place."""
-    text = _text(statement)
+    text = statement_text(statement)
     with session.engine() as engine:
         found = engine.sql.complete(text, len(text) if at is None else at, connection)
     session.answer(found, grid(found, ITEMS))
@@ -127,7 +129,7 @@ def hover(
     session: Session, statement: Statement, at: At = None, connection: Connection = None
 ) -> None:
     """Say what a name is: a column with its type, a table with its columns, a function."""
-    text = _text(statement)
+    text = statement_text(statement)
     with session.engine() as engine:
         found = engine.sql.hover(text, len(text) if at is None else at, connection)
     session.answer(found, "nothing known" if found is None else found["text"])
@@ -138,7 +140,7 @@ def signature(
     session: Session, statement: Statement, at: At = None, connection: Connection = None
 ) -> None:
     """Say which arguments the function around a place takes."""
-    text = _text(statement)
+    text = statement_text(statement)
     with session.engine() as engine:
         found = engine.sql.signature(text, len(text) if at is None else at, connection)
     session.answer(found, "no function" if found is None else found["label"])
@@ -149,7 +151,7 @@ def definition(
     session: Session, statement: Statement, at: At = None, connection: Connection = None
 ) -> None:
     """Say where a name comes from: a place in the statement, or a table's DDL."""
-    text = _text(statement)
+    text = statement_text(statement)
     with session.engine() as engine:
         found = engine.sql.definition(text, len(text) if at is None else at, connection)
     session.answer(found, None if found else "nothing known")
@@ -159,7 +161,7 @@ def definition(
 def format_sql(session: Session, statement: Statement, dialect: Dialect = "postgresql") -> None:
     """Lay statements out: one clause a line, keywords in capitals."""
     with session.engine() as engine:
-        text = engine.sql.format(_text(statement), dialect)
+        text = engine.sql.format(statement_text(statement), dialect)
     session.answer({"sql": text}, text)
 
 
@@ -172,5 +174,5 @@ def transpile(
 ) -> None:
     """Translate statements to another dialect."""
     with session.engine() as engine:
-        text = engine.sql.transpile(_text(statement), source, target)
+        text = engine.sql.transpile(statement_text(statement), source, target)
     session.answer({"sql": text}, text)

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from streams_engine.errors import ConfigError
+from streams_engine.lifecycle import State
 
 if TYPE_CHECKING:
     from streams_engine.events import Event
     from streams_engine.stream import Stream
 
-__all__ = ["announced", "sd_notify"]
+__all__ = ["ReadyFile", "announced", "sd_notify"]
 
 SOCKET = "NOTIFY_SOCKET"
+
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Make this file once the stream runs (a cdc: follows), remove it at the end."
+    ),
+]
 
 
 def sd_notify(message: str) -> bool:
@@ -50,12 +61,11 @@ def announced(stream: Stream, ready_file: Path | None) -> Iterator[None]:
     """
     if ready_file is not None:
         _demand_writable(ready_file)
-    told: list[bool] = []
+    first = threading.Lock()
 
     def ready() -> None:
-        if told:
+        if not first.acquire(blocking=False):  # told already
             return
-        told.append(True)
         if ready_file is not None:
             ready_file.write_text(f"{os.getpid()}\n", encoding="ascii")
         sd_notify(f"READY=1\nSTATUS={stream.name} is running")
@@ -67,6 +77,9 @@ def announced(stream: Stream, ready_file: Path | None) -> Iterator[None]:
             ready()
 
     unsubscribe = stream.on_record(heard)
+    follows = stream.follows and stream.stats().phase == "following"
+    if stream.state is State.RUNNING and (follows or not stream.follows):
+        ready()  # before somebody listened
     try:
         yield
     finally:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from streams_engine.cli.session import Column, Session, grid
 from streams_engine.query.result import plain_rows
+from streams_engine.units import plural
 
-__all__ = ["RowFormat", "print_rows"]
+__all__ = ["RowFormat", "print_plain", "print_rows"]
 
 RowFormat = Literal["table", "csv", "jsonl"]
 
@@ -30,7 +31,12 @@ def print_rows(
         whole = list(rows)
         session.answer({"columns": list(names), "rows": whole, "count": len(whole)})
     else:
-        WRITERS[form](session, names, rows)
+        print_plain(session, names, rows, form)
+
+
+def print_plain(session: Session, names: Sequence[str], rows: Rows, form: RowFormat) -> None:
+    """Print rows of plain values."""
+    WRITERS[form](session, names, rows)
 
 
 def _table(session: Session, names: Sequence[str], rows: Rows) -> None:
@@ -40,7 +46,7 @@ def _table(session: Session, names: Sequence[str], rows: Rows) -> None:
     columns: list[Column] = [(name, column(place)) for place, name in enumerate(names)]
     items = [{"values": row} for row in rows]
     session.answer(items, grid(items, columns))
-    print(f"{len(items)} row{'s' * (len(items) != 1)}")
+    print(plural(len(items), "row"))
 
 
 def _csv(session: Session, names: Sequence[str], rows: Rows) -> None:

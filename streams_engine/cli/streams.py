@@ -20,6 +20,7 @@ from streams_engine.cli.error_output import complain, shown_elsewhere
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.cli.lists import Filters, Limit, Offset, Sorts, page_of
 from streams_engine.cli.names import complete_streams, stream_id
+from streams_engine.cli.readiness import ReadyFile, announced
 from streams_engine.cli.session import Column, Session, command, group
 from streams_engine.errors import NotFound, ProcessLost, StateConflict
 from streams_engine.lifecycle import State
@@ -108,16 +109,19 @@ def start(
     detach: Annotated[
         bool, typer.Option("--detach", help="Run in a process of its own, and print the id.")
     ] = False,
+    ready_file: ReadyFile = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> Exit:
     """Start a config, and show how it goes until it ends; Ctrl-C stops it."""
     if detach:
-        return _detached(session, config, fresh=fresh)
+        ready = [] if ready_file is None else ["--ready-file", str(ready_file.absolute())]
+        return _detached(session, config, *(["--fresh"] if fresh else []), *ready)
     view = views.choose(views.console(), as_json=session.as_json, quiet=quiet)
     with session.engine() as engine, shown_elsewhere():
         run = engine.streams.start(config, fresh=fresh)
         stream = engine.streams.open(run)
-        stats = execution.execute(stream, view)
+        with announced(stream, ready_file):
+            stats = execution.execute(stream, view)
         engine.streams.wait(run)
         error = stream.error
     if error is not None:
@@ -125,7 +129,7 @@ def start(
     return exit_codes.for_state(stats.state, error)
 
 
-def _detached(session: Session, config: str, *, fresh: bool) -> Exit:
+def _detached(session: Session, config: str, *options: str) -> Exit:
     """Start a process that outlives this one, and wait until its run is written down."""
     with session.engine() as engine:
         ready = engine.configs.get(config)["stream"]
@@ -134,7 +138,7 @@ def _detached(session: Session, config: str, *, fresh: bool) -> Exit:
                 f"A run of {config} has not ended.", remedy="Stop it first: streams stop."
             )
         arguments = [sys.executable, "-m", "streams_engine", "streams", "start", config, "--quiet",
-                     "--engine", str(session.file), *(["--fresh"] if fresh else [])]  # fmt: skip
+                     "--engine", str(session.file), *options]  # fmt: skip
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 arguments,
