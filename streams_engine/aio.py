@@ -182,9 +182,10 @@ class AsyncStream:
         only for cdc."""
         return await asyncio.to_thread(self._stream.catch_up, timeout)
 
-    async def release(self) -> None:
-        """Drop the slot and publication that a cdc created, and its checkpoint."""
-        await asyncio.to_thread(self._stream.release)
+    async def release(self) -> tuple[str, ...]:
+        """Drop the slot and publication that a cdc created, and its checkpoint; return what was
+        there, in words."""
+        return await asyncio.to_thread(self._stream.release)
 
     async def verify(
         self,

@@ -364,8 +364,9 @@ class Stream:
             self._opening.wait(0.1)
         return cdc.catch_up(deadline)
 
-    def release(self) -> None:
-        """Drop the slot and publication that a cdc created, and its checkpoint.
+    def release(self) -> tuple[str, ...]:
+        """Drop the slot and publication that a cdc created, and its checkpoint; return what was
+        there, in words.
 
         Raises `StateConflict` while it runs, and for a convert.
         """
@@ -377,7 +378,7 @@ class Stream:
             )
         with self._parts.opened() as (sources, sink):
             context = self._parts.context(sources, sink, self._control, self._counters)
-            self._parts.cdc(context).release()
+            return self._parts.cdc(context).release()
 
     def verify(
         self,

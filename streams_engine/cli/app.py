@@ -268,8 +268,9 @@ def _release(
         settings=tuple(settings or ()),
     )
     with cli_arguments.open_stream(request) as stream:
-        stream.release()
-    session.answer({"released": True}, "released")
+        dropped = stream.release()
+    told = [f"dropped: {what}" for what in dropped] or ["nothing to drop: it was released before"]
+    session.answer({"released": True, "dropped": dropped}, "\n".join(told))
     return Exit.FINISHED
 
 
@@ -341,7 +342,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return code
     except _UsageError as fault:
-        message = fault.format_message().rstrip(".") + "."  # type: ignore[attr-defined]
+        message = fault.format_message().rstrip(".")  # type: ignore[attr-defined]
+        message += "" if message.endswith("?") else "."
         remedy = "See: streams-engine --help"
         complain(
             {"code": "USAGE", "message": message, "remedy": remedy},

@@ -79,7 +79,8 @@ def validate(model: type[M], document: Mapping[str, Any], root: str = "$") -> M:
         return model.model_validate(document)
     except ValidationError as error:
         faults = [_fault(model, root, item) for item in error.errors(include_url=False)]
-    raise ConfigError("; ".join(text for _, text in faults) + ".", path=faults[0][0])
+    told = "; ".join(text for _, text in faults)
+    raise ConfigError(told if told.endswith("?") else f"{told}.", path=faults[0][0])
 
 
 def _fault(model: type[BaseModel], root: str, item: Any) -> tuple[str, str]:

@@ -198,8 +198,9 @@ class CatalogSource(Protocol):
 class SlotSource(Protocol):
     """A `ChangeSource` that makes something on its server to begin with, as a slot."""
 
-    def release(self) -> None:
-        """Drop the slot and publication that were made for the stream."""
+    def release(self) -> Sequence[str]:
+        """Drop the slot and publication that were made for the stream; return what was there, in
+        words."""
         ...
 
     def drop_created(self) -> None:

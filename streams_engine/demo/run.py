@@ -33,6 +33,9 @@ __all__ = ["Choice", "demonstrate"]
 _SHOWN = "products"
 """The table whose DDL is shown: it has the oddest types."""
 
+_KINDS = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
+"""Kinds of servers, as they call themselves."""
+
 _MYSQLS = ("mysql9", "mariadb")
 """The servers that serve as a source of their own, the first one that is here."""
 
@@ -64,12 +67,12 @@ class _Stage:
     @property
     def origin(self) -> str:
         """The source in words."""
-        return f"{self.source.kind} {self.database}"
+        return f"{_KINDS[self.source.kind]} ({self.database})"
 
     @property
     def destination(self) -> str:
         """The target in words."""
-        return f"{self.target.kind} {self.copy}"
+        return f"{_KINDS[self.target.kind]} ({self.copy})"
 
 
 def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
@@ -111,7 +114,8 @@ def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
     """Play the second act: keep another copy in step while the shop is open, and compare it."""
     again = stage.target.create_database()
     source, target = stage.source.url(stage.database), stage.target.url(again)
-    _say(out, f"Second act: {stage.target.kind} {again} is loaded, and then follows every change.")
+    there = f"{_KINDS[stage.target.kind]} ({again})"
+    _say(out, f"Second act: {there} is loaded, and then follows every change.")
     trade = Trade(stage.source, stage.database, max(1, rows // 50))
     with Stream(source, target, mode="cdc", name="demo") as stream:
         with trade.open():
@@ -202,7 +206,8 @@ def _running(name: str, out: Console) -> Iterator[Server]:
         server = servers.start(name)
     except servers.ServerStartError as fault:
         raise NotFound(f"The demo needs its own server. {fault}") from fault
-    label = f"the private {server.kind} {server.version.removeprefix('PostgreSQL ')}"
+    version = server.version.removeprefix("PostgreSQL ").partition("-")[0]
+    label = f"the private {_KINDS[server.kind]} {version}"
     try:
         _say(out, f"Started {label} on port {server.port}, in {server.directory}.")
         yield server

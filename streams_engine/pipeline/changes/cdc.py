@@ -154,13 +154,19 @@ class CdcPipeline:
             if not self.control.forced.is_set():
                 self._settle_sequences()
 
-    def release(self) -> None:
-        """Drop what was created on the sources for the stream, and its checkpoint."""
+    def release(self) -> tuple[str, ...]:
+        """Drop what was created on the sources for the stream, and its checkpoint; return what was
+        there, in words."""
+        dropped: list[str] = []
         for source in self.context.sources:
             with error_context(source.alias):
                 if isinstance(source.source, SlotSource):
-                    source.source.release()
+                    of = f" of the source {source.alias}" if source.alias else ""
+                    dropped += (f"{what}{of}" for what in source.source.release())
+        if self._store.load().documents:
+            dropped.append(f"checkpoint of {self.context.job.name} on the target")
         self._store.forget()
+        return tuple(dropped)
 
     def catch_up(self, deadline: float | None) -> bool:
         """Return True once all that was committed on the sources before the call is durable on the

@@ -222,12 +222,14 @@ class Publication:
         there = {TableId(*row) for row in rows}
         return [table for table in tables if table in there]
 
-    def drop(self, connection: psycopg.Connection) -> None:
-        """Drop the publication if it was created for the stream."""
+    def drop(self, connection: psycopg.Connection) -> bool:
+        """Drop the publication if it was created for the stream; return whether it was there."""
         with translating(f"publication {self.name}"):
             row = self._read(connection)
-            if row is not None and str(row[3] or "").startswith(MARK):
+            mine = row is not None and str(row[3] or "").startswith(MARK)
+            if mine:
                 connection.execute(sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(self.name)))
+        return mine
 
     # Looking
 

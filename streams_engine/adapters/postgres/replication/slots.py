@@ -334,12 +334,14 @@ class Slots:
             f"{whose or 'see pg_stat_activity and pg_prepared_xacts'}."
         )
 
-    def drop_slot(self) -> None:
-        """Drop the slot if it belongs to pgoutput."""
+    def drop_slot(self) -> bool:
+        """Drop the slot if it belongs to pgoutput; return whether it was there."""
         with self.asking() as connection:
             slot = self.read(connection)
-            if slot is not None and slot.plugin == "pgoutput":
+            mine = slot is not None and slot.plugin == "pgoutput"
+            if mine:
                 self._drop_slot(connection)
+        return mine
 
     def _drop_slot(self, connection: psycopg.Connection) -> None:
         with translating(f"dropping slot {self.slot}"):

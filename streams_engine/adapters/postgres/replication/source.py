@@ -461,11 +461,14 @@ class PostgresChangeSource(PostgresSource):
         kept = None if slot is None or slot.kept is None else max(0, end - lsn_value(slot.kept))
         return Lag(max(0, end - lsn_value(position["lsn"])), kept)
 
-    def release(self) -> None:
-        """Drop the slot, and the publication if it was created for the stream."""
-        self._slots.drop_slot()
+    def release(self) -> Sequence[str]:
+        """Drop the slot, and the publication if it was created for the stream; return what was
+        there."""
+        dropped = [f"replication slot {self._slots.slot}"] if self._slots.drop_slot() else []
         with self._slots.asking() as connection:
-            self._publication.drop(connection)
+            if self._publication.drop(connection):
+                dropped.append(f"publication {self._publication.name}")
+        return dropped
 
 
 def _structure(
