@@ -16,9 +16,11 @@ from streams_engine.errors import ProtocolViolation
 __all__ = [
     "PAD",
     "RAW",
+    "cut_views",
     "demand_within",
     "grown",
     "slice_bytes",
+    "strided",
     "violation",
     "well_formed",
 ]
@@ -78,12 +80,6 @@ INLINE = 12
 """Bytes that a string view holds itself: length, then 12 bytes, or 4 and buffer and offset
 (https://arrow.apache.org/docs/format/Columnar.html, "Variable-size Binary View Layout")."""
 
-PREFIX = np.array([(1 << 8 * n) - 1 for n in range(5)], np.uint32)
-REST = np.array([(1 << 8 * max(0, n - 4)) - 1 for n in range(INLINE + 1)], np.uint64)
-"""By the length of a piece: which bits of its first four bytes, and of the eight after them,
-are its own."""
-
-
 GROWTH = 16 << 20
 
 
@@ -103,6 +99,12 @@ def grown(buffer: bytearray, size: int | None = None) -> bytearray:
     return buffer
 
 
+def strided(buffer: Any, kind: str) -> np.ndarray:
+    """Return a view of one value at every byte position."""
+    width = np.dtype(kind).itemsize
+    return np.ndarray((len(buffer) - width + 1,), kind, buffer, strides=(1,))
+
+
 def slice_bytes(
     buffer: Any, start: np.ndarray, length: np.ndarray, valid: pa.Buffer | None = None
 ) -> pa.Array:
@@ -114,15 +116,29 @@ def slice_bytes(
     rows = len(start)
     if rows and (start.min() < 0 or length.min() < 0 or (start + length).max() > len(buffer) - PAD):
         raise violation("cutting values", "a value extends beyond the received data")
-    words, twice = (
-        np.ndarray((len(buffer) - kind.itemsize + 1,), kind, buffer, strides=(1,))
-        for kind in (np.dtype("<u4"), np.dtype("<u8"))
-    )
     views = np.empty((rows, 4), "<u4")
+    views[:, 1:] = strided(buffer, f"V{INLINE}")[start].view("<u4").reshape(rows, 3)
+    return cut_views(buffer, views, start, length, valid, pa.binary())
+
+
+def cut_views(
+    buffer: Any,
+    views: np.ndarray,
+    start: np.ndarray,
+    length: np.ndarray,
+    valid: pa.Buffer | None,
+    kind: pa.DataType,
+) -> pa.Array:
+    """Return slices that are known to be inside the buffer as a column of binary or string.
+
+    ``views`` is overwritten: four words a slice, of which the last three are its first bytes,
+    whatever follows a short one. Raises `pa.ArrowInvalid` for a string that is not UTF-8.
+    """
     views[:, 0] = length
-    views[:, 1] = words[start] & PREFIX.take(length, mode="clip")
-    inline = twice[start + 4] & REST.take(length, mode="clip")
-    views.view("<u8")[:, 1] = np.where(length <= INLINE, inline, start.astype(np.uint64) << 32)
+    if length.max(initial=0) > INLINE:
+        long = length > INLINE
+        np.copyto(views[:, 2], 0, where=long)
+        np.copyto(views[:, 3], start, where=long, casting="unsafe")
     return pa.Array.from_buffers(
-        pa.binary_view(), rows, [valid, pa.py_buffer(views), pa.py_buffer(buffer)]
-    ).cast(pa.binary())
+        pa.binary_view(), len(start), [valid, pa.py_buffer(views), pa.py_buffer(buffer)]
+    ).cast(kind)

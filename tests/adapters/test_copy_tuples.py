@@ -11,11 +11,11 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from streams_engine.adapters.postgres.snapshot import copy_tuples
+from streams_engine.adapters.postgres.snapshot import copy_messages, copy_tuples
 from streams_engine.testing.servers import Server
 
 HEADER = 19
-WAYS = {"socket": copy_tuples._off_the_socket, "libpq": copy_tuples._by_libpq}
+WAYS = {"socket": copy_messages.off_the_socket, "libpq": copy_messages.by_libpq}
 MANY = (
     "SELECT i, CASE WHEN i % 3 > 0 THEN repeat('x', i % 40) END, i * 1.5"
     " FROM generate_series(1, 30000) i"
@@ -42,7 +42,8 @@ def read(request: pytest.FixtureRequest) -> Callable[..., Iterator[pa.RecordBatc
     way = WAYS[request.param]
 
     def run(connection: Any, query: str, size: int) -> Iterator[pa.RecordBatch]:
-        return way(connection, f"COPY ({query}) TO STDOUT (FORMAT binary)".encode(), size)
+        copy = f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()
+        return copy_tuples.batches_of(way(connection, copy, size))
 
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from streams_engine import Engine, Stream
 from streams_engine.testing.servers import Server, running
-from tests.support.certificates import certificate
+from tests.support.certificates import certificate, lend
 from tests.support.databases import End
 
 PEM, KEY = certificate()
@@ -23,21 +22,11 @@ RULES = (
 )
 
 
-def lend(server: Server) -> tuple[str, str]:
-    """Paths of certificate and key where the server can read them."""
-    paths = [server.directory / name for name in ("cert.pem", "key.pem")]
-    for path, text in zip(paths, (PEM, KEY), strict=True):
-        path.write_text(text)
-        path.chmod(0o600)
-        shutil.chown(path, server.directory.stat().st_uid)
-    return str(paths[0]), str(paths[1])
-
-
 @pytest.fixture(scope="module")
 def postgres(pg15: Server) -> Iterator[Server]:
     """A PostgreSQL whose account ``guarded`` gets in with TLS and a certificate alone."""
     with running("pg15") as server:
-        pem, key = lend(server)
+        pem, key = lend(server, PEM, KEY)
         rules = server.directory / "data" / "pg_hba.conf"
         rules.write_text(RULES + rules.read_text())
         with closing(server.connect()) as connection:
@@ -54,7 +43,7 @@ def postgres(pg15: Server) -> Iterator[Server]:
 def mysql(mysql9: Server) -> Iterator[Server]:
     """A MySQL whose account ``guarded`` gets in with TLS and a certificate alone."""
     with running("mysql9") as server:
-        pem, key = lend(server)
+        pem, key = lend(server, PEM, KEY)
         with closing(server.connect()) as connection, connection.cursor() as cursor:
             for name, value in {"ssl_ca": pem, "ssl_cert": pem, "ssl_key": key}.items():
                 cursor.execute(f"SET GLOBAL {name} = %s", (value,))

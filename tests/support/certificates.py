@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-__all__ = ["certificate"]
+from streams_engine.testing.servers import Server
+
+__all__ = ["certificate", "lend"]
+
+
+def lend(server: Server, certificate: str, key: str) -> tuple[str, str]:
+    """Paths of certificate and key where the server can read them."""
+    paths = [server.directory / name for name in ("cert.pem", "key.pem")]
+    for path, text in zip(paths, (certificate, key), strict=True):
+        path.write_text(text)
+        path.chmod(0o600)
+        shutil.chown(path, server.directory.stat().st_uid)
+    return str(paths[0]), str(paths[1])
 
 
 def certificate() -> tuple[str, str]:

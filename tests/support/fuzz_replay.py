@@ -31,7 +31,7 @@ from streams_engine.adapters.postgres.replication.old_rows import OldRows
 from streams_engine.adapters.postgres.replication.pgoutput import Burst
 from streams_engine.adapters.postgres.replication.reader import PostgresChangeReader
 from streams_engine.adapters.postgres.snapshot.copy_columns import columns_of
-from streams_engine.adapters.postgres.snapshot.copy_tuples import _Messages
+from streams_engine.adapters.postgres.snapshot.copy_messages import Messages
 from streams_engine.errors import ConnectionFailed, InternalError, StreamsError
 from streams_engine.model import ChangeSet, RowChanges, SchemaChange
 from tests.support.binlog_bytes import assembler
@@ -97,8 +97,9 @@ def result_set(recording: dict[str, Any], data: bytes) -> None:
 
 
 def copy(recording: dict[str, Any], data: bytes) -> None:
-    for tuples in _Messages(Wire(data), 1 << 20).batches():  # type: ignore[arg-type]
-        checked([columns_of(tuples, recording["schema"])])
+    schema = recording["schema"]
+    for tuples in Messages(Wire(data), 1 << 20).blocks():  # type: ignore[arg-type]
+        checked([columns_of(tuples, schema.types, schema)])
 
 
 class Slot:

@@ -1,18 +1,21 @@
-"""Decode COPY BINARY: the columns of all rows of a block at once."""
+"""Decode COPY BINARY: the columns of all tuples of a block at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 
-from streams_engine.arrow.buffers import PAD, demand_within, slice_bytes, violation, well_formed
+from streams_engine.adapters.postgres.snapshot.copy_messages import WHAT, Tuples, tuples_of
+from streams_engine.arrow.buffers import cut_views, strided, violation, well_formed
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, TypeKind
-from streams_engine.schema.types.postgres import ARROW, base_of
+from streams_engine.schema.types.postgres import ARROW, WIRE, base_of
 
-__all__ = ["columns_of", "readable"]
+__all__ = ["columns_of", "read", "sent_types"]
 
 DAYS = 10_957
 MICROSECONDS = 946_684_800_000_000
@@ -23,83 +26,130 @@ COUNT = 2
 SIZE = 4
 """Bytes of a field's length, before its bytes."""
 NULL = -1
-WHAT = "COPY TO STDOUT (FORMAT binary)"
+HEAD = "V16"
+"""A field's length and its first bytes: as a view of Arrow's has them
+(https://arrow.apache.org/docs/format/Columnar.html, "Variable-size Binary View Layout")."""
 
 
-def readable(columns: Iterable[Column]) -> bool:
-    """Return whether every column is read in its natural form, or as text."""
-    return all(column.arrow == pa.string() or _is_natural(column) for column in columns)
+def read(
+    connection: psycopg.Connection,
+    query: str,
+    size: int,
+    sent: Sequence[pa.DataType],
+    wanted: pa.Schema,
+) -> Generator[pa.RecordBatch, None, None]:
+    """Yield the rows of a query in batches of about ``size`` bytes, decoded as by `columns_of`.
+
+    Raises psycopg's errors, too.
+    """
+    for tuples in tuples_of(connection, query, size):
+        batch = [columns_of(tuples, sent, wanted)]
+        del tuples
+        yield batch.pop()  # kept by nobody here while the next ones come
 
 
-def _is_natural(column: Column) -> bool:
+def sent_types(columns: Iterable[Column]) -> list[pa.DataType]:
+    """Return the Arrow types of what `select.projection` asks for: of each column its natural one,
+    its bytes, or text."""
+    return [_sent_type(column) for column in columns]
+
+
+def _sent_type(column: Column) -> pa.DataType:
     native = base_of(column.type)
-    return native.kind is TypeKind.BASE and ARROW.get(native.name) == column.arrow
+    if column.as_json:
+        return pa.string()
+    if column.arrow == WIRE:
+        return pa.binary()
+    natural = native.kind is TypeKind.BASE and ARROW.get(native.name) == column.arrow
+    return column.arrow if natural else pa.string()
 
 
-def columns_of(tuples: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
-    """Decode tuples to columns of the `wanted` types, which must be `readable`.
+def columns_of(tuples: Tuples, sent: Sequence[pa.DataType], wanted: pa.Schema) -> pa.RecordBatch:
+    """Decode tuples of columns of the types ``sent`` to the ``wanted`` ones.
 
     Infinite dates and times, and those that Arrow cannot hold, become the storage's minimum. Raises
     `ProtocolViolation` if the tuples have another form, `RowRejected` if bytes are not text.
     """
     with well_formed(WHAT):
-        return _columns_of(tuples, wanted)
+        fields = _fields(tuples, len(wanted))
+        arrays = [
+            _column(tuples.buffer, field, kind, asked)
+            for field, kind, asked in zip(fields, sent, wanted, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
-def _columns_of(tuples: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
-    rows = tuples.column(0)
-    offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset : rows.offset + len(rows) + 1]
-    # What reads pieces may look over the end of the last.
-    buffer = bytearray(memoryview(rows.buffers()[2])[: offsets[-1]]) + bytes(PAD)
-    sizes = _strided(buffer, ">i4")
-    if (_strided(buffer, ">i2")[offsets[:-1]] != len(wanted)).any():
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of all tuples."""
+
+    head: np.ndarray
+    """Of each, its length and the first twelve bytes behind: four words."""
+    start: np.ndarray
+    """Where its value begins."""
+    size: np.ndarray
+    """Its length, 0 for NULL."""
+    valid: np.ndarray | None
+    """Which are not NULL; None: all."""
+
+
+def _fields(tuples: Tuples, count: int) -> list[Field]:
+    """Return the fields, once it is known that they fill their tuples exactly."""
+    heads, counts = strided(tuples.buffer, HEAD), strided(tuples.buffer, ">i2")
+    if (counts[tuples.start] != count).any():
         raise violation(WHAT, "a tuple has another number of fields than its table")
-    place, end = offsets[:-1].astype(np.int64) + COUNT, offsets[1:]
-    arrays = []
-    for field in wanted:
-        size = sizes[place].astype(np.int64)
-        valid = size >= 0
-        if not valid.all():
-            if (size < NULL).any():
+    fields: list[Field] = []
+    place = tuples.start + COUNT
+    for _ in range(count):
+        head = heads[place]
+        size = _in_each(head, ">i4", 0).astype(np.int64)
+        valid = None
+        if size.min(initial=0) < 0:
+            if size.min() < NULL:
                 raise violation(WHAT, "a field has a negative length")
+            valid = size >= 0
             size[~valid] = 0
         start = place + SIZE
         place = start + size
-        demand_within(place, end, WHAT)
-        try:
-            arrays.append(_column(buffer, start, size, valid, field.type))
-        except pa.ArrowInvalid:  # a database without an encoding keeps any bytes
-            raise RowRejected(
-                f"Column {field.name}: a value is not a valid {field.type} (bytes that are not "
-                "UTF-8?).",
-                remedy="Read it as bytea: convert_to(column, 'SQL_ASCII') in a query.",
-                column=field.name,
-            ) from None
-    if (place != end).any():
+        fields.append(Field(head, start, size, valid))
+    if (place != tuples.end).any():
         raise violation(WHAT, "a tuple has another length than its fields")
-    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
+    return fields
 
 
-def _strided(buffer: bytearray, kind: str) -> np.ndarray:
-    """Return a view of one value at every byte position."""
-    width = np.dtype(kind).itemsize
-    return np.ndarray((len(buffer) - width + 1,), kind, buffer, strides=(1,))
+def _in_each(head: np.ndarray, kind: str, offset: int) -> np.ndarray:
+    """Return a view of a value in each head."""
+    return np.ndarray(head.shape, kind, head, offset, head.strides)
 
 
-def _column(
-    buffer: bytearray, start: np.ndarray, size: np.ndarray, valid: np.ndarray, arrow: pa.DataType
-) -> pa.Array:
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    fixed = FIXED.get(arrow)
+def _column(buffer: bytearray, field: Field, kind: pa.DataType, asked: pa.Field) -> pa.Array:
+    size, valid = field.size, field.valid
+    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    fixed = FIXED.get(kind)
     if fixed is None:
-        pieces = slice_bytes(buffer, start, size, bits)
-        return pieces if arrow == pa.binary() else pieces.cast(arrow)
-    kind, made = fixed
-    if (size[valid] != np.dtype(kind).itemsize).any():
+        return _pieces(buffer, field, bits, kind, asked)
+    form, made = fixed
+    if ((size if valid is None else size[valid]) != np.dtype(form).itemsize).any():
         raise violation(WHAT, "a field has another length than its type")
-    numbers = _strided(buffer, kind)[start]
+    numbers = _in_each(field.head, form, SIZE)
     values = made(numbers.astype(numbers.dtype.newbyteorder("=")))
-    return pa.Array.from_buffers(arrow, len(start), [bits, pa.py_buffer(values)])
+    return pa.Array.from_buffers(kind, len(size), [bits, pa.py_buffer(values)])
+
+
+def _pieces(
+    buffer: bytearray, field: Field, bits: pa.Buffer | None, kind: pa.DataType, asked: pa.Field
+) -> pa.Array:
+    words = field.head.view("<u4").reshape(-1, 4)
+    try:
+        pieces = cut_views(buffer, words, field.start, field.size, bits, kind)
+        return pieces if kind == asked.type else pieces.cast(asked.type)
+    except pa.ArrowInvalid:  # a database without an encoding keeps any bytes
+        raise RowRejected(
+            f"Column {asked.name}: a value is not a valid {asked.type} (bytes that are not "
+            "UTF-8?).",
+            remedy="Read it as bytea: convert_to(column, 'SQL_ASCII') in a query.",
+            column=asked.name,
+        ) from None
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
@@ -115,6 +165,9 @@ def _since(epoch: int) -> Callable[[np.ndarray], np.ndarray]:
 
     def moved(values: np.ndarray) -> np.ndarray:
         limits = np.iinfo(values.dtype)
+        if values.min(initial=0) > limits.min and values.max(initial=0) <= limits.max - epoch:
+            values += values.dtype.type(epoch)
+            return values
         # The infinities are the limits themselves.
         beyond = (values > limits.max - epoch) | (values == limits.min)
         return np.where(beyond, limits.min, np.where(beyond, 0, values) + values.dtype.type(epoch))

@@ -1,4 +1,5 @@
-"""One exported snapshot of PostgreSQL, read by COPY BINARY into Arrow through ADBC."""
+"""One exported snapshot of PostgreSQL, read by COPY BINARY into Arrow: off the socket, or under TLS
+through ADBC."""
 
 from __future__ import annotations
 
@@ -6,12 +7,9 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi as adbc
-import numpy as np
 import psycopg
 import pyarrow as pa
 from psycopg import sql
@@ -25,10 +23,9 @@ from streams_engine.adapters.postgres.connection import (
     translating,
 )
 from streams_engine.adapters.postgres.snapshot import copy_columns, copy_tuples
+from streams_engine.adapters.postgres.snapshot.copy_columns import sent_types
 from streams_engine.adapters.postgres.snapshot.select import select
-from streams_engine.adapters.postgres.sockets import SocketMark
 from streams_engine.adapters.sql.login import password_now
-from streams_engine.adapters.sql.watchdog import Watch, watch_of
 from streams_engine.contracts import RecordBatches, SnapshotHandle
 from streams_engine.errors import (
     ConnectionFailed,
@@ -37,20 +34,25 @@ from streams_engine.errors import (
     PermissionDenied,
     ServerError,
     SnapshotLost,
-    require,
 )
 from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
+
+if TYPE_CHECKING:
+    from streams_engine.adapters.postgres.snapshot.adbc_readers import AdbcReader, AdbcReaders
 
 __all__ = ["PostgresSnapshot"]
 
 Ending = tuple[Callable[[], object], Callable[[], object]]
 """What cancels a statement, and what cuts its connection where that fails."""
 
+Reading = Callable[[psycopg.Connection, str, int], Generator[pa.RecordBatch, None, None]]
+"""What reads a query over a connection, in batches of about so many bytes."""
+
 CANCEL_SECONDS = 2.0
 """How long the server may take to hear of a cancel."""
 
 BLOCK_BYTES = 2 << 20
-"""What ADBC gathers before it hands a block over."""
+"""What is gathered before it is handed over."""
 
 IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
 """What makes a reader scan a heap from its first page to its last."""
@@ -71,10 +73,6 @@ PINNED = ", ".join(
     }.items()
 )
 """The settings of a reader, in one round trip."""
-
-EPOCH_DAYS = 10957
-EPOCH_MICROSECONDS = 946_684_800_000_000
-"""2000-01-01, PostgreSQL's epoch, since 1970-01-01."""
 
 
 class PostgresSnapshot:
@@ -99,12 +97,8 @@ class PostgresSnapshot:
         """Open connections, and what ends the statement that one is at."""
         self._spare: list[psycopg.Connection] = []
         """Those that wait for a read."""
-        self._mark = SocketMark()
-        self._template: Any = None
-        """What ADBC's connections are cloned from; it holds the server's types, no connection."""
-        self._password: str | None = None
-        self._lent = contextlib.ExitStack()
-        """Certificates given as texts, as files for as long as connections are cloned."""
+        self._adbc: AdbcReaders | None = None
+        """Its connections, once one was needed."""
         self._opening = threading.RLock()
         """Held while a reader connects, and while it leaves."""
         self.readers = readers
@@ -248,46 +242,40 @@ class PostgresSnapshot:
         return read(extract, query)
 
     def _blocks(self, extract: Extract, query: str) -> Generator[pa.RecordBatch, None, None]:
-        wanted = extract.arrow_schema()
         if not extract.columns:
             yield from self._counted(query)
-            return
-        if self._looking and copy_columns.readable(extract.columns):
-            yield from self._columns(extract, query)
-            return
+        elif self._looking or not self._holder.pgconn.ssl_in_use:
+            sent, wanted = sent_types(extract.columns), extract.arrow_schema()
+            reading = partial(copy_columns.read, sent=sent, wanted=wanted)
+            yield from self._read(reading, extract, query)
+        else:
+            yield from self._through_adbc(extract, query)
+
+    def _through_adbc(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a read under TLS: libpq alone holds the keys, and ADBC takes its
+        messages without an object for each."""
         what = f"reading {extract.table}"
         reader = self._join(what)
         running = True
         try:
-            with _translating(what, self), reader.cursor() as cursor:
+            with _translating(what, self):
                 if extract.query is not None:
-                    cursor.execute(f"SET LOCAL search_path TO {self._query_path}")
-                cursor.adbc_statement.set_options(
-                    **{"adbc.postgresql.batch_size_hint_bytes": str(BLOCK_BYTES)}
-                )
-                with watch_of(reader):
-                    cursor.execute(query)
-                    blocks = iter(cursor.fetch_record_batch())
-                while (block := _next(blocks, reader)) is not None:
-                    exact = [_exact(block, wanted)]
-                    del block
-                    yield exact.pop()  # kept by nobody here while the next one comes
+                    reader.ask(f"SET LOCAL search_path TO {self._query_path}")
+                wanted = extract.arrow_schema()
+                with contextlib.closing(reader.read(query, BLOCK_BYTES, wanted)) as blocks:
+                    yield from blocks
             running = False
         finally:
             self._leave(reader, running=running)
 
-    def _columns(self, extract: Extract, query: str) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a small read. ADBC would first ask the server for all its types, which
-        takes longer."""
-        wanted = extract.arrow_schema()
-        with contextlib.closing(self._tuples(extract, query)) as blocks:
-            for block in blocks:
-                with _translating(f"reading {extract.table}", self):
-                    columns = copy_columns.columns_of(block, wanted)
-                yield columns
-
     def _tuples(self, extract: Extract, query: str) -> Generator[pa.RecordBatch, None, None]:
-        """Yield rows in the server's own form, over a connection of psycopg."""
+        """Yield rows in the server's own form."""
+        return self._read(copy_tuples.read, extract, query)
+
+    def _read(
+        self, reading: Reading, extract: Extract, query: str
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """Yield what ``reading`` makes of the rows, over a connection of psycopg."""
         what = f"reading {extract.table}"
         with self._opening:  # one that is on its way is waited for
             spare = self._spare.pop() if self._spare else None
@@ -297,7 +285,7 @@ class PostgresSnapshot:
             with _translating(what, self):
                 if extract.query is not None:
                     reader.execute(f"SET LOCAL search_path TO {self._query_path}".encode())
-                yield from copy_tuples.read(reader, query, BLOCK_BYTES)
+                yield from reading(reader, query, BLOCK_BYTES)
             running = False
         finally:
             self._leave(reader, running=running)
@@ -334,64 +322,42 @@ class PostgresSnapshot:
             rows = self._value(count)
         yield pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
 
-    def _join(self, what: str) -> Any:
+    def _join(self, what: str) -> AdbcReader:
         """Open a connection of ADBC in the snapshot, pinned like every other."""
         with _translating(what, self):
-            reader, number = self._cloned()
-        cut = partial(self._mark.shut_down, number)
+            reader = self._connected()
         with self._lock:
-            self._readers[reader] = (cut, cut)
+            self._readers[reader] = (reader.cut, reader.cut)
         try:
-            # What it is on the server is not known yet: it is judged with the server alone.
-            reader.watch = Watch(self._connect, None, lambda: number, cut)
-            with _translating(what, self), reader.cursor() as cursor, reader.watch:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'")
+            with _translating(what, self):
+                reader.ask("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                reader.ask(f"SET TRANSACTION SNAPSHOT '{self._id}'")
                 patience = self._connect.lock_timeout
-                cursor.execute(
+                process = reader.ask(
                     f"SELECT pg_catalog.pg_backend_pid(), {PINNED},"
                     f" pg_catalog.set_config('lock_timeout', '{patience}', false)"
                 )
-                process = require(cursor.fetchone(), "the server process of a reader")[0]
-            reader.watch = Watch(self._connect, process, lambda: number, cut)
+            reader.known_as(process)
             with self._lock:
-                self._readers[reader] = (partial(self._connect.cancel, process), cut)
+                self._readers[reader] = (partial(self._connect.cancel, process), reader.cut)
         except BaseException:
             self._leave(reader)
             raise
         return reader
 
-    def _cloned(self) -> tuple[Any, int]:
-        """Return a connection of ADBC, and its socket (-1 if not found).
+    def _connected(self) -> AdbcReader:
+        from streams_engine.adapters.postgres.snapshot.adbc_readers import AdbcReaders
 
-        The first connection asks the server for all its types, which takes ten times as long as
-        connecting; clones reuse them.
-        """
         with self._opening:
-            watch = Watch(self._connect, None, self._any_socket, self._mark.shut_all_down)
-            with watch:
-                self._learn()
-            before = self._mark.descriptors()
-            with watch:
-                clone = self._template.adbc_clone()
-            return clone, next(iter(self._mark.descriptors() - before), -1)
-
-    def _any_socket(self) -> int:
-        return next(iter(self._mark.descriptors()), -1)
-
-    def _learn(self) -> None:
-        if self._closed:
-            raise ConnectionFailed("The snapshot is closed.", retryable=False)
-        password = password_now(self._connect.password)
-        if self._template is None or password != self._password:
-            self._lent.close()
-            mark = {"tcp_user_timeout": str(self._mark.milliseconds)}
-            connect = replace(self._connect, password=password)
-            uri = self._lent.enter_context(connect.uri(**mark))
-            self._template = adbc.connect(uri, autocommit=False)
-            self._lent.callback(self._template.close)
-            self._template.adbc_connection.close()
-            self._password = password
+            if self._closed:
+                raise ConnectionFailed("The snapshot is closed.", retryable=False)
+            password = password_now(self._connect.password)
+            if self._adbc is not None and self._adbc.password != password:
+                self._adbc.close()
+                self._adbc = None
+            if self._adbc is None:
+                self._adbc = AdbcReaders(self._connect, password)
+            return self._adbc.open()
 
     def _leave(self, reader: Any, *, running: bool = True) -> None:
         """End a reader; ``running`` False if it has nothing in hand."""
@@ -423,12 +389,14 @@ class PostgresSnapshot:
         with self._lock:
             running = list(self._readers.values())
         _end(running)
-        self._mark.shut_all_down()  # one that connects holds the other lock
+        if (adbc := self._adbc) is not None:
+            adbc.cut()  # one that connects holds the other lock
         with self._opening:
             for reader in self._spare:
                 self._leave(reader, running=False)
             self._spare = []
-            self._lent.close()
+            if self._adbc is not None:
+                self._adbc.close()
         with contextlib.suppress(psycopg.Error):
             self._holder.close()
 
@@ -450,46 +418,8 @@ def _end(several: Sequence[Ending]) -> None:
             cut()
 
 
-def _next(blocks: Iterator[pa.RecordBatch], reader: Any) -> pa.RecordBatch | None:
-    """Return the next block, or None after the last."""
-    with watch_of(reader):
-        return next(blocks, None)
-
-
-def _exact(block: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
-    """Convert the block to exactly the wanted types, marking what Arrow cannot hold."""
-    columns = []
-    for column, field in zip(block.columns, wanted, strict=True):
-        if pa.types.is_timestamp(field.type):
-            column = _marked(column, np.int64, EPOCH_MICROSECONDS)
-        elif pa.types.is_date32(field.type):
-            column = _marked(column, np.int32, EPOCH_DAYS)
-        if column.type != field.type:
-            column = column.cast(field.type)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=wanted)
-
-
-def _marked(column: pa.Array, storage: Any, epoch: int) -> pa.Array:
-    """Turn infinities and times beyond Arrow's range into the storage's minimum.
-
-    ADBC adds the epoch without checking for overflow; the sum wraps and can be undone.
-    """
-    limits = np.iinfo(storage)
-    bits = pa.int64() if storage is np.int64 else pa.int32()
-    shown = column.view(bits)
-    plain = shown.fill_null(0) if shown.null_count else shown
-    raw = plain.to_numpy(zero_copy_only=False) - storage(epoch)
-    beyond = (raw > limits.max - epoch) | (raw == limits.min)
-    if not beyond.any():
-        return column
-    valid = np.asarray(shown.is_valid())
-    values = np.where(beyond & valid, limits.min, plain.to_numpy(zero_copy_only=False))
-    return pa.array(values, bits, mask=~valid).view(column.type)
-
-
 def _server_sentence(error: Exception) -> str | None:
-    """Return the server's primary message in an error of ADBC or psycopg, without the query."""
+    """Return the server's primary message in an error, without the query."""
     match = re.search(r"(?:ERROR:\s+)?([^\n]*row-level security[^\n]*)", str(error))
     return None if match is None else match[1].partition("ERROR:")[2].strip() or match[1]
 
@@ -499,8 +429,8 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
     """Translate the drivers' errors; a dead connection means that this reader lost the snapshot."""
     try:
         yield
-    except (adbc.Error, psycopg.Error) as error:
-        state = getattr(error, "sqlstate", None)
+    except psycopg.Error as error:
+        state = error.sqlstate
         if view._closed:
             raise ConnectionFailed(f"{what}: the snapshot is closed.", retryable=False) from None
         if not view.alive:  # a reader that joins finds no snapshot of that name any more
@@ -508,7 +438,7 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
                 f"{what}: the session that holds the snapshot ended; the snapshot is lost.",
                 remedy="Start the stream again: it resumes from its checkpoint.",
             ) from None
-        if state == "42501":  # ADBC gives the sentence, and not where the server said it
+        if state == "42501":
             if "row-level security" in str(error):
                 raise hidden_rows(what, _server_sentence(error), state) from None
             raise PermissionDenied(
@@ -523,7 +453,7 @@ def _translating(what: str, view: PostgresSnapshot) -> Iterator[None]:
                 remedy="End that statement, or give it a short lock_timeout; then start again.",
                 sqlstate=state,
             ) from None
-        if isinstance(error, adbc.OperationalError) or state is None or state[:2] in ("08", "57"):
+        if state is None or state[:2] in ("08", "57"):
             raise ConnectionFailed(f"{what}: the connection broke.", sqlstate=state) from None
         raise ServerError(
             f"{what}: the server reported SQLSTATE {state}.", sqlstate=state
