@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -340,6 +341,7 @@ class Stream:
         """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`, and
         `StateConflict` on the thread that would have to reach that state."""
         self._demand_another_thread()
+        _let_ctrl_c_interrupt()
         reached = self._control.wait(frozenset(states), timeout)
         if reached.final:
             self._join()
@@ -667,3 +669,10 @@ def _share(mode: str, sample: float | None) -> float | None:
     if isinstance(sample, bool) or not isinstance(sample, int | float) or not 0 < sample <= 1:
         raise ConfigError("sample: a share of the rows is above 0 and at most 1.", path="sample")
     return float(sample)
+
+
+def _let_ctrl_c_interrupt() -> None:
+    """Undo what a library may have asked for (polars does): that a wait goes on after SIGINT, so
+    that Python does not see it before the wait ends."""
+    if hasattr(signal, "siginterrupt") and callable(signal.getsignal(signal.SIGINT)):
+        signal.siginterrupt(signal.SIGINT, True)

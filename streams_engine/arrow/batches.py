@@ -25,7 +25,12 @@ __all__ = [
 
 BLOCK_BYTES = 2 << 20
 BLOCK_ROWS = 16_384
-"""How much is gathered from bundles before it is encoded: encoding small blocks costs triple."""
+"""How much is encoded at once."""
+
+LEAST_BYTES = 1 << 20
+LEAST_ROWS = 8192
+"""How much is gathered before it is encoded: encoding small blocks costs triple. A reader's blocks
+are as large; to join two of them would copy every row once more."""
 
 PART_BYTES = 6 << 20
 """Rows are encoded together up to so many bytes."""
@@ -137,7 +142,7 @@ def coalesce(rows: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     count = usual = 0
     size = row_bytes = 0.0
     unmeasured = MEASURED_ROWS
-    while size < BLOCK_BYTES and count < BLOCK_ROWS and (batch := next(rows, None)) is not None:
+    while size < LEAST_BYTES and count < LEAST_ROWS and (batch := next(rows, None)) is not None:
         if not (length := batch.num_rows):
             continue
         held.append(batch)

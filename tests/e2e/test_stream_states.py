@@ -518,9 +518,14 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_stops_cleanly(source: End, target: End) -> None:
+RESTARTING = "import signal; signal.siginterrupt(signal.SIGINT, False)"
+"""What polars does when it is imported: a wait goes on after Ctrl-C."""
+
+
+@pytest.mark.parametrize("before", ["", RESTARTING], ids=["alone", "beside polars"])
+def test_ctrl_c_stops_cleanly(source: End, target: End, before: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, source.url, target.url],
+        [sys.executable, "-c", before + INTERRUPTED, source.url, target.url],
         stdout=subprocess.PIPE,
         text=True,
     ) as child:

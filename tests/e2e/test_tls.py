@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +120,26 @@ def test_require_with_an_authority_verifies_on_both(ends: tuple[End, End]) -> No
         assert seen["code"] == "CONNECTION_FAILED" and "TLS handshake failed" in seen["error"]
         seen = ping(document(source, ca="no PEM at all"))
         assert seen["ping"] == "failed" and "INTERNAL" not in seen["code"]
+
+
+LOADED = """
+import json, sys
+from streams_engine import Stream
+stats = Stream(json.loads(sys.argv[1]), "null://").run()
+assert "adbc_driver_postgresql" in sys.modules and "polars" not in sys.modules
+print(stats.rows)
+"""
+
+
+def test_a_reader_loads_no_package_that_takes_ctrl_c(postgres: Server, tmp_path: Path) -> None:
+    """ADBC's other interface imports polars where it is installed."""
+    (tmp_path / "polars.py").write_text("DataFrame = None\n")
+    source = End(postgres, postgres.create_database())
+    source.run("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, json.dumps(document(source))],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr

@@ -28,7 +28,7 @@ def test_gathered_blocks_hold_every_row_once(sizes: list[int], most: int) -> Non
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     given_ = iter([block(a, n) for a, n in zip(starts, sizes, strict=True)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streams_engine.arrow.batches.BLOCK_ROWS", most)
+        patch.setattr("streams_engine.arrow.batches.LEAST_ROWS", most)
         found = list(coalesced(given_))
     assert [n for batch in found for n in batch["n"].to_pylist()] == list(range(total))
     assert all(batch.num_rows >= most for batch in found[:-1])
@@ -36,8 +36,14 @@ def test_gathered_blocks_hold_every_row_once(sizes: list[int], most: int) -> Non
 
 
 def test_gathering_stops_at_bytes() -> None:
-    rows = iter([pa.RecordBatch.from_pydict({"b": [b"x" * 700_000] * 2}) for _ in range(6)])
+    rows = iter([pa.RecordBatch.from_pydict({"b": [b"x" * 350_000] * 2}) for _ in range(6)])
     assert [batch.num_rows for batch in coalesced(rows)] == [4, 4, 4]
+
+
+def test_a_block_that_is_enough_is_not_copied() -> None:
+    enough = pa.RecordBatch.from_pydict({"b": [b"x" * 350_000] * 4})
+    first, _ = coalesced(iter([enough, enough]))
+    assert first is enough
 
 
 def test_ahead_gives_every_block_and_the_error() -> None:

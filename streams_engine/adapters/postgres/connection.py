@@ -380,20 +380,17 @@ class PostgresConnect:
             yield f"postgresql://{who}@{host}:{self.port}/{quote(self.database, safe='')}{query}"
 
     @contextlib.contextmanager
-    def _files(self) -> Iterator[dict[str, Any]]:
+    def _files(self) -> Iterator[dict[str, str]]:
         """Yield the TLS files that libpq needs, writing PEM texts to temporary files."""
         given = {"sslrootcert": self.ssl_ca, "sslcert": self.ssl_cert, "sslkey": self.ssl_key}
-        files: dict[str, Any] = {}
-        with tempfile.TemporaryDirectory() as scratch:
-            for key, value in given.items():
-                if value is None:
-                    continue
-                if "-----BEGIN" in value:
-                    path = os.path.join(scratch, key)
-                    with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as handle:
-                        handle.write(value)
-                    value = path
-                files[key] = value
+        files = {key: value for key, value in given.items() if value is not None}
+        texts = [key for key, value in files.items() if "-----BEGIN" in value]
+        with tempfile.TemporaryDirectory() if texts else contextlib.nullcontext("") as scratch:
+            for key in texts:
+                path = os.path.join(scratch, key)
+                with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as handle:
+                    handle.write(files[key])
+                files[key] = path
             yield files
 
 

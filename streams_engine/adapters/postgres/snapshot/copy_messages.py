@@ -132,7 +132,10 @@ class Messages:
             if not received:
                 raise OSError("the server closed the connection")
             fill += received
-            if fill < self._size // 2 and buffer.rfind(END, max(0, fill - TAIL), fill) < 0:
+            if (
+                fill < self._size - self._size // 8
+                and buffer.rfind(END, max(0, fill - TAIL), fill) < 0
+            ):
                 continue
             starts, position, done = self._walk(buffer, fill)
             if not position:  # a message that is larger than what came

@@ -54,6 +54,11 @@ CANCEL_SECONDS = 2.0
 BLOCK_BYTES = 2 << 20
 """What is gathered before it is handed over."""
 
+CHUNK_BYTES = 32 << 20
+"""Of a table, with what is stored out of line: about the most of a chunk, however few its rows."""
+LEAST_PAGES, LEAST_WIDE_PAGES = 64, 8
+"""The least pages of a chunk; the second where rows are large, and most of them out of line."""
+
 IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
 """What makes a reader scan a heap from its first page to its last."""
 
@@ -207,16 +212,19 @@ class PostgresSnapshot:
         order."""
         query = sql.SQL(
             "SELECT pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int,"
-            " c.reltuples::int8, am.amname = 'heap' FROM pg_catalog.pg_class c"
+            " c.reltuples::int8, am.amname = 'heap', pg_catalog.pg_table_size(c.oid)"
+            " FROM pg_catalog.pg_class c"
             " LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam"
             " WHERE c.oid = {}::regclass"
         ).format(sql.Literal(f"{_q(relation.schema)}.{_q(relation.name)}"))
         with self._lock, translating(f"measuring {relation}"):
             row = self._holder.execute(query).fetchone()
-        pages, estimate, heap = row or (0, -1, False)
+        pages, estimate, heap, size = row or (0, -1, False, 0)
         if estimate < 0:
             estimate = pages * 50
-        parts = max(1, min(round(estimate / rows), pages // 64))
+        by_rows = min(round(estimate / rows), pages // LEAST_PAGES)
+        by_bytes = min(size // CHUNK_BYTES, pages // LEAST_WIDE_PAGES)
+        parts = max(1, by_rows, by_bytes)
         if not heap or parts < 2:
             return [(None, None, max(estimate, 0))], bool(heap)
         step = -(-pages // parts)
