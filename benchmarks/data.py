@@ -197,7 +197,25 @@ DOCUMENTS = Shape(
     },
 )
 
-SHAPES: Mapping[str, Shape] = {s.name: s for s in (MIXED, _wide(60), DOCUMENTS)}
+TEXTS = Shape(
+    "texts",
+    0.025,
+    {
+        "mysql": "id BIGINT NOT NULL, body LONGTEXT NOT NULL",
+        "postgresql": "id bigint NOT NULL, body text NOT NULL",
+    },
+    {
+        "mysql": "i, REPEAT({sum}, 256)",
+        "postgresql": (
+            "i, (SELECT string_agg(md5(i::text || j::text), '') FROM generate_series(1, 256) j)"
+        ),
+    },
+    (),
+    {"id": "int64", "body": "string"},
+)
+"""Texts of 8 KB that do not compress."""
+
+SHAPES: Mapping[str, Shape] = {s.name: s for s in (MIXED, _wide(60), DOCUMENTS, TEXTS)}
 
 
 def fill(server: Server, shape: Shape, rows: int) -> str:

@@ -105,7 +105,7 @@ ROUTES: Mapping[str, Route] = {
             "null",
             (p.OURS, p.ADBC, p.PSQL_NULL, p.CONNECTORX, p.CONNECTORX_SPLIT, p.DUCKDB),
             {p.ADBC.name: at_least(0.9), p.PSQL_NULL.name: at_least(0.7)},
-            ALL,
+            (*ALL, "texts"),
         ),
         Route(
             "mysql-postgres",
