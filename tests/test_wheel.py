@@ -15,9 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import streams_engine
-
-ROOT = Path(streams_engine.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
 CONVERT = """
 import sys
