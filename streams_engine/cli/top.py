@@ -17,6 +17,7 @@ from textual.widgets import DataTable, Footer, Static
 
 from streams_engine import units
 from streams_engine.cli.plots import plot
+from streams_engine.cli.progress import shortened
 from streams_engine.engine import Engine
 from streams_engine.errors import StreamsError
 
@@ -28,6 +29,8 @@ MOST_TABLES = 200
 KEPT = 400
 """Looks whose values are plotted."""
 PLOT_LINES = 5
+NUMBERS = 68
+"""Columns that phase and numbers of a table take: its name is shortened to the rest."""
 WIDE = 120
 """Columns from which everything is shown."""
 
@@ -84,7 +87,7 @@ STREAMS: Sequence[Cell] = (
     ("id", lambda s, _: Text(s["streamID"], "dim"), WIDE),
 )
 TABLES: Sequence[Cell] = (
-    ("table", lambda t, _: Text(t["name"]), 0),
+    ("table", lambda t, _: Text(t["shown"]), 0),
     ("phase", lambda t, _: t["phase"], 0),
     ("rows", lambda t, _: _right(units.count(t["rows"])), 0),
     ("of about", lambda t, _: _right(_count(t.get("estimatedRows"))), 70),
@@ -238,7 +241,11 @@ class Top(App[None]):
                  style="yellow")
         )  # fmt: skip
         waits.update(Text(_troubles(stats)))
-        tables = [(t["name"], t, history) for t in stats["tables"][:MOST_TABLES]]
+        room = max(self.size.width - NUMBERS, 24)
+        tables = [
+            (t["name"], {**t, "shown": shortened(t["name"], room)}, history)
+            for t in stats["tables"][:MOST_TABLES]
+        ]
         self._fill(self.query_one("#tables", DataTable), TABLES, tables)
 
     def action_steer(self, command: str) -> None:

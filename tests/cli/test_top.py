@@ -122,6 +122,28 @@ def test_the_screen_shows_what_fits(
     assert "follow_XyZ12" in (tmp_path / f"top_{width}.svg").read_text()
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_long_names_push_no_number_out(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "shop_of_the_whole_company.customers_and_their_addresses_2026"
+    documents = FakeStreams._documents
+
+    def named(self: FakeStreams) -> list[dict[str, Any]]:
+        found = documents(self)
+        for number, table in enumerate(t for one in found for t in one["tables"]):
+            table |= {"name": f"{long}_{number}", "rows": 123_456_789, "estimatedRows": 400_000_000}
+        return found
+
+    monkeypatch.setattr(FakeStreams, "_documents", named)
+
+    async def script(app: Any, pilot: Any) -> None:
+        table = app.query_one("#tables", DataTable)
+        assert table.virtual_size.width <= width
+        shown = str(table.get_row_at(0)[0])
+        assert "_2026_" in shown and ("…" in shown) == (width < 150)
+
+    play(width, script)
+
+
 def test_keys_steer_the_chosen_stream() -> None:
     async def script(app: Any, pilot: Any) -> None:
         await pilot.press("down", "p")
