@@ -52,10 +52,11 @@ was repaired after that play.
 HISTORIES = """
 Histories of twenty tables that a generator makes from the catalogue, by seed, with kills and
 restarts between (`tests/manuals/histories`). *Equal*: both ends held the same. *Remedied*: so too,
-after a refusal that is promised and its remedy. *Repaired*: it was neither at first, and is one of
-both since; it was played again on its own. *Open*: it is neither.
+after a refusal that is promised and its remedy. *Again*: neither at first, and one of both when it
+was played again on its own after repairs; some depend on moments, and may come back. *Open*: the
+rest.
 
-| route | seeds | equal | remedied | repaired | open |
+| route | seeds | equal | remedied | again | open |
 |---|---|---|---|---|---|
 """
 
@@ -120,7 +121,7 @@ def _histories() -> str:
     """What came of the histories that were played."""
     text = HISTORIES
     for route, found in tomllib.loads(SEEDS.read_text()).items():
-        kinds = ("seeds", "equal", "remedied", "repaired", "open")
+        kinds = ("seeds", "equal", "remedied", "again", "open")
         text += f"| {route} | {' | '.join(str(found[kind]) for kind in kinds)} |\n"
     return text
 

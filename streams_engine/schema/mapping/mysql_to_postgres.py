@@ -50,6 +50,7 @@ _TEXTUAL = {"text", "varchar", "bpchar"}
 
 ZERO_DATE = re.compile(r"0000-|-00")
 """In a default: a date that PostgreSQL does not have."""
+_BYTES = re.compile(r"'\\x([0-9A-Fa-f]*)'::bytea")
 
 
 def map_mysql(catalog: Catalog, options: MappingOptions) -> MappedCatalog:
@@ -304,6 +305,8 @@ class _Mapper:
         from streams_engine.schema.mapping.expressions_to_postgres import translate_default
 
         default = translate_default(source.default, native)
+        if default is not None and source.type.name == "binary":
+            default = _padded(default, source.type.args)
         if _unreadable(source, (source.default.sql,)):
             default = None
         if default is None and source.default.sql.strip().upper() != "NULL":
@@ -609,3 +612,11 @@ def _unreadable(column: Column, texts: tuple[str, ...]) -> bool:
     information_schema is utf8mb3: it shows a character beyond the basic plane as a question mark.
     """
     return column.charset == "utf8mb4" and any("?" in text for text in texts)
+
+
+def _padded(default: Expression, length: tuple[int, ...]) -> Expression:
+    """Return the default of a BINARY column with the zero bytes that MySQL adds at its end."""
+    match = _BYTES.fullmatch(default.sql)
+    if match is None or not length:
+        return default
+    return replace(default, sql=f"'\\x{match[1].ljust(2 * length[0], '0')}'::bytea")
