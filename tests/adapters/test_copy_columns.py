@@ -178,6 +178,29 @@ def test_a_look_reads_the_same(end: End) -> None:
     assert shown(seen) == shown(read(end, "t", "socket"))
 
 
+def test_a_connection_reads_one_chunk_after_the_other(end: End) -> None:
+    def sessions() -> set[int]:
+        query = (
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name = 'streams_engine' AND datname = current_database()"
+        )
+        return {pid for (pid,) in end.rows(query)}
+
+    source = PostgresSource(connecting(end, "socket"))
+    with source.snapshot(Scope("public", ("many", "t")), 2) as view:
+        holder = sessions()
+        many, t = sorted(view.catalog.tables, key=lambda table: table.id.name)
+        rows(view, many, many.columns)
+        first = sessions() - holder
+        rows(view, t, t.columns)
+        assert len(first) == 1 and sessions() - holder == first
+        reading = view.read(Extract(many.id, many.columns), Chunk(many.id))
+        next(reading)
+        rows(view, t, t.columns)
+        list(reading)
+        assert len(sessions() - holder) == 2
+
+
 # Errors
 
 

@@ -54,7 +54,7 @@ DENIED = "42501"
 TAIL = 1024
 """Bytes at the end of what came in which it is looked for: a notice may come behind it."""
 
-SHORT = 4096
+SHORT = 1024
 """Bytes of a message up to which looking for many at once is faster than going from one to the
 next."""
 PEELED = 8

@@ -19,7 +19,6 @@ from streams_engine.adapters.postgres.connection import (
     PostgresConnect,
     hang_up,
     hidden_rows,
-    pin,
     translating,
 )
 from streams_engine.adapters.postgres.snapshot import copy_columns, copy_tuples
@@ -34,6 +33,7 @@ from streams_engine.errors import (
     PermissionDenied,
     ServerError,
     SnapshotLost,
+    require,
 )
 from streams_engine.model import Catalog, Chunk, Extract, Finding, Position, TableId, TableSchema
 
@@ -61,6 +61,14 @@ LEAST_PAGES, LEAST_WIDE_PAGES = 64, 8
 
 IN_ORDER = {"max_parallel_workers_per_gather": "0", "enable_indexonlyscan": "off"}
 """What makes a reader scan a heap from its first page to its last."""
+
+SYSTEM = "system_identifier::pg_catalog.text"
+WHERE_IT_IS = f"""
+SELECT {SYSTEM}, timeline_id,
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+            ELSE pg_catalog.pg_current_wal_lsn() END::pg_catalog.text
+FROM pg_catalog.pg_control_system(), pg_catalog.pg_control_checkpoint()
+"""
 
 PARTITIONS = """
 SELECT i.inhrelid FROM pg_catalog.pg_inherits i
@@ -124,17 +132,13 @@ class PostgresSnapshot:
         return None if row is None else row[0]
 
     def _position(self) -> Position:
-        system = self._value("SELECT system_identifier FROM pg_catalog.pg_control_system()")
         if self._looking:  # nothing goes on from here
-            return {"system": str(system)}
-        lsn = self._value(
-            "SELECT CASE WHEN pg_catalog.pg_is_in_recovery()"
-            " THEN pg_catalog.pg_last_wal_replay_lsn()"
-            " ELSE pg_catalog.pg_current_wal_lsn() END::text"
-        )
+            return {"system": self._value(f"SELECT {SYSTEM} FROM pg_catalog.pg_control_system()")}
+        row = self._holder.execute(WHERE_IT_IS.encode()).fetchone()
+        system, timeline, lsn = require(row, "where the server is in its log")
         return {
-            "system": str(system),
-            "timeline": self._value("SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()"),
+            "system": system,
+            "timeline": timeline,
             "lsn": lsn,
             "writes": self._writes(),
             "storage": self._storage(),
@@ -285,9 +289,7 @@ class PostgresSnapshot:
     ) -> Generator[pa.RecordBatch, None, None]:
         """Yield what ``reading`` makes of the rows, over a connection of psycopg."""
         what = f"reading {extract.table}"
-        with self._opening:  # one that is on its way is waited for
-            spare = self._spare.pop() if self._spare else None
-        reader = spare or self._seated(what)
+        reader = self._spared() or self._seated(what)
         running = True
         try:
             with _translating(what, self):
@@ -296,22 +298,39 @@ class PostgresSnapshot:
                 yield from reading(reader, query, BLOCK_BYTES)
             running = False
         finally:
-            self._leave(reader, running=running)
+            if running or extract.query is not None or not self._spare_one(reader):
+                self._leave(reader, running=running)
+
+    def _spared(self) -> psycopg.Connection | None:
+        """Return a connection that waits for a read."""
+        with self._opening, self._lock:  # one that is on its way is waited for
+            return self._spare.pop() if self._spare else None
+
+    def _spare_one(self, reader: psycopg.Connection) -> bool:
+        """Keep a connection for the next read; False if there are enough."""
+        with self._lock:
+            wanted = not self._closed and len(self._spare) < self.readers
+            if wanted:
+                self._spare.append(reader)
+            return wanted
 
     def _seated(self, what: str) -> psycopg.Connection:
         """Open a connection of psycopg in the snapshot."""
-        reader = self._connect.open(gss=False)
+        reader = self._connect.open(gss=False, autocommit=True)
         with self._lock:
             # The other way to cancel holds the interpreter's lock until the server answers.
             self._readers[reader] = (
                 partial(reader.cancel_safe, timeout=CANCEL_SECONDS),
                 partial(hang_up, reader),
             )
+        settings = "".join(f"; SET {key} TO {value}" for key, value in IN_ORDER.items())
         try:
             with _translating(what, self):
-                reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                reader.execute(f"SET TRANSACTION SNAPSHOT '{self._id}'".encode())
-                pin(reader, IN_ORDER)
+                reader.execute(  # several statements, one round trip
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+                    f" SET TRANSACTION SNAPSHOT '{self._id}'{settings}".encode(),
+                    prepare=False,
+                )
         except BaseException:
             self._leave(reader)
             raise
@@ -320,8 +339,10 @@ class PostgresSnapshot:
     def warm(self) -> None:
         """Connect ahead of the first read, which has to wait for it else."""
         with self._opening:
-            if not self._closed:
-                self._spare.append(self._seated("preparing to read"))
+            if not self._closed and not self._spare_one(
+                reader := self._seated("preparing to read")
+            ):
+                self._leave(reader, running=False)
 
     def _counted(self, query: str) -> Iterator[pa.RecordBatch]:
         """Yield a batch without columns, which still has a number of rows."""
@@ -395,14 +416,14 @@ class PostgresSnapshot:
         self._closed = True
         hang_up(self._holder)  # who waits on it holds the lock
         with self._lock:
-            running = list(self._readers.values())
+            spare, self._spare = self._spare, []
+            running = [ending for reader, ending in self._readers.items() if reader not in spare]
         _end(running)
         if (adbc := self._adbc) is not None:
             adbc.cut()  # one that connects holds the other lock
         with self._opening:
-            for reader in self._spare:
+            for reader in spare:
                 self._leave(reader, running=False)
-            self._spare = []
             if self._adbc is not None:
                 self._adbc.close()
         with contextlib.suppress(psycopg.Error):
