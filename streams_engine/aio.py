@@ -17,6 +17,7 @@ from streams_engine.health import Health
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
 from streams_engine.stream import ALL, Moved, Progress, Stream
+from streams_engine.waits import awaited
 
 if TYPE_CHECKING:
     from streams_engine.config.connection import Place
@@ -175,12 +176,12 @@ class AsyncStream:
 
     async def wait(self, *states: State, timeout: float | None = None) -> State:
         """Wait until one of ``states`` or a final state is reached."""
-        return await asyncio.to_thread(self._stream.wait, *states, timeout=timeout)
+        return await awaited(self._stream.wait, *states, timeout=timeout)
 
     async def catch_up(self, timeout: float | None = None) -> bool:
         """Wait until everything committed on the source before the call is durable on the target;
         only for cdc."""
-        return await asyncio.to_thread(self._stream.catch_up, timeout)
+        return await awaited(self._stream.catch_up, timeout)
 
     async def release(self) -> tuple[str, ...]:
         """Drop the slot and publication that a cdc created, and its checkpoint; return what was
@@ -199,7 +200,7 @@ class AsyncStream:
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Compare source and target, by texts that the servers render and sum up themselves."""
-        return await asyncio.to_thread(
+        return await awaited(
             self._stream.verify,
             tables,
             mode,
@@ -236,7 +237,7 @@ class AsyncStream:
         await self._stop_quietly()
 
     async def _stop_quietly(self) -> None:
-        await asyncio.to_thread(self._stream.__exit__, None, None, None)
+        await awaited(self._stream.__exit__, None, None, None)
 
 
 def _hand_over(

@@ -27,6 +27,7 @@ from streams_engine.query.editor import Sources, SqlHelp
 from streams_engine.query.result import QueryResult
 from streams_engine.stream import Stream, VerifyMode, VerifyProgress
 from streams_engine.verify.report import VerifyReport
+from streams_engine.waits import awaited
 
 __all__ = [
     "AsyncConfigs",
@@ -252,7 +253,7 @@ class AsyncStreams:
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Compare a config's source and target row by row."""
-        return await asyncio.to_thread(
+        return await awaited(
             self._streams.verify,
             config,
             tables,
@@ -282,11 +283,11 @@ class AsyncStreams:
 
     async def wait(self, stream: str, *states: State, timeout: float | None = None) -> State:
         """Wait until one of ``states`` or a final state is reached and recorded."""
-        return await asyncio.to_thread(self._streams.wait, stream, *states, timeout=timeout)
+        return await awaited(self._streams.wait, stream, *states, timeout=timeout)
 
     async def catch_up(self, stream: str, timeout: float | None = None) -> bool:
         """Wait until all that is committed on the source of a cdc is durable on the target."""
-        return await asyncio.to_thread(self._streams.catch_up, stream, timeout)
+        return await awaited(self._streams.catch_up, stream, timeout)
 
     async def open(self, stream: str) -> Stream:
         """Return the `Stream` of a run that this process started, for `catch_up`, `verify` and
@@ -730,5 +731,5 @@ class AsyncEngine:
 
 async def _iterated(items: Iterator[Document]) -> AsyncIterator[Document]:
     """Iterate in a thread, and close the iterator at the end."""
-    while (item := await asyncio.to_thread(next, items, None)) is not None:
+    while (item := await awaited(next, items, None)) is not None:
         yield item
