@@ -24,6 +24,7 @@ from streams_engine.adapters.mysql.binlog.events import ANSI_QUOTES, Query
 from streams_engine.adapters.mysql.binlog.server_defaults import ServerDefaults
 from streams_engine.adapters.mysql.binlog.system_versioning import period_of
 from streams_engine.adapters.mysql.binlog.table_map import TableMap
+from streams_engine.adapters.mysql.sink.checkpoint_table import STATE_TABLES
 from streams_engine.errors import LogLost, SchemaChangeRefused
 from streams_engine.model import SchemaChange, TableId, TableSchema, TableSubscription
 
@@ -288,8 +289,10 @@ class StatementJudge:
         return [SchemaChange(self._tracked[key].schema, None, 0, {}, statement)]
 
     def _matters(self, table: TableId) -> bool:
-        """Return whether a table of that name would be in a database of the stream."""
-        return any(key.schema == table.schema for key in self._tracked)
+        """Return whether a table of that name would be in a database of the stream, and is not one
+        that a stream keeps its state in."""
+        own = table.name.lower() in STATE_TABLES
+        return not own and any(key.schema == table.schema for key in self._tracked)
 
     def _from_catalog(self, table: TableId, statement: str, followed: Any) -> TableSchema | None:
         schema = self._lookup(table)
