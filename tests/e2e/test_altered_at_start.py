@@ -104,3 +104,22 @@ def test_a_column_that_comes_while_a_load_is_interrupted(ends: tuple[End, End], 
         assert target.rows("SELECT id, p FROM t ORDER BY id") == [(1, None), (2, 7)]
         assert second.verify().ok
     second.release()
+
+
+def test_a_character_set_that_changes_while_a_load_is_interrupted(
+    mysql9: Server, mariadb: Server, database: Any
+) -> None:
+    source, target = End(mysql9, database(mysql9)), End(mariadb, database(mariadb))
+    source.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(9))", "INSERT INTO t VALUES (1, 'a')")
+    first = Stream(source.url, target.url, mode="cdc", name="cut")
+    cut = threading.Thread(target=first.stop)
+    with once("handover: structure made", cut.start), first:
+        first.start()
+        assert first.wait(timeout=SECONDS).final
+    source.run("ALTER TABLE t MODIFY v varchar(9) CHARACTER SET latin1")
+    with Stream(source.url, target.url, mode="cdc", name="cut") as second:
+        second.start()
+        assert second.catch_up(SECONDS), second.error
+    found = "SELECT character_set_name FROM information_schema.columns WHERE column_name = 'v'"
+    assert target.rows(f"{found} AND table_schema = '{target.database}'") == [("latin1",)]
+    second.release()

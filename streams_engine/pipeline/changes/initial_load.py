@@ -430,7 +430,9 @@ def _alike(then: TableSchema, now: TableSchema | None) -> bool:
     """Return whether a target table that was created for one also fits the other."""
 
     def part(table: TableSchema) -> tuple[Any, ...]:
-        columns = [(c.name, c.type, c.nullable, c.default, c.generated) for c in table.columns]
+        columns = [
+            (c.name, c.type, c.nullable, c.default, c.generated, c.collation) for c in table.columns
+        ]
         return columns, table.primary_key, table.partitioning
 
     return now is not None and part(then) == part(now)
