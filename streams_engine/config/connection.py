@@ -261,11 +261,13 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
     if isinstance(document, Mapping):
         without = IGNORED_IN_CONNECTIONS | {SCHEMA}
         kept = {key: value for key, value in document.items() if key not in without}
-        if "type" not in kept and any(map(_is_frame, kept.values())):
+        if "type" not in kept and _means_frames(kept):
             name = next(name for name, value in kept.items() if not _is_frame(value))
             raise ConfigError(
                 f"{root}.{name}: expected a table in memory, not {type(kept[name]).__name__}.",
                 path=f"{root}.{name}",
+                remedy="Give a table of Arrow, pandas or polars (a lazy one collected), a DuckDB "
+                "relation, or an iterator of record batches.",
             )
         if not isinstance(kept.get("type"), str):
             raise ConfigError(
@@ -274,6 +276,12 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
         return _parsed(kept, kept["type"].lower(), root, f"{root}.type")
     if callable(getattr(document, "check", None)) and callable(getattr(document, "close", None)):
         return ObjectConnection(document)
+    if any(hasattr(document, name) for name in ARROW_STREAMS):
+        raise ConfigError(
+            f"{root}: a table in memory needs a name.",
+            path=root,
+            remedy='Give it as {"name": table}.',
+        )
     raise ConfigError(f"{root}: expected a document, a URL, or a source or sink object.", path=root)
 
 
@@ -282,6 +290,13 @@ def are_frames(document: Any) -> bool:
     return (
         isinstance(document, Mapping) and bool(document) and all(map(_is_frame, document.values()))
     )
+
+
+def _means_frames(document: Mapping[str, Any]) -> bool:
+    """Return whether a mapping seems to be one of tables: no value is one of a document's."""
+    of_documents = (str, int, float, Mapping, type(None))
+    unlike = not any(isinstance(value, of_documents) for value in document.values())
+    return bool(document) and (unlike or any(map(_is_frame, document.values())))
 
 
 def _is_frame(value: Any) -> bool:

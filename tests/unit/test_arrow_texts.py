@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from streams_engine.model import Dialect, NativeType
-from streams_engine.schema.types.arrow_texts import text_of
+from streams_engine.schema.types.arrow_texts import text_of, values_of
 from streams_engine.schema.types.canonical import CanonicalColumn, CanonicalType
 
 
@@ -41,3 +42,18 @@ def test_a_text_in_place_of_a_number_is_shown() -> None:
     assert shown("0.1", CanonicalType.FLOAT, "float") == "0.10000000149011612"
     assert shown("x", CanonicalType.FLOAT, "double") == "x"
     assert shown("x", CanonicalType.FLOAT, "float") == "x"
+
+
+def test_durations_are_shown_as_servers_print_them() -> None:
+    counts = pa.array([0, 86_403_000_005, -1, None, 3_600_000_000, -90_500_000], pa.duration("us"))
+    texts = [
+        "00:00:00",
+        "24:00:03.000005",
+        "-00:00:00.000001",
+        None,
+        "01:00:00",
+        "-00:01:30.500000",
+    ]
+    assert values_of(counts) == texts
+    assert values_of(counts.slice(1, 2)) == texts[1:3]
+    assert values_of(pa.array([90], pa.duration("s"))) == ["00:01:30"]

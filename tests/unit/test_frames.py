@@ -147,6 +147,23 @@ def test_pause_and_stop(tmp_path: Path) -> None:
         assert stream.wait(timeout=30) in (State.STOPPED, State.FINISHED)
 
 
+def test_categories_arrive_as_texts(tmp_path: Path) -> None:
+    """Polars has views in its categories, which PyArrow does not take by itself."""
+    words = pa.array(["a", "b"]).cast(pa.string_view())
+    column = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint32()), words)
+    with Stream({"t": pa.table({"id": [1, 2, 3], "c": column})}, str(tmp_path / "out")) as stream:
+        stream.run()
+        assert stream.verify().ok
+    assert [row["c"] for row in moved(tmp_path / "out")] == ["b", None, "a"]
+
+
+def test_objects_of_python_are_refused(tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"id": [1], "o": polars.Series([object()], dtype=polars.Object)})
+    with pytest.raises(ConfigError, match="column o holds objects of Python"):
+        Stream({"t": frame}, str(tmp_path / "out"))
+
+
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
@@ -162,6 +179,8 @@ def test_pause_and_stop(tmp_path: Path) -> None:
         ({"t": pandas_frame().set_index("id")}, "the index id of the frame is no column"),
         ({"t": pandas_frame()["id"]}, "this Series is no table"),
         ({"t": pandas_frame().assign(o=[[1], "x", 2])}, "this DataFrame is no table"),
+        ({"t": [{"id": 1}]}, "connection.t: expected a table in memory, not list"),
+        (table(), "a table in memory needs a name"),
     ],
     ids=[
         "numbers",
@@ -176,6 +195,8 @@ def test_pause_and_stop(tmp_path: Path) -> None:
         "index",
         "series",
         "objects",
+        "rows",
+        "no mapping",
     ],
 )
 def test_what_is_no_table_is_refused_by_name(frames: Any, message: str, tmp_path: Path) -> None:

@@ -252,6 +252,12 @@ def _table(name: str, frame: Any) -> pa.Table:
             path=path,
             remedy="Give frame.reset_index(), or frame.reset_index(drop=True) without it.",
         )
+    if opaque := _opaque(frame):
+        raise ConfigError(
+            f"{path}: column {opaque} holds objects of Python, which are no values.",
+            path=path,
+            remedy="Cast it, or leave the column out.",
+        )
     try:
         return pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -260,6 +266,14 @@ def _table(name: str, frame: Any) -> pa.Table:
             path=path,
             remedy="Give a table whose columns have one type each; see the cause of this error.",
         ) from error
+
+
+def _opaque(frame: Any) -> str | None:
+    """Return the name of a column of polars that gives Arrow addresses in memory in place of
+    values; None if there is none."""
+    schema = getattr(frame, "schema", None)
+    kinds = schema.items() if isinstance(schema, Mapping) else ()
+    return next((str(name) for name, kind in kinds if str(kind) == "Object"), None)
 
 
 def _column(name: str, one: pa.Field) -> Column:

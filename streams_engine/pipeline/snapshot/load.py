@@ -208,6 +208,7 @@ class SnapshotLoad:
         else:
             self.context.report(sink.execute(prepared.before))
             self.store.save(opening)
+        self.counters.found(prepared.findings)
         return prepared
 
     def _made(self, prepared: TargetPreparation) -> Updates:

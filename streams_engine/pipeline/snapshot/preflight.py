@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from streams_engine.contracts import Statement, StructureSink
 from streams_engine.errors import NotFound, SchemaChangeRefused, TargetConflict
-from streams_engine.model import Catalog, TableId, TableSchema, UserType
+from streams_engine.model import Catalog, Finding, TableId, TableSchema, UserType
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.resume import ResumePlan
+from streams_engine.pipeline.snapshot.existing_tables import lacking
 from streams_engine.pipeline.snapshot.plan import adapt, creation_order
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of, spec_of
@@ -38,6 +39,8 @@ class TargetPreparation:
     """Target tables to load one group after the other."""
     new: Catalog
     """The part of the target's catalog that ``before`` makes."""
+    findings: tuple[Finding, ...] = ()
+    """What tables lack that were there before."""
 
 
 def prepare(
@@ -102,7 +105,17 @@ def prepare(
         mapped.target if ours else made,
         _waves(tables, kept),
         made,
+        () if ours else _lacking(mapped.tables, kept, wanted),
     )
+
+
+def _lacking(
+    mappings: Sequence[TableMapping], kept: Mapping[TableId, TableSchema], structure: Structure
+) -> tuple[Finding, ...]:
+    found = (
+        lacking(m.target, kept[m.target.id], structure) for m in mappings if m.target.id in kept
+    )
+    return tuple(finding for finding in found if finding is not None)
 
 
 def _adapted(

@@ -17,6 +17,9 @@ __all__ = ["text_of", "texts_of", "values_of"]
 
 Row = tuple[str | None, ...]
 
+PLACES = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+"""Decimal places of a second, by the unit of an Arrow type."""
+
 
 def texts_of(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Iterator[Row]:
     """Yield the rows of a batch as texts."""
@@ -30,7 +33,8 @@ def texts_of(batch: pa.RecordBatch, columns: Sequence[CanonicalColumn]) -> Itera
 
 
 def values_of(column: pa.Array) -> list[Any]:
-    """Return Python values; moments as ISO texts, whatever the year."""
+    """Return Python values; moments as ISO texts, whatever the year, durations in hours, as servers
+    print them."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return values_of(column.dictionary_decode())
@@ -39,9 +43,23 @@ def values_of(column: pa.Array) -> list[Any]:
         numbers = column.view(storage) if not pa.types.is_timestamp(kind) else column.cast(storage)
         made: Any = np.datetime64
         return [None if v is None else str(made(v, unit)) for v in numbers.to_pylist()]
+    if pa.types.is_duration(kind):
+        places = PLACES[kind.unit]
+        return [
+            None if v is None else _span(v, places) for v in column.view(pa.int64()).to_pylist()
+        ]
     plain = column.cast(pa.string()) if pa.types.is_time(kind) else column
     values_listed: list[Any] = plain.to_pylist()
     return values_listed
+
+
+def _span(count: int, places: int) -> str:
+    """Return a duration; ``places``: the decimal places of a second that it counts in."""
+    seconds, rest = divmod(abs(count), 10**places)
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    fraction = f".{rest:0{places}d}" if rest else ""
+    return f"{'-' if count < 0 else ''}{hours:02d}:{minute:02d}:{second:02d}{fraction}"
 
 
 def text_of(column: CanonicalColumn) -> Callable[[Any], str]:

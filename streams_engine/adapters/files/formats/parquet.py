@@ -214,7 +214,9 @@ def normal_array(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        # Its words first: PyArrow cannot take views, which polars has in its categories.
+        words = normal_array(values.dictionary)
+        values = pa.DictionaryArray.from_arrays(values.indices, words).dictionary_decode()
     if pa.types.is_nested(values.type):
         text = json_text.literals(_inner(values))
         return pc.if_else(values.is_valid(), text, pa.scalar(None, pa.string()))
