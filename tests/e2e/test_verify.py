@@ -11,7 +11,7 @@ import pytest
 from streams_engine import Stream
 from streams_engine.adapters.files import source as files_source
 from streams_engine.adapters.mysql.snapshot import block_decoder
-from streams_engine.adapters.postgres.snapshot import snapshot as postgres_snapshot
+from streams_engine.adapters.postgres.snapshot import copy_columns
 from streams_engine.testing.servers import Server
 from streams_engine.verify.report import TableVerdict
 from tests.support.databases import End
@@ -116,12 +116,12 @@ def test_a_fault_in_the_reader_of_postgres_is_found(
     pg18: Server, mysql9: Server, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = filled(pg18, database)
-    exact = postgres_snapshot._exact
+    decoded = copy_columns.columns_of
 
-    def faulty(block: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
-        return exact(block, wanted).slice(1)
+    def faulty(*arguments: Any) -> pa.RecordBatch:
+        return decoded(*arguments).slice(1)
 
-    monkeypatch.setattr(postgres_snapshot, "_exact", faulty)
+    monkeypatch.setattr(copy_columns, "columns_of", faulty)
     copy = End(mysql9, database(mysql9))
     verdict = moved(origin.url, copy.url)
     assert (verdict.equal, verdict.source_rows, verdict.target_rows) == (False, 3, 2)

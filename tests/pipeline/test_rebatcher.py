@@ -74,7 +74,7 @@ def test_a_large_batch_is_cut_and_small_ones_are_gathered() -> None:
         return [block.num_rows for block in blocks]
 
     assert sizes_of(70_000) == [17_500] * 4
-    assert sizes_of(*[1000] * 20) == [17_000, 3_000]
+    assert sizes_of(*[1000] * 20) == [9_000, 9_000, 2_000]
     assert sizes_of(20_000) == [20_000]
 
 
