@@ -3,7 +3,9 @@
 The functions are what a web framework would call: `start` and `stop` at its start-up and
 shutdown, `status` and `pause` in its handlers.
 
-    python service.py engine.db mysql://root@127.0.0.1/shop postgresql://me@127.0.0.1/shop
+    python service.py engine.db "$(cat source.json)" "$(cat target.json)"
+
+Both files are connection documents: {"name": "shop", "type": "mysql", "host": "127.0.0.1", ...}.
 """
 
 import asyncio
@@ -71,8 +73,7 @@ async def main(path: str, source: str, target: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     service = Replication(path)
     await service.start(json.loads(source), json.loads(target))
-    opened = await service.engine.streams.open(service.stream)
-    await asyncio.to_thread(opened.catch_up, 60)
+    await service.engine.streams.catch_up(service.stream, 60)
     print("ready", await service.status(), flush=True)
     await ended.wait()
     await service.stop()

@@ -30,7 +30,12 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 # key=value pairs whose key is a secret's name.
 _SECRETS = (
     (re.compile(r"(://[^:/@\s]*):[^\s'\"]*@"), r"\1:***@"),
-    (re.compile(r"(?i)(password|secret\w*|token)(['\"]?\s*[=:]\s*['\"]?)[^\s&,'\"]+"), r"\1\2***"),
+    (
+        re.compile(
+            r"(?i)(password|secret\w*|token)(['\"]?\s*[=:]\s*['\"]?)(?!(?:YES|NO)\))[^\s&,'\"]+"
+        ),
+        r"\1\2***",
+    ),
 )
 EXTRAS = ("stream", "event", "table", "category")
 """What our records have beside a message."""

@@ -165,7 +165,8 @@ def report(
 
 
 def findings_report(findings: Iterable[Finding], *, most: int | None = _MOST_OBJECTS) -> list[Text]:
-    """Return lines for each code once, the gravest first, with at most ``most`` of its objects."""
+    """Return lines for each code once, the gravest first, with at most ``most`` of its objects: of
+    errors all."""
     groups: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[finding.severity, finding.code].append(finding)
@@ -173,11 +174,12 @@ def findings_report(findings: Iterable[Finding], *, most: int | None = _MOST_OBJ
     lines: list[Text] = []
     for (severity, code), group in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
         lines.append(Text(f"{severity} {code} ({len(group)})", _STYLES[severity]))
-        lines.extend(Text(f"  {f.object}: {f.message}") for f in group[:most])
-        if hidden := len(group[most:]) if most is not None else 0:
+        shown = None if severity is Severity.ERROR else most
+        lines.extend(Text(f"  {f.object}: {f.message}") for f in group[:shown])
+        if hidden := len(group[shown:]) if shown is not None else 0:
             lines.append(Text(f"  and {hidden} more", "dim"))
         remedies = dict.fromkeys(f.remedy for f in group if f.remedy)
-        lines.extend(Text(f"  → {remedy}", "dim") for remedy in list(remedies)[:most])
+        lines.extend(Text(f"  → {remedy}", "dim") for remedy in list(remedies)[:shown])
     return lines
 
 

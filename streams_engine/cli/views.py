@@ -19,6 +19,8 @@ from streams_engine import units
 from streams_engine.cli.progress import ChangeRates, behind, following, progress, totals
 from streams_engine.cli.reports import report, summary
 from streams_engine.events import Event
+from streams_engine.lifecycle import State
+from streams_engine.model import Severity
 from streams_engine.stats import Stats, TableStats
 
 __all__ = [
@@ -164,8 +166,7 @@ class LiveView(QuietView):
     def finish(self, stats: Stats) -> None:
         """Print what stays on the screen."""
         self._live.stop()
-        self._out.print(summary(stats))
-        self._out.print(report(stats.findings, stats.left_behind))
+        _print_end(self._out, stats)
 
 
 class LineView(QuietView):
@@ -177,6 +178,7 @@ class LineView(QuietView):
         self._done: set[str] = set()
         self._clock = clock
         self._due = 0.0
+        self._phase = ""
 
     def _line(self, text: str) -> None:
         self._out.print(Text(text), soft_wrap=True)
@@ -189,10 +191,11 @@ class LineView(QuietView):
                 self._line(f"finished {table.table}: {_amounts(table)}")
 
     def reported(self, stats: Stats) -> None:
-        """Print the totals in one line, at once and then once a minute."""
+        """Print the totals in one line, at once, in each new phase, and then once a minute."""
         self.tick(stats)
-        if self._clock() < self._due:
+        if self._clock() < self._due and stats.phase == self._phase:
             return
+        self._phase = stats.phase
         self._due = self._clock() + REPORT_SECONDS
         waits = stats.connection.describe()
         if waits:
@@ -218,8 +221,7 @@ class LineView(QuietView):
     def finish(self, stats: Stats) -> None:
         """Print the tables that ended last, the summary and the report."""
         self.tick(stats)
-        self._out.print(summary(stats))
-        self._out.print(report(stats.findings, stats.left_behind), soft_wrap=True)
+        _print_end(self._out, stats, soft_wrap=True)
 
 
 class JsonView(QuietView):
@@ -239,6 +241,18 @@ class JsonView(QuietView):
     def finish(self, stats: Stats) -> None:
         """Print the last line of JSON."""
         self.reported(stats)
+
+
+def _print_end(out: Console, stats: Stats, *, soft_wrap: bool = False) -> None:
+    """Print the summary and the report; of a run that failed before a row was moved only what may
+    have to do with that."""
+    if stats.state is State.FAILED and not stats.rows:
+        errors = [one for one in stats.findings if one.severity is Severity.ERROR]
+        if errors:
+            out.print(report(errors, ()), soft_wrap=soft_wrap)
+        return
+    out.print(summary(stats))
+    out.print(report(stats.findings, stats.left_behind), soft_wrap=soft_wrap)
 
 
 def told(record: Event) -> str:

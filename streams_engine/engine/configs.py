@@ -177,10 +177,25 @@ class Configs:
                     remedy="Store it with connections.create, and give its id.",
                 )
         known = self._dialler.known(references(document))
+        self._demand_stored(document, known)
         parse_config(document, known)
         for path, place in _places(document):
             key = _key(path)
             place[key] = self._dialler.stored(place[key])["id"]
+
+    def _demand_stored(self, document: Document, known: Mapping[str, Any]) -> None:
+        """Raise `ConfigError` for a name or id that is no stored connection's."""
+        for path, place in _places(document):
+            key = _key(path)
+            reference = place.get(key)
+            if not isinstance(reference, str) or reference in known:
+                continue
+            names = [row["name"] for row in self._store.rows("SELECT name FROM connections")]
+            raise ConfigError(
+                f"{path}.{key}: there is no connection '{reference}'.",
+                path=f"{path}.{key}",
+                remedy=f"Stored are: {', '.join(sorted(names)) or 'none'}.",
+            )
 
 
 def references(document: Document) -> list[str]:

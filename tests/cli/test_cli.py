@@ -319,6 +319,11 @@ def test_an_error_line_holds_no_secret(message: str) -> None:
     assert line.startswith("error [X]: ") and line.endswith("Try again.")
 
 
+def test_an_error_line_keeps_that_a_password_was_used() -> None:
+    line = error_line("X", "Access denied for user 'me' (using password: YES).")
+    assert line.endswith("(using password: YES).")
+
+
 # -- the process -----------------------------------------------------------------------------
 
 

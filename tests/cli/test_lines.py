@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from streams_engine.cli import main
+from streams_engine.cli.reports import report
 from streams_engine.cli.views import LineView, console
 from streams_engine.events import Event
 from streams_engine.lifecycle import State
+from streams_engine.model import Finding, Severity
 from streams_engine.stats import TableStats
 from tests.support.fake_stream import FakeStream, make_stats
 
@@ -51,3 +54,28 @@ def test_an_event_of_a_run_is_one_line_in_one_place(fake: FakeStream, capsys: An
     assert main(["run", *URLS]) == 0
     out, err = capsys.readouterr()
     assert out.count("Rows were quarantined.") == 1 and err == ""
+
+
+def test_each_new_phase_is_told_at_once(capsys: Any) -> None:
+    view = LineView(console(), clock=lambda: 1.0)
+    for phase in ("copying", "copying", "following"):
+        view.reported(replace(make_stats(State.RUNNING), phase=phase))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["RUNNING copying", "RUNNING following"]
+
+
+def test_a_run_that_failed_at_once_tells_what_hindered_it_alone(capsys: Any) -> None:
+    findings = (
+        Finding(Severity.ERROR, "no-right", "shop.orders", "It cannot be read."),
+        Finding(Severity.INFO, "collation", "shop.orders", "Another one is chosen."),
+    )
+    table = TableStats("shop.orders", 0, 0, 0, 100, "waiting", 0.0)
+    LineView(console()).finish(replace(make_stats(State.FAILED, table), findings=findings))
+    out = capsys.readouterr().out
+    assert "no-right" in out and "collation" not in out and "0 B" not in out
+
+
+def test_of_errors_all_are_told(capsys: Any) -> None:
+    missing = [Finding(Severity.ERROR, "orphans", f"key{i}", "Orphans.") for i in range(30)]
+    console().print(report(missing, ()))
+    assert capsys.readouterr().out.count("Orphans.") == 30

@@ -211,11 +211,14 @@ def test_the_summary_names_what_was_set_aside() -> None:
 
 def test_the_report_groups_warnings_and_names_what_is_left_behind() -> None:
     more = tuple(
-        Finding(Severity.ERROR, "no-key", f"t{n}", "No key.", remedy="Add one.") for n in range(8)
+        Finding(severity, "no-key", f"t{n}", "No key.", remedy="Add one.")
+        for severity in (Severity.WARNING, Severity.ERROR)
+        for n in range(8)
     )
     lines = text_of(report(FINDINGS + more, LEFT))
     assert lines[0] == "error no-key (8)", "the gravest come first"
-    assert "  and 3 more" in lines and lines.count("  → Add one.") == 1
+    assert lines[8] == "  t7: No key." and lines[9] == "  → Add one.", "of errors all"
+    assert lines.count("  and 3 more") == 1 and lines.count("  → Add one.") == 2
     assert "  shop.products.words: Becomes a GIN index." in lines
     assert lines[-1] == "not moved: view (2) shop.revenue, shop.best"
 

@@ -144,8 +144,11 @@ def test_a_config_is_stored_nested_under_its_suffixed_name(engine: Engine) -> No
 
 def test_a_config_that_is_wrong_is_refused_by_path(engine: Engine) -> None:
     source = engine.connections.create(MYSQL)["id"]
-    with pytest.raises(ConfigError, match=r"\$\.target\.id: there is no connection 'conn_x'"):
+    with pytest.raises(
+        ConfigError, match=r"\$\.target\.id: there is no connection 'conn_x'"
+    ) as refused:
         engine.configs.create(config(source, "conn_x"))
+    assert MYSQL["name"] in refused.value.remedy
     with pytest.raises(ConfigError, match=r"\$\.name"):
         engine.configs.create(config(source, source) | {"name": None})
     inline = config(source, source)
