@@ -121,11 +121,12 @@ class _Mapper:
         wanted = self.options.prefix + self._case(source.name)
         name = self._namespace(schema).unique(wanted, f"{source.schema}_{wanted}")
         if name != wanted:
+            long = f"too long for PostgreSQL ({MAX_BYTES} bytes)"
             self.findings.warn(
                 "renamed",
                 source,
-                f"The table is renamed to '{name}' on the target: its own name is too long for "
-                f"PostgreSQL ({MAX_BYTES} bytes) or taken.",
+                f"The table is renamed to '{name}' on the target: its own name is "
+                f"{long if shorten(wanted) != wanted else 'taken by another table'}.",
             )
         return TableId(schema, name)
 
