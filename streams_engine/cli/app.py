@@ -92,6 +92,9 @@ Cdc = Annotated[
     bool,
     typer.Option("--cdc", help="Mode cdc: load, then follow the log until stopped."),
 ]
+OfCdc = Annotated[
+    bool, typer.Option("--cdc", help="What is compared was loaded by a cdc, not by a convert.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 
@@ -205,7 +208,7 @@ def _verify(
     what: What,
     table: Table = None,
     connections: Connections = None,
-    cdc: Cdc = False,
+    cdc: OfCdc = False,
     settings: Settings = None,
     sample: Annotated[
         float | None, typer.Option(help="Compare this share of the rows, such as 0.01.")

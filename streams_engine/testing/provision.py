@@ -220,6 +220,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--require", default=os.environ.get("STREAMS_ENGINE_REQUIRE", ""))
     given = parser.parse_args(arguments)
+    unknown = sorted({*given.names} - {*PACKAGES})
+    if unknown:
+        parser.error(f"there is no server '{unknown[0]}': expected some of {', '.join(PACKAGES)}")
     required = {name for name in given.require.split(",") if name}
     failed = set()
     for name in given.names or PACKAGES:

@@ -175,7 +175,7 @@ def test_a5_killed_at_every_point(
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("seed", "source_name", "target_name"),
-    [(seed, *ROUTES[seed % len(ROUTES)]) for seed in range(10, 26)],
+    [(seed, *ROUTES[seed % len(ROUTES)]) for seed in range(10, 30)],
 )
 def test_long_seeds(
     source_name: str,
