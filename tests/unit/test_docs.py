@@ -495,7 +495,7 @@ def test_what_is_said_of_other_tools_leads_to_their_pages() -> None:
         if "](" not in cell and "][" not in cell and cell.strip("| ") not in plain
     ]
     assert bare == [
-        "Kafka Connect, or its server",
+        "Kafka Connect, its server, or a JVM of your own",
         "databases, S3 and others",
         "any Python",
     ]
