@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -246,42 +247,45 @@ def overview(
     session.answer(found, "\n".join(f"{key}: {value}" for key, value in found.items()))
 
 
-@command(app, "sizes")
-def sizes(session: Session, name: Name, database: Database = None, schema: Schema = None) -> None:
-    """List the tables by their size, the largest first; rows are an estimate."""
-    with session.engine() as engine:
-        found = engine.connections.sizes(name, database, schema)
-    _listed(session, found, "name", "schema", "rows", "bytes", "dataBytes", "indexBytes")
+OBJECTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "sizes",
+        "List the tables by their size, the largest first; rows are an estimate.",
+        ("name", "schema", "rows", "bytes", "dataBytes", "indexBytes"),
+    ),
+    (
+        "sequences",
+        "List the sequences, with their last values.",
+        ("name", "schema", "type", "lastValue", "increment", "ownedBy"),
+    ),
+    (
+        "triggers",
+        "List the triggers.",
+        ("name", "schema", "table", "timing", "events", "enabled"),
+    ),
+    (
+        "routines",
+        "List functions and procedures.",
+        ("name", "schema", "kind", "language", "arguments", "returns"),
+    ),
+)
+"""What a database has, a command for each kind: its name, its help, the columns that it shows."""
 
 
-@command(app, "sequences")
-def sequences(
-    session: Session, name: Name, database: Database = None, schema: Schema = None
-) -> None:
-    """List the sequences, with their last values."""
-    with session.engine() as engine:
-        found = engine.connections.sequences(name, database, schema)
-    _listed(session, found, "name", "schema", "type", "lastValue", "increment", "ownedBy")
+def _add_list(kind: str, help_text: str, columns: Sequence[str]) -> None:
+    def listed(
+        session: Session, name: Name, database: Database = None, schema: Schema = None
+    ) -> None:
+        with session.engine() as engine:
+            found = getattr(engine.connections, kind)(name, database, schema)
+        _listed(session, found, *columns)
+
+    listed.__doc__ = help_text
+    command(app, kind)(listed)
 
 
-@command(app, "triggers")
-def triggers(
-    session: Session, name: Name, database: Database = None, schema: Schema = None
-) -> None:
-    """List the triggers."""
-    with session.engine() as engine:
-        found = engine.connections.triggers(name, database, schema)
-    _listed(session, found, "name", "schema", "table", "timing", "events", "enabled")
-
-
-@command(app, "routines")
-def routines(
-    session: Session, name: Name, database: Database = None, schema: Schema = None
-) -> None:
-    """List functions and procedures."""
-    with session.engine() as engine:
-        found = engine.connections.routines(name, database, schema)
-    _listed(session, found, "name", "schema", "kind", "language", "arguments", "returns")
+for _kind, _help, _columns in OBJECTS:
+    _add_list(_kind, _help, _columns)
 
 
 @command(app, "column-summary")
