@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["documents_html", "html_block", "html_folded", "html_table"]
+__all__ = ["documents_html", "html_block", "html_folded", "html_table", "html_unfolded"]
 
 Cell = object
 """Shown by its ``_repr_html_`` if it has one, else by its ``str``; None is an empty cell."""
@@ -46,4 +46,9 @@ def documents_html(title: str, keys: Sequence[str], documents: Iterable[Mapping[
 
 def html_folded(title: str, text: str) -> str:
     """Return a text that unfolds under its title."""
-    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+    return html_unfolded(title, f"<pre>{escape(text)}</pre>")
+
+
+def html_unfolded(title: str, part: str) -> str:
+    """Return a part that is HTML already, and unfolds under its title."""
+    return f"<details><summary>{escape(title)}</summary>{part}</details>"

@@ -218,9 +218,16 @@ class Stats:
         """Seconds of running."""
         return self.duration_ns / 1e9
 
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings of severity error. A run may be FINISHED with some: then something of the
+        source is not on the target, such as a foreign key that rows violate."""
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
     def __str__(self) -> str:
         done = f"{self.rows:,} rows, {size(self.target.sum_data_size)}"
-        text = f"{self.name}: {self.state}, {done} in {duration(self.seconds)}"
+        told = f" with {plural(len(self.errors), 'error')}" if self.errors else ""
+        text = f"{self.name}: {self.state}{told}, {done} in {duration(self.seconds)}"
         if self.changes is None:
             return text
         lag = self.changes.lag_seconds

@@ -238,6 +238,9 @@ class TablePlanDict(TypedDict):
     source: str
     target: str
     rows: int | None
+    bytes: int | None
+    changes: list[str]
+    findings: int
     columns: list[ColumnPlanDict]
 
 

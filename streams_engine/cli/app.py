@@ -32,8 +32,9 @@ from streams_engine.cli import (
     streams,
     views,
 )
-from streams_engine.cli.error_output import LogFormat, complain, shown_elsewhere
+from streams_engine.cli.error_output import LogFormat, complain, shown_elsewhere, tell_errors
 from streams_engine.cli.exit_codes import Exit
+from streams_engine.cli.plan import Accept, PlannedSql, PlannedTable, show_plan
 from streams_engine.cli.schema import schema
 from streams_engine.cli.session import CODES, Session, command
 from streams_engine.errors import InternalError, StreamsError
@@ -135,6 +136,7 @@ def _run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Discard the checkpoint of an earlier run.")
     ] = False,
+    accept: Accept = None,
     ready_file: readiness.ReadyFile = None,
     quiet: Quiet = False,
 ) -> int:
@@ -160,6 +162,7 @@ def _run(
     ):
         stats = execution.execute(stream, view, lambda: stream.start(fresh=fresh))
         error = stream.error
+    told = exit_codes.not_accepted(stats.findings, accept or ())
     if error is not None:
         # the final stats document, already printed, holds it for machines
         complain(error)
@@ -167,26 +170,28 @@ def _run(
             traceback.print_exception(error)
     elif stats.state is State.STOPPED:
         print("stopped; run the same command to continue", file=sys.stderr)
-    return exit_codes.for_state(stats.state, error)
+    if error is None:
+        tell_errors(told)
+    return exit_codes.for_state(stats.state, error, told)
 
 
 @command(app, "plan", "plain")
 def _plan(
     session: Session,
     what: What,
-    table: Table = None,
+    table: PlannedTable = None,
     connections: Connections = None,
     write_mode: WriteMode = None,
     schema_policy: SchemaPolicy = None,
     cdc: Cdc = False,
     settings: Settings = None,
-    sql: Annotated[bool, typer.Option("--sql", help="Print only the statements.")] = False,
+    sql: PlannedSql = False,
+    accept: Accept = None,
 ) -> int:
-    """Show what a run would do, without touching the target."""
+    """Show what a run would do, a line a table; nothing on the target is changed."""
     request = cli_arguments.Arguments(
         what,
         connections=connections,
-        tables=tuple(table or ()),
         write_mode=write_mode,
         schema_policy=schema_policy,
         cdc=cdc,
@@ -194,12 +199,7 @@ def _plan(
     )
     with cli_arguments.open_stream(request) as stream:
         plan = stream.plan()
-    if sql:
-        session.answer({"sql": reports.plan_statements(plan)}, reports.plan_statements(plan))
-    else:
-        whole = not views.console().is_terminal  # in a file no line is wrapped
-        session.answer(plan.to_dict(), reports.plan_view(plan, whole=whole))
-    return Exit.FINISHED
+    return show_plan(session, plan, table or (), sql=sql, accept=accept or ())
 
 
 @command(app, "verify", "plain")

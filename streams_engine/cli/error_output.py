@@ -7,11 +7,13 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from streams_engine.errors import StreamsError
+from streams_engine.model import Finding
 
 __all__ = [
     "LogFormat",
@@ -20,6 +22,7 @@ __all__ = [
     "error_line",
     "listening",
     "shown_elsewhere",
+    "tell_errors",
     "without_secrets",
 ]
 
@@ -52,6 +55,18 @@ def error_line(code: str, message: str, remedy: str | None = None) -> str:
     """Format an error on one line: ``error [CODE]: message remedy``."""
     sentence = " ".join(f"{message} {remedy or ''}".split())
     return f"error [{code}]: {without_secrets(sentence)}"
+
+
+def tell_errors(errors: Sequence[Finding]) -> None:
+    """Print, as the last line on standard error, that a run or a plan has findings of severity
+    error; nothing without any."""
+    if not errors:
+        return
+    counted = Counter(finding.code for finding in errors)
+    codes = ", ".join(f"{code} ({number})" for code, number in counted.items())
+    number = "1 error was" if len(errors) == 1 else f"{len(errors)} errors were"
+    options = " ".join(f"--accept {code}" for code in counted)
+    print(f"{number} found: {codes}. If you want it so: {options}", file=sys.stderr)
 
 
 def complain(

@@ -1,8 +1,8 @@
-"""Print a plan, a verification and the end of a run."""
+"""Print a verification, the end of a run, and findings."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,15 @@ from streams_engine.model import Finding, Severity, SkippedObject
 from streams_engine.stats import Stats, TableStats
 
 if TYPE_CHECKING:
-    from streams_engine.pipeline.snapshot.plan import Plan
     from streams_engine.verify.report import VerifyReport
 
 __all__ = [
+    "MOST_OBJECTS",
     "ddl",
     "findings_report",
     "left_behind_report",
-    "plan_statements",
-    "plan_view",
     "report",
+    "severities",
     "summary",
     "verify_view",
 ]
@@ -35,43 +34,6 @@ __all__ = [
 def ddl(statements: str) -> RenderableType:
     """Render SQL, in colours if the terminal has them."""
     return Syntax(statements, "sql", background_color="default", word_wrap=True)
-
-
-def plan_view(plan: Plan, *, whole: bool = False) -> RenderableType:
-    """Render each table with its columns, the statements, the findings, and what is not moved.
-
-    A terminal ends with the findings, the first few objects of each code. A file (``whole``)
-    begins with them, all of them.
-    """
-    told = report(plan.findings, plan.left_behind, most=None if whole else _MOST_OBJECTS)
-    parts: list[RenderableType] = [told, Text()] if whole else []
-    for table in plan.tables:
-        rows = "" if table.rows is None else f", about {units.count(table.rows)} rows"
-        parts.append(Text.assemble((f"{table.source} → {table.target}", "bold"), (rows, "dim")))
-        grid = Table(box=None, padding=(0, 1), header_style="dim", show_header=False)
-        for column in table.columns:
-            notes = column.notes
-            grid.add_row(
-                f" {column.name}",
-                column.source_type,
-                "→",
-                column.target_type,
-                Text(notes if isinstance(notes, str) else " ".join(notes or ()), "dim"),
-            )
-        parts.extend((grid, Text()))
-    if plan.statements:
-        parts.append(Text(f"{len(plan.statements)} statements on the target", "bold"))
-        statements = plan_statements(plan)
-        parts.append(Text(statements) if whole else ddl(statements))
-        parts.append(Text())
-    if not whole:
-        parts.append(told)
-    return Group(*parts)
-
-
-def plan_statements(plan: Plan) -> str:
-    """Return the DDL of a plan as SQL text, a statement after the other."""
-    return "\n".join(f"{statement.sql.rstrip(';')};" for statement in plan.statements)
 
 
 VERDICTS = {
@@ -111,7 +73,7 @@ def verify_view(verdict: VerifyReport) -> RenderableType:
 
 
 _MOST_TABLES = 40
-_MOST_OBJECTS = 5
+MOST_OBJECTS = 5
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
 
 
@@ -145,7 +107,8 @@ def _cells(table: TableStats, rejects: bool) -> list[RenderableType]:
 def outcome(stats: Stats) -> Text:
     """Describe the run in one line."""
     style = {"FINISHED": "bold green", "FAILED": "bold red"}.get(stats.state, "bold yellow")
-    text = Text(str(stats.state), style)
+    errors = f" with {units.plural(len(stats.errors), 'error')}" if stats.errors else ""
+    text = Text(f"{stats.state}{errors}", "bold yellow" if errors else style)
     text.append(
         f": {units.count(stats.rows)} rows, {units.size(stats.target.sum_data_size)} in "
         f"{units.duration(stats.seconds)} ({units.rate(stats.rows, stats.seconds)})",
@@ -158,15 +121,15 @@ def report(
     findings: Sequence[Finding],
     left_behind: Sequence[SkippedObject],
     *,
-    most: int | None = _MOST_OBJECTS,
+    most: int | None = MOST_OBJECTS,
 ) -> RenderableType:
     """Render the findings in groups, then what is not moved; empty if there is nothing to say."""
     return Group(*findings_report(findings, most=most), *left_behind_report(left_behind))
 
 
-def findings_report(findings: Iterable[Finding], *, most: int | None = _MOST_OBJECTS) -> list[Text]:
-    """Return lines for each code once, the gravest first, with at most ``most`` of its objects: of
-    errors all."""
+def findings_report(findings: Iterable[Finding], *, most: int | None = MOST_OBJECTS) -> list[Text]:
+    """Return lines for each code once, the gravest first, and each message once, with at most
+    ``most`` objects of a code: of errors all."""
     groups: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[finding.severity, finding.code].append(finding)
@@ -175,12 +138,30 @@ def findings_report(findings: Iterable[Finding], *, most: int | None = _MOST_OBJ
     for (severity, code), group in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
         lines.append(Text(f"{severity} {code} ({len(group)})", _STYLES[severity]))
         shown = None if severity is Severity.ERROR else most
-        lines.extend(Text(f"  {f.object}: {f.message}") for f in group[:shown])
-        if hidden := len(group[shown:]) if shown is not None else 0:
-            lines.append(Text(f"  and {hidden} more", "dim"))
+        objects: dict[str, list[str]] = defaultdict(list)
+        for f in group[:shown]:
+            objects[f.message].append(f.object)
+        hidden = len(group[len(group[:shown]) :])
+        for message, names in objects.items():
+            if len(names) == 1:
+                lines.append(Text(f"  {names[0]}: {message}"))
+            else:
+                lines += (Text(f"  {message}"), Text(f"    {', '.join(names)}"))
+        if hidden:
+            lines.append(Text(f"    and {hidden} more", "dim"))
         remedies = dict.fromkeys(f.remedy for f in group if f.remedy)
         lines.extend(Text(f"  → {remedy}", "dim") for remedy in list(remedies)[:shown])
     return lines
+
+
+def severities(findings: Sequence[Finding]) -> str:
+    """Return how many findings there are, the gravest first: ``1 error, 2 warnings``."""
+    counted = Counter(str(finding.severity) for finding in findings)
+    nouns = [severity for severity in map(str, _STYLES) if counted[severity]]
+    return ", ".join(
+        f"{counted[noun]} info" if noun == "info" else units.plural(counted[noun], noun)
+        for noun in nouns
+    )
 
 
 def left_behind_report(left_behind: Iterable[SkippedObject]) -> list[Text]:

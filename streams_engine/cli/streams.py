@@ -16,14 +16,16 @@ import typer
 from streams_engine import units
 from streams_engine.cli import execution, exit_codes, reports, views
 from streams_engine.cli.configs import Name as ConfigName
-from streams_engine.cli.error_output import complain, shown_elsewhere
+from streams_engine.cli.error_output import complain, shown_elsewhere, tell_errors
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.cli.lists import Filters, Limit, Offset, Sorts, page_of
 from streams_engine.cli.names import complete_streams, stream_id
+from streams_engine.cli.plan import Accept, PlannedSql, PlannedTable, show_plan
 from streams_engine.cli.readiness import ReadyFile, announced
 from streams_engine.cli.session import Column, Session, command, group
 from streams_engine.errors import NotFound, ProcessLost, StateConflict
 from streams_engine.lifecycle import State
+from streams_engine.model import Finding, Severity
 
 if TYPE_CHECKING:
     from streams_engine.engine import Engine
@@ -109,6 +111,7 @@ def start(
     detach: Annotated[
         bool, typer.Option("--detach", help="Run in a process of its own, and print the id.")
     ] = False,
+    accept: Accept = None,
     ready_file: ReadyFile = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> Exit:
@@ -124,9 +127,12 @@ def start(
             stats = execution.execute(stream, view)
         engine.streams.wait(run)
         error = stream.error
+    told = exit_codes.not_accepted(stats.findings, accept or ())
     if error is not None:
         complain(error)
-    return exit_codes.for_state(stats.state, error)
+    else:
+        tell_errors(told)
+    return exit_codes.for_state(stats.state, error, told)
 
 
 def _detached(session: Session, config: str, *options: str) -> Exit:
@@ -214,6 +220,7 @@ def wait_for(
         list[State] | None, typer.Option("--state", help="Or until this state (repeatable).")
     ] = None,
     timeout: Timeout = None,
+    accept: Accept = None,
 ) -> Exit:
     """Wait until a stream has ended, and return the exit code of its end."""
     with session.engine() as engine:
@@ -222,10 +229,21 @@ def wait_for(
             reached = engine.streams.wait(run, *(state or ()), timeout=timeout)
         except TimeoutError:
             raise StateConflict(f"{run} has not ended within {timeout:g} s.") from None
+        findings = _findings(engine, run) if reached.final else []
     session.answer({"id": run, "status": str(reached)}, f"{run} {reached}")
     if not reached.final:
         return Exit.FINISHED
-    return exit_codes.for_state(reached, None)
+    told = exit_codes.not_accepted(findings, accept or ())
+    tell_errors(told)
+    return exit_codes.for_state(reached, None, told)
+
+
+def _findings(engine: Engine, run: str) -> list[Finding]:
+    """Return the findings of a run, of any process."""
+    return [
+        Finding(Severity(f["severity"]), f["code"], f["object"], f["message"], f["remedy"])
+        for f in engine.streams.stats(run)["findings"]
+    ]
 
 
 @command(app, "catch-up")
@@ -293,13 +311,17 @@ def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
 
 
 @command(app, "plan")
-def plan(session: Session, config: ConfigName) -> None:
-    """Show what a run would do, without touching the target."""
+def plan(
+    session: Session,
+    config: ConfigName,
+    table: PlannedTable = None,
+    sql: PlannedSql = False,
+    accept: Accept = None,
+) -> Exit:
+    """Show what a run would do, a line a table; nothing on the target is changed."""
     with session.engine() as engine:
         planned = engine.streams.plan(config)
-    session.answer(
-        planned.to_dict(), reports.plan_view(planned, whole=not views.console().is_terminal)
-    )
+    return show_plan(session, planned, table or (), sql=sql, accept=accept or ())
 
 
 @command(app, "verify")

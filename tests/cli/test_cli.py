@@ -7,19 +7,24 @@ import logging
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from streams_engine.cli import arguments as cli_arguments
 from streams_engine.cli import main
 from streams_engine.cli.error_output import error_line
 from streams_engine.cli.exit_codes import MEANING, Exit
+from streams_engine.cli.plan import plan_view
+from streams_engine.contracts import Statement
 from streams_engine.errors import ConfigError, ConnectionFailed, StreamsError
 from streams_engine.lifecycle import State
-from streams_engine.model import Finding, Severity, TableId
+from streams_engine.model import Finding, ObjectKind, ObjectRef, Severity, TableId
+from streams_engine.pipeline.snapshot.plan import ColumnPlan, Plan, TablePlan
 from tests.support.fake_stream import FINDINGS, LEFT, FakeStream, make_stats
 
 URLS = ["mysql://root:hunter2@h/shop", "postgresql://me:hun@ter2@h/copy"]
@@ -105,64 +110,123 @@ def test_a_second_ctrl_c_stops_by_force(fake: FakeStream, capsys: Any) -> None:
 # -- plan and verify -------------------------------------------------------------------------
 
 
-def the_plan() -> SimpleNamespace:
-    column = SimpleNamespace(
-        name="total",
-        source_type="bigint unsigned",
-        arrow_type="uint64",
-        target_type="numeric(20)",
-        notes="wider",
-    )
-    table = SimpleNamespace(
-        source=TableId("shop", "orders"),
-        target=TableId("public", "orders"),
-        columns=(column,),
-        rows=60_000,
-    )
-    return SimpleNamespace(
-        tables=(table,),
-        statements=(SimpleNamespace(sql="CREATE TABLE orders (total numeric(20))"),),
-        findings=FINDINGS,
-        left_behind=LEFT,
-        to_dict=lambda: {"tables": [{"source": "shop.orders"}]},
-    )
+SQL = "CREATE TABLE orders (total numeric(20))"
 
 
-def test_plan_shows_types_statements_and_what_is_left(fake: FakeStream, capsys: Any) -> None:
+def the_plan(*more: Finding) -> Plan:
+    """A plan of three tables, one of them with a long name."""
+    columns = (
+        ColumnPlan("id", "int", "int32", "integer"),
+        ColumnPlan("total", "bigint unsigned", "uint64", "numeric(20)", ("wider",), True),
+    )
+    names = ("products", "notes", "orders", "x" * 60)
+    tables = tuple(
+        TablePlan(TableId("shop", name), TableId("public", name), columns, 60_000, 2_500_000)
+        for name in names
+    )
+    made = Statement(SQL, ObjectRef(ObjectKind.TABLE, table=tables[2].target), tables[2].target)
+    return Plan(tables, (made,), (*FINDINGS, *more), LEFT)
+
+
+ORPHANS = Finding(Severity.ERROR, "orphans", "foreign key fk of public.orders", "3 rows.", "Fix.")
+
+
+def test_a_plan_is_a_line_a_table_its_findings_and_a_count(fake: FakeStream, capsys: Any) -> None:
     fake.document = the_plan()
     assert main(["plan", *URLS]) == 0
-    out = capsys.readouterr().out
-    assert "shop.orders → public.orders, about 60,000 rows" in out
-    assert "bigint unsigned" in out and "numeric(20)" in out and "wider" in out
-    assert "CREATE TABLE orders (total numeric(20));" in out
-    assert str(Severity.WARNING) in out and "shop.revenue" in out
+    lines = capsys.readouterr().out.splitlines()
+    told = [" ".join(line.split()) for line in lines]
+    assert told[0] == "table rows, about size becomes changes findings"
+    assert told[1] == "shop.products 60,000 2.50 MB public.products total numeric(20) 1 warning"
+    assert told[3] == "shop.orders 60,000 2.50 MB public.orders total numeric(20)"
+    assert f"shop.{'x' * 60}" in told[4] and SQL not in "".join(lines)
+    assert lines[6:10] == [
+        "warning fulltext-index (2)",
+        "  Becomes a GIN index.",
+        "    shop.products.words, shop.notes.words",
+        "not moved: view (2) shop.revenue, shop.best",
+    ]
+    assert told[-2] == (
+        "Plan: 4 tables, about 240,000 rows, 10.0 MB, 1 statement, 2 warnings; not moved: 2 views"
+    )
+    assert not any(line.endswith(" ") for line in lines)
 
 
-def test_a_plan_in_a_file_begins_with_all_findings_and_wraps_nothing(
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_line_of_a_plan_fits_the_terminal(width: int) -> None:
+    out = Console(width=width, file=StringIO(), force_terminal=True, color_system=None)
+    out.print(plan_view(the_plan(ORPHANS), width=width))
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in lines)
+    assert sum("60,000  2.50 MB" in line for line in lines) == 4, "numbers stay whole"
+    assert sum("1 error" in line for line in lines) == 2
+
+
+def test_a_table_of_a_plan_is_shown_with_columns_and_statements(
     fake: FakeStream, capsys: Any
 ) -> None:
-    fake.document = the_plan()
+    fake.document = the_plan(ORPHANS)
+    assert main(["plan", *URLS, "--table", "orders", "--accept", "orphans"]) == 0
+    out, err = capsys.readouterr()
+    assert "shop.orders → public.orders, about 60,000 rows" in out and "wider" in out
+    assert SQL in out and "orphans" in out and "fulltext" not in out and err == ""
+    assert main(["plan", *URLS, "--table", "ordres"]) == 2
+    assert "Similar names: orders." in capsys.readouterr().err
+
+
+def test_a_plan_in_a_file_has_all_findings_and_wraps_nothing(fake: FakeStream, capsys: Any) -> None:
     long = "x" * 300
-    fake.document.findings = tuple(
-        Finding(Severity.WARNING, "zero-dates", f"t{n}", f"{n} {long}") for n in range(20)
+    fake.document = the_plan(
+        *(Finding(Severity.WARNING, "zero-dates", f"t{n}", f"{n} {long}") for n in range(20))
     )
     assert main(["plan", *URLS]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "warning zero-dates (20)"
-    assert lines[1:21] == [f"  t{n}: {n} {long}" for n in range(20)]
-    assert not any(line.endswith("  ") for line in lines)
+    at = lines.index("warning zero-dates (20)")
+    assert lines[at + 1 : at + 21] == [f"  t{n}: {n} {long}" for n in range(20)]
 
 
 def test_plan_sql_is_nothing_but_statements(fake: FakeStream, capsys: Any) -> None:
     fake.document = the_plan()
     assert main(["plan", "--sql", *URLS]) == 0
-    assert capsys.readouterr().out == "CREATE TABLE orders (total numeric(20));\n"
+    assert capsys.readouterr().out == f"{SQL};\n"
 
 
 def test_plan_as_json(fake: FakeStream, capsys: Any) -> None:
     fake.document = the_plan()
     assert main(["plan", "--json", *URLS]) == 0
-    assert json.loads(capsys.readouterr().out) == {"tables": [{"source": "shop.orders"}]}
+    told = json.loads(capsys.readouterr().out)["tables"][0]
+    assert (told["changes"], told["findings"], told["bytes"]) == (["total numeric(20)"], 1, 2500000)
+
+
+# -- findings of severity error --------------------------------------------------------------
+
+
+def test_a_run_that_finished_with_errors_says_so(fake: FakeStream, capsys: Any) -> None:
+    done = make_stats(State.FINISHED, findings=(*FINDINGS, ORPHANS))
+    fake.script[-1] = done
+    assert main(["run", *URLS]) == Exit.ERRORS_TOLD
+    out, err = capsys.readouterr()
+    assert "FINISHED with 1 error:" in out
+    assert err == "1 error was found: orphans (1). If you want it so: --accept orphans\n"
+    assert done.errors == (ORPHANS,) and "FINISHED with 1 error" in str(done)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "code"), [("orphans", Exit.FINISHED), ("orphan", Exit.ERRORS_TOLD)]
+)
+def test_errors_that_are_accepted_are_none(
+    fake: FakeStream, capsys: Any, accepted: str, code: Exit
+) -> None:
+    fake.script[-1] = make_stats(State.FINISHED, findings=(ORPHANS,))
+    assert main(["run", *URLS, "--accept", accepted]) == code
+    assert ("--accept orphans" in capsys.readouterr().err) == (code is Exit.ERRORS_TOLD)
+
+
+def test_a_plan_with_errors_says_so(fake: FakeStream, capsys: Any) -> None:
+    fake.document = the_plan(ORPHANS)
+    assert main(["plan", *URLS]) == Exit.ERRORS_TOLD
+    assert "orphans (1)" in capsys.readouterr().err
+    assert main(["plan", *URLS, "--accept", "orphans"]) == Exit.FINISHED
 
 
 @pytest.mark.parametrize(("equal", "code"), [(True, 0), (False, 5)])

@@ -78,4 +78,5 @@ def test_a_run_that_failed_at_once_tells_what_hindered_it_alone(capsys: Any) -> 
 def test_of_errors_all_are_told(capsys: Any) -> None:
     missing = [Finding(Severity.ERROR, "orphans", f"key{i}", "Orphans.") for i in range(30)]
     console().print(report(missing, ()))
-    assert capsys.readouterr().out.count("Orphans.") == 30
+    told = capsys.readouterr().out
+    assert all(f"key{i}" in told for i in range(30)) and told.count("Orphans.") == 1

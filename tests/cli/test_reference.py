@@ -78,6 +78,7 @@ def test_services_give_options_that_are_there() -> None:
 def test_services_know_the_exit_codes() -> None:
     told = dict(re.findall(r"^\| (\d) ([^|]+) \|", SERVICE, re.M))
     assert {int(code) for code in told} <= {*exit_codes.MEANING}
-    assert {int(code) for code in told} == {0, 1, 2, 3, 4}
+    assert {int(code) for code in told} == {0, 1, 2, 3, 4, 6}
     assert f"SuccessExitStatus={int(exit_codes.Exit.STOPPED)}" in SERVICE
-    assert f"RestartPreventExitStatus={int(exit_codes.Exit.USAGE)}" in SERVICE
+    never = f"{int(exit_codes.Exit.USAGE)} {int(exit_codes.Exit.ERRORS_TOLD)}"
+    assert f"RestartPreventExitStatus={never}" in SERVICE

@@ -29,6 +29,7 @@ PLAN = Plan(
             TableId("public", "orders"),
             (ColumnPlan("total", "bigint unsigned", "uint64", "numeric(20)", ("wider",)),),
             60_000,
+            2_500_000,
         ),
     ),
     (),
@@ -88,7 +89,10 @@ def test_html_is_whole_and_escaped(shown: object, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("shown", "text"),
     [
-        (PLAN, "Plan: 1 table, 0 statements, 1 finding; not moved: 1 view"),
+        (
+            PLAN,
+            "Plan: 1 table, about 60,000 rows, 2.50 MB, 0 statements, 1 warning; not moved: 1 view",
+        ),
         (FINDING, f"warning zero-dates: shop.{EVIL}: 2 rows. Repair them."),
         (REPORT, "1 of 2 tables are equal; different: shop.b"),
     ],

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from streams_engine.contracts import Statement
-from streams_engine.display import html_block, html_folded, html_table
-from streams_engine.errors import TargetConflict
+from streams_engine.display import html_block, html_folded, html_table, html_unfolded
+from streams_engine.errors import NotFound, TargetConflict
 from streams_engine.model import (
     Catalog,
     Column,
     Finding,
     NativeType,
+    ObjectKind,
+    Severity,
     SkippedObject,
     TableId,
     TableSchema,
@@ -23,8 +26,9 @@ from streams_engine.model import (
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import spec_of
 from streams_engine.schema.mapping.tables import ColumnMapping, MappedCatalog, TableMapping
+from streams_engine.schema.types.canonical import canonical_type_of
 from streams_engine.schema.types.compatibility import fit
-from streams_engine.units import plural
+from streams_engine.units import plural, size
 
 __all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
 
@@ -38,35 +42,114 @@ class ColumnPlan:
     arrow_type: str
     target_type: str
     notes: tuple[str, ...] = ()
+    changed: bool = False
+    """Its values are of another kind on the target: ``bigint unsigned`` as ``numeric``, not ``int``
+    as ``integer``."""
+
+    def __str__(self) -> str:
+        notes = f" ({'; '.join(self.notes)})" if self.notes else ""
+        return f"{self.name}: {self.source_type} -> {self.target_type}{notes}"
 
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """One table; ``rows`` is the source's own estimate."""
+    """One table; ``rows`` and ``bytes`` are the source's own estimates."""
 
     source: TableId
     target: TableId
     columns: tuple[ColumnPlan, ...]
     rows: int | None = None
+    bytes: int | None = None
+    types: tuple[str, ...] = ()
+    """The user-defined types of its columns on the target."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What changes by more than a spelling: the table's own name, then each column whose values
+        are of another kind, with its type on the target."""
+        renamed = [self.target.name] if self.source.name != self.target.name else []
+        return (
+            *(f"renamed {name}" for name in renamed),
+            *(f"{column.name} {column.target_type}" for column in self.columns if column.changed),
+        )
+
+    def __str__(self) -> str:
+        about = "" if self.rows is None else f", about {plural(self.rows, 'row')}"
+        head = f"{self.source} -> {self.target}{about}"
+        return "\n".join([head, *(f"  {column}" for column in self.columns)])
+
+    def _repr_html_(self) -> str:
+        about = "" if self.rows is None else f", about {plural(self.rows, 'row')}"
+        rows = [(c.name, c.source_type, c.target_type, " ".join(c.notes)) for c in self.columns]
+        headers = ("column", "type", "becomes", "notes")
+        return html_block(f"{self.source} becomes {self.target}{about}", html_table(headers, rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a run. Making it touches no target."""
+    """The plan of a run. Making it changes nothing on the target."""
 
     tables: tuple[TablePlan, ...]
     statements: tuple[Statement, ...]
     findings: tuple[Finding, ...]
     left_behind: tuple[SkippedObject, ...]
 
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings of severity error: what prevents a run, or what it leaves out."""
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+    def of(self, *names: str) -> Plan:
+        """Return what the plan says about some tables, by their names on the source, with or
+        without schema. Raises `NotFound` naming similar ones."""
+        chosen = tuple(dict.fromkeys(map(self._named, names)))
+        by_table = self.findings_by_table()
+        return Plan(
+            chosen,
+            tuple(s for s in self.statements if any(_is_of(s, table) for table in chosen)),
+            tuple(f for table in chosen for f in by_table.get(table.source, ())),
+            (),
+        )
+
+    def _named(self, name: str) -> TablePlan:
+        known = {text: t for t in self.tables for text in (t.source.name, str(t.source))}
+        if name in known:
+            return known[name]
+        near = get_close_matches(name, known, 3)
+        raise NotFound(
+            f"The plan has no table {name}.",
+            remedy=f"Similar names: {', '.join(near)}." if near else "Leave the name out for all.",
+            table=name,
+        )
+
+    def findings_by_table(self) -> dict[TableId, tuple[Finding, ...]]:
+        """Return the findings about each table, its columns, keys and indexes; by its `TableId` on
+        the source. Those about something else, such as a server, are in none."""
+        names = {text: t.source for t in self.tables for text in (str(t.source), str(t.target))}
+        longest = sorted(names, key=len, reverse=True)
+        told: dict[TableId, list[Finding]] = {}
+        for finding in self.findings:
+            name = next((name for name in longest if _is_about(finding.object, name)), None)
+            if name is not None:
+                told.setdefault(names[name], []).append(finding)
+        return {table: tuple(found) for table, found in told.items()}
+
+    def to_sql(self) -> str:
+        """Return the DDL, each statement on a line of its own and ended by a semicolon."""
+        return "\n".join(f"{statement.sql.rstrip(';')};" for statement in self.statements)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as a JSON-able document."""
+        by_table = self.findings_by_table()
         return {
             "tables": [
                 {
                     "source": str(table.source),
                     "target": str(table.target),
                     "rows": table.rows,
+                    "bytes": table.bytes,
+                    "changes": list(table.changes),
+                    "findings": len(by_table.get(table.source, ())),
                     "columns": [
                         {
                             "name": c.name,
@@ -95,31 +178,70 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        counted = (
-            plural(len(self.tables), "table"),
-            plural(len(self.statements), "statement"),
-            plural(len(self.findings), "finding"),
-        )
+        rows, sizes = _total(t.rows for t in self.tables), _total(t.bytes for t in self.tables)
+        severities = Counter(finding.severity for finding in self.findings)
         kinds = Counter(skipped.kind for skipped in self.left_behind)
+        parts = [
+            plural(len(self.tables), "table"),
+            *([] if rows is None else [f"about {plural(rows, 'row')}"]),
+            *([] if sizes is None else [size(sizes)]),
+            plural(len(self.statements), "statement"),
+            *(_counted(severities) or ["no findings"]),
+        ]
         left = ", ".join(plural(number, kind) for kind, number in kinds.items())
-        return f"Plan: {', '.join(counted)}" + (f"; not moved: {left}" if left else "")
+        return f"Plan: {', '.join(parts)}" + (f"; not moved: {left}" if left else "")
 
     def _repr_html_(self) -> str:
+        by_table = self.findings_by_table()
         tables = [
-            (table.source, table.target, table.rows, c.name, c.source_type, c.target_type,
-             " ".join(c.notes))
-            for table in self.tables for c in table.columns
+            (t.source, t.rows, None if t.bytes is None else size(t.bytes), t.target,
+             ", ".join(t.changes), len(by_table.get(t.source, ())))
+            for t in self.tables
         ]  # fmt: skip
-        headers = ("table", "becomes", "rows, about", "column", "type", "becomes", "notes")
-        ddl = "\n".join(f"{statement.sql.rstrip(';')};" for statement in self.statements)
+        columns = [
+            (t.source, c.name, c.source_type, c.target_type, " ".join(c.notes))
+            for t in self.tables for c in t.columns
+        ]  # fmt: skip
+        headers = ("table", "rows, about", "size", "becomes", "changes", "findings")
         left = [(skipped.kind, skipped.name) for skipped in self.left_behind]
+        more = ("table", "column", "type", "becomes", "notes")
         return html_block(
             str(self),
+            html_table(headers, tables),
             findings_html(self.findings),
             html_table(("not moved", "name"), left) if left else "",
-            html_table(headers, tables),
-            html_folded(plural(len(self.statements), "statement"), ddl),
+            html_unfolded(plural(len(columns), "column"), html_table(more, columns)),
+            html_folded(plural(len(self.statements), "statement"), self.to_sql()),
         )
+
+
+def _counted(severities: Counter[Severity]) -> list[str]:
+    """Return how many findings there are of each severity, the gravest first."""
+    counted = [
+        plural(severities[Severity.ERROR], "error"),
+        plural(severities[Severity.WARNING], "warning"),
+        f"{severities[Severity.INFO]:,} info",
+    ]
+    return [text for text in counted if not text.startswith("0 ")]
+
+
+def _total(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known; None if nothing is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def _is_about(what: str, name: str) -> bool:
+    """Return whether an object, in words, is the table of that name or belongs to it: it is named
+    as ``t``, ``t.column``, ``table t`` or ``index i of t``."""
+    return f" {what}.".find(f" {name}.") >= 0
+
+
+def _is_of(statement: Statement, table: TablePlan) -> bool:
+    """Return whether a statement makes a table, or a type of its columns."""
+    if statement.table is not None:
+        return statement.table == table.target
+    return statement.object.kind is ObjectKind.TYPE and statement.object.name in table.types
 
 
 def describe(mapped: MappedCatalog, wanted: Structure, findings: Sequence[Finding] = ()) -> Plan:
@@ -144,10 +266,16 @@ def _table_plan(mapping: TableMapping) -> TablePlan:
                 str(column.source.arrow) if column else "",
                 target.type.text,
                 column.notes if column else ("generated on the target",),
+                canonical_type_of(source.type) is not canonical_type_of(target.type),
             )
         )
     return TablePlan(
-        mapping.source.id, mapping.target.id, tuple(columns), mapping.source.estimated_rows
+        mapping.source.id,
+        mapping.target.id,
+        tuple(columns),
+        mapping.source.estimated_rows,
+        mapping.source.bytes,
+        tuple(dict.fromkeys(str(user) for user in _row_types(mapping.target))),
     )
 
 
