@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.support.databases import End
 from tests.support.stream_control import SECONDS
 
 NAME = "waiting"
+WAITS = ("start-waits", "reload-waits")
 
 
 @pytest.fixture
@@ -54,13 +55,23 @@ def cdc(source: End, target: End, **options: Any) -> Stream:
 
 
 def said(stream: Stream) -> Finding:
-    """The finding that says what the slot waits for."""
-    there = threading.Event()
-    stream.on_record(lambda record: there.set() if record.event == "start-waits" else None)
+    """The finding that says what the slot of a start waits for."""
+    told = waits(stream)
     stream.start()
-    assert there.wait(SECONDS)
-    (found,) = [f for f in stream.stats().findings if f.code == "start-waits"]
-    return found
+    return told()
+
+
+def waits(stream: Stream) -> Callable[[], Finding]:
+    """Return what waits for the finding that says what a slot waits for, from here on."""
+    there = threading.Event()
+    stream.on_record(lambda record: there.set() if record.event in WAITS else None)
+
+    def told() -> Finding:
+        assert there.wait(SECONDS)
+        (found,) = [f for f in stream.stats().findings if f.code in WAITS]
+        return found
+
+    return told
 
 
 def nothing_left(source: End) -> bool:
@@ -147,6 +158,66 @@ def test_a_table_that_joins_waits_as_well(source: End, target: End, database: An
         stream.start()
         caught_up(stream)
     assert target.rows("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)") == [(2, 1)]
+
+
+REWRITES = ("ALTER TABLE t ALTER id TYPE bigint USING id * 100", "INSERT INTO t VALUES (200)")
+
+
+def test_a_table_that_is_read_again_says_what_it_waits_for(
+    source: End, target: End, database: Any
+) -> None:
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        with stranger(source, database) as other:
+            said = waits(stream)
+            source.run(*REWRITES)
+            found = said()
+            assert found.object == "public.t" and "read again" in found.message
+            assert f"pg_terminate_backend({other.info.backend_pid})" in found.message
+            assert stream.stats().phase == "waiting" and stream.state is State.RUNNING
+            other.rollback()
+            caught_up(stream)
+        assert stream.stats().phase == "following"
+    assert target.rows("SELECT id FROM t ORDER BY id") == [(100,), (200,)]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_stop_ends_the_wait_of_a_table_that_is_read_again(
+    source: End, target: End, database: Any, force: bool
+) -> None:
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        with stranger(source, database):
+            said = waits(stream)
+            source.run(*REWRITES)
+            said()
+            stream.stop(force=force)
+            assert stream.wait(timeout=5) is State.STOPPED
+            assert stream.error is None
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+    assert target.rows("SELECT id FROM t ORDER BY id") == [(100,), (200,)]
+
+
+def test_a_pause_holds_while_a_table_waits_to_be_read_again(
+    source: End, target: End, database: Any
+) -> None:
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        with stranger(source, database) as other:
+            said = waits(stream)
+            source.run(*REWRITES)
+            said()
+            stream.pause()
+            assert stream.wait(State.PAUSED, timeout=5) is State.PAUSED
+            other.rollback()
+            stream.resume()
+            caught_up(stream)
+    assert target.rows("SELECT id FROM t ORDER BY id") == [(100,), (200,)]
 
 
 def test_all_sources_are_left_as_they_were(source: End, target: End, database: Any) -> None:

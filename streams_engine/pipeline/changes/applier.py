@@ -53,6 +53,7 @@ from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.monitor import Question
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.preflight import demand_name
+from streams_engine.pipeline.snapshot.start_waits import StartInterrupted
 from streams_engine.stats import Counters
 
 __all__ = ["ChangeApplier", "PendingDdl", "SessionRestart"]
@@ -273,8 +274,8 @@ class ChangeApplier:
                 try:
                     self._session()
                     return
-                except SessionRestart:
-                    continue
+                except (SessionRestart, StartInterrupted):
+                    continue  # a pause, or the end, of a snapshot that waits is seen by `hold`
                 except StreamsError as error:
                     self._outage.wait(error)
         finally:

@@ -433,7 +433,10 @@ def _alike(then: TableSchema, now: TableSchema | None) -> bool:
         columns = [
             (c.name, c.type, c.nullable, c.default, c.generated, c.collation) for c in table.columns
         ]
-        return columns, table.primary_key, table.partitioning
+        unique = {(index.parts, index.where) for index in table.indexes if index.unique}
+        # MySQL's keys take short texts only: a column in one gets another type.
+        references = {key.columns for key in table.foreign_keys}
+        return columns, table.primary_key, unique, references, table.partitioning
 
     return now is not None and part(then) == part(now)
 

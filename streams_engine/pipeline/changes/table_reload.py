@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from streams_engine.contracts import ChangeWriter, LogWriter, Snapshot
+from streams_engine.contracts import ChangeWriter, LogWriter, Snapshot, WaitingSource
 from streams_engine.errors import NotFound, SchemaChangeRefused, require
 from streams_engine.faults import reach
 from streams_engine.model import (
@@ -33,6 +33,7 @@ from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.target_structure import TargetStructure, renamed_between
 from streams_engine.pipeline.multi_source import SourceSpec
 from streams_engine.pipeline.snapshot.consistency import referential_actions
+from streams_engine.pipeline.snapshot.start_waits import StartWaits
 from streams_engine.schema.evolution.plan import evolve
 from streams_engine.schema.mapping.tables import TableMapping, warning
 
@@ -132,7 +133,11 @@ class TableReload:
             writer.rollback()
             raise SessionRestart
         after = require(change.after, "the table that is loaded again")
-        with reloading(self.log.origin, after.id) as view:
+        waits = StartWaits(
+            self.log.applier.control, self.log.counters, self.log.origin.alias, after.id
+        )
+        with reloading(self.log.origin, after.id, waits) as view:
+            self.log.counters.phase = "following"  # it waits no more
             renamed = _renamed(before, view.schema, change.renamed)
             change = replace(
                 change, after=view.schema, renamed=renamed, backfill={}, rewritten=False
@@ -246,13 +251,15 @@ class ReloadView:
 
 
 @contextlib.contextmanager
-def reloading(origin: SourceSpec, table: TableId) -> Iterator[ReloadView]:
+def reloading(origin: SourceSpec, table: TableId, waits: StartWaits) -> Iterator[ReloadView]:
     """Open a snapshot of one table, from whose position the log continues.
 
-    Raises `TableGone`.
+    Raises `TableGone`, and `StartInterrupted` if the run is to pause or to end while it waits.
     """
     scope = replace(origin.scope, tables=(f"{table.schema}.{table.name}",), queries=())
     source = change_source(origin)
+    if isinstance(origin.source, WaitingSource):
+        origin.source.watch_waits(waits)
     with contextlib.ExitStack() as stack:
         try:
             snapshot = stack.enter_context(source.snapshot_at_position(scope, 1, resume=True))

@@ -1,10 +1,10 @@
-"""Waits of a start for other sessions of a source: reported, and ended by pause and stop."""
+"""Waits of a snapshot for other sessions of a source: reported, and ended by pause and stop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams_engine.model import Finding, Severity
+from streams_engine.model import Finding, Severity, TableId
 from streams_engine.pipeline.control import Control
 from streams_engine.stats import Counters
 
@@ -23,19 +23,18 @@ class StartWaits:
     control: Control
     counters: Counters
     alias: str
+    reloads: TableId | None = None
+    """The table that is read again; None: the stream starts, or tables join."""
 
     def __call__(self, what: str) -> None:
         if self.control.cut():
             raise StartInterrupted
         self.counters.phase = "waiting"
-        self.counters.found(
-            [
-                Finding(
-                    Severity.INFO,
-                    "start-waits",
-                    f"source {self.alias}".strip(),
-                    f"Other sessions block the start of the stream. {what}",
-                    "End those sessions, or stop the stream.",
-                )
-            ]
+        code, where, blocked = (
+            ("start-waits", f"source {self.alias}".strip(), "the start of the stream")
+            if self.reloads is None
+            else ("reload-waits", str(self.reloads), "the snapshot in which it is read again")
         )
+        remedy = "End those sessions, or stop the stream."
+        message = f"Other sessions block {blocked}. {what}"
+        self.counters.found([Finding(Severity.INFO, code, where, message, remedy)])
