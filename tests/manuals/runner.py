@@ -27,7 +27,7 @@ from tests.manuals.routes import Route
 from tests.support.file_rows import comparable, read_folder
 from tests.support.two_ends import Content, difference, read
 
-__all__ = ["Outcome", "Player", "judged", "scripts_refused"]
+__all__ = ["Outcome", "Player", "crowd", "judged", "scripts_refused"]
 
 NOISE = "noise_beside"
 SECONDS = 20.0
@@ -39,8 +39,12 @@ On a machine that others use too it is longer, by the work that waits for each p
 
 def patience(entries: int) -> float:
     """Return how many seconds a group may take for one step."""
-    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return (SECONDS + entries * 0.5) * max(1.0, crowd)
+    return (SECONDS + entries * 0.5) * crowd()
+
+
+def crowd() -> float:
+    """Return how many processes wait for each processor; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)

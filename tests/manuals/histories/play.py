@@ -20,7 +20,7 @@ from tests.manuals.histories.compose import fitting, refusing
 from tests.manuals.histories.promises import PROMISES
 from tests.manuals.histories.script import Step
 from tests.manuals.routes import Route
-from tests.manuals.runner import Outcome
+from tests.manuals.runner import Outcome, crowd
 from tests.support.kills import Child, child
 from tests.support.relaunch import down
 from tests.support.two_ends import difference, read
@@ -28,7 +28,7 @@ from tests.support.two_ends import difference, read
 __all__ = ["play"]
 
 SECONDS = 40.0
-"""How long a stream may take to catch up."""
+"""How long a stream may take to catch up; longer on a machine that others use too."""
 REMEDIES = 3
 """Refusals that are followed in one history at most."""
 CHILD = """
@@ -38,7 +38,7 @@ print("ready", flush=True)
 import streams_engine.faults as faults
 from streams_engine import Stream
 from streams_engine.stats import Counters
-source, target, point, count, fresh = sys.argv[1:6]
+source, target, point, count, fresh, seconds = sys.argv[1:7]
 left = int(count)
 keep = Counters.found
 
@@ -62,7 +62,7 @@ stream = Stream(source, target, mode="cdc", name="history", allow_lossy=True, **
 try:
     stream.start()
     signal.sigwait({signal.SIGUSR1})
-    stream.catch_up(40)
+    stream.catch_up(float(seconds))
     if stream.error is not None:
         raise stream.error
 except Exception as error:
@@ -234,7 +234,9 @@ class _Stage:
         self.down = False
         fresh = "fresh" if self.options else ""
         urls = self.source.url(self.one), self.target.url(self.other)
-        self.child = self._open.enter_context(child(CHILD, *urls, point, str(count), fresh))
+        self.child = self._open.enter_context(
+            child(CHILD, *urls, point, str(count), fresh, str(_patience()))
+        )
         self.child.out.readline()
 
     def _kill(self) -> None:
@@ -246,7 +248,7 @@ class _Stage:
         """Wait for the end of the stream's process, and hear what it told."""
         if self.child is None:
             return
-        told, self.child = self.child.told(SECONDS + 20), None
+        told, self.child = self.child.told(_patience() + 20), None
         self._open.close()
         for line in told.splitlines():
             what, _, words = line.partition(" ")
@@ -269,8 +271,9 @@ class _Stage:
         try:
             with contextlib.suppress(StateConflict):  # it failed a moment ago
                 stream.stop(force=force)
-            if not stream.wait(timeout=SECONDS).final and not force:
-                raise _Ended(Outcome("stuck", "", f"{stream.state} {SECONDS:.0f} s after stop()"))
+            seconds = _patience()
+            if not stream.wait(timeout=seconds).final and not force:
+                raise _Ended(Outcome("stuck", "", f"{stream.state} {seconds:.0f} s after stop()"))
         except StreamsError:
             if stream.error is None:
                 raise
@@ -289,17 +292,18 @@ class _Stage:
         stream = self.stream
         if stream is None:
             return None
+        seconds = _patience()
         try:
-            if stream.catch_up(SECONDS):
+            if stream.catch_up(seconds):
                 return None
         except StreamsError as error:  # it asked the source when the stream failed
-            if stream.wait(timeout=SECONDS) is not State.FAILED:
+            if stream.wait(timeout=seconds) is not State.FAILED:
                 return _ended(error)
         if stream.error is not None:
             return _ended(stream.error)
         waits = getattr(stream.stats(), "connection", None)
         last = [str(f.message) for f in stream.stats().findings][-1:]
-        return Outcome("stuck", "", f"{stream.state} after {SECONDS:.0f} s {waits} {last}")
+        return Outcome("stuck", "", f"{stream.state} after {seconds:.0f} s {waits} {last}")
 
     # --- refusals
 
@@ -420,6 +424,11 @@ class _Stage:
 def _ended(error: BaseException) -> Outcome:
     code = str(getattr(error, "code", "CRASH"))
     return Outcome("ended", code, f"{error} | {getattr(error, 'remedy', None)}")
+
+
+def _patience() -> float:
+    """Return how many seconds a stream gets for a step."""
+    return SECONDS * crowd()
 
 
 def _followed(name: str) -> bool:
