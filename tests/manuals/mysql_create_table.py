@@ -65,6 +65,11 @@ CHAPTER = Chapter(
               "CREATE TABLE T (id int PRIMARY KEY, v varchar(9)); INSERT INTO T VALUES (1, 'a'), (2, NULL);"
               "CREATE TABLE T2 (PRIMARY KEY (id)) AS SELECT id, v, id * 1.5 AS n FROM T",
               "INSERT INTO T2 VALUES (3, 'c', 1.25); DELETE FROM T2 WHERE id = 1"),
+        Entry("my_create_as_select_flags", "AS SELECT",
+              # Its rows come in the transaction that makes it, and are wider than booleans.
+              "CREATE TABLE T (id int PRIMARY KEY, v bool); INSERT INTO T VALUES (1, 1), (2, 5);"
+              "CREATE TABLE T2 (PRIMARY KEY (id)) AS SELECT * FROM T",
+              "INSERT INTO T2 VALUES (3, 7), (4, NULL)"),
         Entry("my_create_as_select_ignore", "AS SELECT IGNORE | AS SELECT REPLACE",
               # A duplicate makes MariaDB 10.11 drop the rows before it, and log them.
               "CREATE TABLE T (id int PRIMARY KEY) IGNORE AS SELECT 1 AS id UNION ALL SELECT 3;"

@@ -35,6 +35,16 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 2147483
               COPY + "RENAME TABLE T TO T_tmp, T_new TO T, T_tmp TO T_new",
               "INSERT INTO T VALUES (5, 5, 'five', 5); INSERT INTO T_new VALUES (6, 6, 'six')",
               verdict=RELOAD),
+        Entry("my_ring_after_a_reload", "RENAME TABLE (several)",
+              # In a backlog T is read again, and is T_new by then: no log tells what T_new becomes.
+              "ALTER TABLE T MODIFY d decimal(9,2);"
+              "RENAME TABLE T TO T_tmp, T_new TO T, T_tmp TO T_new",
+              "INSERT INTO T VALUES (5, 'five'); INSERT INTO T_new VALUES (6, 6)",
+              setup="CREATE TABLE T (id int PRIMARY KEY, d decimal(14,4));"
+                    "INSERT INTO T VALUES (1, 1.2345), (2, NULL);"
+                    "CREATE TABLE T_new (id int PRIMARY KEY, b varchar(20));"
+                    "INSERT INTO T_new VALUES (1, 'one')",
+              before="UPDATE T SET d = d + 1", verdict=RELOAD),
         Entry("my_rename_swap_drop", "RENAME TABLE (several) | DROP TABLE",
               COPY + "RENAME TABLE T TO T_old, T_new TO T; DROP TABLE T_old",
               "INSERT INTO T VALUES (5, 5, 'five', 5)", verdict=LOSSY),

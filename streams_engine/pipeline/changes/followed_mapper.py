@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from streams_engine.contracts import StructureSink
 from streams_engine.errors import SchemaChangeRefused
@@ -42,6 +42,8 @@ class FollowedMapper:
     """Maps tables by what the stream follows and by what exists on the target."""
 
     log: FollowedLog
+    wide: set[tuple[TableId, str]] = field(default_factory=set)
+    """Columns of tables that come with rows, which do not fit what a new column usually is."""
     _findings: Sequence[Finding] = ()
     """Of the last mapping."""
 
@@ -112,7 +114,7 @@ class FollowedMapper:
     def booleans(self, change: SchemaChange) -> RowObservations:
         """Return the TINYINT(1) columns that are booleans on the target, before and after a change.
 
-        A new one is a boolean, because existing rows contain its default.
+        A new one is a boolean, because existing rows contain its default, unless it is `wide`.
         """
         flags = {
             (table, column.source.name)
@@ -129,7 +131,7 @@ class FollowedMapper:
             name = was.get(column.name, column.name)
             if (old, name) in flags or (name not in before and fits_boolean(column)):
                 flags.add((new, column.name))
-        return RowObservations(frozenset(flags))
+        return RowObservations(frozenset(flags - self.wide), dict.fromkeys(self.wide, 1))
 
     def awaiting(
         self, change: SchemaChange, new: TableMapping

@@ -196,7 +196,11 @@ class InitialLoad:
 
     def _drop_outdated(self, mapped: MappedCatalog, records: Records, resume: ResumePlan) -> None:
         """Drop the tables that an unfinished load created, if the source's tables have changed or
-        are gone: they are created and read anew, and none of their changes come from the log."""
+        are gone: they are created and read anew, and none of their changes come from the log.
+
+        One whose rows are complete stays until the log changes it, unless it is gone: under the
+        name that it may have now it is loaded, with indexes of the same names.
+        """
         sink = self.context.sink
         if not isinstance(sink, StructureSink):
             return
@@ -206,7 +210,7 @@ class InitialLoad:
             made
             for made in records.made()
             if made.table in then
-            and made.table not in resume.chunks
+            and (made.table not in now or made.table not in resume.chunks)
             and not _alike(then[made.table], now.get(made.table))
         ]
         if not outdated:

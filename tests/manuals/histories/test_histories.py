@@ -37,6 +37,7 @@ SCRIPTS = (
     ("labels_beside_a_killed_load", "mysql9-pg18", "equal"),
     ("names_in_a_ring_with_other_keys", "mysql9-mysql9", "equal"),
     ("composite_key_retyped", "pg18-mysql9", "equal"),
+    ("renamed_beside_a_killed_load", "mysql9-pg18", "equal"),
 )
 """Shortened histories and what comes of them."""
 

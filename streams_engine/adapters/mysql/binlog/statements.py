@@ -156,15 +156,21 @@ class StatementJudge:
             tracked = self._tracked.get(self._id(table))
             return tracked is not None and known(tracked.schema.id)
 
-        return replace(
-            outcome,
-            emptied=tuple(table for table in outcome.emptied if not is_known(table)),
-            changes=tuple(
-                _joining(change) if change.like and is_known(change.like) else change
-                for change in outcome.changes
-                if not any(map(is_known, change.names))
-            ),
-        )
+        moves = {self._id(c.table): self._id(c.names[-1]) for c in outcome.changes}
+        changes: list[TableChange] = []
+        for change in outcome.changes:
+            ring = cycle(self._id(change.table), moves)
+            if not any(map(is_known, (*change.names, *ring))):
+                joins = change.like is not None and is_known(change.like)
+                changes.append(_joining(change) if joins else change)
+            elif is_known(change.table):
+                continue
+            elif len(ring) > 1:  # what it becomes was read at another place of the log
+                changes.append(replace(change, after=change.before, unknown=None, rewritten=True))
+            else:  # its new name was loaded since, with its rows
+                changes.append(replace(change, after=None, unknown=None, rewritten=True))
+        emptied = tuple(table for table in outcome.emptied if not is_known(table))
+        return replace(outcome, emptied=emptied, changes=tuple(changes))
 
     def take_touched(self) -> set[TableId]:
         """Return the followed tables that statements named since the last call."""
@@ -315,7 +321,7 @@ class StatementJudge:
         left = {
             self._id(c.before.id): self._id(c.after.id) for c in changes if c.before and c.after
         }
-        rings = {key for key in left if in_ring(key, left)}
+        rings = {key for key in left if cycle(key, left)}
         new |= {self._id(c.after.id): c.after for c in changes
                 if c.after and self._id(c.after.id) in rings}  # fmt: skip
         taken = {
@@ -386,14 +392,14 @@ def merges(table: TableSchema) -> bool:
     return table.engine == "MRG_MyISAM"
 
 
-def in_ring(table: TableId, renames: Mapping[TableId, TableId]) -> bool:
-    """Return whether renames lead from a name back to it."""
-    at = renames[table]
-    for _ in renames:
-        if at == table:
-            return True
-        at = renames.get(at, at)
-    return at == table
+def cycle(table: TableId, renames: Mapping[TableId, TableId]) -> tuple[TableId, ...]:
+    """Return the names that renames lead through from a name back to it; none if they do not."""
+    names = [table]
+    while (at := renames.get(names[-1])) is not None and at != table:
+        if at in names:
+            return ()
+        names.append(at)
+    return tuple(names) if at == table else ()
 
 
 def rows_not_logged(written: str) -> LogLost:
