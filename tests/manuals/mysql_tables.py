@@ -45,6 +45,16 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 2147483
                     "CREATE TABLE T_new (id int PRIMARY KEY, b varchar(20));"
                     "INSERT INTO T_new VALUES (1, 'one')",
               before="UPDATE T SET d = d + 1", verdict=RELOAD),
+        Entry("my_ring_of_a_foreign_key", "RENAME TABLE (several)",
+              # The name of a foreign key is given once in a database: it changes its table, too.
+              "RENAME TABLE T TO T_tmp, T_new TO T, T_tmp TO T_new",
+              "INSERT INTO T VALUES (5, NULL), (6, 1); INSERT INTO T_new VALUES (7, 7, 'sieben')",
+              setup="CREATE TABLE T (id int PRIMARY KEY, a int, b varchar(20));"
+                    "INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, '');"
+                    "CREATE TABLE T_new (id int PRIMARY KEY, p int,"
+                    " CONSTRAINT T_f FOREIGN KEY (p) REFERENCES T (id));"
+                    "INSERT INTO T_new VALUES (1, 2)",
+              before="UPDATE T SET a = a - 1", verdict=RELOAD),
         Entry("my_rename_swap_drop", "RENAME TABLE (several) | DROP TABLE",
               COPY + "RENAME TABLE T TO T_old, T_new TO T; DROP TABLE T_old",
               "INSERT INTO T VALUES (5, 5, 'five', 5)", verdict=LOSSY),

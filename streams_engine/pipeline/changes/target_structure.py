@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -259,7 +260,39 @@ class TargetStructure:
             statements = pending(old, new, present, renamed, structure)
         if self.log.applier.pending.waiting:
             statements = without_new_keys(old, new, statements)
-        return statements
+        return (*self._freed(old, new, statements), *statements)
+
+    def _freed(
+        self, old: TableMapping, new: TableMapping, statements: Sequence[Statement]
+    ) -> Iterator[Statement]:
+        """Yield the statements that drop other tables' foreign keys whose names a table's new ones
+        get: tables that swap names swap their keys, and one of them comes first."""
+        made = {statement.object for statement in statements}
+        ddl = ddl_of(new.target.dialect)
+        names = {
+            key.name
+            for key in new.target.foreign_keys
+            for statement in ddl.foreign_keys(replace(new.target, foreign_keys=(key,)))
+            if statement.object in made
+        }
+        for table in self.log.applier.tables.values() if names else ():
+            mapping = table.mapping
+            if mapping.target.id not in (old.target.id, new.target.id):
+                yield from self._without_keys(mapping, names)
+
+    def _without_keys(
+        self, mapping: TableMapping, names: AbstractSet[str]
+    ) -> tuple[Statement, ...]:
+        """Return the statements that drop those of a table's foreign keys that are there."""
+        known = mapping.target.foreign_keys
+        if not any(key.name in names for key in known):
+            return ()
+        sink: Any = self.log.sink
+        there = sink.inspect([mapping.target.id]).tables
+        present = {key.name for table in there for key in table.foreign_keys} & names
+        kept = tuple(key for key in known if key.name not in present)
+        without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
+        return evolve(mapping, without, {}, self.log.job.structure).statements
 
     def relax(
         self, followed: TableReplication, columns: tuple[str, ...], writer: ChangeWriter

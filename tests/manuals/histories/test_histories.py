@@ -38,6 +38,7 @@ SCRIPTS = (
     ("names_in_a_ring_with_other_keys", "mysql9-mysql9", "equal"),
     ("composite_key_retyped", "pg18-mysql9", "equal"),
     ("renamed_beside_a_killed_load", "mysql9-pg18", "equal"),
+    ("names_swapped_with_a_foreign_key", "mysql9-mysql9", "equal"),
 )
 """Shortened histories and what comes of them."""
 
