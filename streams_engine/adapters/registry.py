@@ -87,6 +87,7 @@ def open_sink(
         search_path,
         patience_of(config.options),
         on_statement,
+        config.db.create_database,
     )
     return _opened(request, _adapter(config.target).sink, "target", "$.target")
 

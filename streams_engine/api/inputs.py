@@ -414,8 +414,10 @@ class DatabaseSpecDict(TypedDict, total=False):
     """Place in the target server, and options for writing to it."""
 
     database: str | None
-    """The database, instead of the connection's. It is created if it is missing. Default:
-    `None`."""
+    """The database, instead of the connection's. Default: `None`."""
+    createDatabase: bool
+    """Create the database if it does not exist. If false, that is an error that names similar ones.
+    Default: `False`."""
     schema: str | None
     """PostgreSQL: the schema for all tables; None: `public` for tables from MySQL and files, its
     own schema for each table from PostgreSQL. Default: `None`."""

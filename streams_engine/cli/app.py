@@ -81,6 +81,9 @@ SchemaPolicy = Annotated[
         help="fail_if_exists, validate_existing, create_missing_only or drop_and_recreate."
     ),
 ]
+CreateDatabase = Annotated[
+    bool, typer.Option("--create-database", help="Create the target's database if it is missing.")
+]
 BundleSize = Annotated[int | None, typer.Option(help="Rows in a bundle, 10 to 1000.")]
 LimitRows = Annotated[int | None, typer.Option(help="Stop after exactly this many rows.")]
 LimitSeconds = Annotated[float | None, typer.Option(help="Stop after this many seconds.")]
@@ -127,6 +130,7 @@ def _run(
     connections: Connections = None,
     write_mode: WriteMode = None,
     schema_policy: SchemaPolicy = None,
+    create_database: CreateDatabase = False,
     bundle_size: BundleSize = None,
     limit_rows: LimitRows = None,
     limit_seconds: LimitSeconds = None,
@@ -147,6 +151,7 @@ def _run(
         tables=tuple(table or ()),
         write_mode=write_mode,
         schema_policy=schema_policy,
+        create_database=create_database or None,
         bundle_size=bundle_size,
         limit_rows=limit_rows,
         limit_seconds=limit_seconds,
@@ -183,6 +188,7 @@ def _plan(
     connections: Connections = None,
     write_mode: WriteMode = None,
     schema_policy: SchemaPolicy = None,
+    create_database: CreateDatabase = False,
     cdc: Cdc = False,
     settings: Settings = None,
     sql: PlannedSql = False,
@@ -194,6 +200,7 @@ def _plan(
         connections=connections,
         write_mode=write_mode,
         schema_policy=schema_policy,
+        create_database=create_database or None,
         cdc=cdc,
         settings=tuple(settings or ()),
     )

@@ -21,6 +21,7 @@ _PATHS: Mapping[str, tuple[str, str | None]] = {
     "tables": ("source.connections.0.tables", "tables"),
     "write_mode": ("target.spec.db.writeMode", None),
     "schema_policy": ("target.spec.db.schemaPolicy", None),
+    "create_database": ("target.spec.db.createDatabase", None),
     "bundle_size": ("source.options.dataBundleSize", "dataBundleSize"),
     "limit_rows": ("limits.numberOfEvents", "limits.numberOfEvents"),
     "limit_seconds": ("limits.elapsedTime", "limits.elapsedTime"),
@@ -38,6 +39,7 @@ class Arguments:
     tables: Sequence[str] = ()
     write_mode: str | None = None
     schema_policy: str | None = None
+    create_database: bool | None = None
     bundle_size: int | None = None
     limit_rows: int | None = None
     limit_seconds: float | None = None

@@ -278,7 +278,10 @@ class DatabaseSpec(Document):
     """Place in the target server, and options for writing to it."""
 
     database: str | None = None
-    """The database, instead of the connection's. It is created if it is missing."""
+    """The database, instead of the connection's."""
+    create_database: bool = False
+    """Create the database if it does not exist. If false, that is an error that names similar
+    ones."""
     schema_: str | None = Field(default=None, alias="schema")
     """PostgreSQL: the schema for all tables; null: `public` for tables from MySQL and files, its
     own schema for each table from PostgreSQL."""

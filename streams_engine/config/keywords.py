@@ -28,6 +28,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "max_retained_bytes": ("options", "maxRetainedBytes"),
     "verification": ("options", "verification"),
     "database": ("target", "spec", "db", "database"),
+    "create_database": ("target", "spec", "db", "createDatabase"),
     "schema": ("target", "spec", "db", "schema"),
     "schema_policy": ("target", "spec", "db", "schemaPolicy"),
     "write_mode": ("target", "spec", "db", "writeMode"),

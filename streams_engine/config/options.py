@@ -126,8 +126,10 @@ class StreamOptions(TypedDict, total=False):
     """Cdc only: compare source and target in the background, again and again. The result is in
     stats, events and log. None: only `verify()` compares. Default: `None`."""
     database: str | None
-    """The database, instead of the connection's. It is created if it is missing. Default:
-    `None`."""
+    """The database, instead of the connection's. Default: `None`."""
+    create_database: bool
+    """Create the database if it does not exist. If false, that is an error that names similar ones.
+    Default: `False`."""
     schema: str | None
     """PostgreSQL: the schema for all tables; None: `public` for tables from MySQL and files, its
     own schema for each table from PostgreSQL. Default: `None`."""

@@ -61,6 +61,7 @@ from streams_engine.contracts.sink import (
     Checkpoint,
     CheckpointCallback,
     CheckpointStorage,
+    DatabaseSink,
     LayoutSink,
     QuarantinedRow,
     Sink,
@@ -70,6 +71,7 @@ from streams_engine.contracts.sink import (
     TrialSink,
     WritePlan,
     WriteResult,
+    absent_database,
     orphaned_rows,
     skipped_statement,
 )
@@ -104,6 +106,7 @@ __all__ = [
     "CheckpointCallback",
     "CheckpointStorage",
     "DataFileStore",
+    "DatabaseSink",
     "Explorer",
     "Fence",
     "FencedWriter",
@@ -152,6 +155,7 @@ __all__ = [
     "WakingReader",
     "WritePlan",
     "WriteResult",
+    "absent_database",
     "orphaned_rows",
     "skipped_statement",
 ]

@@ -68,6 +68,8 @@ class SinkRequest:
     """The schemas in which names without one are looked up."""
     patience: Patience = Patience()
     on_statement: StatementListener | None = None
+    create_database: bool = False
+    """Create the database if it does not exist; False: refuse it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointCallback",
     "CheckpointStorage",
+    "DatabaseSink",
     "LayoutSink",
     "QuarantinedRow",
     "Sink",
@@ -34,6 +36,7 @@ __all__ = [
     "TrialSink",
     "WritePlan",
     "WriteResult",
+    "absent_database",
     "orphaned_rows",
     "skipped_statement",
 ]
@@ -108,7 +111,7 @@ class Sink(Protocol):
         ...
 
     def check(self) -> Sequence[Finding]:
-        """Connect, create what must exist (the database), and return what prevents a load."""
+        """Connect, create what must exist and may be created, and return what prevents a load."""
         ...
 
     def write_rows(
@@ -200,6 +203,24 @@ def orphaned_rows(statement: Statement, count: int) -> Finding:
     )
 
 
+def absent_database(name: str, existing: Iterable[str], *, create: bool) -> Finding:
+    """Return the finding for a target database that does not exist; it names similar ones among
+    ``existing``. ``create``: it may be created."""
+    near = get_close_matches(name, sorted(existing), 3)
+    similar = f" Similar names: {', '.join(near)}." if near else ""
+    if create:
+        message = f"The database {name} does not exist: it is created.{similar}"
+        return Finding(Severity.INFO, "database-created", "target", message)
+    return Finding(
+        Severity.ERROR,
+        "no-database",
+        "target",
+        f"The database {name} does not exist.{similar}",
+        "Correct the name, or create it: with the server's own means, or by createDatabase "
+        "(--create-database).",
+    )
+
+
 StateChange = tuple[str, Mapping[str, Mapping[str, Any] | None]]
 """A stream and its records to put, or to remove where they are None."""
 
@@ -231,6 +252,15 @@ class LayoutSink(Protocol):
 
     def finish(self, stream: str, tables: Sequence[TableId]) -> None:
         """Mark these tables as complete where readers look for it."""
+        ...
+
+
+@runtime_checkable
+class DatabaseSink(Protocol):
+    """A sink whose place is a database that may have to be created."""
+
+    def missing_database(self) -> Finding | None:
+        """Connect and return `absent_database` if the database does not exist. Changes nothing."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import struct
@@ -28,6 +29,7 @@ from streams_engine.adapters.sql.watchdog import Abort
 from streams_engine.contracts import Checkpoint, Statement, WritePlan, WriteResult
 from streams_engine.errors import (
     ConnectionFailed,
+    NotFound,
     RowRejected,
     ServerError,
     StreamsError,
@@ -908,14 +910,20 @@ def test_nothing_is_emptied_under_others(target: Target, database: Any) -> None:
         target.write(WritePlan(child, NUMBERS[:1]), batch(NUMBERS[:1], [5]))
 
 
-def test_a_missing_database_is_made(mysql_server: Server, database: Any) -> None:
+def test_a_missing_database_is_made_if_wanted(mysql_server: Server, database: Any) -> None:
     name = database.adopt(mysql_server, f"missing.{mysql_server.port} %s")
     connect = MysqlConnect(
         mysql_server.kind, mysql_server.host, mysql_server.port, mysql_server.user,
         mysql_server.password, name,
     )  # fmt: skip
-    sink = MysqlSink(connect)
+    with (
+        pytest.raises(NotFound, match="does not exist"),
+        contextlib.closing(MysqlSink(connect)) as refused,
+    ):
+        refused.check()
+    sink = MysqlSink(connect, create_database=True)
     try:
+        assert [finding.code for finding in sink.check()] == ["database-created"]
         assert list(sink.check()) == []
         assert sink.load_state(STREAM) == {}
     finally:

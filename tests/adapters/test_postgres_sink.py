@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from streams_engine.adapters.postgres.sink.sink import PostgresSink
 from streams_engine.contracts import Checkpoint, Statement, WritePlan, WriteResult
 from streams_engine.errors import (
     ConnectionFailed,
+    NotFound,
     RowRejected,
     ServerError,
     StreamsError,
@@ -600,13 +602,19 @@ def test_statements_are_one_transaction(target: Target) -> None:
     ]
 
 
-def test_a_missing_database_is_made(pg_server: Server, database: Any) -> None:
+def test_a_missing_database_is_made_if_wanted(pg_server: Server, database: Any) -> None:
     name = database.adopt(pg_server, f"missing.{pg_server.port} %s")
     connect = PostgresConnect(
         pg_server.host, pg_server.port, pg_server.user, pg_server.password, name
     )
-    sink = PostgresSink(connect)
+    with (
+        pytest.raises(NotFound, match="does not exist"),
+        contextlib.closing(PostgresSink(connect)) as refused,
+    ):
+        refused.check()
+    sink = PostgresSink(connect, create_database=True)
     try:
+        assert [finding.code for finding in sink.check()] == ["database-created"]
         assert list(sink.check()) == []
         assert sink.load_state(STREAM) == {}
     finally:

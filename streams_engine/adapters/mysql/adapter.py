@@ -54,7 +54,11 @@ def _source(request: SourceRequest) -> Source:
 def _sink(request: SinkRequest) -> Sink:
     from streams_engine.adapters.mysql.sink.sink import MysqlSink
 
-    return MysqlSink(_connect(request), state_schema=request.state_schema)
+    return MysqlSink(
+        _connect(request),
+        state_schema=request.state_schema,
+        create_database=request.create_database,
+    )
 
 
 def _explorer(request: SourceRequest) -> Explorer:

@@ -53,7 +53,10 @@ def _sink(request: SinkRequest) -> Sink:
     from streams_engine.adapters.postgres.sink.sink import PostgresSink
 
     return PostgresSink(
-        _connect(request), state_schema=request.state_schema, search_path=request.search_path
+        _connect(request),
+        state_schema=request.state_schema,
+        search_path=request.search_path,
+        create_database=request.create_database,
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
+from streams_engine.contracts import DatabaseSink
+from streams_engine.errors import StreamsError
 from streams_engine.faults import reach
 from streams_engine.model import Finding, Severity
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
@@ -38,13 +41,28 @@ class ConvertPipeline:
         """True once the load could resume from its checkpoint."""
 
     def plan(self) -> Plan:
-        """Plan a `run` on an empty target; the target is not asked."""
+        """Plan a `run` on an empty target, of which is only asked whether its database exists."""
         findings = [
             finding
             for source in self.context.sources
             for finding in self.context.check_source(source)
         ]
-        return describe(self.mapped(), self.context.job.structure, findings)
+        mapped = self.mapped()
+        return describe(mapped, self.context.job.structure, [*self._of_target(), *findings])
+
+    def _of_target(self) -> Iterator[Finding]:
+        """Yield what is to be said of the target's database."""
+        sink = self.context.sink
+        if not isinstance(sink, DatabaseSink):
+            return
+        try:
+            missing = sink.missing_database()
+        except StreamsError as error:
+            told = f"It could not be asked whether its database exists: {error.message}"
+            yield Finding(Severity.WARNING, "target-not-reached", "target", told, error.remedy)
+            return
+        if missing is not None:
+            yield missing
 
     def mapped(self) -> MappedCatalog:
         """Map the present catalogs of the sources, for `plan` and `verify`."""

@@ -37,6 +37,7 @@ from streams_engine.contracts import (
     Statement,
     WritePlan,
     WriteResult,
+    absent_database,
     orphaned_rows,
     skipped_statement,
 )
@@ -86,6 +87,7 @@ class MysqlSink:
         state_schema: str | None = None,
         local_infile: bool = True,
         packet: int = LARGEST_PACKET,
+        create_database: bool = False,
     ) -> None:
         """Create a sink; it connects when it is used.
 
@@ -113,6 +115,7 @@ class MysqlSink:
             is_lost=_is_lost,
             fresh=lambda: contextlib.closing(connect.open()),
         )
+        self._may_create = create_database
         self._may_load = self._local_infile = local_infile
         self._most = self._packet = packet
 
@@ -149,15 +152,19 @@ class MysqlSink:
             return is_mariadb(connection)
 
     def check(self) -> Sequence[Finding]:
-        """Connect, create the database if it is missing, and return what prevents a load."""
-        try:
-            self._demand_writable()
-        except NotFound:
+        """Connect, create the database if it is missing and may be created, and return what
+        prevents a load. Raises `NotFound` for one that may not."""
+        created = self.missing_database()
+        if created is not None:
+            if not self._may_create:
+                raise NotFound(created.message, remedy=created.remedy)
             self._create_database()
-            self._demand_writable()
+        self._demand_writable()
+        told = () if created is None else (created,)
         if self._local_infile:
-            return ()
+            return told
         return (
+            *told,
             Finding(
                 Severity.INFO,
                 "no-local-infile",
@@ -167,6 +174,23 @@ class MysqlSink:
                 "SET GLOBAL local_infile = 1 on the target while the stream runs.",
             ),
         )
+
+    def missing_database(self) -> Finding | None:
+        """Connect and return the finding that the database does not exist, if so."""
+        try:
+            with self._pool.lend():
+                return None
+        except NotFound:
+            pass
+        database = str(self._connect.database)
+        with (
+            contextlib.closing(self._connect.open(database="")) as connection,
+            translating("listing the databases of the target"),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SHOW DATABASES")
+            known = [name for (name,) in cursor.fetchall()]
+        return absent_database(database, known, create=self._may_create)
 
     def _demand_writable(self) -> None:
         with (

@@ -34,6 +34,7 @@ from streams_engine.contracts import (
     Statement,
     WritePlan,
     WriteResult,
+    absent_database,
 )
 from streams_engine.errors import ConnectionFailed, NotFound, PermissionDenied, StreamsError
 from streams_engine.model import Catalog, Dialect, Finding, Severity, TableId
@@ -42,6 +43,8 @@ __all__ = ["PostgresSink"]
 
 MAINTENANCE = ("postgres", "template1")
 """Databases through which a missing one is created."""
+
+DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE NOT datistemplate"
 
 CANCEL_SECONDS = 2.0
 """How long the server may take to hear of a cancel; then the connection is cut."""
@@ -110,8 +113,10 @@ class PostgresSink:
         *,
         state_schema: str | None = None,
         search_path: tuple[str, ...] = (),
+        create_database: bool = False,
     ) -> None:
         self._connect = connect
+        self._may_create = create_database
         self._state = CheckpointTable(PostgresStateTables(state_schema))
         # Rendered names of one schema come unqualified; extensions often live in public.
         path = (*search_path, "public") if search_path else ()
@@ -143,15 +148,19 @@ class PostgresSink:
     # Sink
 
     def check(self) -> Sequence[Finding]:
-        """Connect, create the database where it is missing, and say what hinders a load."""
-        try:
-            encoding = self._demand_writable()
-        except NotFound:
+        """Connect, create the database where it is missing and may be created, and say what hinders
+        a load. Raises `NotFound` for one that may not."""
+        created = self.missing_database()
+        if created is not None:
+            if not self._may_create:
+                raise NotFound(created.message, remedy=created.remedy)
             self._create_database()
-            encoding = self._demand_writable()
+        encoding = self._demand_writable()
+        told = () if created is None else (created,)
         if encoding == "UTF8":
-            return ()
+            return told
         return (
+            *told,
             Finding(
                 Severity.ERROR,
                 "encoding",
@@ -160,6 +169,19 @@ class PostgresSink:
                 "Create it with ENCODING 'UTF8'.",
             ),
         )
+
+    def missing_database(self) -> Finding | None:
+        """Connect and return the finding that the database does not exist, if so."""
+        try:
+            with self._pool.transaction():
+                return None
+        except NotFound:
+            pass
+        known: list[str] = []
+        with contextlib.suppress(StreamsError), contextlib.closing(self._administration()) as admin:
+            rows = admin.execute(DATABASES).fetchall()
+            known = [name for (name,) in rows]
+        return absent_database(str(self._connect.database), known, create=self._may_create)
 
     def _demand_writable(self) -> str | None:
         """Return the database's encoding."""
@@ -174,18 +196,23 @@ class PostgresSink:
 
     def _create_database(self) -> None:
         name = self._connect.database
+        with (
+            contextlib.closing(self._administration()) as admin,
+            translating(f"creating the database {name}"),
+        ):
+            query = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0")
+            with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+                admin.execute(query.format(sql.Identifier(name)))
+
+    def _administration(self) -> psycopg.Connection:
+        """Connect to a database through which others are seen and created."""
         last: StreamsError | None = None
         for database in MAINTENANCE:
             try:
-                admin = self._connect.open(autocommit=True, database=database)
+                return self._connect.open(autocommit=True, database=database)
             except StreamsError as error:
                 last = error
-                continue
-            with contextlib.closing(admin), translating(f"creating the database {name}"):
-                query = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0")
-                with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-                    admin.execute(query.format(sql.Identifier(name)))
-                return
+        name = self._connect.database
         raise last or NotFound(f"The database {name} does not exist and cannot be created.")
 
     def load_state(self, stream: str) -> Mapping[str, Mapping[str, Any]]:

@@ -1,0 +1,67 @@
+"""A misspelt target makes no database: it is refused, and told with the names that are near."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streams_engine import Stream
+from streams_engine.cli.app import run
+from streams_engine.errors import NotFound
+from streams_engine.lifecycle import State
+from streams_engine.testing.servers import Server
+
+
+@pytest.fixture(params=["pg18", "mysql9"])
+def target(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def source(tmp_path: Any) -> str:
+    (tmp_path / "t.csv").write_text("id\n1\n2\n")
+    return str(tmp_path)
+
+
+def misspelt(name: str) -> str:
+    return name[:-2] + name[-1] + name[-2] + "x"
+
+
+def test_a_misspelt_database_is_refused(
+    target: Server, source: str, database: Any, capsys: Any
+) -> None:
+    wrong = misspelt(name := database(target))
+    stream = Stream(source, target.url(wrong))
+    (told,) = stream.plan().errors
+    assert told.code == "no-database" and told.message.startswith(f"The database {wrong} does not")
+    assert name in told.message, "a near one is named"
+    with pytest.raises(NotFound, match="createDatabase") as caught:
+        stream.run()
+    assert name in str(caught.value)
+    assert run(["plan", source, target.url(wrong)]) == 6
+    assert run(["run", source, target.url(wrong)]) == 2
+    assert f"The database {wrong} does not exist. Similar names: " in capsys.readouterr().err
+    with pytest.raises(NotFound):
+        Stream(source, target.url(wrong)).run()
+
+
+def test_a_database_is_created_where_that_is_wanted(
+    target: Server, source: str, database: Any
+) -> None:
+    new = database.adopt(target, f"new_{target.port}")
+    stream = Stream(source, target.url(new), create_database=True)
+    assert [f.code for f in stream.plan().findings if f.object == "target"] == ["database-created"]
+    stats = stream.run()
+    assert stats.state is State.FINISHED and stats.errors == ()
+    assert "database-created" in {finding.code for finding in stats.findings}
+    assert "database-created" not in {
+        finding.code for finding in Stream(source, target.url(new)).plan().findings
+    }
+
+
+def test_a_plan_without_the_target_says_so(source: str) -> None:
+    plan = Stream(source, "postgresql://me@127.0.0.1:1/copy").plan()
+    assert [f.code for f in plan.findings if f.object == "target"] == ["target-not-reached"]
+    assert len(plan.tables) == 1
