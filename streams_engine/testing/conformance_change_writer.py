@@ -20,9 +20,10 @@ from streams_engine.contracts import (
     QuarantinedRow,
     Sink,
     SmallSetWriter,
+    TextWriter,
 )
 from streams_engine.errors import FencedOff, RowRejected
-from streams_engine.model import Column, NetChanges, TableId, Truncation
+from streams_engine.model import Column, NetChanges, Op, RowTexts, TableId, Truncation
 from streams_engine.testing.sample_rows import SECRET
 from streams_engine.testing.sink_place import (
     STREAM,
@@ -81,22 +82,69 @@ class _Target:
         writer.commit({"at": 0})
 
 
+def row_texts(steps: Sequence[NetChanges | Truncation]) -> list[RowTexts] | None:
+    """Return steps as texts, row by row; None if they have no such form."""
+    rows: list[RowTexts] = []
+    for step in steps:
+        if isinstance(step, Truncation) or (step.deletes is not None and not step.key):
+            return None
+        key = step.key
+        if step.deletes is not None:
+            rows += (RowTexts(step.table, Op.DELETE, key, (), v) for v in _texts(step.deletes, key))
+        pairs = [*step.moves, *((batch, batch) for batch in step.updates)]
+        for old, new in pairs:
+            moved = old is not new
+            names = tuple(n for n in new.schema.names if moved or n not in key) or key
+            values = zip(_texts(new, names), _texts(old, key), strict=True)
+            rows += (RowTexts(step.table, Op.UPDATE, key, names, (*v, *k)) for v, k in values)
+        if step.inserts is not None:
+            names = tuple(step.inserts.schema.names)
+            new_rows = _texts(step.inserts, names)
+            rows += (RowTexts(step.table, Op.INSERT, key, names, v) for v in new_rows)
+    return rows
+
+
+def _texts(batch: Any, names: Sequence[str]) -> list[tuple[bytes | None, ...]]:
+    """Return the rows of integers and texts as texts."""
+    return [
+        tuple(None if row[name] is None else str(row[name]).encode() for name in names)
+        for row in batch.to_pylist()
+    ]
+
+
 class ChangeWriterConformance:
     """The conformance suite of change writers. A subclass gives the fixture ``place``, anew for
     each test."""
 
     at_once = False
     """Where the writer is a `SmallSetWriter`, apply sets in that way too, in a subclass."""
+    as_texts = False
+    """Where it is a `TextWriter`, apply rows as texts too, in a subclass."""
+
+    def short_way(
+        self, writer: ChangeWriter, steps: Sequence[NetChanges | Truncation], number: int
+    ) -> ApplyResult | None:
+        """Apply and commit steps in the short way that is asked for; None if that was not done."""
+        if self.as_texts and isinstance(writer, TextWriter):
+            rows = row_texts(steps)
+            return None if rows is None else writer.apply_texts_and_commit(rows, {"at": number})
+        if self.at_once and isinstance(writer, SmallSetWriter):
+            return writer.apply_and_commit(steps, {"at": number})
+        return None
+
+    def has_short_way(self, writer: ChangeWriter) -> bool:
+        """Return True if sets are applied in a short way too."""
+        texts = self.as_texts and isinstance(writer, TextWriter)
+        return texts or (self.at_once and isinstance(writer, SmallSetWriter))
 
     def committed(
         self, writer: ChangeWriter, steps: Sequence[NetChanges | Truncation], number: int
     ) -> ApplyResult:
         """Apply steps and commit them."""
         document = {"at": number}
-        if self.at_once and isinstance(writer, SmallSetWriter):
-            applied = writer.apply_and_commit(steps, document)
-            if applied is not None:
-                return applied
+        applied = self.short_way(writer, steps, number)
+        if applied is not None:
+            return applied
         applied = writer.apply(steps)
         writer.commit(document)
         return applied
@@ -171,9 +219,9 @@ class ChangeWriterConformance:
             other = cast(ChangeSink, target.place.open())
             with other.change_writer(STREAM, KEY) as new:
                 new.commit({"at": 7})
-            if self.at_once and isinstance(old, SmallSetWriter):
+            if self.has_short_way(old):
                 with pytest.raises(FencedOff):
-                    old.apply_and_commit([target.inserts((2, "b"))], {"at": 1})
+                    self.short_way(old, [target.inserts((2, "b"))], 1)
             old.apply([target.inserts((2, "b"))])
             with pytest.raises(FencedOff):
                 old.commit({"at": 1})
@@ -230,9 +278,9 @@ class ChangeWriterConformance:
                 return NetChanges(case.table, case.columns, (), inserts=rows)
 
             with cast(ChangeSink, sink).change_writer(STREAM, KEY) as writer:
-                if self.at_once and isinstance(writer, SmallSetWriter):
+                if self.has_short_way(writer):
                     both = [inserts(case.good), inserts(case.bad)]
-                    assert writer.apply_and_commit(both, {"at": 0}) is None, case.label
+                    assert self.short_way(writer, both, 0) is None, case.label
                     assert not place.rows(case.table, case.columns), case.label
                 with pytest.raises(RowRejected) as caught:
                     writer.apply([inserts(case.good), inserts(case.bad)])

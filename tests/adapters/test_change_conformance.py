@@ -151,6 +151,10 @@ class TestPostgresWriterAtOnce(TestPostgresWriter):
     at_once = True
 
 
+class TestPostgresWriterAsTexts(TestPostgresWriter):
+    as_texts = True
+
+
 # The suites can fail
 
 

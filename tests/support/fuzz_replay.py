@@ -234,6 +234,7 @@ def log_of_mysql(recording: dict[str, Any], packets: list[bytes]) -> None:
         server=after["server"],
         replay=lambda name, begin, tracked: [],
     )
+    reader.give_texts(MOST_TEXTS)
     checked_sets(reader)
 
 

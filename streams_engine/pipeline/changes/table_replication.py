@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,12 @@ from streams_engine.model import (
     TextRow,
 )
 from streams_engine.schema.dialects import spec_of
-from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
+from streams_engine.schema.mapping.tables import (
+    ColumnMapping,
+    TableMapping,
+    TextConversion,
+    unchanged,
+)
 from streams_engine.schema.row_keys import is_key
 from streams_engine.schema.types.conversions import BadRows, Converter
 from streams_engine.schema.types.relaxation import relaxable
@@ -38,6 +43,11 @@ __all__ = [
     "in_log_form",
     "operations_of",
 ]
+
+T = TypeVar("T")
+Texts = tuple["bytes | None", ...]
+Conversions = tuple[tuple[int, TextConversion], ...]
+"""By the place of a value, for those that need one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +63,20 @@ class TextForm:
     other_places: tuple[int, ...]
     """The columns that an update sets: those beside the key, or the key if there are none."""
     others: tuple[str, ...]
+    converted: Conversions = ()
+    """What is done to some columns' texts."""
+    key_converted: Conversions = ()
+    """The same for the key's columns, by their place in the key."""
 
     @classmethod
-    def of(cls, table: TableId, names: tuple[str, ...], key: tuple[str, ...]) -> TextForm:
-        """Return the form of a table with these columns."""
+    def of(
+        cls,
+        table: TableId,
+        names: tuple[str, ...],
+        key: tuple[str, ...],
+        conversions: Sequence[TextConversion] = (),
+    ) -> TextForm:
+        """Return the form of a table with these columns, and what is done to their texts."""
         places = {name: place for place, name in enumerate(names)}
         others = tuple(name for name in names if name not in key) or key
         return cls(
@@ -66,30 +86,50 @@ class TextForm:
             tuple(places[name] for name in key),
             tuple(places[name] for name in others),
             others,
+            _changing(conversions),
+            _changing([conversions[places[name]] for name in key if conversions]),
         )
 
     def row(self, change: TextRow) -> RowTexts | None:
-        """Return a change of the target's row; None if only all its values name it."""
-        if change.op is Op.INSERT:
-            values = cast("tuple[bytes | None, ...]", change.after)
-            return RowTexts(self.table, Op.INSERT, self.key, self.names, values)
-        if not self.key:
+        """Return a change of the target's row; None if only all its values name it, or if one has
+        no text there."""
+        if not self.key and change.op is not Op.INSERT:
             return None
-        identity = change.identity[: len(self.key)]
+        values, identity = change.after, change.identity[: len(self.key)]
+        if self.converted:
+            try:
+                values = _converted(values, self.converted)
+                identity = _converted(identity, self.key_converted)
+            except ValueError:
+                return None
+        if change.op is Op.INSERT:
+            return RowTexts(self.table, Op.INSERT, self.key, self.names, cast(Texts, values))
         if change.op is Op.DELETE:
             return RowTexts(self.table, Op.DELETE, self.key, (), identity)
-        names, after = self.others, [change.after[place] for place in self.other_places]
+        names, after = self.others, [values[place] for place in self.other_places]
         if ... in after:
             there = [v for v in zip(names, after, strict=True) if v[1] is not ...]
             names, after = tuple(name for name, _ in there), [value for _, value in there]
-        values = (*cast("list[bytes | None]", after), *identity)
-        return RowTexts(self.table, Op.UPDATE, self.key, names, values)
+        return RowTexts(self.table, Op.UPDATE, self.key, names, (*cast(Texts, after), *identity))
 
     def named_by(self, row: RowTexts) -> tuple[bytes | None, ...]:
         """Return the values of the row's key."""
         if row.op is Op.INSERT:
             return tuple(row.values[place] for place in self.key_places)
         return row.values[len(row.columns) :]
+
+
+def _changing(conversions: Sequence[TextConversion]) -> Conversions:
+    return tuple((place, c) for place, c in enumerate(conversions) if c is not unchanged)
+
+
+def _converted(values: tuple[T, ...], conversions: Conversions) -> tuple[T, ...]:
+    """Return converted values; a deleted row has none. Raises `ValueError`."""
+    several: list[Any] = [*values]
+    for place, convert in conversions if several else ():
+        if isinstance(several[place], bytes):
+            several[place] = convert(several[place])
+    return tuple(several)
 
 
 class Relaxation(Exception):
@@ -286,15 +326,17 @@ def follow(
 
 def _text_form(mapping: TableMapping, key: tuple[str, ...]) -> TextForm | None:
     """Return the form in which the log's texts are the target's; None if values are converted."""
-    source = mapping.source.dialect
-    if source is not mapping.target.dialect or not spec_of(source).log_texts:
+    route = spec_of(mapping.target.dialect).text_routes.get(mapping.source.dialect)
+    if route is None or not mapping.columns:
         return None
-    plain = all(
-        c.convert is None and c.fit is None and c.source.arrow == c.target.arrow
-        for c in mapping.columns
-    )
+    conversions = []
+    for column in mapping.columns:
+        conversion = route(column)
+        if conversion is None:
+            return None
+        conversions.append(conversion)
     names = tuple(c.target.name for c in mapping.columns)
-    return TextForm.of(mapping.target.id, names, key) if plain and names else None
+    return TextForm.of(mapping.target.id, names, key, conversions)
 
 
 def in_log_form(mapping: TableMapping) -> TableMapping:

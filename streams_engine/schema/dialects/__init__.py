@@ -20,12 +20,21 @@ from streams_engine.schema.ddl.postgres_sequences import TargetSequence
 from streams_engine.schema.ddl.structure import Ddl
 from streams_engine.schema.evolution.differences import TableDifference
 from streams_engine.schema.evolution.steps import DdlPlan
-from streams_engine.schema.mapping.tables import ColumnMapping, MappedCatalog, MappingOptions
+from streams_engine.schema.mapping.tables import (
+    ColumnMapping,
+    MappedCatalog,
+    MappingOptions,
+    TextConversion,
+)
 
 __all__ = ["DialectSpec", "Mapper", "SequenceDdl", "ddl_of", "register", "spec_of"]
 
 Mapper = Callable[[Catalog, MappingOptions], MappedCatalog]
 """Maps a source's catalog to one dialect."""
+
+
+TextRoute = Callable[[ColumnMapping], "TextConversion | None"]
+"""Returns how a column's texts in the log become the target's; None if its values go in columns."""
 
 
 class SequenceDdl(Protocol):
@@ -81,6 +90,8 @@ class DialectSpec:
     """`verify` compares its columns by their Arrow types instead of its own types."""
     onto_existing: Callable[[list[ColumnMapping]], list[ColumnMapping]] = lambda columns: columns
     """Adapt the columns that are written to a table that existed before."""
+    text_routes: Mapping[Dialect, TextRoute] = field(default_factory=dict)
+    """Of sources whose log's values go as texts to targets of this dialect."""
     log_texts: bool = False
     """Its log carries values as texts, which a server of the same dialect reads back exactly."""
 

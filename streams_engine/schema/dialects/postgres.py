@@ -13,8 +13,13 @@ from streams_engine.schema.dialects import DialectSpec
 from streams_engine.schema.evolution import postgres as evolution
 from streams_engine.schema.evolution import postgres_user_types
 from streams_engine.schema.mapping.files_to_databases import map_files_to_postgres
+from streams_engine.schema.mapping.mysql_texts_to_postgres import text_conversion
 from streams_engine.schema.mapping.mysql_to_postgres import map_mysql
-from streams_engine.schema.mapping.postgres_to_postgres import map_postgres, without_wire
+from streams_engine.schema.mapping.postgres_to_postgres import (
+    map_postgres,
+    same_text,
+    without_wire,
+)
 from streams_engine.schema.types.postgres import arrow_type, postgres_type, with_extensions
 
 __all__ = ["SPEC"]
@@ -47,5 +52,6 @@ SPEC = DialectSpec(
     observes_rows=True,
     compared_by_arrow=False,
     onto_existing=without_wire,
+    text_routes={Dialect.MYSQL: text_conversion, Dialect.POSTGRES: same_text},
     log_texts=True,
 )

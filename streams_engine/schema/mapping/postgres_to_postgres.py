@@ -38,7 +38,9 @@ from streams_engine.schema.mapping.tables import (
     MappedCatalog,
     MappingOptions,
     TableMapping,
+    TextConversion,
     chosen_type,
+    unchanged,
 )
 from streams_engine.schema.types.postgres import WIRE, base_of, extensions_of, has_binary_form
 
@@ -140,6 +142,12 @@ def transport(native: NativeType, arrow: pa.DataType) -> pa.DataType:
     if native.kind is TypeKind.BASE and base.name in _EXACT_IN_ARROW:
         return arrow
     return WIRE if base.name in _EXACT_IN_ARROW | _PORTABLE_WIRE else pa.string()
+
+
+def same_text(column: ColumnMapping) -> TextConversion | None:
+    """Return that a value's text is the target's too; None if it is converted."""
+    same = column.convert is None and column.fit is None
+    return unchanged if same and column.source.arrow == column.target.arrow else None
 
 
 def without_wire(columns: list[ColumnMapping]) -> list[ColumnMapping]:

@@ -5,7 +5,7 @@ Pure: no server is asked. The result is what `plan()` shows and what a run build
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from streams_engine.errors import LossyMapping
@@ -31,9 +31,11 @@ __all__ = [
     "MappingOptions",
     "SelectedRows",
     "TableMapping",
+    "TextConversion",
     "keyed_by",
     "notes_of",
     "override_for",
+    "unchanged",
     "warning",
 ]
 
@@ -91,6 +93,16 @@ class ColumnMapping:
     fit: str | None = None
     """By what check (of `streams_engine.schema.types.casts`) values go into a type that was there
     already and does not hold every one of them."""
+
+
+TextConversion = Callable[[bytes], bytes]
+"""A value's text in the source's log -> one that the target's type reads back exactly. Raises
+`ValueError` if there is none."""
+
+
+def unchanged(value: bytes) -> bytes:
+    """Return the text: the target reads what the source prints."""
+    return value
 
 
 @dataclass(frozen=True, slots=True)

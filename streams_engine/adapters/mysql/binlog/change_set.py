@@ -8,15 +8,16 @@ from typing import Any
 
 from streams_engine.adapters.mysql.binlog.compression import inflate
 from streams_engine.adapters.mysql.binlog.events import Rows, row_images
+from streams_engine.adapters.mysql.binlog.row_texts import text_rows
 from streams_engine.adapters.mysql.binlog.row_values import Image
 from streams_engine.adapters.mysql.binlog.table_decoder import TableImages
 from streams_engine.adapters.mysql.binlog.table_id_map import KnownRows
 from streams_engine.arrow.buffers import PAD, violation, well_formed
-from streams_engine.model import RowChanges, SchemaChange, TableId, Truncate
+from streams_engine.model import RowChanges, SchemaChange, TableId, TextRows, Truncate
 
 __all__ = ["ChangeSetBuilder", "Part"]
 
-Part = RowChanges | Truncate | SchemaChange
+Part = RowChanges | TextRows | Truncate | SchemaChange
 
 
 class ChangeSetBuilder:
@@ -29,6 +30,8 @@ class ChangeSetBuilder:
         """The number after the last change of a transaction that has ended."""
         self.decompressed = bytearray()
         """Events and rows that were compressed; the others stay in the reader's buffer."""
+        self.most_texts = 0
+        """Sets of at most so many row changes are given as texts."""
         self._what = what
         self._tables: dict[int, TableImages] = {}
         self._truncations: list[Truncate] = []
@@ -86,9 +89,24 @@ class ChangeSetBuilder:
         self.seq = self.settled
 
     def build(self, buffer: Any) -> tuple[Part, ...]:
-        """Return the parts in the order of the log, decoded from the reader's buffer, and forget
+        """Return the parts in the order of the log, read from the reader's buffer, and forget
         them."""
-        parts: list[Part] = []
+        texts = self._as_texts(buffer)
+        parts = self._decoded(buffer) if texts is None else (texts,)
+        self.seq = self.settled = 0
+        self.decompressed = bytearray()
+        self._tables, self._truncations, self._schema_changes = {}, [], ()
+        return parts
+
+    def _as_texts(self, buffer: Any) -> TextRows | None:
+        """Return the changes as texts if they are few and nothing else; None if they have to be
+        decoded."""
+        if not 0 < self.seq <= self.most_texts or self._truncations or self._schema_changes:
+            return None
+        return text_rows(self._tables.values(), buffer, self._what)
+
+    def _decoded(self, buffer: Any) -> tuple[Part, ...]:
+        parts: list[RowChanges | Truncate] = []
         if self._tables:
             main = Image(buffer)
             self.decompressed += bytes(PAD)
@@ -98,12 +116,8 @@ class ChangeSetBuilder:
                 parts += [batch for batch in batches if batch is not None]
         parts += self._truncations
         parts.sort(key=_first)
-        parts += self._schema_changes
-        self.seq = self.settled = 0
-        self.decompressed = bytearray()
-        self._tables, self._truncations, self._schema_changes = {}, [], ()
-        return tuple(parts)
+        return (*parts, *self._schema_changes)
 
 
-def _first(part: Part) -> int:
+def _first(part: RowChanges | Truncate) -> int:
     return int(part.seq[0] if isinstance(part, RowChanges) else part.seq)

@@ -46,6 +46,13 @@ class Charsets:
             return values.cast(pa.string())
         return pa.array(self._decoded(name, values.to_pylist()), pa.string())
 
+    def one_by_one(self, collation: int | None, charset: str | None) -> Callable[[bytes], bytes]:
+        """Return what does for single values, as UTF-8, what a call does for a column."""
+        name = self._name(collation) if collation is not None else charset or "utf8mb4"
+        if name in UTF8 or name == "binary":
+            return _demand_utf8
+        return lambda value: str(self._decoded(name, [value])[0]).encode()
+
     def _decoded(self, charset: str, values: list[bytes | None]) -> list[str | None]:
         if charset in CODECS:
             codec = CODECS[charset]
@@ -129,6 +136,12 @@ class Charsets:
         ):
             cursor.execute(query)
             return list(cursor.fetchall())
+
+
+def _demand_utf8(value: bytes) -> bytes:
+    if not value.isascii():
+        value.decode()
+    return value
 
 
 Translate = Callable[["int | None", "str | None", pa.Array], pa.Array]

@@ -128,6 +128,10 @@ class BinlogReader:
         """Have the poll that waits, or else the next one, return at once. Thread-safe."""
         self._dump.wake()
 
+    def give_texts(self, most: int) -> None:
+        """Give sets of at most so many row changes as `TextRows` from here on, if that is exact."""
+        self._assembler.changes.most_texts = most
+
     def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
         """Decode a table with this subscription from here on; None stops decoding it."""
         self._assembler.tables.adopt(table, tracked)

@@ -27,6 +27,7 @@ from streams_engine.adapters.mysql.binlog.system_versioning import (
     row_end,
 )
 from streams_engine.adapters.mysql.binlog.table_map import Field, TableMap
+from streams_engine.adapters.mysql.binlog.value_texts import ValueText, value_text
 from streams_engine.errors import RowRejected, SchemaChangeRefused
 from streams_engine.model import Column, TableSubscription
 
@@ -169,6 +170,7 @@ class RowImageLayout:
                         "The table was altered without writing to the binary log: load it again."
                     ),
                 )
+        self._known, self._translate = known, translate
         self._decoders: dict[str, Callable[..., pa.Array]] = {
             name: decoder_of(
                 self.fields[self._number[name]], known.get(name, column), column.arrow, translate
@@ -193,6 +195,24 @@ class RowImageLayout:
         self._period = self._number[name]
         self._is_current = current_decoder(self.fields[self._period], str(tracked.schema.id))
         return True
+
+    def number(self, name: str) -> int:
+        """Return the number of a column among ``fields``."""
+        return self._number[name]
+
+    def value_texts(self) -> Mapping[str, ValueText] | None:
+        """Return how single values of each selected column become texts; None if a column's do not,
+        or rows have a history."""
+        if self.versioned:
+            return None
+        texts = {}
+        for name, column in self._wanted.items():
+            field = self.fields[self._number[name]]
+            text = value_text(field, self._known.get(name, column), column, self._translate)
+            if text is None:
+                return None
+            texts[name] = text
+        return texts
 
     def kind(self, name: str) -> pa.DataType:
         """Return the Arrow type that `decode` returns for a column."""

@@ -25,7 +25,7 @@ from streams_engine.errors import UnsupportedType
 from streams_engine.model import Column
 from streams_engine.schema.types.mysql import arrow_type
 
-__all__ = ["decoder_of"]
+__all__ = ["STORED", "decoder_of"]
 
 Decoder = Callable[[Image, np.ndarray, "np.ndarray | None", Field, Column], pa.Array]
 Translate = Callable[["int | None", "str | None", pa.Array], pa.Array]

@@ -34,6 +34,7 @@ __all__ = [
     "Image",
     "bits_of",
     "decimal_bytes",
+    "decimal_groups",
     "expand",
     "length_bytes",
     "moment_parts",
@@ -170,7 +171,7 @@ def _bit(image: Image, place: np.ndarray, nulls: Nulls, field: Field, _: Any) ->
     return _array(pa.uint64(), values, nulls)
 
 
-def _groups(field: Field) -> list[tuple[int, int]]:
+def decimal_groups(field: Field) -> list[tuple[int, int]]:
     """Return (bytes, digits) of each part of a DECIMAL, in order."""
     whole, fraction = divmod(field.meta - field.scale, 9), divmod(field.scale, 9)
     parts = [(_DIGIT_BYTES[whole[1]], whole[1])] + [(4, 9)] * (whole[0] + fraction[0])
@@ -182,7 +183,7 @@ def _decimal(image: Image, place: np.ndarray, nulls: Nulls, field: Field, _: Any
     every bit inverted."""
     negative = image.u8[place] < 0x80
     at, first, parts = place, True, []
-    for size, digits in _groups(field):
+    for size, digits in decimal_groups(field):
         part = image.big(at, size)
         full = (1 << 8 * size) - 1
         if first:

@@ -96,6 +96,10 @@ class StructureWatch:
         """Have the poll that waits, or else the next one, return at once. Thread-safe."""
         self._reader.wake()
 
+    def give_texts(self, most: int) -> None:
+        """Give sets of at most so many row changes as `TextRows` from here on, if that is exact."""
+        self._reader.give_texts(most)
+
     def _idle(self) -> ChangeSet | None:
         """Return what waited for the present position, although no new changes came."""
         still = ChangeSet((), self._position)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class ImageKind:
     starts: array[int] = field(default_factory=lambda: array("q"))
     counts: list[int] = field(default_factory=list)
     seqs: list[int] = field(default_factory=list)
+    end: int = 0
+    """Where the last event's images end."""
+    text_form: Any = None
+    """How `row_texts` reads them, once it was asked; False: it does not."""
 
     def take(self, buffer: Any, at: int, end: int, seq: int) -> int:
         """Take the rows of one event; return their number."""
@@ -61,6 +65,7 @@ class ImageKind:
             rows >>= 1
         self.counts.append(rows)
         self.seqs.append(seq)
+        self.end = end
         return rows
 
     def take_all(
@@ -88,6 +93,7 @@ class ImageKind:
             known = len(starts)
             seqs.append(seq)
             counts.append(rows)
+            self.end = end
             seq += rows
         return len(places), seq
 
@@ -101,6 +107,18 @@ class ImageKind:
     def clear(self) -> None:
         """Forget the rows, because all were returned."""
         self.starts, self.counts, self.seqs = array("q"), [], []
+
+    def each(self) -> Iterator[tuple[int, Sequence[int]]]:
+        """Yield the sequence number of each row, and the places of its images."""
+        at, images, starts = 0, 2 if self.op == Op.UPDATE else 1, self.starts
+        for first, count in zip(self.seqs, self.counts, strict=True):
+            for seq in range(first, first + count):
+                yield seq, starts[at : at + images]
+                at += images
+
+    def moved(self, by: int) -> ImageKind:
+        """Return the same rows in a buffer in which they lie elsewhere."""
+        return replace(self, starts=array("q", [start + by for start in self.starts]))
 
     def order(self) -> np.ndarray:
         """Return the sequence number of each row."""
@@ -180,6 +198,17 @@ class TableImages:
         for shape in shapes:
             shape.clear()
         return batch
+
+    def take(self) -> list[ImageKind]:
+        """Return what was collected, for `decode`, and forget it."""
+        taken = [replace(shape) for shape in self.shapes.values() if shape.counts]
+        for shape in self.shapes.values():
+            shape.clear()
+        return taken
+
+    def decode(self, taken: Sequence[ImageKind], image: Image) -> RowChanges | None:
+        """Decode rows that were taken, which lie in a buffer of their own."""
+        return _Batch(self.layout, taken, image, image).build()
 
 
 class _Batch:

@@ -88,6 +88,8 @@ class SmallSets:
         size = sum(len(value) for row in rows for value in row.values if value)
         if len(rows) > FEW or size > FEW_BYTES:
             return None
+        if any(value and b"\0" in value for row in rows for value in row.values):
+            return None  # libpq would cut it off there
         if any(row.op is Op.UPDATE and self.dml.always(row.table) for row in rows):
             return None
         self.sent += size
