@@ -7,6 +7,7 @@ import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from benchmarks.document import notes, replace
@@ -119,7 +120,7 @@ def write(
     out = ["# Results", "", *_opening(setting), ""]
     failed = sum(1 for line in lines if line.failed)
     out += [
-        f"{len(judged)} figures were judged, {len(judged) - len(missed)} hold;"
+        f"{len(judged)} targets were set; {len(judged) - len(missed)} were met."
         f" {failed} contenders were not measured.",
         "",
     ]
@@ -133,7 +134,7 @@ def write(
     for section in sections:
         out += ["", f"## {section.title}", "", *_table(section)]
     if text := notes(capture=False):
-        out += ["", "## Where a figure is not reached", "", text]
+        out += ["", "## Why a target was missed", "", text]
     out += ["", "## Settings", "", *_settings(lines), "", "## Versions", "", *_versions(servers)]
     replace(path, snapshot="\n".join(out).replace("\n\n\n", "\n\n"))
 
@@ -141,8 +142,8 @@ def write(
 def _opening(setting: Setting) -> list[str]:
     rows = f"{setting.rows:,}"
     text = [
-        f"`{setting.command}`: {rows} mixed rows, {setting.rounds} rounds (other shapes: at most"
-        f" {setting.other_rounds}),"
+        f"{date.today():%d %B %Y}: `{setting.command}`, {rows} mixed rows,"
+        f" {setting.rounds} rounds (other shapes: at most {setting.other_rounds}),"
         f" {os.cpu_count()} cores, load {setting.load_before:.1f} before the first run.",
         "",
         "Private servers on the same machine, source and target apart, durability relaxed as in"
@@ -160,7 +161,7 @@ def _opening(setting: Setting) -> list[str]:
     if setting.rows != FIGURE_ROWS:
         text += [
             "",
-            f"**The figures are meant for {FIGURE_ROWS:,} mixed rows; this run moved {rows}**, so"
+            f"**The targets are meant for {FIGURE_ROWS:,} mixed rows; this run moved {rows}**, so"
             " that what a run costs whatever its size weighs more.",
         ]
     return text
@@ -168,7 +169,7 @@ def _opening(setting: Setting) -> list[str]:
 
 def _table(section: Section) -> list[str]:
     rows = [
-        "| work | rows | seconds | rows/s | peak MB | ours : theirs | figure | holds |",
+        "| work | rows | seconds | rows/s | peak MB | ours : theirs | target | met |",
         "|---|--:|--:|--:|--:|--:|---|---|",
     ]
     for line in section.lines:
@@ -192,7 +193,7 @@ def _ratio(line: Line) -> str:
 
 
 def _holds(line: Line) -> str:
-    return {None: "", True: "yes", False: "**no**"}[line.holds]
+    return {None: "", True: "yes", False: "**missed**"}[line.holds]
 
 
 def _settings(lines: Iterable[Line]) -> list[str]:

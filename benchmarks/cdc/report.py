@@ -7,6 +7,7 @@ import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from benchmarks.cdc.latency import Latency
@@ -18,11 +19,11 @@ __all__ = ["Part", "Row", "terminal", "write"]
 MODULES = ("streams-engine", "pyarrow", "numpy", "PyMySQL", "psycopg", "mysql-replication")
 HEADS = {
     "rows": (
-        "| work | row changes | seconds | rows/s | peak MB | ours : theirs | figure | reached |",
+        "| work | row changes | seconds | rows/s | peak MB | ours : theirs | target | met |",
         "|---|--:|--:|--:|--:|--:|---|---|",
     ),
     "ms": (
-        "| work | transactions | median ms | 99% ms | highest ms | figure | reached |",
+        "| work | transactions | median ms | 99% ms | highest ms | target | met |",
         "|---|--:|--:|--:|--:|---|---|",
     ),
 }
@@ -102,12 +103,13 @@ def write(
     judged = [row for _, row in rows if row.holds is not None]
     missed = [(part, row) for part, row in rows if row.holds is False]
     out = [
-        f"`{command}`: {os.cpu_count()} cores, load {load:.1f} before the first run,"
+        f"{date.today():%d %B %Y}: `{command}`, {os.cpu_count()} cores,"
+        f" load {load:.1f} before the first run,"
         f" {minutes:.0f} minutes.",
         "",
         *OPENING,
         "",
-        f"{len(judged)} figures were judged, {len(judged) - len(missed)} reached.",
+        f"{len(judged)} targets were set; {len(judged) - len(missed)} were met.",
         "",
     ]
     out += [f"- **Missed**: {part.title}: {row.work}, {row.figure}" for part, row in missed]
@@ -126,7 +128,7 @@ def write(
             out.append(f"| {' | '.join(cells)} |")
     text = notes(capture=True)
     if text:
-        out += ["", "## What bounds them", "", text]
+        out += ["", "## What limits change data capture", "", text]
     out += ["", "## Settings of change data capture", ""]
     out += [f"- {n}: {t}" for n, t in {r.work: r.settings for _, r in rows if r.settings}.items()]
     out += ["", "## Versions with change data capture", "", *_versions(servers)]

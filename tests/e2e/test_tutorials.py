@@ -14,6 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from streams_engine import Engine
 from streams_engine.testing.servers import Server
 from tests.support.buckets import bucket_name
 from tests.support.databases import End
@@ -196,3 +197,36 @@ def test_a_lake_in_s3(reader: Reader, lake: None, capsys: pytest.CaptureFixture[
     assert "6 rows," in said
     assert "'country': 'AT'" in said and "1000000012.51" in said
     assert "2 transactions in the lake" in said
+
+
+def test_trouble_is_looked_into(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = reader.ends["MySQL"], reader.ends["PostgreSQL"]
+    old.run(
+        ACCOUNTS,
+        "INSERT INTO account VALUES (1, 12.50), (2, 0.10)",
+        "CREATE TABLE opening (id int PRIMARY KEY, open_for time NOT NULL)",
+        "INSERT INTO opening VALUES (1, '10:00:00'), (2, '100:00:00')",
+    )
+    reader.follow("troubleshooting.md")
+    said = capsys.readouterr().out
+    assert "in step: True" in said and "account True 0" in said
+    quarantined = new.rows("SELECT source_row->>'id' FROM streams_engine.quarantine")
+    assert quarantined == [("2",)]
+
+
+def test_what_is_checked_before_production(reader: Reader) -> None:
+    old, new = reader.ends["MySQL"], reader.ends["PostgreSQL"]
+    old.run(ACCOUNTS, "INSERT INTO account VALUES (1, 12.50), (2, 0.10)")
+    reader.follow("howto/production-checklist.md")
+    assert Path("ddl.sql").read_text().count("CREATE TABLE") == 1
+    assert new.rows("SELECT count(*) FROM pg_replication_slots") == [(0,)]
+
+
+def test_an_upgrade_loads_nothing_again(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = reader.ends["MySQL"], reader.ends["PostgreSQL"]
+    old.run(ACCOUNTS, "INSERT INTO account VALUES (1, 12.50), (2, 0.10)")
+    Engine("engine.db").close()
+    reader.follow("howto/upgrade.md")
+    assert "1 transactions since" in capsys.readouterr().out
+    rows = "SELECT id, balance FROM account ORDER BY id"
+    assert old.rows(rows) == new.rows(rows)

@@ -56,7 +56,7 @@ FOLDERS = ("tutorials", "howto", "explanations", "notebooks")
 PAGES = sorted(
     page for folder in (DOCS, *(DOCS / name for name in FOLDERS)) for page in folder.glob("*.md")
 )
-TEXTS = {page.name: page.read_text() for page in PAGES}
+TEXTS = {page.name: page.read_text() for page in (*PAGES, ROOT / "README.md")}
 FENCED = re.compile(r"^(<!-- executed -->\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
@@ -73,6 +73,8 @@ def load_hook(name: str) -> ModuleType:
 reference = load_hook("reference")
 pictures = load_hook("pictures")
 type_tables = load_hook("type_tables")
+measurements = load_hook("measurements")
+tables = load_hook("tables")
 
 
 def blocks(page: str, language: str, *, executed: bool = False) -> list[str]:
@@ -89,7 +91,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 # Code
 
-EXECUTED = [page.name for page in PAGES if "<!-- executed -->" in TEXTS[page.name]]
+EXECUTED = [name for name, text in TEXTS.items() if "<!-- executed -->" in text]
 
 
 @pytest.mark.parametrize("page", EXECUTED)
@@ -120,8 +122,8 @@ OF_ERRORS = ("message", "remedy", "details")
 
 
 def python() -> Iterator[tuple[str, str]]:
-    for page in PAGES:
-        yield from ((page.name, text) for text in blocks(page.name, "python"))
+    for name in TEXTS:
+        yield from ((name, text) for text in blocks(name, "python"))
 
 
 @pytest.mark.parametrize(("page", "text"), list(python()))
@@ -166,13 +168,16 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def anchors(page: str) -> set[str]:
     """The anchors of a page's headings, as mkdocs makes them."""
-    text = FENCED.sub("", reference.filled(TEXTS[page]))
+    text = re.sub(
+        r'^--8<-- "(.+\.md)"$', lambda part: (ROOT / part[1]).read_text(), TEXTS[page], flags=re.M
+    )
+    text = FENCED.sub("", reference.filled(text))
     titles = re.findall(r"^#+ (.+)$", text, re.M)
     plain = [re.sub(r"[^\w\s-]", "", title).strip().lower() for title in titles]
     return {re.sub(r"[-\s]+", "-", title) for title in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = FENCED.sub("", reference.filled(TEXTS[page.name]))
     for target in re.findall(r"\]\(([^)]+)\)", text):
@@ -276,13 +281,19 @@ def quoted(cell: str) -> list[str]:
 
 def test_every_error_is_told_as_it_is() -> None:
     found = [getattr(errors, name) for name in errors.__all__ if name != "StreamsError"]
-    told = {row[1].strip("`"): row for row in rows("errors.md", "All codes")[1:]}
+    told = {
+        name: (code, category, retry)
+        for code, name, category, retry in re.findall(
+            r"^### (\w+)\n\n`(\w+)` · `(\w+)` · (retryable|not retryable)\n\n"
+            r"(?=.+\n\n\*\*What to do:\*\* .+)",
+            TEXTS["errors.md"],
+            re.M,
+        )
+    }
     assert set(told) == {cls.__name__ for cls in found}
     for cls in found:
-        code, _, category, retry, meaning, remedy = told[cls.__name__]
-        assert (code, category) == (f"`{cls.code}`", cls.category)
-        assert retry == ("yes" if cls.retryable else "no")
-        assert meaning and remedy
+        retry = "retryable" if cls.retryable else "not retryable"
+        assert told[cls.__name__] == (cls.code, cls.category, retry)
 
 
 MADE_BY_NAME = {"max-replication-slots", "max-wal-senders"}
@@ -481,21 +492,40 @@ def test_every_further_seam_is_named(seam: type) -> None:
     assert f"`{seam.__name__}`" in TEXTS["adapters.md"]
 
 
-def test_what_is_said_of_other_tools_leads_to_their_pages() -> None:
-    """Each cell of another tool that holds a fact has a link, but for those that need none."""
+@pytest.mark.parametrize("table", ["What each tool is", "The first copy", "Following changes"])
+def test_what_is_said_of_a_tool_leads_to_its_source(table: str) -> None:
+    """Each cell has a link, or says that nothing was found."""
     page = TEXTS["comparison.md"]
-    assert re.search(r"^Read on \d+ \w+ 20\d\d", page, re.M)
+    assert re.search(r"read on \d+ \w+ 20\d\d", page)
     defined = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.M))
     assert {*re.findall(r"\]\[([\w-]+)\]", page)} == defined
-    plain = {"", "nothing", "yes", "one load", "by use", "a cloud service", "an AWS account"}
-    bare = [
-        cell
-        for row in rows("comparison.md", "Comparison with other tools")[1:]
-        for cell in row[2:]
-        if "](" not in cell and "][" not in cell and cell.strip("| ") not in plain
-    ]
-    assert bare == [
-        "Kafka Connect, its server, or a JVM of your own",
-        "databases, S3 and others",
-        "any Python",
-    ]
+    found = rows("comparison.md", table)[1:]
+    assert len(found) == 6 and all(len(row) == len(found[0]) for row in found)
+    bare = [cell for row in found for cell in row[1:] if "](" not in cell and "][" not in cell]
+    assert {cell.strip("| ") for cell in bare} <= {"not stated"}
+
+
+def test_no_measurement_is_left_out() -> None:
+    """The page of benchmarks lists each comparison and each missed target of the results."""
+    results = measurements.RESULTS.read_text()
+    found = measurements.comparisons(results)
+    assert len(found) > 80
+    assert len(measurements.missed(results)) == results.count("| **missed** |")
+    assert {one.run for one in found} == set("ABEF")
+    page = measurements.filled(TEXTS["results.md"])
+    assert "<!-- measured" not in page
+    for one in found:
+        assert f"| {one.case} | {one.contender} | {one.ratio:.2f} | {one.run} |" in page
+    for run in set(re.findall(r"\*\*Run (\w)\*\*", results)):
+        assert f"\n| {run} | " in TEXTS["results.md"]
+
+
+def test_cells_of_tables_name_their_columns() -> None:
+    table = (
+        "<table>\n<thead>\n<tr>\n<th>key</th>\n<th>a &amp; b</th>\n</tr>\n</thead>\n<tbody>\n<tr>\n"
+        '<td><code>x</code></td>\n<td style="text-align: right;"> </td>\n</tr>\n</tbody>\n</table>'
+    )
+    html = tables.on_page_content(f"{table}<table class='dataframe'><td>1</td></table>")
+    assert '<td data-label="key"><code>x</code></td>' in html
+    assert '<td style="text-align: right;" data-label="a &amp; b"></td>' in html
+    assert "<table class='dataframe'><td>1</td></table>" in html
