@@ -106,8 +106,8 @@ class AsyncStream:
         return self._stream.stats()
 
     def health(self) -> Health:
-        """Return how the stream does, from what it counted: ok, degraded while it waits for a
-        server or rows are missing on the target, or failed."""
+        """Return the health: ok, degraded (it waits for a server, or rows are missing on the
+        target) or failed."""
         return self._stream.health()
 
     def on_alert(
@@ -119,9 +119,10 @@ class AsyncStream:
         quarantined: float | None = None,
         silent: float | None = None,
     ) -> Unsubscribe:
-        """Call ``callback`` with one `Alert` when a threshold is crossed, and one when it is no
-        longer: seconds of lag, bytes of log that the source retains, rows in the quarantine,
-        seconds without a sign of life. It runs on the stream's thread, not in the event loop."""
+        """Call ``callback`` with one `Alert` when a threshold is crossed, and one when the value
+        is back below it: seconds of lag, bytes of log that the source retains, rows in the
+        quarantine, seconds without any activity. It runs on the stream's thread, not in the event
+        loop."""
         return self._stream.on_alert(
             callback, lag=lag, retained=retained, quarantined=quarantined, silent=silent
         )
@@ -153,7 +154,7 @@ class AsyncStream:
         self._stream.resume()
 
     def stop(self, *, force: bool = False) -> None:
-        """Stop once the bundle in progress is committed; ``force`` abandons it without a trace."""
+        """Stop once the bundle in progress is committed; ``force`` abandons the bundle."""
         self._stream.stop(force=force)
 
     async def plan(self) -> Plan:
@@ -184,8 +185,8 @@ class AsyncStream:
         return await awaited(self._stream.catch_up, timeout)
 
     async def release(self) -> tuple[str, ...]:
-        """Drop the slot and publication that a cdc created, and its checkpoint; return what was
-        there, in words."""
+        """Drop the slot and publication that a cdc created, and its checkpoint; return a
+        description of what was dropped."""
         return await asyncio.to_thread(self._stream.release)
 
     async def verify(

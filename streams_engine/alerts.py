@@ -23,7 +23,7 @@ TOLD: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A threshold that was crossed, or is no longer."""
+    """A threshold that was crossed, or a value that is back below it."""
 
     stream: str
     kind: Kind

@@ -17,7 +17,7 @@ ORDER: tuple[HealthStatus, ...] = ("ok", "degraded", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a stream does."""
+    """The health of a stream."""
 
     status: HealthStatus
     """failed: it ended so; degraded: it waits for a server, or rows are missing on the target."""

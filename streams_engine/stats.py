@@ -134,7 +134,7 @@ class ConnectionStats:
 
 @dataclass(frozen=True, slots=True)
 class VerificationStats:
-    """The last comparison of source and target beside a cdc (`options.verification`)."""
+    """The last background comparison of a cdc (`options.verification`)."""
 
     at: datetime
     """When it ended."""
@@ -168,7 +168,7 @@ class VerificationStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A frozen picture of a run."""
+    """The counters and findings of a run at one moment."""
 
     name: str
     config_id: str

@@ -71,11 +71,11 @@ VerifyProgress: TypeAlias = "Callable[[TableId, int], None]"
 
 
 class Stream:
-    """One move of data from a source to a target, with its states, counters and checkpoint.
+    """A transfer from a source to a target, with its states, counters and checkpoint.
 
     Built from two URLs (or connection documents), or by `from_config`. Thread-safe. Only `run`,
     `wait`, `catch_up`, `plan`, `verify` and `release` block. Callbacks run on a thread of the
-    stream; their exceptions are logged and do no harm. No signal handler is set and no logging
+    stream; their exceptions are logged and ignored. No signal handler is set and no logging
     configured.
     """
 
@@ -211,8 +211,8 @@ class Stream:
         )
 
     def health(self) -> Health:
-        """Return how the stream does, from what it counted: ok, degraded while it waits for a
-        server or rows are missing on the target, or failed."""
+        """Return the health: ok, degraded (it waits for a server, or rows are missing on the
+        target) or failed."""
         return health_of(self.stats().to_dict())
 
     def on_alert(
@@ -224,9 +224,9 @@ class Stream:
         quarantined: float | None = None,
         silent: float | None = None,
     ) -> Unsubscribe:
-        """Call ``callback`` with one `Alert` when a threshold is crossed, and one when it is no
-        longer: seconds of lag, bytes of log that the source retains, rows in the quarantine,
-        seconds without a sign of life.
+        """Call ``callback`` with one `Alert` when a threshold is crossed, and one when the value
+        is back below it: seconds of lag, bytes of log that the source retains, rows in the
+        quarantine, seconds without any activity.
 
         Raises `ConfigError` without any threshold.
         """
@@ -328,7 +328,7 @@ class Stream:
         self._control.resume()
 
     def stop(self, *, force: bool = False) -> None:
-        """Stop once the bundle in progress is committed; ``force`` abandons it without a trace.
+        """Stop once the bundle in progress is committed; ``force`` abandons the bundle.
 
         Both leave a checkpoint from which the same stream, built again, resumes.
         """
@@ -367,8 +367,8 @@ class Stream:
         return cdc.catch_up(deadline)
 
     def release(self) -> tuple[str, ...]:
-        """Drop the slot and publication that a cdc created, and its checkpoint; return what was
-        there, in words.
+        """Drop the slot and publication that a cdc created, and its checkpoint; return a
+        description of what was dropped.
 
         Raises `StateConflict` while it runs, and for a convert.
         """

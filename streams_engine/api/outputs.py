@@ -302,7 +302,7 @@ class HealthDict(TypedDict):
 
 
 class AlertDict(TypedDict):
-    """A threshold that was crossed, or is no longer."""
+    """A threshold that was crossed, or a value that is back below it."""
 
     __pydantic_config__ = STRICT  # type: ignore[misc]
 

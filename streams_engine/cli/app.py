@@ -97,7 +97,7 @@ Cdc = Annotated[
     typer.Option("--cdc", help="Mode cdc: load, then follow the log until stopped."),
 ]
 OfCdc = Annotated[
-    bool, typer.Option("--cdc", help="What is compared was loaded by a cdc, not by a convert.")
+    bool, typer.Option("--cdc", help="The target was loaded in mode cdc, not convert.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
@@ -144,7 +144,7 @@ def _run(
     ready_file: readiness.ReadyFile = None,
     quiet: Quiet = False,
 ) -> int:
-    """Move the data, and show how it goes."""
+    """Copy the data, and show progress."""
     request = cli_arguments.Arguments(
         what,
         connections=connections,
@@ -194,7 +194,7 @@ def _plan(
     sql: PlannedSql = False,
     accept: Accept = None,
 ) -> int:
-    """Show what a run would do, a line a table; nothing on the target is changed."""
+    """Show what a run would do, one line per table. Changes nothing on the target."""
     request = cli_arguments.Arguments(
         what,
         connections=connections,
@@ -224,11 +224,11 @@ def _verify(
         bool, typer.Option("--repair", help="Write the rows that differ again on the target.")
     ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="The cdc runs in another process: rows change meanwhile.")
+        bool, typer.Option("--live", help="A cdc in another process keeps writing.")
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume/--anew", help="Resume an interrupted verification, or begin anew."),
+        typer.Option("--resume/--anew", help="Resume an interrupted verification, or start over."),
     ] = True,
     sql: Annotated[
         bool,
@@ -314,7 +314,7 @@ def _demo(
     ] = 300_000,
     quiet: Quiet = False,
 ) -> int:
-    """Move and verify a generated shop between private servers; leaves nothing behind."""
+    """Move and verify a generated shop between private servers, then remove everything."""
     if mysql and postgres:
         raise typer.BadParameter("Choose either --mysql or --postgres.")
     from streams_engine.demo.run import Choice, demonstrate

@@ -25,7 +25,9 @@ Name = Annotated[
         metavar="CONNECTION", help="Its id or name.", autocompletion=complete_connections
     ),
 ]
-Database = Annotated[str | None, typer.Option("--database", help="Another than its own.")]
+Database = Annotated[
+    str | None, typer.Option("--database", help="Another database than the connection's own.")
+]
 Schema = Annotated[str | None, typer.Option("--schema", help="Only this schema.")]
 Given = Annotated[
     str,
@@ -241,7 +243,7 @@ def readiness(
 def overview(
     session: Session, name: Name, database: Database = None, schema: Schema = None
 ) -> None:
-    """Show the server's version, and how much of what a database has."""
+    """Show the server's version, and how many objects of each kind a database has."""
     with session.engine() as engine:
         found = engine.connections.overview(name, database, schema)
     session.answer(found, "\n".join(f"{key}: {value}" for key, value in found.items()))

@@ -63,7 +63,7 @@ def lsp(
 def top(
     session: Session,
     every: Annotated[
-        float, typer.Option("--every", min=0.2, help="Seconds between two looks.")
+        float, typer.Option("--every", min=0.2, help="Seconds between updates.")
     ] = 1.0,
 ) -> None:
     """Watch all streams on a full screen: tables, lag, throughput; pause, resume and stop them."""

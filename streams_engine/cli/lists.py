@@ -12,14 +12,14 @@ from streams_engine.errors import ConfigError
 
 __all__ = ["Filters", "Limit", "Offset", "Sorts", "page_of"]
 
-Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Show so many at most.")]
-Offset = Annotated[int, typer.Option("--offset", min=0, help="Leave out so many first.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Show at most this many.")]
+Offset = Annotated[int, typer.Option("--offset", min=0, help="Skip this many first.")]
 Filters = Annotated[
     list[str] | None,
     typer.Option(
         "--filter",
         metavar="KEY=VALUE",
-        help="Only what passes, such as status=FAILED; also !=, <, <=, > and >= (repeatable).",
+        help="Only items that match, such as status=FAILED; also !=, <, <=, > and >= (repeatable).",
     ),
 ]
 Sorts = Annotated[

@@ -39,7 +39,7 @@ def health(
         ),
     ] = None,
 ) -> Exit:
-    """Say how streams do: ok, degraded or failed; the exit code is 0 where all is ok."""
+    """Show whether streams are ok, degraded or failed. Exit code 0 means all are ok."""
     with session.engine() as engine:
         if stream is None:
             told = engine.health()

@@ -38,7 +38,7 @@ Accept = Annotated[
     typer.Option(
         "--accept",
         metavar="CODE",
-        help="Findings of this code are no errors for the exit code (repeatable).",
+        help="Do not count findings of this code as errors in the exit code (repeatable).",
     ),
 ]
 

@@ -19,7 +19,8 @@ __all__ = ["Statement", "app", "register", "statement_text"]
 app = group("sql", "Help with SQL: what is wrong, what may follow, what a name is.")
 
 Statement = Annotated[
-    str, typer.Argument(metavar="SQL", help="The statement; @FILE reads it, - standard input.")
+    str,
+    typer.Argument(metavar="SQL", help="The statement; @FILE for a file, - for standard input."),
 ]
 Connection = Annotated[
     str | None,
@@ -76,11 +77,11 @@ def query(
             autocompletion=complete_connections,
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="So many rows at most.")] = 1000,
+    limit: Annotated[int | None, typer.Option(min=0, help="At most this many rows.")] = 1000,
     timeout: Annotated[float | None, typer.Option(help="Seconds until the last row.")] = None,
     form: Annotated[RowFormat, typer.Option("--format", help="How rows are printed.")] = "table",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what each source would be asked.")
+        bool, typer.Option("--explain", help="Show the request to each source.")
     ] = False,
 ) -> None:
     """Run one SELECT over one source or several."""

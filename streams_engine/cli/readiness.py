@@ -30,7 +30,7 @@ SOCKET = "NOTIFY_SOCKET"
 ReadyFile = Annotated[
     Path | None,
     typer.Option(
-        help="Make this file once the stream runs (a cdc: follows), remove it at the end."
+        help="Create this file once the stream runs (cdc: follows), remove it at the end."
     ),
 ]
 

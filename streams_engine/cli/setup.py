@@ -67,7 +67,7 @@ def init(
     cdc: Annotated[bool, typer.Option("--cdc", help="Follow the log after the load.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Write a stream config to begin with."""
+    """Write a stream config to start from."""
     mode = "cdc" if cdc else "convert"
     document = {
         "mode": mode,

@@ -318,7 +318,7 @@ def plan(
     sql: PlannedSql = False,
     accept: Accept = None,
 ) -> Exit:
-    """Show what a run would do, a line a table; nothing on the target is changed."""
+    """Show what a run would do, one line per table. Changes nothing on the target."""
     with session.engine() as engine:
         planned = engine.streams.plan(config)
     return show_plan(session, planned, table or (), sql=sql, accept=accept or ())
@@ -336,7 +336,7 @@ def verify(
         bool, typer.Option("--repair", help="Write the rows that differ again on the target.")
     ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="The cdc runs in another process: rows change meanwhile.")
+        bool, typer.Option("--live", help="A cdc in another process keeps writing.")
     ] = False,
 ) -> Exit:
     """Compare source and target, table by table."""

@@ -199,8 +199,8 @@ class SlotSource(Protocol):
     """A `ChangeSource` that makes something on its server to begin with, as a slot."""
 
     def release(self) -> Sequence[str]:
-        """Drop the slot and publication that were made for the stream; return what was there, in
-        words."""
+        """Drop the slot and publication that were made for the stream; return a description of
+        what was dropped."""
         ...
 
     def drop_created(self) -> None:

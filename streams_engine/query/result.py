@@ -63,8 +63,8 @@ class _Feed:
 class QueryResult:
     """The rows of one query. They are read once: by `reader`, or all by `table`.
 
-    To be closed, best as a context manager: until its rows are read to their end it holds
-    connections. Used by one thread, but for `cancel`.
+    Close it, best as a context manager: it holds connections until its last row is read. Use it
+    from one thread; any thread may call `cancel`.
     """
 
     findings: Sequence[Finding]
@@ -100,8 +100,8 @@ class QueryResult:
         self._failed: StreamsError | None = None
 
     def cut(self, limit: int | None, offset: int, count: Callable[[], int]) -> None:
-        """Give ``limit`` rows at most, after the first ``offset``; ``count`` counts them all. To
-        be called before the first row is read."""
+        """Give ``limit`` rows at most, after the first ``offset``; ``count`` counts them all. Call
+        it before the first row is read."""
         self._limit, self._offset, self._count = limit, offset, count
 
     def _rows(self, batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
@@ -200,16 +200,16 @@ class QueryResult:
 
     @property
     def asked(self) -> list[dict[str, Any]]:
-        """By source: ``{source, connection, sql, rows}``: what it was asked, and how many rows
-        came of it."""
+        """By source: ``{source, connection, sql, rows}``: the request, and how many rows it
+        returned."""
         return self._asked()
 
     def cancel(self) -> None:
-        """End the query, on its servers too. Whoever reads gets `QueryStopped`. Any thread."""
+        """End the query, on its servers too. A reader then gets `QueryStopped`. Thread-safe."""
         self._stopping.stop(QueryStopped("The query was cancelled."))
 
     def close(self) -> None:
-        """Let go of connections; rows that were not read are lost. Idempotent."""
+        """Release the connections; unread rows are lost. Idempotent."""
         if self._close.alive:
             self._duration = time.monotonic() - self._begun
             self._feed.close()

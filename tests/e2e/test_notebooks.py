@@ -64,6 +64,13 @@ def test_a_notebook_runs_and_its_outputs_are_kept(execute: Any, name: str) -> No
     assert "Traceback" not in kept and "verify()" in page
 
 
+def test_a_notebook_runs_again_on_the_same_databases(execute: Any) -> None:
+    kept = (NOTEBOOKS / "change-capture.ipynb").read_text()
+    for _ in range(2):
+        cells = execute(kept)
+        assert outputs(cells) == outputs(json.loads(kept)["cells"])
+
+
 def test_every_notebook_is_executed() -> None:
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {"first-move", "change-capture"}
     assert {path.stem for path in NOTEBOOKS.glob("*.md")} == {"first-move", "change-capture"}

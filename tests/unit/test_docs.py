@@ -448,7 +448,7 @@ def operations(kind: type) -> set[str]:
 
 
 def test_every_operation_of_an_engine_is_told() -> None:
-    table = "\n".join(row[1] for row in rows("engine.md", "For those who used the REST API"))
+    table = "\n".join(row[1] for row in rows("engine.md", "From the REST API to Python"))
     for part, kind in (
         ("connections", Connections),
         ("configs", Configs),

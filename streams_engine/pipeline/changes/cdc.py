@@ -155,8 +155,8 @@ class CdcPipeline:
                 self._settle_sequences()
 
     def release(self) -> tuple[str, ...]:
-        """Drop what was created on the sources for the stream, and its checkpoint; return what was
-        there, in words."""
+        """Drop what was created on the sources for the stream, and its checkpoint; return a
+        description of what was dropped."""
         dropped: list[str] = []
         for source in self.context.sources:
             with error_context(source.alias):
