@@ -327,6 +327,21 @@ def test_every_finding_is_told_and_there() -> None:
     assert len(told) == len({*told}) + told.count("server-version") - 1
 
 
+def test_what_troubleshooting_names_is_there() -> None:
+    """Each symptom has a cause and a remedy; the codes of its heading are told elsewhere."""
+    told = {cls.code for cls in (getattr(errors, name) for name in errors.__all__)}
+    told |= set(quoted(TEXTS["findings.md"]))
+    symptoms = re.split(r"^### ", TEXTS["troubleshooting.md"], flags=re.M)[1:]
+    assert len(symptoms) > 30
+    for symptom in symptoms:
+        heading, _, text = symptom.partition("\n")
+        codes = [
+            code for code in quoted(heading) if re.fullmatch(r"[A-Z_]+|[a-z]+(-[a-z]+)+", code)
+        ]
+        assert {*codes} - {"streams-engine"} <= told, heading
+        assert "**Do:**" in text, heading
+
+
 def events() -> dict[str, int]:
     """The events that are noted by name, wherever that is; and with how many levels."""
     names: dict[str, int] = {}
