@@ -263,6 +263,9 @@ class DdlIntentRecord:
     renamed: TableRename | None = None
     """The target's names, if the change renames the table: rows of before it are written under the
     new one once it exists."""
+    columns: tuple[str, ...] = ()
+    """The target's columns that are added to a table which is read again: by the next start the
+    source's may have another structure."""
 
     @staticmethod
     def key_of(table: TableId) -> str:
@@ -275,8 +278,12 @@ class DdlIntentRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        renamed = self.renamed and {"renamed": [asdict(name) for name in self.renamed]}
-        return {"table": str(self.table), **(renamed or {})}
+        document: dict[str, Any] = {"table": str(self.table)}
+        if self.renamed:
+            document["renamed"] = [asdict(name) for name in self.renamed]
+        if self.columns:
+            document["columns"] = list(self.columns)
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +437,14 @@ class Records:
             d["table"]: (TableId(**d["renamed"][0]), TableId(**d["renamed"][1]))
             for k, d in self.documents.items()
             if k.startswith("ddl:") and "renamed" in d
+        }
+
+    def columns_added(self) -> dict[str, tuple[str, ...]]:
+        """Return the target's columns that tables which are read again got, by their labels."""
+        return {
+            d["table"]: tuple(d["columns"])
+            for k, d in self.documents.items()
+            if k.startswith("ddl:") and "columns" in d
         }
 
     def verified(self) -> list[VerificationProgress]:

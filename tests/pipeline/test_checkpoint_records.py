@@ -98,7 +98,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
         TableRecord(A, schema, {"gtid": "x"}, "upsert", False),
         LogRecord("shop", {"gtid": "x"}),
         PendingDdlRecord("shop"),
-        DdlIntentRecord(A, (A, ODD)),
+        DdlIntentRecord(A, (A, ODD), ("p",)),
         MadeTableRecord(A, A),
         VerifyRecord(
             VerificationProgress(
@@ -116,6 +116,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     assert records.has_pending_ddl("shop") and not records.has_pending_ddl("")
     assert records.intended() == {str(A)}
     assert records.renames() == {str(A): (A, ODD)}
+    assert records.columns_added() == {str(A): ("p",)}
     assert records.made() == [kinds[7]]
     assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[8]]
     assert records.verify_keys() == [kinds[8].key]

@@ -502,6 +502,15 @@ def test_what_was_made_as_a_whole_or_not_at_all_is_not_in_the_middle() -> None:
         assert as_found(before, after, whole.target, {}) is None
 
 
+def test_columns_of_an_earlier_attempt_are_in_the_middle_and_go() -> None:
+    before, after = mapped(OLD, MY), mapped(replace(OLD, columns=(*OLD.columns, col("d"))), MY)
+    there = mapped(replace(OLD, columns=(*OLD.columns, col("left"), col("d"))), MY).target
+    assert as_found(before, after, there, {}) is None
+    found = as_found(before, after, there, {}, added=("left", "d", "gone"))
+    assert found is not None
+    assert texts(evolve(found, after, {})) == ["DROP COLUMN `left`"]
+
+
 def test_names_that_were_exchanged_tell_nothing_in_the_middle() -> None:
     after = mapped(table(ID, col("b"), col("a", "varchar(20)"), C, primary_key=key("id")), MY)
     middle = mapped(table(*OLD.columns, col("c"), primary_key=key("id")), MY).target

@@ -512,6 +512,7 @@ class CdcPipeline:
         identities = identities_of(source.source, bare)
         tables = {}
         handler.target.renames = records.renames()
+        handler.target.added = records.columns_added()
         for table, mapping in handler.mapper.onto_target(
             list(schemas.values()), ahead, handler.target.renames
         ).items():

@@ -72,9 +72,9 @@ class TableReload:
     mapper: FollowedMapper
     target: TargetStructure
     attached: Attached
-    _reshaped: set[TableId] = field(default_factory=set)
-    """Tables that already have their new structure and whose rows are still to be read: statements
-    that change nothing could seem to be missing for ever."""
+    _reshaped: dict[TableId, tuple[str, ...]] = field(default_factory=dict)
+    """What was executed for tables whose rows are still to be read: statements that change nothing
+    could seem to be missing for ever."""
     _first: dict[TableId, SchemaChange] = field(default_factory=dict)
     """The changes of tables that the next session reads again first, as they are followed."""
 
@@ -167,7 +167,7 @@ class TableReload:
             rows = self.log.applier.insert_all(followed, batches, writer)
             reach("reload: rows applied")
         self.target.unfit.discard(change.table)
-        self._reshaped.discard(change.table)
+        self._reshaped.pop(change.table, None)
         self.log.counters.found([reloaded(followed.mapping.source.id, rows)])
         self.log.counters.found(self._unrepeated(before.id))
         return Reloaded(change, followed, view.position)
@@ -182,10 +182,13 @@ class TableReload:
     ) -> None:
         """Empty a table and give it its new structure, on a target whose DDL commits implicitly."""
         statements = self.target.pending(old, new, change.renamed, writer, newest=True)
-        if not statements or change.table in self._reshaped:
+        texts = tuple(statement.sql for statement in statements)
+        if not statements or self._reshaped.get(change.table) == texts:
             return
-        self._reshaped.add(change.table)
+        self._reshaped[change.table] = texts
         emptied = [Truncation((old.target.id,))]
+        added = {*self.target.added.get(str(old.source.id), ())}
+        added |= {c.name for c in new.target.columns} - {c.name for c in old.target.columns}
         self.target.commit_intent(
             change,
             writer,
@@ -193,6 +196,7 @@ class TableReload:
             lossy=False,
             renamed=renamed_between(old, new),
             emptied=emptied,
+            columns=tuple(sorted(added)),
         )
         self.target.report([writer.execute(statements)])
         if applied:

@@ -99,6 +99,8 @@ class TargetStructure:
     them."""
     renames: dict[str, TableRename] = field(default_factory=dict)
     """The target's names of tables whose rename began and is not recorded as done, by label."""
+    added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The target's columns that tables got whose reload began and is not recorded as done."""
     _restarts: _Restarts = field(default_factory=lambda: _Restarts())
 
     def begin(self) -> None:
@@ -189,6 +191,7 @@ class TargetStructure:
         lossy: bool,
         renamed: TableRename | None = None,
         emptied: Sequence[Truncation] = (),
+        columns: tuple[str, ...] = (),
     ) -> None:
         """Record that a table's structure is about to change, at the position before the change."""
         if applied and lossy:
@@ -205,7 +208,7 @@ class TargetStructure:
         if emptied:
             writer.apply(emptied)
         document = writer.document or {"position": dict(self.log.applier.position)}
-        intent = DdlIntentRecord(self.log.stamped(change.table), renamed)
+        intent = DdlIntentRecord(self.log.stamped(change.table), renamed, columns)
         writer.commit(document, {intent.key: intent.to_json()})
         reach("ddl: intent recorded")
 
@@ -246,7 +249,7 @@ class TargetStructure:
         table.
 
         ``newest``: no change of the table was made there that is later than this one, but perhaps
-        some of those that it is made of.
+        some of those that it is made of, or those of an earlier attempt at it.
         """
         sink: Any = self.log.sink
         there = sink.inspect([old.target.id, new.target.id])
@@ -254,7 +257,9 @@ class TargetStructure:
         if present is None:
             return create(new, self._structure(writer))
         structure = self.log.job.structure
-        if newest and (halfway := as_found(old, new, present, renamed, structure)) is not None:
+        left = self.added.get(str(old.source.id), ()) if newest else ()
+        halfway = as_found(old, new, present, renamed, structure, left) if newest else None
+        if halfway is not None:
             statements = evolve(halfway, new, renamed, structure).statements
         else:
             statements = pending(old, new, present, renamed, structure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -24,24 +24,29 @@ def as_found(
     there: TableSchema,
     renamed: Mapping[str, str],
     structure: Structure = ALL,
+    added: Collection[str] = (),
 ) -> TableMapping | None:
     """Return the mapping of a table that stands between the two: some of several changes were
     made, each by DDL that commits by itself.
 
-    None if it is as before or as after, or if its columns cannot be told apart by their names.
+    ``added``: columns that an earlier attempt may have added. None if it is as before or as after,
+    or if its columns cannot be told apart by their names.
     """
     difference = of(old, new, renamed, structure)
-    if _whole(difference, there):
-        return None
     before = {side.target.name: side for side in sides(old)}
     after = {side.target.name: side for side in sides(new)}
+    left = {*added} - before.keys() - after.keys()
+    if _whole(difference, there) and not left & {column.name for column in there.columns}:
+        return None
     columns: list[ColumnMapping] = []
     for column in there.columns:
         was, now = before.get(column.name), after.get(column.name)
         if was and now and renamed.get(was.source.name, was.source.name) != now.source.name:
             return None
         known = [side for side in (was, now) if side is not None]
-        if known:  # else it is nobody's but the target's
+        if column.name in left:
+            columns.append(ColumnMapping(column, column))
+        elif known:  # else it is nobody's but the target's
             columns.append(_as_found(known, column))
     target = old.target
     table = replace(

@@ -39,6 +39,7 @@ SCRIPTS = (
     ("composite_key_retyped", "pg18-mysql9", "equal"),
     ("renamed_beside_a_killed_load", "mysql9-pg18", "equal"),
     ("names_swapped_with_a_foreign_key", "mysql9-mysql9", "equal"),
+    ("altered_beside_a_killed_reload", "mysql9-mysql9", "equal"),
 )
 """Shortened histories and what comes of them."""
 
