@@ -344,6 +344,30 @@ def test_zero_dates_follow_the_policy(ends: Ends) -> None:
     assert ends.verify(pair, zero_dates="error")[0].differing == 6
 
 
+@pytest.mark.parametrize("kind", ["mysql9", "mariadb"])
+def test_values_that_are_computed_with_warnings_are_compared(
+    request: pytest.FixtureRequest, pg18: Server, database: Databases, kind: str
+) -> None:
+    """A virtual column takes a text that is no number for 0, and the server warns of each row."""
+    server: Server = request.getfixturevalue(kind)
+    one, two = database(server), database(pg18)
+    with closing(server.connect(one)) as my, closing(pg18.connect(two)) as pg:
+        ends = Ends(my, pg, one, mysql_connect(server, one), postgres_connect(pg18, two))
+        ends.run(
+            "CREATE TABLE c (id int PRIMARY KEY AUTO_INCREMENT, a varchar(9), "
+            "g int AS (CASE WHEN a > 0 THEN 1 ELSE 2 END))",
+            "CREATE TABLE c (id int PRIMARY KEY, a varchar(9), g int)",
+        )
+        with my.cursor() as cursor:
+            cursor.execute("SET sql_mode = ''")  # else it refuses such a row
+            cursor.executemany("INSERT INTO c (a) VALUES (%s)", [("text",)] * 200)
+        pg.execute("INSERT INTO c SELECT n, 'text', 2 FROM generate_series(1, 200) n")
+        pair = ends.pair("c", {"id": "integer", "a": "varchar(9)", "g": "integer"}, ("id",))
+        assert ends.verify(pair)[0].equal
+        pg.execute("UPDATE c SET g = 1 WHERE id = 5")
+        assert ends.verify(pair)[0].differing == 1
+
+
 def test_both_ends_are_read_in_one_view(ends: Ends) -> None:
     pair = shop(ends, 100)
     with MysqlCanonical(ends.my_connect) as one, PostgresCanonical(ends.pg_connect) as two:

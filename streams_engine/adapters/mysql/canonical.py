@@ -60,6 +60,10 @@ UNICODE = (
     " AND table_name = %s AND character_set_name = 'utf8mb4'"
 )
 
+WARNINGS = 65535
+"""The most warnings that the server keeps, and that it counts for the protocol. See
+https://dev.mysql.com/doc/refman/9.6/en/server-system-variables.html#sysvar_max_error_count"""
+
 FETCH = 1000
 ONCE = "LIMIT 18446744073709551615"
 """Keeps a derived table from being merged into its query, which would compute an expression for
@@ -80,6 +84,7 @@ class MysqlCanonical:
         with translating("verify"), self._connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("SET SESSION group_concat_max_len = @@max_allowed_packet")
+            cursor.execute(f"SET SESSION max_error_count = {WARNINGS}")
         self.renew()
         return self
 
@@ -213,7 +218,7 @@ class MysqlCanonical:
         valid."""
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW WARNINGS")
-            codes = [row[1] for row in cursor.fetchall()]
+            codes = [int(row[1]) for row in cursor.fetchall()]
         return len(codes) == count and COMPUTED.issuperset(codes)
 
 
