@@ -451,7 +451,7 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, 1, 'drei'), (4, 1, ' x '
               "ALTER TABLE T DELAY_KEY_WRITE=1 MAX_ROWS=1000 MIN_ROWS=1, PACK_KEYS=1, PASSWORD='x', STATS_AUTO_RECALC=1, STATS_SAMPLE_PAGES=20, AVG_ROW_LENGTH=9, CHECKSUM=1", ROW5),
         Entry("my_secondary_load", "SECONDARY_LOAD | SECONDARY_UNLOAD", "", verdict=HEATWAVE, load=HEATWAVE, servers=MYSQL),
         Entry("my_add_compressed", "ADD COLUMN COMPRESSED", "ALTER TABLE T ADD c varchar(500) COMPRESSED DEFAULT 'c', ADD d blob COMPRESSED",
-              "INSERT INTO T (id, c, d) VALUES (5, repeat('ä', 400), repeat(0x00, 3000))", servers=MARIADB, structure=False),
+              "INSERT INTO T (id, c, d) VALUES (5, repeat('ä', 400), repeat(0x00, 3000))", servers=MARIADB),
         Entry("my_add_unversioned", "ADD COLUMN WITHOUT SYSTEM VERSIONING", "SET system_versioning_alter_history = 1; ALTER TABLE T ADD c int WITHOUT SYSTEM VERSIONING",
               "INSERT INTO T VALUES (5, 5, 'five', 6); UPDATE T SET c = 7", setup="""
 CREATE TABLE T (id int PRIMARY KEY, a int, b varchar(20)) WITH SYSTEM VERSIONING;

@@ -102,6 +102,18 @@ def test_case_085_alter_table(statement: str, expected: list[str]) -> None:
     assert columns(BASE, statement) == expected
 
 
+def test_compressed_columns_of_mariadb_are_as_the_catalog_writes_them() -> None:
+    compressed = "/*M!100301 COMPRESSED*/"
+    create = "CREATE TABLE t (id int, a varchar(9) COMPRESSED=zlib NOT NULL, b blob COMPRESSED)"
+    converted = "ALTER TABLE t ADD c tinytext COMPRESSED, CONVERT TO CHARACTER SET utf8mb4"
+    assert columns(f"{create} CHARSET latin1", "ALTER TABLE t MODIFY b blob", converted) == [
+        "id int",
+        f"a varchar(9) {compressed}",
+        "b blob",
+        f"c text {compressed}",
+    ]
+
+
 def test_ansi_quotes_are_names() -> None:
     assert columns(BASE, 'ALTER TABLE "t" ADD "c" INT', sql_mode=ANSI_QUOTES)[-1] == "c int"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from streams_engine.model import Dialect, Index, NativeType
-from streams_engine.schema.types.mysql import mysql_type
+from streams_engine.schema.types.mysql import COMPRESSED, mysql_type
 
 __all__ = [
     "BINARY_COLLATION",
@@ -67,6 +67,8 @@ def collation_for(collation: str | None, *, mariadb: bool) -> str | None:
 def type_for(native: NativeType, *, mariadb: bool) -> NativeType:
     """Return the type if the flavour has it, else one that holds its values."""
     text = _TYPES.get((mariadb, native.name))
+    if not mariadb and native.text.endswith(COMPRESSED):
+        text = native.text.removesuffix(COMPRESSED)
     return mysql_type(text) if text else native
 
 

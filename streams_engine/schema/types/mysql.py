@@ -11,6 +11,7 @@ from streams_engine.errors import UnsupportedType
 from streams_engine.model import Dialect, NativeType, TypeKind
 
 __all__ = [
+    "COMPRESSED",
     "INVALID_DATE",
     "INVALID_TIMESTAMP",
     "arrow_type",
@@ -22,6 +23,9 @@ INVALID_DATE = -(1 << 31)
 INVALID_TIMESTAMP = -(1 << 63)
 """A zero or partial date (0000-00-00, 2020-00-15), which Arrow cannot hold, arrives as the
 minimum of the storage: what becomes of it is the policy's to say (``zeroDates``)."""
+
+COMPRESSED = " /*M!100301 COMPRESSED*/"
+"""How MariaDB's catalog writes that a column is compressed, behind its type."""
 
 INTEGERS: Mapping[str, tuple[pa.DataType, pa.DataType]] = {
     "tinyint": (pa.int8(), pa.uint8()),

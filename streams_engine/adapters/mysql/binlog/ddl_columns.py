@@ -28,7 +28,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.schema.ddl.mysql import literal, quote
-from streams_engine.schema.types.mysql import arrow_type
+from streams_engine.schema.types.mysql import COMPRESSED, arrow_type
 
 __all__ = [
     "DdlContext",
@@ -135,7 +135,7 @@ def column_of(
     kind, text = _typed(kind, arguments, width)
     if own.charset == "binary" and kind in AS_BYTES:
         kind, text, own = AS_BYTES[kind], text.replace(kind, AS_BYTES[kind], 1), TextDefaults()
-    native = native_type(kind, text + flags)
+    native = native_type(kind, text + flags + attributes.compressed)
     _demand_utc(native, attributes, context)
     textual = kind in TEXTUAL
     return Column(
@@ -287,6 +287,7 @@ class _Attributes:
         self.charset: str | None = "utf8mb3" if "national" in implied else None
         self.collation: str | None = None
         self.binary = False
+        self.compressed = ""
         self.comment: str | None = None
         while words and words.peek() not in ("FIRST", "AFTER"):
             self._one(words)
@@ -334,6 +335,8 @@ class _Attributes:
             self._expression(words)
         elif words.accept("INVISIBLE"):
             self.invisible = True
+        elif words.accept("COMPRESSED"):
+            self.compressed = COMPRESSED
         elif words.peek() == "(":
             words.brackets()
         else:  # CHECK, SRID, COLUMN_FORMAT, ...: no row image shows them
@@ -440,5 +443,6 @@ def converted(column: Column, texts: TextDefaults, context: DdlContext) -> Colum
     native = column.type
     if new > old and native.name in LIMITS:
         name = _sized("text", LIMITS[native.name] // old * new)
-        native = native_type(name, name)
+        compressed = COMPRESSED if native.text.endswith(COMPRESSED) else ""
+        native = native_type(name, name + compressed)
     return replace(column, type=native, charset=texts.charset, collation=texts.collation)
