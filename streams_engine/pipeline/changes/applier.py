@@ -31,6 +31,7 @@ from streams_engine.faults import reach
 from streams_engine.model import (
     ChangeSet,
     Finding,
+    ForeignKey,
     NetChanges,
     Op,
     Position,
@@ -39,6 +40,7 @@ from streams_engine.model import (
     SchemaChange,
     Severity,
     TableId,
+    TableSchema,
     TextRows,
     Truncation,
 )
@@ -90,6 +92,10 @@ GATHER_SECONDS = 5.0
 
 FOREIGN_KEY, CONSTRAINT = "23503", "23"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def _foreign_keys(table: TableSchema | None) -> Sequence[ForeignKey]:
+    return () if table is None else table.foreign_keys
 
 
 def _changes_structure(changes: ChangeSet) -> bool:
@@ -633,10 +639,6 @@ class ChangeApplier:
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
         known = {name: table.tracked for name, table in self.tables.items()}
         followed = self.evolve(change, writer, self._commit.applied)
-        before, after = (
-            () if table is None else table.foreign_keys for table in (change.before, change.after)
-        )
-        self._keys_changed |= before != after and not logs_cascades(self.source)
         if self._log_writer is not None:
             demand_name(self.tables.get(self._with_alias(change.table)), followed)
         name = self._with_alias(change.table)
@@ -650,7 +652,15 @@ class ChangeApplier:
         for other, was in known.items():
             table = self.tables.get(other)
             if table is not None and table is not followed and table.tracked is not was:
-                reader.adopt(self._own(other), table.tracked)  # it refers to a renamed table
+                # It refers to a renamed table, or was read again with this one.
+                reader.adopt(self._own(other), table.tracked)
+        if not logs_cascades(self.source):
+            both = known.keys() & self.tables.keys()
+            pairs = [(known[t].schema, self.tables[t].tracked.schema) for t in both]
+            self._keys_changed |= any(
+                _foreign_keys(one) != _foreign_keys(two)
+                for one, two in ((change.before, change.after), *pairs)
+            )
 
     def insert_all(
         self, table: TableReplication, rows: Iterable[pa.RecordBatch], writer: ChangeWriter

@@ -196,13 +196,16 @@ class SchemaChangeHandler:
         writer: ChangeWriter,
         applied: bool,
     ) -> TableReplication | None:
-        """Read the table's rows again; return None if the table is gone."""
+        """Read the rows of the table again, and of those that have to be read with it; return None
+        if the table is gone."""
         try:
-            reloaded = self._reload.run(change, writer, applied)
+            reloaded, *beside = self._reload.run(change, writer, applied)
         except TableGone as gone:
             self._give_up(change, gone, old, writer, applied)
             return None
-        self._remember(reloaded.change, reloaded.position)
+        for one in (reloaded, *beside):
+            self._remember(one.change, one.position)
+        self.log.applier.tables |= {t.followed.mapping.source.id: t.followed for t in beside}
         return reloaded.followed
 
     def _give_up(

@@ -4,12 +4,18 @@ the log does not contain."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from streams_engine.contracts import ChangeWriter, LogWriter, Snapshot, WaitingSource
+from streams_engine.contracts import (
+    ChangeWriter,
+    ListingSource,
+    LogWriter,
+    Snapshot,
+    WaitingSource,
+)
 from streams_engine.errors import NotFound, SchemaChangeRefused, require
 from streams_engine.faults import reach
 from streams_engine.model import (
@@ -32,7 +38,7 @@ from streams_engine.pipeline.changes.subscriptions import change_source, logs_ca
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.target_structure import TargetStructure, renamed_between
 from streams_engine.pipeline.multi_source import SourceSpec
-from streams_engine.pipeline.snapshot.consistency import referential_actions
+from streams_engine.pipeline.snapshot.consistency import connected, referential_actions
 from streams_engine.pipeline.snapshot.start_waits import StartWaits
 from streams_engine.schema.evolution.plan import evolve
 from streams_engine.schema.mapping.tables import TableMapping, warning
@@ -100,12 +106,39 @@ class TableReload:
         steps = self.mapper.steps(change, old, new)
         return [why for step in steps for why in evolve(*step, self.log.job.structure).unknown]
 
-    def run(self, change: SchemaChange, writer: ChangeWriter, applied: bool) -> Reloaded:
-        """Give the target the table as it is in a new snapshot, with all its rows.
+    def run(self, change: SchemaChange, writer: ChangeWriter, applied: bool) -> list[Reloaded]:
+        """Give the target the table as it is in a new snapshot, with all its rows; so too the
+        tables that have to be read in the same one. Return the table first.
 
-        From that snapshot on its log counts. The rows are part of the transaction that the next
-        commit ends; if DDL commits implicitly, the table is empty until then. Raises `TableGone`.
+        From that snapshot on their log counts. The rows are part of the transaction that the next
+        commit ends; if DDL commits implicitly, the tables are empty until then. Raises `TableGone`.
         """
+        self._demand(change, writer)
+        before = require(change.before, "the table that is loaded again")
+        numbered = all(column.number is not None for column in before.columns)
+        known = numbered or before.oid is not None
+        keeps_log = isinstance(writer, LogWriter)
+        if applied and known and self.target.transactional and not keeps_log:
+            # A view waits for transactions that are open on its server, which may be this one's.
+            self._first[change.table] = SchemaChange(
+                before, before, 0, rewritten=True, exchanged=change.exchanged
+            )
+            writer.rollback()
+            raise SessionRestart
+        with self._opened(change, keeps_log) as view:
+            after = require(change.after, "the table that is loaded again")
+            beside = [self._unchanged(table) for table in view.others(after.id)]
+            for other in beside:
+                self._demand(other, writer)
+            plans = [self._planned(one, view, keeps_log) for one in (change, *beside)]
+            self._empty(plans, writer, applied)
+            reach("reload: emptied")
+            done = [self._filled(plan, view, writer) for plan in plans]
+            reach("reload: rows applied")
+        return done
+
+    def _demand(self, change: SchemaChange, writer: ChangeWriter) -> None:
+        """Raise `SchemaChangeRefused` if a table must not, or cannot, be read again."""
         if self.log.job.on_rewrite == "fail":
             raise refused(change, f"{REWRITTEN} They are not read again: onRewrite is fail")
         followed = self.log.applier.tables.get(self.log.stamped(change.table))
@@ -121,56 +154,127 @@ class TableReload:
                 f"{REWRITTEN} They cannot be read again, because foreign keys are enforced while "
                 "changes are applied",
             )
-        before = require(change.before, "the table that is loaded again")
-        numbered = all(column.number is not None for column in before.columns)
-        known = numbered or before.oid is not None
-        keeps_log = isinstance(writer, LogWriter)
-        if applied and known and self.target.transactional and not keeps_log:
-            # A view waits for transactions that are open on its server, which may be this one's.
-            self._first[change.table] = SchemaChange(
-                before, before, 0, rewritten=True, exchanged=change.exchanged
-            )
-            writer.rollback()
-            raise SessionRestart
+
+    # What is read in one view
+
+    @contextlib.contextmanager
+    def _opened(self, change: SchemaChange, keeps_log: bool) -> Iterator[ReloadView]:
+        """Open a snapshot of a table, and of those that foreign keys connect it to whose work the
+        log does not hold: of one that was read alone, rows that went with rows of another before
+        the view would stay, and rows that came after these went would go."""
         after = require(change.after, "the table that is loaded again")
+        beside: frozenset[TableId] = frozenset()
+        gone: frozenset[TableId] = frozenset()
+        if not keeps_log and not logs_cascades(self.log.origin.source):
+            beside = self._beside(change, ())
         waits = StartWaits(
             self.log.applier.control, self.log.counters, self.log.origin.alias, after.id
         )
-        with reloading(self.log.origin, after.id, waits) as view:
-            self.log.counters.phase = "following"  # it waits no more
-            renamed = _renamed(before, view.schema, change.renamed)
-            change = replace(
-                change, after=view.schema, renamed=renamed, backfill={}, rewritten=False
+        while True:
+            there = self._existing(beside)
+            gone |= beside - there
+            tables = (after.id, *sorted(there, key=str))
+            with reloading(self.log.origin, tables, waits) as view:
+                self.log.counters.phase = "following"  # it waits no more
+                more = self._beside(change, view.schemas.values()) if beside else beside
+                if more <= there | gone:
+                    self._tell_gone(change, gone)
+                    yield view
+                    return
+            beside = more
+
+    def _beside(self, change: SchemaChange, seen: Iterable[TableSchema]) -> frozenset[TableId]:
+        """Return the followed tables that foreign keys connect a table to. ``seen``: tables as
+        they are in a view, which may have more."""
+        own = {table.id for table in (change.before, change.after) if table is not None}
+        known = {bare(name): t.tracked.schema for name, t in self.log.applier.tables.items()}
+        edges = [
+            (bare(table.id), bare(key.referenced))
+            for table in (*known.values(), *seen)
+            for key in table.every_foreign_key
+            if any(referential_actions(key))
+        ]
+        return (connected(edges, own) - own) & known.keys()
+
+    def _existing(self, tables: frozenset[TableId]) -> frozenset[TableId]:
+        source = self.log.origin.source
+        if not tables or not isinstance(source, ListingSource):
+            return tables
+        scope = replace(self.log.origin.scope, tables=None, queries=())
+        return tables & {bare(table) for table in source.tables(scope)}
+
+    def _tell_gone(self, change: SchemaChange, gone: Iterable[TableId]) -> None:
+        """Tell of tables that should be read in the same view but have another name by now, or
+        none. Raises `SchemaChangeRefused` unless wrong rows are accepted."""
+        names = ", ".join(sorted(map(str, gone)))
+        if names and not self.log.origin.mapping.allow_lossy:
+            raise refused(
+                change,
+                f"{REWRITTEN} They cannot be read again, because foreign keys connect them to "
+                f"{names}, which no longer exists under this name, and the log lacks what these do",
             )
-            old = self.mapper.by_rules(before, self.mapper.booleans(change))
-            new = self.mapper.by_rules(view.schema, self._as_seen(view))
-            self.log.counters.found(self.mapper.findings_of(view.schema.id))
-            named = self.mapper.named(change, old, new)
-            old, new = named[0] or old, named[1] or new
-            losses = evolve(old, new, change.renamed, self.log.job.structure).losses
-            allowed = keeps_log or change.exchanged or self.log.origin.mapping.allow_lossy
-            if losses and not allowed:
-                raise refused(change, f"values would be lost. {' '.join(losses)}")
-            emptied = Truncation((old.target.id,))
-            if isinstance(writer, LogWriter):
-                writer.append([emptied], None, None)
-            elif self.target.transactional:
-                writer.apply([emptied])
-                plan = evolve(old, new, change.renamed, self.log.job.structure)
-                self.target.execute(plan.statements, plan.alone, writer)
-            else:
-                self._reshape(change, old, new, writer, applied)
-                writer.apply([Truncation((new.target.id,))])
-            reach("reload: emptied")
-            followed = self.attached(change, view.schema, old, new, view.position)
-            batches = view.rows(followed.tracked.extract)
-            rows = self.log.applier.insert_all(followed, batches, writer)
-            reach("reload: rows applied")
-        self.target.unfit.discard(change.table)
-        self._reshaped.pop(change.table, None)
-        self.log.counters.found([reloaded(followed.mapping.source.id, rows)])
-        self.log.counters.found(self._unrepeated(before.id))
-        return Reloaded(change, followed, view.position)
+        for table in gone:
+            self.log.counters.found(
+                [
+                    warning(
+                        "cascade-not-repeated",
+                        table,
+                        f"{change.table} was read again, and this table has another name by now, "
+                        "or was dropped: where rows of one were deleted or got other keys before "
+                        "that, rows of the other that refer to them may be as they were.",
+                        "Run verify(repair=True) once the stream has caught up.",
+                    )
+                ]
+            )
+
+    def _unchanged(self, table: TableId) -> SchemaChange:
+        """Return the change of a table that is read again because of another one."""
+        schema = self.log.applier.tables[self.log.stamped(table)].tracked.schema
+        return SchemaChange(schema, schema, 0, rewritten=True)
+
+    # Its structure and its rows
+
+    def _planned(self, change: SchemaChange, view: ReloadView, keeps_log: bool) -> _Plan:
+        before = require(change.before, "the table that is loaded again")
+        schema = view.schemas[bare(require(change.after, "the table that is loaded again").id)]
+        renamed = _renamed(before, schema, change.renamed)
+        beside = change.before is change.after
+        change = replace(change, after=schema, renamed=renamed, backfill={}, rewritten=False)
+        old = self.mapper.by_rules(before, self.mapper.booleans(change))
+        new = self.mapper.by_rules(schema, self._as_seen(view, schema))
+        self.log.counters.found(self.mapper.findings_of(schema.id))
+        named = self.mapper.named(change, old, new)
+        old, new = named[0] or old, named[1] or new
+        losses = evolve(old, new, change.renamed, self.log.job.structure).losses
+        allowed = keeps_log or change.exchanged or self.log.origin.mapping.allow_lossy
+        if losses and not allowed:
+            raise refused(change, f"values would be lost. {' '.join(losses)}")
+        return _Plan(change, old, new, schema, beside)
+
+    def _empty(self, plans: Sequence[_Plan], writer: ChangeWriter, applied: bool) -> None:
+        """Empty the tables and give them their new structure."""
+        emptied = Truncation(tuple(plan.old.target.id for plan in plans))
+        if isinstance(writer, LogWriter):
+            writer.append([emptied], None, None)
+        elif self.target.transactional:
+            writer.apply([emptied])
+            for plan in plans:
+                steps = evolve(plan.old, plan.new, plan.change.renamed, self.log.job.structure)
+                self.target.execute(steps.statements, steps.alone, writer)
+        else:
+            for plan in plans:
+                self._reshape(plan.change, plan.old, plan.new, writer, applied)
+            writer.apply([Truncation(tuple(plan.new.target.id for plan in plans))])
+
+    def _filled(self, plan: _Plan, view: ReloadView, writer: ChangeWriter) -> Reloaded:
+        """Let a table be followed as it is in the view, with its rows."""
+        followed = self.attached(plan.change, plan.schema, plan.old, plan.new, view.position)
+        batches = view.rows(plan.schema.id, followed.tracked.extract)
+        rows = self.log.applier.insert_all(followed, batches, writer)
+        self.target.unfit.discard(plan.change.table)
+        self._reshaped.pop(plan.change.table, None)
+        self.log.counters.found([reloaded(followed.mapping.source.id, rows, plan.beside)])
+        return Reloaded(plan.change, followed, view.position)
 
     def _reshape(
         self,
@@ -202,26 +306,10 @@ class TableReload:
         if applied:
             raise SessionRestart
 
-    def _unrepeated(self, parent: TableId) -> Iterator[Finding]:
-        """Yield a finding for each table in which deleted rows of one that was read again deleted
-        or changed others without a trace in the log: the target did not see them go."""
-        if logs_cascades(self.log.origin.source):
-            return
-        for table, followed in self.log.applier.tables.items():
-            for key in followed.tracked.schema.foreign_keys:
-                if any(referential_actions(key)) and bare(key.referenced) == bare(parent):
-                    yield warning(
-                        "cascade-not-repeated",
-                        f"{table}.{key.name}",
-                        f"{parent} was read again: where rows of it were deleted or got other keys "
-                        "before that, the rows here that refer to them may be as they were.",
-                        "Run verify(repair=True) once the stream has caught up.",
-                    )
-
-    def _as_seen(self, view: ReloadView) -> RowObservations:
+    def _as_seen(self, view: ReloadView, schema: TableSchema) -> RowObservations:
         """Return what the rows of a reloaded table show, with what is known of other tables."""
-        table = self.log.stamped(view.schema.id)
-        found = view.observed(self.log.origin.alias)
+        table = self.log.stamped(schema.id)
+        found = view.observed(schema, self.log.origin.alias)
         others = {
             (other, column.source.name)
             for other, followed in self.log.applier.tables.items()
@@ -232,35 +320,54 @@ class TableReload:
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadView:
-    """One table in a consistent snapshot at a position of its log."""
+class _Plan:
+    """What becomes of a table that is read again."""
 
+    change: SchemaChange
+    old: TableMapping
+    new: TableMapping
     schema: TableSchema
+    """The source's own, in the view."""
+    beside: bool
+    """It is read again because of another table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadView:
+    """Tables in a consistent snapshot at a position of their log."""
+
+    schemas: Mapping[TableId, TableSchema]
     position: Position
     _snapshot: Snapshot
 
-    def observed(self, alias: str) -> RowObservations:
-        """Scan the rows for what the mapping depends on."""
+    def others(self, table: TableId) -> list[TableId]:
+        """Return the tables besides one."""
+        return [name for name in self.schemas if name != bare(table)]
+
+    def observed(self, schema: TableSchema, alias: str) -> RowObservations:
+        """Scan the rows of a table for what the mapping depends on."""
         if not isinstance(self._snapshot, RowScan):
             return RowObservations()
-        seen = self._snapshot.observe(
-            [self.schema], booleans=True, zero_dates=True, foreign_keys=False
-        )
+        seen = self._snapshot.observe([schema], booleans=True, zero_dates=True, foreign_keys=False)
         return seen.stamped(alias)
 
-    def rows(self, extract: Extract) -> Iterator[pa.RecordBatch]:
-        """Yield all rows of the extract."""
-        with contextlib.closing(self._snapshot.read(extract, Chunk(self.schema.id))) as batches:
+    def rows(self, table: TableId, extract: Extract) -> Iterator[pa.RecordBatch]:
+        """Yield all rows of a table's extract."""
+        with contextlib.closing(self._snapshot.read(extract, Chunk(table))) as batches:
             yield from batches
 
 
 @contextlib.contextmanager
-def reloading(origin: SourceSpec, table: TableId, waits: StartWaits) -> Iterator[ReloadView]:
-    """Open a snapshot of one table, from whose position the log continues.
+def reloading(
+    origin: SourceSpec, tables: Sequence[TableId], waits: StartWaits
+) -> Iterator[ReloadView]:
+    """Open a snapshot of tables, from whose position the log continues.
 
-    Raises `TableGone`, and `StartInterrupted` if the run is to pause or to end while it waits.
+    Raises `TableGone` if the first of them is gone, and `StartInterrupted` if the run is to pause
+    or to end while it waits.
     """
-    scope = replace(origin.scope, tables=(f"{table.schema}.{table.name}",), queries=())
+    names = tuple(f"{table.schema}.{table.name}" for table in tables)
+    scope = replace(origin.scope, tables=names, queries=())
     source = change_source(origin)
     if isinstance(origin.source, WaitingSource):
         origin.source.watch_waits(waits)
@@ -268,11 +375,12 @@ def reloading(origin: SourceSpec, table: TableId, waits: StartWaits) -> Iterator
         try:
             snapshot = stack.enter_context(source.snapshot_at_position(scope, 1, resume=True))
         except NotFound:
-            raise _gone(table) from None
-        schema = snapshot.catalog.table(replace(table, alias=""))
-        if schema is None:
-            raise _gone(table)
-        yield ReloadView(schema, snapshot.position, snapshot)
+            raise _gone(tables[0]) from None
+        found = {bare(table): snapshot.catalog.table(bare(table)) for table in tables}
+        if found[bare(tables[0])] is None:
+            raise _gone(tables[0])
+        schemas = {name: schema for name, schema in found.items() if schema is not None}
+        yield ReloadView(schemas, snapshot.position, snapshot)
 
 
 def bare(table: TableId) -> TableId:
@@ -280,13 +388,17 @@ def bare(table: TableId) -> TableId:
     return replace(table, alias="")
 
 
-def reloaded(table: TableId, rows: int) -> Finding:
-    """Return the finding for a table that was read again."""
+def reloaded(table: TableId, rows: int, beside: bool) -> Finding:
+    """Return the finding for a table that was read again, or was so because of another one."""
+    why = "A schema change gave its rows values that the log does not contain"
+    if beside:
+        why = (
+            "Foreign keys connect it to a table that was read again, and the log lacks what they do"
+        )
     return warning(
         "table-reloaded",
         table,
-        f"A schema change gave its rows values that the log does not contain: all {rows} rows were "
-        "read again.",
+        f"{why}: all {rows} rows were read again.",
         "Nothing has to be done.",
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from streams_engine.model import Catalog, ForeignKey, Position, TableId, TableSchema
 from streams_engine.schema.mapping.tables import TableMapping
 
-__all__ = ["crossing", "in_one_view", "referential_actions"]
+__all__ = ["connected", "crossing", "in_one_view", "referential_actions"]
 
 Edge = tuple[TableId, TableId]
 Key = tuple[TableId, str]
@@ -50,7 +50,7 @@ def _foreign_keys(table: TableSchema) -> Iterator[tuple[TableId, ForeignKey]]:
             yield part.id, key
 
 
-def _connected(edges: Iterable[Edge], tables: AbstractSet[TableId]) -> frozenset[TableId]:
+def connected(edges: Iterable[Edge], tables: AbstractSet[TableId]) -> frozenset[TableId]:
     """Return the tables, and all that edges in either direction lead to from them."""
     near: dict[TableId, set[TableId]] = {}
     for one, other in edges:
@@ -92,4 +92,4 @@ def in_one_view(
             for key in table.every_foreign_key
             if key.referenced in sources
         ]
-    return _connected(edges, loading) & {m.source.id for m in tables}
+    return connected(edges, loading) & {m.source.id for m in tables}
