@@ -204,6 +204,16 @@ class _Given(BinlogDump):
         return not self._left
 
 
+class Utf8:
+    """Character sets of a server that has no other."""
+
+    def __call__(self, collation: int | None, charset: str | None, values: pa.Array) -> pa.Array:
+        return values.cast(pa.string())
+
+    def one_by_one(self, collation: int | None, charset: str | None) -> Callable[[bytes], bytes]:
+        return lambda value: value.decode().encode()
+
+
 def assembler(
     tracked: Sequence[TableSubscription],
     *,
@@ -219,7 +229,7 @@ def assembler(
         tracked,
         statements,
         mariadb=mariadb,
-        translate=lambda collation, charset, values: values.cast(pa.string()),
+        translate=Utf8(),
         covered=covered,
     )
     return TransactionAssembler(

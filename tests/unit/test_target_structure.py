@@ -22,7 +22,7 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
-from streams_engine.pipeline.changes.applier import SessionRestart
+from streams_engine.pipeline.changes.set_writer import SessionRestart
 from streams_engine.pipeline.changes.target_structure import TargetStructure
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.mapping.routes import map_catalog

@@ -1,54 +1,44 @@
-"""Apply one source's log: poll, convert, net, apply, commit with the position."""
+"""Apply one source's log: poll, have each set written, and commit it with the position."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from streams_engine.contracts import (
-    ApplyResult,
     ChangeReader,
     ChangeSink,
     ChangeSource,
     ChangeWriter,
     FencedWriter,
-    LogWriter,
-    QuarantinedRow,
-    SmallSetWriter,
     TextReader,
-    TextWriter,
     WakingReader,
 )
-from streams_engine.errors import LogLost, RowRejected, StreamsError, require
+from streams_engine.errors import LogLost, StreamsError, require
 from streams_engine.faults import reach
 from streams_engine.model import (
     ChangeSet,
-    Finding,
     ForeignKey,
-    NetChanges,
-    Op,
     Position,
-    RowChanges,
-    RowTexts,
     SchemaChange,
-    Severity,
     TableId,
     TableSchema,
-    TextRows,
-    Truncation,
 )
-from streams_engine.pipeline.changes.netting import net
+from streams_engine.pipeline.changes.pending_commit import PendingCommit
 from streams_engine.pipeline.changes.read_ahead import ReadAhead
-from streams_engine.pipeline.changes.spans import Spans, in_log_order
+from streams_engine.pipeline.changes.set_writer import (
+    SessionRestart,
+    SetWriter,
+    changes_structure,
+)
 from streams_engine.pipeline.changes.subscriptions import logs_cascades
-from streams_engine.pipeline.changes.table_replication import Relaxation, TableReplication
+from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.writer_tasks import WriterTasks
 from streams_engine.pipeline.checkpoint_records import Documents, Updates
 from streams_engine.pipeline.control import Control
@@ -81,29 +71,15 @@ RELEASED_BYTES = 64 << 20
 LOOK_SECONDS = 1.0
 """The least time between two sessions that begin for a refused row: many rows may be bad."""
 
-SMALL_ROWS = 48
-"""The most changes of a set that a writer may apply in one round trip."""
-
 TEXT_ROWS = 24
 """The most changes that are read as texts."""
 
 GATHER_SECONDS = 5.0
 """How long sets are gathered for one commit of a writer that stores the log itself."""
 
-FOREIGN_KEY, CONSTRAINT = "23503", "23"
-"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-
 
 def _foreign_keys(table: TableSchema | None) -> Sequence[ForeignKey]:
     return () if table is None else table.foreign_keys
-
-
-def _changes_structure(changes: ChangeSet) -> bool:
-    return any(isinstance(part, SchemaChange) for part in changes.parts)
-
-
-class SessionRestart(Exception):
-    """Signal to begin a new session from the last durable position; not an error."""
 
 
 Evolve = Callable[[SchemaChange, ChangeWriter, bool], TableReplication | None]
@@ -120,92 +96,6 @@ class PendingDdl:
     make: Callable[[], bool]
     """Create what is missing; return False if the run must end first."""
     waiting: bool = False
-
-
-@dataclass
-class PendingCommit:
-    """Everything that the next commit makes durable. Replaced after each commit, and discarded with
-    a broken session."""
-
-    applied: bool = False
-    """Changes were given to the target since the last commit."""
-    gathered: ChangeSet | None = None
-    """The sets that wait for more before they are committed: transactions, time and position."""
-    gathering_since: float = 0.0
-    passed: ChangeSet | None = None
-    """The last position without changes, while it is too soon to record it: a reader gives none
-    twice."""
-    within: bool = False
-    """A transaction continues in the next set."""
-    updates: Updates = field(default_factory=dict)
-    """Checkpoint records to put or to remove."""
-    quarantined: list[QuarantinedRow] = field(default_factory=list)
-    held: tuple[Spans, list[NetChanges | Truncation]] | None = None
-    """A set that the commit applies, and its steps."""
-    texts: tuple[ChangeSet, list[RowTexts]] | None = None
-    """A set that the commit applies as texts."""
-    counts: dict[TableId, list[int]] = field(default_factory=dict)
-    """By source table: changes applied, one number for each `Op`, and rows quarantined."""
-
-    @property
-    def empty(self) -> bool:
-        """True if only a position would become durable."""
-        return not (self.applied or self.updates or self.quarantined)
-
-    def gather(self, changes: ChangeSet) -> None:
-        """Add an applied set to those that are committed together."""
-        before = self.gathered
-        if before is None:
-            self.gathering_since = time.monotonic()
-            self.gathered = replace(changes, parts=())
-            return
-        self.gathered = replace(
-            changes,
-            parts=(),
-            transactions=before.transactions + changes.transactions,
-            committed_at=changes.committed_at or before.committed_at,
-        )
-
-    def reject(self, table: TableId, row: QuarantinedRow, op: int) -> None:
-        """Quarantine a row that was counted as applied, as a change of the kind ``op``."""
-        self.quarantined.append(row)
-        counts = self.counts[table]
-        counts[op], counts[3] = counts[op] - 1, counts[3] + 1
-
-    def count(self, table: TableId, changes: RowChanges | None, quarantined: int) -> None:
-        """Count changes of a table, and rows of it that were quarantined."""
-        counts = self.counts.setdefault(table, [0, 0, 0, 0])
-        counts[3] += quarantined
-        if changes is not None:
-            for op, number in enumerate(np.bincount(changes.op).tolist()):
-                counts[op] += number
-
-    def count_one(self, table: TableId, op: int) -> None:
-        """Count a change of a table."""
-        self.counts.setdefault(table, [0, 0, 0, 0])[op] += 1
-
-
-def first_refused(spans: Spans, writer: ChangeWriter) -> int:
-    """Return the ``seq`` of the first change that the target rejects, in the order of the log."""
-    order = spans.order
-    low, high = 0, len(order) - 1
-    while low < high:
-        middle = (low + high) // 2
-        try:
-            writer.apply(spans.before(order[middle] + 1).steps(singly=True))
-            low = middle + 1
-        except RowRejected:
-            high = middle
-        finally:
-            writer.rollback()
-    return order[low]
-
-
-def _fits_in_order(spans: Spans, error: RowRejected) -> bool:
-    """Return whether what a constraint refused may fit in the order of the log: where foreign keys
-    are enforced, that order violates nothing."""
-    state = str(error.details.get("sqlstate"))
-    return spans.foreign_keys_enforced and state.startswith(CONSTRAINT)
 
 
 @dataclass
@@ -245,9 +135,8 @@ class ChangeApplier:
     tasks: WriterTasks | None = None
     looks_first: bool = False
     """A session that begins looks at the structure of the tables before it reads."""
-    _small_sets: SmallSetWriter | None = None
-    _text_writer: TextWriter | None = None
-    _log_writer: LogWriter | None = None
+    _sets: SetWriter = field(init=False)
+    """How the session writes."""
     _waking: WakingReader | None = None
     _fenced: FencedWriter | None = None
     """The session's writer, where it is one: to ask each set would cost as much as to decode it."""
@@ -256,7 +145,6 @@ class ChangeApplier:
     _outage: Outage = field(init=False)
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _awaited: int = 0
-    _commit: PendingCommit = field(default_factory=lambda: PendingCommit())
     _idle_since: float = 0.0
     _owned_since: float = 0.0
     """When it was last seen that no other process had taken the stream over."""
@@ -295,7 +183,6 @@ class ChangeApplier:
         The log is opened first: a process that cannot open it, because another one reads the slot,
         leaves that one undisturbed.
         """
-        self._commit = PendingCommit()
         self._keys_changed = False
         records = self.records()
         self.tables = self.recorded(records)
@@ -313,13 +200,11 @@ class ChangeApplier:
             # Only now it is known what a session that broke, or was fenced off, made durable.
             if self.records() != records:
                 raise SessionRestart
-            self._small_sets = writer if isinstance(writer, SmallSetWriter) else None
-            self._text_writer = None
-            takes_texts = any(table.texts is not None for table in self.tables.values())
-            if isinstance(writer, TextWriter) and isinstance(reader, TextReader) and takes_texts:
-                self._text_writer = None if writer.foreign_keys_enforced else writer
-                reader.give_texts(TEXT_ROWS if self._text_writer is not None else 0)
-            self._log_writer = writer if isinstance(writer, LogWriter) else None
+            self._sets = SetWriter(
+                writer, self.tables, self.alias, self.counters, self._look_again, self.relax
+            )
+            if isinstance(reader, TextReader) and any(t.texts for t in self.tables.values()):
+                reader.give_texts(TEXT_ROWS if self._sets.takes_texts() else 0)
             self._fenced = writer if isinstance(writer, FencedWriter) else None
             self.counters.found(writer.findings)
             self._outage.over()
@@ -370,7 +255,7 @@ class ChangeApplier:
     def _reads_ahead(self, changes: ChangeSet) -> bool:
         """Return True if the next set may be read while this one is applied: it is worth a thread,
         and nothing that is read depends on what becomes of this one."""
-        adopts = _changes_structure(changes)
+        adopts = changes_structure(changes)
         return changes.bytes >= AHEAD_BYTES and not (adopts or self.control.counts_rows)
 
     def _do_tasks(self, writer: ChangeWriter) -> None:
@@ -403,120 +288,26 @@ class ChangeApplier:
         self._commit.passed = None
         self.counters.read(changes.rows, changes.bytes)
         reach("log: fetched")
-        texts = self._texts_of(changes)
-        if texts is not None:
-            self._commit.applied, self._commit.texts = True, (changes, texts)
-            reach("apply: done")
-        elif self._apply(changes := changes.decoded(), writer):
-            self._commit.applied = True
-            reach("apply: done")
+        changes = self._sets.take(changes)
         for part in changes.parts:
             if isinstance(part, SchemaChange):
                 self._adopt(part, writer, reader)
                 if changes.position is None and getattr(self.sink, "transactional_ddl", False):
                     self._commit.applied = True  # its statements wait for the commit
                 reach("ddl: recorded")
-        if self._log_writer is not None and _changes_structure(changes):
-            self._log_writer.append((), changes.position, changes.committed_at)
+        if self._sets.log_writer is not None and changes_structure(changes):
+            self._sets.log_writer.append((), changes.position, changes.committed_at)
         self._commit.within = changes.position is None
         if self._commit.within:
             return
         if self._commit.empty and not self._due():
             self._commit.passed = changes
             return
-        if self._log_writer is not None:
+        if self._sets.log_writer is not None:
             # The session commits it, at once or when more has come.
             self._commit.gather(changes)
         else:
             self._make_durable(changes, writer, reader)
-
-    def _apply(self, changes: ChangeSet, writer: ChangeWriter) -> bool:
-        """Apply the set's changes to the target; return False if there were none."""
-        try:
-            spans = self._spans(changes, writer)
-        except Relaxation as needed:
-            # The columns are ready before the transaction is read again: its rows fit then.
-            self.relax(needed.followed, needed.columns, writer)
-            raise SessionRestart from None
-        if self._log_writer is not None:
-            logged = spans.logged()
-            # What a schema change appends is of the same set, which ends behind it.
-            position = None if _changes_structure(changes) else changes.position
-            if logged or position is not None:
-                applied = self._log_writer.append(logged, position, changes.committed_at)
-                self.counters.sent(applied.bytes)
-            return bool(logged)
-        steps = spans.steps()
-        if not steps:
-            return False
-        if self._small_sets is not None and self._is_small(changes):
-            self._commit.held = spans, steps
-        else:
-            self._apply_steps(spans, steps, writer)
-        return True
-
-    def _texts_of(self, changes: ChangeSet) -> list[RowTexts] | None:
-        """Return the changes of a set that may be applied and committed as texts; None if it may
-        not."""
-        if self._text_writer is None or not changes.parts or not self._is_alone(changes):
-            return None
-        rows: list[RowTexts] = []
-        keys: set[tuple[Any, ...]] = set()
-        for part in changes.parts:
-            if not isinstance(part, TextRows):
-                return None
-            for change in part.changes:
-                table = self.tables.get(self._with_alias(change.table))
-                form = None if table is None else table.texts
-                row = None if form is None else form.row(change)
-                if form is None or row is None:
-                    return None
-                if row.columns or row.op is Op.DELETE:
-                    rows.append(row)
-                if form.key:
-                    keys.add((form.table, form.named_by(row)))
-                else:
-                    keys.add((form.table, len(rows)))
-        if len(keys) < changes.rows:
-            return None  # what becomes of a row is to be netted
-        self._count_texts(changes)
-        return rows
-
-    def _count_texts(self, changes: ChangeSet) -> None:
-        for part in changes.parts:
-            if isinstance(part, TextRows):
-                for change in part.changes:
-                    self._commit.count_one(self._with_alias(change.table), change.op)
-
-    def _is_alone(self, changes: ChangeSet) -> bool:
-        """Return True if nothing else becomes durable with a set of whole transactions."""
-        return self._commit.empty and changes.position is not None
-
-    def _is_small(self, changes: ChangeSet) -> bool:
-        """Return True for a set that may be applied and committed in one round trip: nothing else
-        becomes durable with it."""
-        parts = all(isinstance(part, RowChanges) for part in changes.parts)
-        return self._is_alone(changes) and parts and changes.rows <= SMALL_ROWS
-
-    def _apply_steps(
-        self, spans: Spans, steps: Sequence[NetChanges | Truncation], writer: ChangeWriter
-    ) -> None:
-        try:
-            applied = writer.apply(steps)
-        except RowRejected as error:
-            self._look_again(writer)
-            if not self._commit.applied:
-                writer.rollback()
-                applied = self._persist(spans, writer, error)
-            elif _fits_in_order(spans, error):  # the writer has undone this part alone
-                applied = writer.apply(spans.steps(singly=True))
-            else:  # a part of its transaction is applied: it cannot be undone
-                raise
-        self._note_applied(applied)
-
-    def _note_applied(self, applied: ApplyResult) -> None:
-        self._note_unmatched(applied.unmatched)
-        self.counters.sent(applied.bytes)
 
     def _look_again(self, writer: ChangeWriter) -> None:
         """Raise `SessionRestart` when a row is refused for the first time at this position: a new
@@ -527,37 +318,18 @@ class ChangeApplier:
             writer.rollback()
             raise SessionRestart
 
-    def _persist(self, spans: Spans, writer: ChangeWriter, error: RowRejected) -> ApplyResult:
-        """Apply a rejected set again: in the order of the log if foreign keys are enforced, because
-        that order violates none, and without the rejected rows if these may be quarantined."""
-        foreign_key = error.details.get("sqlstate") == FOREIGN_KEY
-        if foreign_key or _fits_in_order(spans, error):
-            try:
-                return writer.apply(spans.steps(singly=True))
-            except RowRejected as again:
-                writer.rollback()
-                error = again
-        while any(table.quarantine for table in self.tables.values()):
-            seq = first_refused(spans, writer)
-            batch, row = spans.at(seq)
-            table = self.tables[self._with_alias(batch.table)]
-            refused = table.refused(batch, row, error)
-            self._commit.reject(table.mapping.source.id, refused, int(batch.op[row]))
-            spans = spans.without(seq)
-            try:
-                return writer.apply(spans.steps(singly=True))
-            except RowRejected as again:
-                writer.rollback()
-                error = again
-        raise error
-
     def _ripe(self) -> bool:
         """Return True if the gathered changes are to be committed now: there are enough, they have
         waited long enough, or something depends on them."""
         waited = time.monotonic() - self._commit.gathering_since >= GATHER_SECONDS
         due = bool(self._awaited or self._commit.updates or self._commit.quarantined)
         ending = self.control.cut() or self.control.counts_rows or self.leave.is_set()
-        return waited or due or ending or (self._log_writer is not None and self._log_writer.full)
+        return (
+            waited
+            or due
+            or ending
+            or (self._sets.log_writer is not None and self._sets.log_writer.full)
+        )
 
     def _due(self) -> bool:
         """Return True if a position without changes has to be recorded."""
@@ -568,8 +340,7 @@ class ChangeApplier:
         position = require(changes.position, "the position of a set that ends a transaction")
         document = {"position": dict(position)}
         reach("commit: before")
-        if not self._commit_held(document, writer):
-            writer.commit(document, dict(self._commit.updates), tuple(self._commit.quarantined))
+        self._sets.commit(document)
         reach("commit: after")
         total = 0
         for table, counts in self._commit.counts.items():
@@ -579,7 +350,7 @@ class ChangeApplier:
             total += sum(changed)
         self.control.count(total)
         self.counters.committed(changes.transactions, changes.committed_at)
-        self._commit = PendingCommit()
+        self._sets.pending = PendingCommit()
         self._idle_since = self._owned_since = time.monotonic()
         self._outage.progressed()
         self._stand(position)
@@ -588,28 +359,6 @@ class ChangeApplier:
         self._make_pending(writer)
         if self._keys_changed:
             raise SessionRestart  # a parent's changes act on other tables than before
-
-    def _commit_held(self, document: Mapping[str, Any], writer: ChangeWriter) -> bool:
-        """Apply the set that is held; return True if it is committed with that."""
-        texts, self._commit.texts = self._commit.texts, None
-        if texts is not None and self._text_writer is not None:
-            applied = self._text_writer.apply_texts_and_commit(texts[1], document)
-            if applied is not None:
-                self._note_applied(applied)
-                return True
-            self._commit = PendingCommit()
-            self._commit.applied = self._apply(texts[0].decoded(), writer)
-        held, self._commit.held = self._commit.held, None
-        if held is None:
-            return False
-        if self._small_sets is not None:
-            applied = self._small_sets.apply_and_commit(held[1], document)
-            if applied is not None:
-                self._note_applied(applied)
-                return True
-        self._commit.applied = False  # nothing is, and a refused set can be undone
-        self._apply_steps(*held, writer)
-        return False
 
     @property
     def consistent(self) -> bool:
@@ -639,7 +388,7 @@ class ChangeApplier:
     def _adopt(self, change: SchemaChange, writer: ChangeWriter, reader: ChangeReader) -> None:
         known = {name: table.tracked for name, table in self.tables.items()}
         followed = self.evolve(change, writer, self._commit.applied)
-        if self._log_writer is not None:
+        if self._sets.log_writer is not None:
             demand_name(self.tables.get(self._with_alias(change.table)), followed)
         name = self._with_alias(change.table)
         old = self.tables.pop(name, None)
@@ -662,21 +411,13 @@ class ChangeApplier:
                 for one, two in ((change.before, change.after), *pairs)
             )
 
-    def insert_all(
-        self, table: TableReplication, rows: Iterable[pa.RecordBatch], writer: ChangeWriter
-    ) -> int:
+    @property
+    def _commit(self) -> PendingCommit:
+        return self._sets.pending
+
+    def insert_all(self, table: TableReplication, rows: Iterable[pa.RecordBatch]) -> int:
         """Insert all rows of a table, which is empty, in the open transaction; return how many."""
-        count = 0
-        for batch in rows:
-            inserts = table.tracked.inserts(batch)
-            converted = table.converted(inserts, self._commit.quarantined)
-            if converted is not None and self._log_writer is not None:
-                self._log_writer.append([converted], None, None)
-            elif converted is not None:
-                writer.apply(net([converted], table.key))
-            count += batch.num_rows
-        self._commit.applied = True
-        return count
+        return self._sets.insert_all(table, rows)
 
     def remember(self, updates: Updates) -> None:
         """Make checkpoint records durable with the next commit."""
@@ -685,51 +426,6 @@ class ChangeApplier:
     @staticmethod
     def _own(table: TableId) -> TableId:
         return TableId(table.schema, table.name)
-
-    def _note_unmatched(self, unmatched: Mapping[TableId, int]) -> None:
-        if not unmatched:
-            return
-        self.counters.diverged(sum(unmatched.values()))
-        self.counters.found(
-            Finding(
-                Severity.WARNING,
-                "diverged",
-                str(table),
-                "Updates or deletes matched no row on the target: something else changed it, or "
-                "it differed from the source at the start.",
-                "Run verify(), and load the table again.",
-            )
-            for table in unmatched
-        )
-
-    # From log to target
-
-    def _spans(self, changes: ChangeSet, writer: ChangeWriter) -> Spans:
-        batches = in_log_order([p for p in changes.parts if isinstance(p, RowChanges)])
-        converted = [(batch, self._converted(batch)) for batch in batches]
-        return Spans(self.tables, self.alias, changes, converted, writer.foreign_keys_enforced)
-
-    def _converted(self, batch: RowChanges) -> RowChanges | None:
-        table = self.tables[self._with_alias(batch.table)]
-        before, known = len(self._commit.quarantined), len(table.replaced)
-        converted = table.converted(batch, self._commit.quarantined)
-        if len(table.replaced) > known:
-            self._note_replaced(table)
-        quarantined = len(self._commit.quarantined) - before
-        self._commit.count(table.mapping.source.id, converted, quarantined)
-        return converted
-
-    def _note_replaced(self, table: TableReplication) -> None:
-        self.counters.found(
-            Finding(
-                Severity.WARNING,
-                "zero-dates",
-                f"{table.mapping.source.id}.{column}",
-                "Zero or partial dates in the log became NULL (zeroDates: null).",
-                "To keep them, choose zeroDates error, or text with a text type.",
-            )
-            for column in table.replaced
-        )
 
     def _with_alias(self, table: TableId) -> TableId:
         return TableId(table.schema, table.name, self.alias)

@@ -31,9 +31,9 @@ from streams_engine.model import (
     Truncation,
 )
 from streams_engine.pipeline.catalog_mapper import RowScan
-from streams_engine.pipeline.changes.applier import SessionRestart
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.set_writer import SessionRestart
 from streams_engine.pipeline.changes.subscriptions import change_source, logs_cascades
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.changes.target_structure import TargetStructure, renamed_between
@@ -270,7 +270,7 @@ class TableReload:
         """Let a table be followed as it is in the view, with its rows."""
         followed = self.attached(plan.change, plan.schema, plan.old, plan.new, view.position)
         batches = view.rows(plan.schema.id, followed.tracked.extract)
-        rows = self.log.applier.insert_all(followed, batches, writer)
+        rows = self.log.applier.insert_all(followed, batches)
         self.target.unfit.discard(plan.change.table)
         self._reshaped.pop(plan.change.table, None)
         self.log.counters.found([reloaded(followed.mapping.source.id, rows, plan.beside)])

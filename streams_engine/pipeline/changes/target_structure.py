@@ -22,9 +22,9 @@ from streams_engine.model import (
     TableId,
     Truncation,
 )
-from streams_engine.pipeline.changes.applier import SessionRestart
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.set_writer import SessionRestart
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRename
 from streams_engine.schema.ddl.structure import Structure
