@@ -28,6 +28,9 @@ NULLABLE = """
 CREATE TABLE T (id int, a int NOT NULL, b text);
 INSERT INTO T VALUES (1, 10, 'one'), (2, 0, ''), (3, -1, 'drei'), (4, 99, ' x ');
 ALTER TABLE T REPLICA IDENTITY FULL"""
+KEYED = """
+CREATE TABLE T (id int, a int NOT NULL, b text, c int, CONSTRAINT T_pk PRIMARY KEY (id));
+INSERT INTO T VALUES (1, 1, 'one', 1), (2, 1, 'two', 2)"""
 TWO = """
 CREATE TABLE T2 (id int PRIMARY KEY); INSERT INTO T2 VALUES (9), (0), (-2), (10), (-1), (2147483647);
 CREATE TABLE T (id int PRIMARY KEY, a int CONSTRAINT T_fk REFERENCES T2, b text);
@@ -292,6 +295,21 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x 
               "INSERT INTO T VALUES (NULL, 9, 'five'); UPDATE T SET b = 'z' WHERE b = ''", setup="""
 CREATE TABLE T (id int CONSTRAINT T_pk PRIMARY KEY, a int, b text);
 INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x ')"""),
+        Entry("pg_key_grows", "DROP CONSTRAINT | ADD PRIMARY KEY",
+              "ALTER TABLE T DROP CONSTRAINT T_pk, ADD CONSTRAINT T_k PRIMARY KEY (id, a)",
+              "INSERT INTO T VALUES (1, 2, 'eins', 3), (2, 2, 'zwei', 4); UPDATE T SET b = b || '!' WHERE a = 2;"
+              "UPDATE T SET a = 5 WHERE id = 1 AND a = 1; DELETE FROM T WHERE id = 2 AND a = 1;"
+              "ALTER TABLE T DROP COLUMN c; UPDATE T SET b = 'x' WHERE id = 1", setup=KEYED, before="", verdict=LOSSY,
+              on={"within mysql": NO_UNDO}),
+        Entry("pg_key_shrinks", "DROP CONSTRAINT | ADD PRIMARY KEY",
+              "ALTER TABLE T DROP CONSTRAINT T_pk, ADD CONSTRAINT T_k PRIMARY KEY (id)",
+              "UPDATE T SET a = 7 WHERE id = 1; INSERT INTO T VALUES (3, 1, 'drei', 3); UPDATE T SET id = 4, a = 8 WHERE id = 2;"
+              "ALTER TABLE T DROP COLUMN c; UPDATE T SET a = a + 1", setup=KEYED.replace("(id)", "(id, a)"), before="", verdict=LOSSY,
+              on={"within mysql": NO_UNDO}),
+        Entry("pg_key_goes", "DROP CONSTRAINT", "ALTER TABLE T DROP CONSTRAINT T_pk",
+              "INSERT INTO T VALUES (1, 1, 'again', 1), (1, 1, 'again', 1); ALTER TABLE T DROP COLUMN c; INSERT INTO T VALUES (2, 1, 'zwei')",
+              setup=KEYED, before="", verdict=LOSSY, on={"within mysql": NO_UNDO},
+              load=Refused("INVALID_CONFIG", source="ALTER TABLE T REPLICA IDENTITY FULL")),
         Entry("pg_add_primary", "ADD PRIMARY KEY", "ALTER TABLE T ADD PRIMARY KEY (id)",
               "INSERT INTO T VALUES (5, 9, 'five'); UPDATE T SET a = 1 WHERE id = 2", setup=NULLABLE),
         Entry("pg_add_primary_default", "ADD PRIMARY KEY | REPLICA IDENTITY",

@@ -84,6 +84,9 @@ CREATE TABLE T (id int CONSTRAINT T_pkey PRIMARY KEY, a int, b text); INSERT INT
         Entry("pg_security_label", "GRANT | REVOKE", "GRANT SELECT ON T TO PUBLIC; REVOKE SELECT ON T FROM PUBLIC", ROW5),
         Entry("pg_drop_table_statement", "DROP TABLE", "DROP TABLE T", verdict=LOSSY,
               on={"bare": Absent("Nothing of it is in the log."), "within mysql": replace(NO_UNDO, target="DROP TABLE T")}),
+        Entry("pg_drop_check_then_table", "DROP TABLE", "ALTER TABLE T DROP CONSTRAINT T_c; INSERT INTO T VALUES (2, 20); DROP TABLE T",
+              setup="CREATE TABLE T (id int PRIMARY KEY, a int CONSTRAINT T_c CHECK (a < 10)); INSERT INTO T VALUES (1, 1)",
+              before="", verdict=LOSSY),
         Entry("pg_drop_create_other", "DROP TABLE", "DROP TABLE T; CREATE TABLE T (id int PRIMARY KEY, z text)", "INSERT INTO T VALUES (5, 'x')",
               verdict=LOSSY, on={"within mysql": NO_UNDO}),  # bare: read again where no look saw it gone
         Entry("pg_drop_create_same", "DROP TABLE", "DROP TABLE T; CREATE TABLE T (id int PRIMARY KEY, a int, b text)",

@@ -87,6 +87,9 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
               verdict=LOSSY),  # bare: read again where no look saw it alone
         Entry("pg_part_drop", "DROP TABLE", "DROP TABLE T_22", ROW, verdict=RELOAD),
         Entry("pg_part_drop_root", "DROP TABLE", "DROP TABLE T", verdict=LOSSY, on={"within mysql": replace(NO_UNDO, target="DROP TABLE T")}),
+        Entry("pg_part_new_then_drop_root", "PARTITION OF | DROP TABLE",
+              "CREATE TABLE T_3 PARTITION OF T FOR VALUES IN (3, NULL); INSERT INTO T VALUES (3, 3, 'c'); DROP TABLE T",
+              setup=LIST, before="", verdict=LOSSY, on={"within mysql": replace(NO_UNDO, target="DROP TABLE T")}),
         Entry("pg_part_truncate_one", "TRUNCATE", "TRUNCATE T_23", ROW, verdict=RELOAD),
         Entry("pg_part_truncate_new", "TRUNCATE",
               "CREATE TABLE T_27 PARTITION OF T FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');"

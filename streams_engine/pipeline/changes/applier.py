@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -124,6 +124,8 @@ class ChangeApplier:
     """How long a poll waits; None: as long as its reader allows."""
     due: Callable[[], list[SchemaChange]] = list
     """Returns the schema changes with which a session begins."""
+    gone: Callable[[Collection[TableId]], bool] = lambda _: False
+    """Returns whether the source lacks any of these tables by now: ``due`` then drops them."""
     leave: threading.Event = field(default_factory=threading.Event)
     """End the session at the next commit: tables join."""
     opened: bool = False
@@ -309,12 +311,23 @@ class ChangeApplier:
         else:
             self._make_durable(changes, writer, reader)
 
-    def _look_again(self, writer: ChangeWriter) -> None:
+    def _look_again(self, writer: ChangeWriter, tables: Collection[TableId]) -> None:
         """Raise `SessionRestart` when a row is refused for the first time at this position: a new
-        session reads the source's structure first, which may allow such rows by now."""
-        rested = time.monotonic() - self._looked_at > LOOK_SECONDS
-        if self.looks_first and self._refused_at != self.position and rested:
-            self._refused_at, self._looked_at = self.position, time.monotonic()
+        session reads the source's structure first, which may allow such rows by now.
+
+        If it is refused again, the source may have dropped its table since, and nobody can tell
+        what allowed the row: the next session drops the table first.
+        """
+        if not self.looks_first:
+            return
+        if self._refused_at == self.position:
+            kept = any(self.tables[table].quarantine for table in tables)
+            again = not kept and self.gone(tables)
+        else:
+            again = time.monotonic() - self._looked_at > LOOK_SECONDS
+            if again:
+                self._refused_at, self._looked_at = self.position, time.monotonic()
+        if again:
             writer.rollback()
             raise SessionRestart
 

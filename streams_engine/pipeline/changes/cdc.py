@@ -448,6 +448,7 @@ class CdcPipeline:
             ),
             handler.target.relax,
             due=handler.due,
+            gone=handler.gone,
             leave=self._leave,
             tasks=self._tasks[source.alias],
             looks_first=isinstance(source.source, CatalogSource),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams_engine.contracts import ChangeWriter, LogWriter, StructureSink, TableWriter
@@ -135,6 +135,11 @@ class SchemaChangeHandler:
         """Return the changes with which a session begins."""
         self.target.begin()
         return self._reload.due()
+
+    def gone(self, tables: Collection[TableId]) -> bool:
+        """Return whether the source lacks any of these tables; a session then begins by dropping
+        these, or is refused."""
+        return self._reload.gone(tables)
 
     def _logged(
         self,

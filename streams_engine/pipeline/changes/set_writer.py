@@ -6,7 +6,7 @@ texts, the order of the log, and at last the set without its bad rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -90,7 +90,7 @@ class SetWriter:
         tables: Mapping[TableId, TableReplication],
         alias: str,
         counters: Counters,
-        look_again: Callable[[ChangeWriter], None],
+        look_again: Callable[[ChangeWriter, Collection[TableId]], None],
         relax: Callable[[TableReplication, tuple[str, ...], ChangeWriter], None],
     ) -> None:
         """``look_again`` is called before a refused row is judged, and may raise `SessionRestart`;
@@ -240,7 +240,7 @@ class SetWriter:
         try:
             applied = writer.apply(steps)
         except RowRejected as error:
-            self._look_again(writer)
+            self._look_again(writer, spans.changed)
             if not self.pending.applied:
                 writer.rollback()
                 applied = self._persist(spans, error)

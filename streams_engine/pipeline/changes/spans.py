@@ -135,6 +135,12 @@ class Spans:
     foreign_keys_enforced: bool = False
     """The target's foreign keys cannot rest."""
 
+    @property
+    def changed(self) -> frozenset[TableId]:
+        """The tables whose rows change."""
+        changed = (batch.table for batch, changes in self.converted if changes is not None)
+        return frozenset(map(self._with_alias, changed))
+
     def steps(self, *, singly: bool = False) -> list[NetChanges | Truncation]:
         """Return the steps of the set. ``singly``: each change by itself, in the order of the
         log."""

@@ -4,7 +4,7 @@ the log does not contain."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -89,6 +89,17 @@ class TableReload:
         anything is applied."""
         first, self._first = self._first, {}
         return list(first.values())
+
+    def gone(self, tables: Collection[TableId]) -> bool:
+        """Return whether the source lacks any of these tables under its name; the next session
+        then tries to read these again first."""
+        found = {
+            table.id: SchemaChange(table, table, 0, rewritten=True)
+            for table in (self.log.applier.tables[name].tracked.schema for name in tables)
+            if not _is_there(self.log.origin, table)
+        }
+        self._first |= found
+        return bool(found)
 
     def needed(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
@@ -381,6 +392,16 @@ def reloading(
             raise _gone(tables[0])
         schemas = {name: schema for name, schema in found.items() if schema is not None}
         yield ReloadView(schemas, snapshot.position, snapshot)
+
+
+def _is_there(origin: SourceSpec, table: TableSchema) -> bool:
+    """Return whether the source has a table now, and no other one under its name."""
+    scope = replace(origin.scope, tables=(f"{table.id.schema}.{table.id.name}",), queries=())
+    try:
+        found = change_source(origin).catalog(scope).table(replace(table.id, alias=""))
+    except NotFound:
+        return False
+    return found is not None and (None in (found.oid, table.oid) or found.oid == table.oid)
 
 
 def bare(table: TableId) -> TableId:

@@ -101,9 +101,7 @@ class TypeChanges:
         """Yield what comes before the columns: types that are new, and what is altered of those
         that stay."""
         fresh = tuple(user for name, user in self.new.items() if name not in self.old)
-        for user in fresh:
-            for statement in ddl.objects(_alone(user)):
-                yield guarded(statement, "duplicate_object")
+        yield from renewed(fresh)
         for old, new in self._pairs(TypeKind.ENUM):
             yield from _renamed_labels(old, new)
         for old, new in self._pairs(TypeKind.COMPOSITE):

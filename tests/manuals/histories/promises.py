@@ -20,5 +20,9 @@ PROMISES: dict[str, Refused] = {
         fresh=True,
         why="It has to be read again, and got another name since, or was dropped.",
     ),
+    "has no usable replica identity": Refused(
+        "INVALID_CONFIG",
+        why="A first start demands that UPDATE works once the table is published.",
+    ),
 }
 """By words of the error."""

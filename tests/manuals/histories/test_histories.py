@@ -40,6 +40,9 @@ SCRIPTS = (
     ("renamed_beside_a_killed_load", "mysql9-pg18", "equal"),
     ("names_swapped_with_a_foreign_key", "mysql9-mysql9", "equal"),
     ("altered_beside_a_killed_reload", "mysql9-mysql9", "equal"),
+    ("label_renamed_beside_swapped_names", "pg18-pg18", "equal"),
+    ("partition_new_and_root_dropped", "pg18-pg18", "equal"),
+    ("key_grows_in_a_backlog", "pg18-pg18", "equal"),
 )
 """Shortened histories and what comes of them."""
 

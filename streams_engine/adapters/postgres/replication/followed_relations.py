@@ -123,7 +123,7 @@ class FollowedRelations:
             created = self._describer.table(table)
             if created is not None:
                 return SchemaChange(None, created, seq)
-        if tracked is not None:
+        if tracked is not None and not self._is_known(tracked, final):
             change = self._identified(tracked, relation, seq)
             if change is not None:
                 return change

@@ -28,6 +28,7 @@ from streams_engine.model import (
     Extension,
     ForeignKey,
     Index,
+    IndexPart,
     NativeType,
     TableId,
     TableSchema,
@@ -35,7 +36,7 @@ from streams_engine.model import (
     UserType,
 )
 from streams_engine.schema.evolution.differences import canonical
-from streams_engine.schema.row_keys import is_key
+from streams_engine.schema.row_keys import is_key, without_computed
 from streams_engine.schema.types.postgres import arrow_type
 
 __all__ = [
@@ -320,17 +321,44 @@ def identified(
     schema, identity = tracked.schema, tracked.identity
     moved = {column.name for column in tracked.extract.columns if column.generated is None}
     keys = tuple(column.name for column in relation.columns if column.key)
-    whole = relation.identity == "f"
-    if moved <= set(identity) if whole else set(identity) <= set(keys):
+    whole = relation.identity == "f" or (relation.identity == "d" and not keys)
+    if moved <= set(identity) if whole else _names_rows(schema, keys, identity):
         return None
     names = [column.name for column in relation.columns]
     natives = dict(zip(names, describer.types(relation), strict=True))
     hidden = {column.name for column in schema.columns if column.generated is not None}
     now = _now(schema, relation, natives, hidden, describer, {})
+    if relation.identity == "d" and not is_key(now, keys):
+        now = _with_key(now, keys, describer.table(schema.id))
     if whole:  # the key may be gone, and equal keys may have come
         everything = tuple(c.name for c in now.columns if c.generated is None)
         return None if is_key(now, identity) else (now, everything)
     return (now, keys) if relation.identity in "di" and is_key(now, keys) else None
+
+
+def _names_rows(schema: TableSchema, keys: tuple[str, ...], identity: Sequence[str]) -> bool:
+    """Return whether a replica identity of these keys is the one that is known: more keys, or
+    fewer, name other rows. Columns that are computed from others of them do not count."""
+    there = {column.name: column for column in schema.columns}
+    if not set(keys) <= there.keys():
+        return set(identity) <= set(keys)
+    sent = {name for name in identity if there[name].generated is None}
+    return set(identity) == set(keys) or sent == set(without_computed(schema, keys))
+
+
+def _with_key(schema: TableSchema, keys: tuple[str, ...], today: TableSchema | None) -> TableSchema:
+    """Return the table with these columns as its primary key, none if they are none: the default
+    replica identity is the primary key. Its name is today's if that is so still."""
+    if not keys:
+        return replace(schema, primary_key=None)
+    there = today.primary_key if today is not None else None
+    if there is None or set(there.columns) != set(keys):
+        parts = tuple(IndexPart(name) for name in keys)
+        name = schema.primary_key.name if schema.primary_key else f"{schema.id.name}_pkey"
+        there = Index(name, parts, unique=True, primary=True, constraint=True)
+    solid = set(keys)
+    columns = tuple(replace(c, nullable=c.nullable and c.name not in solid) for c in schema.columns)
+    return replace(schema, primary_key=there, columns=columns)
 
 
 def _made_anew(
