@@ -146,17 +146,16 @@ def _opening(setting: Setting) -> list[str]:
         f" {setting.rounds} rounds (other shapes: at most {setting.other_rounds}),"
         f" {os.cpu_count()} cores, load {setting.load_before:.1f} before the first run.",
         "",
-        "Private servers on the same machine, source and target apart, durability relaxed as in"
-        " `streams_engine/testing/servers.py`. In each round every contender of a route runs once,"
-        " the order turning by one from round to round, each into a new database that is dropped"
-        " afterwards; PostgreSQL makes a checkpoint before each run. One run of ours before"
-        " the first round is not counted: it warms the servers for all. Seconds are medians of"
-        " the rounds, with the lowest and the highest. Python programs run in processes of their"
-        " own and are timed without their imports, others from start to end. Peak memory is the"
-        " highest of the rounds: resident memory of the process and all that descend from it,"
-        " sampled, without the servers. The ratio is ours by theirs in rows a second: above 1 ours"
-        " is faster. After each run the rows of the target are counted, its key and indexes too,"
-        " and a run that did not bring all of them is no result.",
+        "Source, target and contenders run on one machine; the servers are private ones with"
+        " relaxed durability (`streams_engine/testing/servers.py`). In each round every contender"
+        " of a route runs once, in a new order, each into a new database that is dropped"
+        " afterwards. PostgreSQL makes a checkpoint before each run. One uncounted run of ours"
+        " warms the servers for all. Seconds are the median of the rounds, with the lowest and"
+        " the highest. Python programs run in processes of their own and are timed without their"
+        " imports; others are timed from start to end. Peak memory is the highest resident memory"
+        " of the process and its children in any round, without the servers. The ratio is our"
+        " rate divided by theirs: above 1 ours is faster. After each run the rows, the key and"
+        " the indexes of the target are counted; a run that lacks any of them is not a result.",
     ]
     if setting.rows != FIGURE_ROWS:
         text += [

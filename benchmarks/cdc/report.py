@@ -136,16 +136,15 @@ def write(
 
 
 OPENING = (
-    "Private servers on the same machine, source and target apart, durability relaxed as in"
-    " `streams_engine/testing/servers.py`. All of a log is written before the first run that reads"
-    " it, so nothing is read before a clock starts. In each round every contender reads the same"
-    " log once, from the same position (PostgreSQL: a copy of the same slot), the order turning"
-    " from round to round; slow peers at most twice. One run of ours before the first round is not"
-    " counted. Seconds are medians with the lowest and the highest; where a contender reads a part"
-    " of the log, the ratio is one of rates. Above 1 ours is faster. Peak memory is resident memory"
-    " of the process and all that descend from it, without the servers. Every run of ours has to"
-    " bring exactly the row changes of the log, and a target has to hold what the source holds"
-    " (count and sums).",
+    "Source, target and contenders run on one machine; the servers are private ones with relaxed"
+    " durability (`streams_engine/testing/servers.py`). The whole log is written before the first"
+    " run reads it. In each round every contender reads the same log once, from the same position"
+    " (PostgreSQL: a copy of the same slot), in a new order; slow contenders at most twice. One"
+    " run of ours before the first round is not counted. Seconds are the median, with the lowest"
+    " and the highest. Where a contender reads only a part of the log, the ratio compares rates."
+    " Above 1 ours is faster. Peak memory is the resident memory of the process and its children,"
+    " without the servers. Every run of ours must bring exactly the row changes of the log, and a"
+    " target must hold what the source holds (count and sums).",
 )
 
 
