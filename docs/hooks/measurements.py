@@ -54,7 +54,10 @@ def _rows(results: str) -> Iterator[tuple[str, str, dict[str, str]]]:
                 heads = cells
             elif not set(line) <= set("|-: "):
                 case = re.sub(r" with structure, key and two indexes| \(.*\)$", "", title)
-                yield case, run[1] if run else "", dict(zip(heads, cells, strict=False))
+                row: dict[str, str] = {}
+                for head, cell in zip(heads, cells, strict=False):
+                    row.setdefault(head, cell)  # the first of two columns of a name
+                yield case, run[1] if run else "", row
 
 
 def comparisons(results: str) -> list[Comparison]:
@@ -74,15 +77,23 @@ def _not_another(work: str) -> bool:
 def missed(results: str) -> list[Missed]:
     """Return every target that was not met."""
     return [
-        Missed(case, row.get("work") or row.get("route", ""), _target(row), run)
+        Missed(case, _what(row), _target(row), run)
         for case, run, row in _rows(results)
         if "**missed**" in row.get(MET, "")
     ]
 
 
+def _what(row: Mapping[str, str]) -> str:
+    rate = row.get("transactions a second")
+    what = row.get("work") or row.get("route", "")
+    return f"{what}, {rate} transactions a second" if rate else what
+
+
 def _target(row: Mapping[str, str]) -> str:
+    if share := row.get("share of one processor"):
+        return f"{row[TARGET]} of one processor; measured {share}"
     if TARGET in row:
-        return row[TARGET]
+        return f"{row[TARGET]}; ratio {row[RATIO]}" if row.get(RATIO) else row[TARGET]
     return f"at most {row['at most']} times the copy; measured {row['ratio']}"
 
 
