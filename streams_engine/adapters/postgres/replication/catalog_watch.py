@@ -250,11 +250,18 @@ class CatalogWatch:
                 return look
         return None
 
-    def ripe(self, lsn: int) -> TableLook | None:
-        """Return a look whose moment the log, read up to ``lsn``, has reached, or None."""
+    def ripe(self, lsn: int, is_current: Callable[[TableLook], bool]) -> TableLook | None:
+        """Return a look whose moment the log, read up to ``lsn``, has reached, or None.
+
+        ``is_current``: whether the table is still followed as it was at the look. If the log told
+        another structure since, the table is looked at again.
+        """
         # Those that are gone come first: another table may have their name.
         for oid, look in sorted(self._waiting.items(), key=lambda item: item[1].table is not None):
             if lsn >= look.lsn:
+                if not is_current(look):
+                    self.hurry()
+                    continue
                 del self._waiting[oid]
                 if not self._waiting:
                     self.applied = self._looked

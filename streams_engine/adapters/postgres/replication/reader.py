@@ -148,20 +148,18 @@ class PostgresChangeReader:
         look = self._catalog.wider()
         if look is not None and self._relations.is_current(look):
             return ChangeSet((SchemaChange(look.before, look.wider, 0),), self._at(self._moved))
-        look = self._catalog.ripe(self._moved)
-        while look is not None:
-            if self._relations.is_current(look):
-                renamed = look.table is not None and look.table.id != look.before.id
-                change = self._relations.exchanged(look.before) if renamed else None
-                change = change or structure_change(look, self._describer)
-                if renamed:
-                    instead = self._relations.successor(look.before)
-                    change = replace(change, instead=instead)
-                if change.after is None:
-                    self._relations.forget(change.table)
-                return ChangeSet((change,), self._at(self._moved))
-            look = self._catalog.ripe(self._moved)
-        return None
+        look = self._catalog.ripe(self._moved, self._relations.is_current)
+        if look is None:
+            return None
+        renamed = look.table is not None and look.table.id != look.before.id
+        change = self._relations.exchanged(look.before) if renamed else None
+        change = change or structure_change(look, self._describer)
+        if renamed:
+            instead = self._relations.successor(look.before)
+            change = replace(change, instead=instead)
+        if change.after is None:
+            self._relations.forget(change.table)
+        return ChangeSet((change,), self._at(self._moved))
 
     def demand_published(self, connection: psycopg.Connection) -> None:
         """Raise `LogLost` if the publication was altered so that changes may be missing.
