@@ -6,7 +6,7 @@ INSERT INTO t2 VALUES (1, 'x', 1);
 -- catch up
 -- stop
 RENAME TABLE t1 TO swapped, t2 TO t1, swapped TO t2;
--- crash at reload: emptied, 1
+-- crash at reload: emptied, 2
 -- stop
 ALTER TABLE t1 RENAME COLUMN p TO r, DROP COLUMN q;
 INSERT INTO t1 VALUES (2, 'y');
