@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "alerts": {"errors"},
     "notebook": {"display", "stats", "units"},
     "stats": CORE | {"events", "model", "metrics"},
-    "schema": {"errors", "model", "contracts"},
+    "schema": {"errors", "model", "contracts", "arrow"},
     "target_layout": {"errors", "model", "contracts", "config", "schema"},
     "adapters": {"errors", "model", "contracts", "config", "schema", "arrow"},
     "pipeline": CORE | {"events", "model", "contracts", "schema", "arrow", "stats", "faults"},

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.plain import filled, scalar, to_numpy
 from streams_engine.model import NativeType
 from streams_engine.schema.mapping.tables import ColumnMapping
 from streams_engine.schema.types import casts
@@ -24,9 +25,9 @@ Conversion = Callable[[pa.Array, pa.DataType], tuple[pa.Array, np.ndarray | None
 
 def boolean(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """Convert 0 and 1 to false and true, marking other numbers."""
-    zero, one = pa.scalar(0, values.type), pa.scalar(1, values.type)
+    zero, one = scalar(0, values.type), scalar(1, values.type)
     fits = pc.or_(pc.equal(values, zero), pc.equal(values, one))
-    bad = pc.fill_null(pc.invert(fits), False)
+    bad = filled(pc.invert(fits), False)
     return pc.not_equal(values, zero), _mask(bad)
 
 
@@ -36,7 +37,7 @@ def labels(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | Non
     A label of a SET cannot contain a comma (https://dev.mysql.com/doc/refman/en/set.html).
     """
     split = pc.split_pattern(values, ",")
-    empty = pc.fill_null(pc.equal(values, ""), False)
+    empty = filled(pc.equal(values, scalar("", values.type)), False)
     if not pc.any(empty).as_py():
         return split, None
     nothing = pa.scalar([], type=split.type)
@@ -47,7 +48,7 @@ def date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]
     """Zero and partial dates, which arrive as the storage's minimum, become NULL."""
     if not _has_invalid(values):
         return values, None
-    return pc.if_else(_invalid(values), pa.scalar(None, values.type), values), None
+    return pc.if_else(_invalid(values), scalar(None, values.type), values), None
 
 
 def strict_date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
@@ -57,7 +58,7 @@ def strict_date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray 
 
 def _lowest(values: pa.Array) -> tuple[pa.Array, pa.Scalar]:
     storage = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
-    lowest = pa.scalar(-(1 << (storage.bit_width - 1)), storage)
+    lowest = scalar(-(1 << (storage.bit_width - 1)), storage)
     return values.view(storage), lowest
 
 
@@ -67,7 +68,7 @@ def _has_invalid(values: pa.Array) -> bool:
 
 
 def _invalid(values: pa.Array) -> pa.Array:
-    return pc.fill_null(pc.equal(*_lowest(values)), False)
+    return filled(pc.equal(*_lowest(values)), False)
 
 
 # PostgreSQL's binary send format (https://www.postgresql.org/docs/current/datatype-datetime.html:
@@ -80,7 +81,7 @@ DAY_MICROSECONDS = 86_400_000_000
 
 def _wire(values: pa.Array, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers and the validity of a column of big-endian binary values; 0 for NULL."""
-    valid: np.ndarray = values.is_valid().to_numpy(zero_copy_only=False)
+    valid: np.ndarray = to_numpy(values.is_valid())
     numbers = np.zeros(len(values), np.dtype(dtype).newbyteorder("="))
     offsets = np.frombuffer(values.buffers()[1], np.int64)[values.offset :][: len(values) + 1]
     data = values.buffers()[2]
@@ -147,9 +148,9 @@ def unfit_text(conversion: str, wire: bytes) -> str | None:
 
 def pg_decimal(values: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """Convert texts of digits to decimals, marking NaN and infinities."""
-    bad = pc.fill_null(pc.match_substring_regex(values, "[A-Za-z]"), False)
+    bad = filled(pc.match_substring_regex(values, "[A-Za-z]"), False)
     mask = _mask(bad)
-    plain = values if mask is None else pc.if_else(bad, pa.scalar(None, pa.string()), values)
+    plain = values if mask is None else pc.if_else(bad, scalar(None, pa.string()), values)
     return plain.cast(wanted), mask
 
 
@@ -161,10 +162,10 @@ _DOUBTFUL = r"[0-9]{16}|[0-9.]{17}|[0-9][eE]"
 
 def json_numbers(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """Mark JSON with numbers that MySQL would round: it keeps only 64-bit integers and doubles."""
-    doubtful = pc.fill_null(pc.match_substring_regex(values, _DOUBTFUL), False)
+    doubtful = filled(pc.match_substring_regex(values, _DOUBTFUL), False)
     if not pc.any(doubtful).as_py():
         return values, None
-    mask: np.ndarray = doubtful.to_numpy(zero_copy_only=False).copy()
+    mask: np.ndarray = to_numpy(doubtful).copy()
     for index in np.flatnonzero(mask):
         mask[index] = not _kept(values[int(index)].as_py())
     return values, mask if mask.any() else None
@@ -199,7 +200,7 @@ def _exact_float(text: str) -> float:
 
 
 def _mask(bad: pa.Array) -> np.ndarray | None:
-    mask: np.ndarray = bad.to_numpy(zero_copy_only=False)
+    mask: np.ndarray = to_numpy(bad)
     return mask if mask.any() else None
 
 

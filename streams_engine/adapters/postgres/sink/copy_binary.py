@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.arrow.batches import is_large, parts
+from streams_engine.arrow.plain import filled, scalar, to_numpy
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType, TypeKind
 from streams_engine.schema.types.postgres import TEXT_FORMS, WIRE, base_of
@@ -141,7 +142,7 @@ def _weave(parts: Sequence[Part], rows: int) -> pa.Array:
         woven.append(_adjoined(run, rows))
     if len(woven) == 1:
         return woven[0]
-    return pc.binary_join_element_wise(*woven, pa.scalar(b"", pa.binary()))
+    return pc.binary_join_element_wise(*woven, scalar(b"", pa.binary()))
 
 
 def _adjoined(run: Sequence[Fixed], rows: int) -> pa.Array:
@@ -192,8 +193,7 @@ def _binary(offsets: np.ndarray, data: np.ndarray, rows: int) -> pa.Array:
 def _nulls(values: pa.Array) -> np.ndarray | None:
     if not values.null_count:
         return None
-    mask: np.ndarray = values.is_null().to_numpy(zero_copy_only=False)
-    return mask
+    return to_numpy(values.is_null())
 
 
 def _sized(payload: Bytes, nulls: np.ndarray | None) -> list[Part]:
@@ -213,14 +213,9 @@ def _sized(payload: Bytes, nulls: np.ndarray | None) -> list[Part]:
 def _numbers(values: pa.Array, arrow: pa.DataType, big_endian: str) -> list[Part]:
     """Encode numbers of one width; the cast is checked, so nothing wraps."""
     nulls = _nulls(values)
-    plain = values.fill_null(_zero(values.type)) if nulls is not None else values
-    array = plain.cast(arrow).to_numpy(zero_copy_only=False).astype(big_endian)
+    array = to_numpy(filled(values, 0).cast(arrow)).astype(big_endian)
     payload = array.view(np.uint8).reshape(len(values), array.dtype.itemsize)
     return _sized(payload, nulls)
-
-
-def _zero(arrow: pa.DataType) -> pa.Scalar:
-    return pa.scalar(0, pa.int64()).cast(arrow) if not pa.types.is_boolean(arrow) else False
 
 
 def integer(arrow: pa.DataType, big_endian: str) -> Encoder:
@@ -245,13 +240,12 @@ def floating(arrow: pa.DataType, big_endian: str) -> Encoder:
 def boolean(values: pa.Array, _: NativeType) -> list[Part]:
     """Encode bool as one byte."""
     nulls = _nulls(values)
-    plain = values.fill_null(False) if nulls is not None else values
-    return _sized(plain.to_numpy(zero_copy_only=False).astype(np.uint8).reshape(-1, 1), nulls)
+    return _sized(to_numpy(filled(values, False)).view(np.uint8).reshape(-1, 1), nulls)
 
 
 def zero_or_one(values: pa.Array, native: NativeType) -> list[Part]:
     """Encode the numbers 0 and 1 as bool; any other number is an error."""
-    if len(values) and pc.any(pc.greater(values.cast(pa.uint64()), 1)).as_py():
+    if len(values) and pc.any(pc.greater(values.cast(pa.uint64()), scalar(1, pa.uint64()))).as_py():
         raise ValueError("the value is neither 0 nor 1")
     return boolean(values.cast(pa.bool_()), native)
 
@@ -269,8 +263,7 @@ def timestamp(values: pa.Array, _: NativeType) -> list[Part]:
 
 def _shifted(values: pa.Array, storage: Any, epoch: int, big_endian: str) -> list[Part]:
     nulls = _nulls(values)
-    plain = values.fill_null(0) if nulls is not None else values
-    given = plain.to_numpy(zero_copy_only=False).astype(storage)
+    given = to_numpy(filled(values, 0)).astype(storage)
     # The extremes of the wire form mean infinity.
     limits = np.iinfo(np.dtype(big_endian))
     if len(given) and (given.min() <= limits.min + epoch or given.max() - epoch >= limits.max):
@@ -286,7 +279,7 @@ def time_of_day(values: pa.Array, _: NativeType) -> list[Part]:
     unit = pa.time64("us") if pa.types.is_time(values.type) else pa.duration("us")
     micro = values.cast(unit).view(pa.int64())
     nulls = _nulls(micro)
-    plain = (micro.fill_null(0) if nulls is not None else micro).to_numpy(zero_copy_only=False)
+    plain = to_numpy(filled(micro, 0))
     if len(plain) and (plain.min() < 0 or plain.max() > DAY_MICROSECONDS):
         raise ValueError("the time is not within one day")
     payload = plain.astype(">i8")
@@ -297,7 +290,7 @@ def interval(values: pa.Array, _: NativeType) -> list[Part]:
     """Encode intervals as microseconds, days and months (all time in the first)."""
     micro = values.cast(pa.duration("us")).view(pa.int64())
     nulls = _nulls(micro)
-    plain = (micro.fill_null(0) if nulls is not None else micro).to_numpy(zero_copy_only=False)
+    plain = to_numpy(filled(micro, 0))
     payload = np.zeros((len(values), 16), np.uint8)
     payload[:, :8] = plain.astype(">i8").view(np.uint8).reshape(-1, 8)
     return _sized(payload, nulls)
@@ -320,9 +313,8 @@ def _lengths(values: pa.Array, before: bytes) -> list[Part]:
     values = (values if _is_binary(values.type) else values.cast(pa.string())).cast(pa.binary())
     lengths = pc.binary_length(values)
     if nulls is not None:
-        lengths = lengths.fill_null(0)
-        values = values.fill_null(b"")
-    sizes = (lengths.to_numpy(zero_copy_only=False).astype(np.int64) + len(before)).astype(">i4")
+        lengths, values = filled(lengths, 0), filled(values, b"")
+    sizes = (to_numpy(lengths).astype(np.int64) + len(before)).astype(">i4")
     head = np.empty((rows, 4 + len(before)), np.uint8)
     head[:, :4] = sizes.view(np.uint8).reshape(rows, 4)
     head[:, 4:] = np.frombuffer(before, np.uint8)
@@ -396,8 +388,8 @@ def _decimal_digits(values: pa.Array, precision: int) -> tuple[np.ndarray, np.nd
     unscaled = pa.Array.from_buffers(
         whole, len(values), values.buffers(), values.null_count, values.offset
     )
-    text = unscaled.cast(pa.string()).fill_null("0")
-    negative = pc.starts_with(text, "-").to_numpy(zero_copy_only=False)
+    text = filled(unscaled.cast(pa.string()), "0")
+    negative = to_numpy(pc.starts_with(text, "-"))
     padded = pc.utf8_lpad(pc.utf8_ltrim(text, "-"), precision, "0").cast(pa.binary())
     start = np.frombuffer(padded.buffers()[1], np.int32)[padded.offset]
     ascii_digits = np.frombuffer(padded.buffers()[2], np.uint8)[start:]
@@ -410,8 +402,7 @@ def bits(values: pa.Array, native: NativeType) -> list[Part]:
     width = native.args[0] if native.args else 1
     size = -(-width // 8)
     nulls = _nulls(values)
-    plain = values.fill_null(0) if nulls is not None else values
-    raw = plain.cast(pa.uint64()).to_numpy(zero_copy_only=False)
+    raw = to_numpy(filled(values, 0).cast(pa.uint64()))
     if width < 64 and len(raw) and int(raw.max()) >> width:
         raise ValueError("the value has more bits than the column")
     shifted = raw << np.uint64(8 * size - width)
@@ -430,8 +421,8 @@ def uuid(values: pa.Array, _: NativeType) -> list[Part]:
     bare = bare.cast(pa.binary())
     width = 16 if _is_binary(values.type) else 32
     if nulls is not None:
-        bare = bare.fill_null(b"0" * width)
-    if pc.any(pc.not_equal(pc.binary_length(bare), width)).as_py():
+        bare = filled(bare, b"0" * width)
+    if pc.any(pc.not_equal(pc.binary_length(bare), scalar(width, pa.int32()))).as_py():
         raise ValueError("no uuid")
     start = np.frombuffer(bare.buffers()[1], np.int32)[bare.offset]
     raw = memoryview(bare.buffers()[2])[start : start + width * len(values)]
@@ -445,7 +436,7 @@ def array_of(element: Encoder, oid: int) -> Encoder:
 
     def run(values: pa.Array, native: NativeType) -> list[Part]:
         rows, flat, nulls = len(values), values.flatten(), _nulls(values)
-        counts = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+        counts = to_numpy(filled(pc.list_value_length(values), 0))
         ends = np.zeros(rows + 1, np.int64)
         np.cumsum(counts, out=ends[1:])
         inner = native.element or native
