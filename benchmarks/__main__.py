@@ -28,6 +28,7 @@ from benchmarks.jobs import Contender, Unavailable
 from benchmarks.measuring import Failed, Measured
 from benchmarks.report import Section, Setting, lines_of, terminal, write
 from benchmarks.routes import ROUTES, Route
+from benchmarks.starts import starts
 from benchmarks.verification import verification
 
 __all__ = ["main"]
@@ -68,6 +69,8 @@ def _sections(bench: Bench, given: argparse.Namespace) -> Iterator[Section]:
             yield memory(bench, given.rows, given.more)
         elif name == "small-tables":
             yield small_tables(bench, 1 if given.quick else given.rounds)
+        elif name == "starts":
+            yield from starts(bench, given.rounds)
         elif name == "verify":
             shapes = {s: max(int(given.rows * SHAPES[s].share), 1_000) for s in given.shapes}
             yield from verification(bench, shapes, given.rounds)

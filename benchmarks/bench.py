@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks.data import SHAPES, fill, fill_small
+from benchmarks.data import SHAPES, fill, fill_many, fill_small
 from benchmarks.jobs import Contender, Job, Unavailable
 from benchmarks.measuring import Failed, Measured, measure
 from benchmarks.tools import tool
@@ -81,6 +81,14 @@ class Bench:
         """The URL of a MySQL database of many tables with ten rows each."""
         server = self.server("mysql9", "source")
         return server.url(fill_small(server, tables, 10))
+
+    def many_tables(self, flavour: str, tables: int, rows: int) -> str:
+        """The URL of a database of so many tables like the mixed one, ``small_0000`` and on."""
+        server = self.server(flavour, "source")
+        key = (flavour, f"{tables} tables", rows)
+        if key not in self._data:
+            self._data[key] = fill_many(server, SHAPES["mixed"], tables, rows)
+        return server.url(self._data[key])
 
     def ready(self, shape: str, rows: int) -> Path:
         """A directory with the table as CSV with a header, and as tab-separated text."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from streams_engine.testing.servers import Server
 
-__all__ = ["SHAPES", "Shape", "fill", "fill_small", "index_statements"]
+__all__ = ["SHAPES", "Shape", "fill", "fill_many", "fill_small", "index_statements"]
 
 FILL_STEP = 1_000_000
 """Rows that one INSERT makes."""
@@ -243,6 +243,22 @@ def fill(server: Server, shape: Shape, rows: int) -> str:
             cursor.fetchall()
         else:
             cursor.execute(f"VACUUM ANALYZE {shape.table}")
+    return name
+
+
+def fill_many(server: Server, shape: Shape, tables: int, rows: int) -> str:
+    """A new database with many tables of a shape, each with its key, its indexes and rows."""
+    name = fill(server, shape, rows)
+    with server.connect(name) as connection, connection.cursor() as cursor:
+        if server.kind != "postgresql":
+            cursor.execute("SET SESSION sql_log_bin = 0")
+        like = "(LIKE {} INCLUDING ALL)" if server.kind == "postgresql" else "LIKE {}"
+        for number in range(tables):
+            cursor.execute(f"CREATE TABLE small_{number:04} {like.format(shape.table)}")
+            cursor.execute(f"INSERT INTO small_{number:04} SELECT * FROM {shape.table}")
+        cursor.execute(f"DROP TABLE {shape.table}")
+        if server.kind == "postgresql":
+            cursor.execute("VACUUM ANALYZE")
     return name
 
 

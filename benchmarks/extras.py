@@ -12,7 +12,7 @@ from benchmarks.report import FIGURE_ROWS, Line, Section
 
 __all__ = ["EXTRAS", "memory", "small_tables"]
 
-EXTRAS = ("memory", "small-tables", "verify")
+EXTRAS = ("memory", "small-tables", "starts", "verify")
 MOST_MB = 300
 SAME_PART = 0.10
 SMALL_TABLES = 2_000
