@@ -91,14 +91,17 @@ class CheckpointStore:
         document: Document = json.loads(json.dumps(run.to_json()))  # as the sink gives it back
         return run.key, document
 
-    def take_over(self) -> Records:
+    def take_over(self, known: Records | None = None) -> Records:
         """Take over the run from an earlier start, whose workers can write nothing from now on.
 
-        Return the records including what those workers committed until then.
+        Return the records including what those workers committed until then. ``known``: the
+        records as they are; None: they are read.
         """
-        run = self.load().documents.get("run")
-        if run is not None:
-            self.save({"run": {**run, "start": self.start}})
+        records = self.load() if known is None else known
+        run = records.documents.get("run")
+        if run is None:
+            return records
+        self.save({"run": {**run, "start": self.start}})
         return self.load()
 
     def check_fence(self, records: Records | None = None) -> None:
@@ -117,8 +120,9 @@ class CheckpointStore:
     def plan_resume(self, request: ResumeRequest) -> tuple[ResumePlan, Records]:
         """Decide which earlier work to keep, and take over the run. Raises what
         `resume.plan_resume` raises."""
-        plan_resume(request, self.load())  # what does not fit is refused before it is taken over
-        records = self.take_over()
+        known = self.load()
+        plan_resume(request, known)  # what does not fit is refused before it is taken over
+        records = self.take_over(known)
         return plan_resume(request, records), records
 
     def opening(

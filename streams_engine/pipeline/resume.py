@@ -23,7 +23,14 @@ from streams_engine.model import (
 )
 from streams_engine.pipeline.checkpoint_records import ChunkRecord, Records, RunRecord
 
-__all__ = ["ResumePlan", "ResumeRequest", "may_remain", "plan_resume", "remaining_chunk"]
+__all__ = [
+    "ResumePlan",
+    "ResumeRequest",
+    "made_objects",
+    "may_remain",
+    "plan_resume",
+    "remaining_chunk",
+]
 
 IDENTITY = ("system", "server")
 """The keys of a position that name the server itself."""
@@ -72,22 +79,6 @@ class ResumePlan:
             if rest is not None:
                 left.append((rest, record))
         return left
-
-    def made(self, there: TableSchema | None) -> frozenset[ObjectRef]:
-        """Return the objects of a table that an earlier run created."""
-        if there is None:
-            return frozenset()
-        keys = (there.primary_key, *there.indexes)
-        names = [(ObjectKind.INDEX, i.name) for i in keys if i is not None]
-        names += [(ObjectKind.CONSTRAINT, i.name) for i in keys if i is not None and i.constraint]
-        names += [(ObjectKind.CONSTRAINT, fk.name) for fk in there.foreign_keys]
-        names += [(ObjectKind.CONSTRAINT, check.name) for check in there.checks]
-        names += [(ObjectKind.CONSTRAINT, exclusion.name) for exclusion in there.exclusions]
-        parts = there.partitioning.every() if there.partitioning else ()
-        of_parts = {
-            ObjectRef(ObjectKind.CONSTRAINT, fk.name, p.id) for p in parts for fk in p.foreign_keys
-        }
-        return frozenset(ObjectRef(kind, name, there.id) for kind, name in names) | of_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +130,23 @@ def remaining_chunk(chunk: Chunk, record: ChunkRecord | None) -> Chunk | None:
     if chunk.ordered:
         return replace(chunk, skip=record.rows)
     return replace(chunk, low=record.last) if record.last else chunk
+
+
+def made_objects(there: TableSchema | None) -> frozenset[ObjectRef]:
+    """Return the objects of a table that an earlier run created."""
+    if there is None:
+        return frozenset()
+    keys = (there.primary_key, *there.indexes)
+    names = [(ObjectKind.INDEX, i.name) for i in keys if i is not None]
+    names += [(ObjectKind.CONSTRAINT, i.name) for i in keys if i is not None and i.constraint]
+    names += [(ObjectKind.CONSTRAINT, fk.name) for fk in there.foreign_keys]
+    names += [(ObjectKind.CONSTRAINT, check.name) for check in there.checks]
+    names += [(ObjectKind.CONSTRAINT, exclusion.name) for exclusion in there.exclusions]
+    parts = there.partitioning.every() if there.partitioning else ()
+    of_parts = {
+        ObjectRef(ObjectKind.CONSTRAINT, fk.name, p.id) for p in parts for fk in p.foreign_keys
+    }
+    return frozenset(ObjectRef(kind, name, there.id) for kind, name in names) | of_parts
 
 
 def may_remain(table: TableId) -> Finding:

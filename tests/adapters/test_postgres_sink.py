@@ -619,3 +619,20 @@ def test_a_missing_database_is_made_if_wanted(pg_server: Server, database: Any) 
         assert sink.load_state(STREAM) == {}
     finally:
         sink.close()
+
+
+def statement(name: str, text: str, kind: ObjectKind = ObjectKind.TABLE) -> Statement:
+    return Statement(text, ObjectRef(kind, name, TableId("public", name)))
+
+
+def test_of_statements_sent_together_the_one_that_fails_is_named(target: Target) -> None:
+    made = [statement(f"t{n}", f"CREATE TABLE public.t{n} (a int)") for n in range(300)]
+    made[210] = statement("t210", "CREATE TABLE public.t210 (a nonsense)")
+    with pytest.raises(StreamsError, match=r"t210"):
+        target.sink.execute(made)
+    found = target.sql.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 't%'")
+    assert found.fetchone() == (0,)
+    made[210] = statement("t210", "CREATE TABLE public.t210 (a int)")
+    target.sink.execute(made)
+    found = target.sql.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 't%'")
+    assert found.fetchone() == (300,)

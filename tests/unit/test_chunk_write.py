@@ -47,24 +47,25 @@ class FakeState:
         self.tables = self
         self.fenced = False
 
-    def begin(self, connection: Any) -> None:
+    def begin(self, connection: Any) -> str:
         self.done.append("begin")
+        return "attempt"
 
     def enter(self, connection: Any, stream: str, fence: Fence) -> None:
         self.done.append("enter")
         if self.fenced:
             raise FencedOff("Another worker has written it.")
 
-    def attempt(self, connection: Any) -> str:
-        return "attempt"
-
     def record(
-        self, connection: Any, stream: str, checkpoint: Checkpoint, quarantined: Any, attempt: str
+        self,
+        connection: Any,
+        stream: str,
+        checkpoint: Checkpoint,
+        quarantined: Any,
+        attempt: str,
+        run: tuple[str, Any],
     ) -> None:
-        self.done.append(f"record {checkpoint.key} {len(quarantined)} {attempt}")
-
-    def demand_run(self, connection: Any, stream: str, run: tuple[str, Any]) -> None:
-        self.done.append(f"run {run[0]}")
+        self.done.append(f"record {checkpoint.key} {len(quarantined)} {attempt} of {run[0]}")
 
     def committed(self, connection: Any, stream: str, key: str, attempt: str) -> bool | None:
         self.done.append(f"ask {key} {attempt}")
@@ -132,7 +133,7 @@ class Place:
         return written.rows, written.quarantined
 
 
-WRITING = ["begin", "load", "record chunk 1 attempt", "run run", "commit"]
+WRITING = ["begin", "load", "record chunk 1 attempt of run", "commit"]
 
 
 def test_rows_and_record_are_written_in_one_transaction() -> None:

@@ -61,8 +61,13 @@ class StateTables(Protocol):
     def create(self, connection: Any) -> None:
         """Create the missing tables. Safe if several runs begin at once. May end a transaction."""
 
-    def hold(self, connection: Any) -> bool:
-        """Begin a transaction in which the tables stay until it ends. False: they are not there."""
+    def hold(self, connection: Any) -> str | None:
+        """Begin a transaction in which the tables stay until it ends, and return a name by which
+        `committed` finds it. None: they are not there."""
+
+    def together(self, connection: Any) -> AbstractContextManager[object]:
+        """Send the statements of the block in one round trip, where the protocol can; their
+        results, and errors, may be there at its end alone."""
 
     def claim(self, connection: Any, stream: str, key: str) -> tuple[dict[str, Any] | None, int]:
         """Take over a record; return its document and the new epoch. Waits for a process that is
@@ -77,9 +82,6 @@ class StateTables(Protocol):
         """Put a claimed record and commit. Where it was claimed since, nothing of the transaction
         is committed, and it returns False."""
 
-    def attempt(self, connection: Any) -> str:
-        """Return a name of this transaction by which `committed` finds it."""
-
     def committed(self, connection: Any, stream: str, key: str, attempt: str) -> bool | None:
         """Return how a transaction that put the record ended; None: it has not yet. It is asked
         over another connection."""
@@ -88,10 +90,8 @@ class StateTables(Protocol):
         """Delete a stream's records, then drop empty tables; return True if they are dropped."""
 
     def share(self, connection: Any) -> str:
-        """Return the clause that holds a row as it is, and does not wait for that."""
-
-    def is_held(self, error: Exception) -> bool:
-        """Return True for the error that others have locked a row."""
+        """Return the clause that holds a row as it is; it does not wait, and finds no row that
+        others have locked."""
 
     def stream_key(self, stream: str) -> str:
         """Return a stream's name as it fits the column."""
@@ -120,13 +120,15 @@ class CheckpointTable(Generic[T]):
             self.tables.create(connection)
             self._made = True
 
-    def begin(self, connection: Any) -> None:
-        """Begin a transaction in which the tables stay: no one can drop them until it ends."""
+    def begin(self, connection: Any) -> str:
+        """Begin a transaction in which the tables stay: no one can drop them until it ends. Return
+        its name."""
         with self.tables.translating("opening the checkpoint"):
             for _ in range(TRIES):
                 self.make(connection)
-                if self.tables.hold(connection):
-                    return
+                attempt = self.tables.hold(connection)
+                if attempt is not None:
+                    return attempt
                 self._made = False  # another process, whose stream was the last, dropped them
         raise TargetConflict(
             f"Something keeps dropping the state tables in {self.tables.place}.",
@@ -178,10 +180,31 @@ class CheckpointTable(Generic[T]):
         checkpoint: Checkpoint,
         quarantined: Sequence[QuarantinedRow],
         attempt: str,
+        run: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Store a chunk's record and its quarantined rows."""
-        self.save(connection, stream, {checkpoint.key: checkpoint.document}, attempt)
-        self.quarantine(connection, stream, quarantined)
+        """Store a chunk's record and its quarantined rows.
+
+        Raises `FencedOff` if ``run`` (key, record) is not the stream's: it was started again. It
+        cannot be until the commit. This does not wait for a lock, because a process that changes
+        the run's record may wait for this one.
+        """
+        with (
+            self.tables.translating("writing the checkpoint"),
+            connection.cursor() as cursor,
+        ):
+            with self.tables.together(connection):
+                self.save(connection, stream, {checkpoint.key: checkpoint.document}, attempt)
+                self.quarantine(connection, stream, quarantined)
+                if run is not None:
+                    query = f"{self._sql.find} {self.tables.share(connection)}"
+                    cursor.execute(query, self._given(stream, key=run[0]))
+            row = cursor.fetchone() if run is not None else None
+        if run is not None and (row is None or json.loads(row[0]) != run[1]):
+            raise FencedOff(
+                f"Another process has started the stream '{stream}' again; this process no "
+                "longer writes.",
+                remedy="Run a stream in one process at a time.",
+            )
 
     def quarantine(
         self, connection: Any, stream: str, quarantined: Sequence[QuarantinedRow]
@@ -238,27 +261,6 @@ class CheckpointTable(Generic[T]):
             raise FencedOff(
                 f"Another worker has written {key} meanwhile.",
                 remedy=("That worker continues; nothing needs to be done."),
-            )
-
-    def demand_run(self, connection: Any, stream: str, run: tuple[str, Mapping[str, Any]]) -> None:
-        """Raise `FencedOff` if the stream was started again; it cannot be until the commit.
-
-        This does not wait for a lock, because a process that changes the run's record may wait for
-        this one.
-        """
-        key, document = run
-        current = None
-        with self.tables.translating("reading the run"):
-            try:
-                current = self._find(connection, stream, key, self.tables.share(connection))
-            except self.tables.errors as error:
-                if not self.tables.is_held(error):
-                    raise
-        if current != document:
-            raise FencedOff(
-                f"Another process has started the stream '{stream}' again; this process no "
-                "longer writes.",
-                remedy="Run a stream in one process at a time.",
             )
 
     def _find(self, connection: Any, stream: str, key: str, lock: str) -> dict[str, Any] | None:

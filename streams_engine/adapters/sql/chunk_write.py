@@ -75,17 +75,14 @@ class ChunkWriter:
             load = self.load(connection, plan)
             with translating(f"loading {plan.table}"):
                 load.prepare()
-                state.begin(connection)
+                attempt = state.begin(connection)
                 if fence is not None:
                     state.enter(connection, stream, fence)
-                attempt = state.tables.attempt(connection)
                 load.run(rows)
             checkpoint = make_checkpoint()
             quarantined = (*checkpoint.quarantined, *load.quarantined)
-            state.record(connection, stream, checkpoint, quarantined, attempt)
             run = checkpoint.run if fence is None else fence.run
-            if run is not None:
-                state.demand_run(connection, stream, run)
+            state.record(connection, stream, checkpoint, quarantined, attempt, run)
             self._commit(connection, stream, checkpoint.key, attempt, f"committing {plan.table}")
         return WriteResult(load.rows, len(quarantined), load.bytes)
 

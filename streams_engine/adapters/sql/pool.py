@@ -73,7 +73,7 @@ class ConnectionPool(Generic[C]):
             self._give_back(connection)
 
     @contextlib.contextmanager
-    def transaction(self, begin: Callable[[C], None] | None = None) -> Iterator[C]:
+    def transaction(self, begin: Callable[[C], object] | None = None) -> Iterator[C]:
         """Lend a connection whose transaction ends with the block: committed, or rolled back."""
         with self.lend() as connection, self.undoing(connection):
             with self.driver.translating("writing to the target"):

@@ -70,7 +70,6 @@ from streams_engine.pipeline.checkpoint_records import (
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.monitor import monitored
 from streams_engine.pipeline.multi_source import SourceSpec, error_context
-from streams_engine.pipeline.resume import ResumePlan
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.post_load import PostLoad
 from streams_engine.pipeline.snapshot.start_waits import StartInterrupted, StartWaits
@@ -467,7 +466,7 @@ class CdcPipeline:
         mapper = CatalogMapper.of(self.context)
         mapped = mapper.map(self._scanned(source, schemas), catalog, None, mapper.flavour())
         if isinstance(self.sink, StructureSink):
-            post_load = PostLoad(self.sink, self.job.structure, self.control, ResumePlan())
+            post_load = PostLoad(self.sink, self.job.structure, self.control)
             self.counters.found(post_load.foreign_keys(mapped.target))
         return self.control.hold()
 

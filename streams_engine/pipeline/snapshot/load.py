@@ -352,10 +352,14 @@ class SnapshotLoad:
             self.sink.finish(self.job.name, [m.target.id for m in whole])
         if isinstance(self.sink, StructureSink):
             lost = {m.target.id for m in prepared.tables} - {m.target.id for m in whole}
-            post_load = PostLoad(self.sink, self.job.structure, self.control, plan.resume)
+            post_load = PostLoad(self.sink, self.job.structure, self.control)
+            # Of tables that are all new it is known what they have.
+            made = None if plan.resume.ours else {s.object for s in prepared.before}
             with self._pool(self.job.parallelism) as executor:
                 # The rows are there: what of the structure cannot be built does not end the run.
-                self.counters.found(post_load.build(prepared.catalog, lost, executor, plan.waiting))
+                self.counters.found(
+                    post_load.build(prepared.catalog, lost, executor, plan.waiting, made)
+                )
         for mapping in whole:
             self.counters.enter(mapping.source.id, "done")
 

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from streams_engine.contracts import Statement, StructureSink
+from streams_engine.errors import ConnectionFailed, StreamsError
 from streams_engine.model import (
     Catalog,
     Finding,
@@ -17,18 +18,34 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.pipeline.control import Control
-from streams_engine.pipeline.resume import ResumePlan
+from streams_engine.pipeline.resume import made_objects
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 
 __all__ = ["PostLoad", "is_small"]
 
 SMALL_BYTES = 1 << 20
+TOGETHER = 25
+"""How many small tables get their keys and indexes in one transaction, which locks all of them."""
 
 
 def is_small(table: TableSchema) -> bool:
     """Return True if copying the table takes less time than commits and new files around it."""
     return table.bytes is not None and table.bytes < SMALL_BYTES
+
+
+@dataclass(frozen=True)
+class _Present:
+    """What of a structure is there: made by this run alone, or seen in the catalog."""
+
+    made: AbstractSet[ObjectRef] | None
+    catalog: Catalog | None
+
+    def of(self, table: TableId) -> AbstractSet[ObjectRef]:
+        """Return the objects of a table that need not be made."""
+        if self.catalog is None:
+            return self.made or frozenset()
+        return made_objects(self.catalog.table(table))
 
 
 @dataclass
@@ -38,7 +55,6 @@ class PostLoad:
     sink: StructureSink
     structure: Structure
     control: Control
-    resume: ResumePlan
 
     def build(
         self,
@@ -46,39 +62,45 @@ class PostLoad:
         lost: set[TableId],
         executor: Executor,
         waiting: AbstractSet[tuple[TableId, str]] = frozenset(),
+        made: AbstractSet[ObjectRef] | None = None,
     ) -> list[Finding]:
         """Create indexes, keys and sequence values, except for lost tables and foreign keys that
         are ``waiting`` for a consistent point.
 
-        Ends early if the run must end.
+        ``made``: what tables have that this run created; None: the target is asked. Ends early
+        if the run must end.
         """
         ddl = ddl_of(catalog.dialect)
-        present = self.sink.inspect([table.id for table in catalog.tables])
+        present = _Present(made, None if made is not None else self._inspected(catalog))
         whole = [table for table in catalog.tables if table.id not in lost]
         missing: list[list[Statement]] = []
         small: list[list[Statement]] = []
         for table in whole:
-            done = self.resume.made(present.table(table.id))
+            done = present.of(table.id)
             statements = ddl.indexes(table, self.structure)
             to_do = [s for s in statements if s.object not in done]
             together = is_small(table) and getattr(self.sink, "transactional_ddl", False)
             (small if together else missing).append(to_do)
         findings = self._all([[s] for some in missing for s in some if s.concurrent], executor)
         rest = [[s for s in some if not s.concurrent] for some in missing]
-        findings += self._all([*rest, *small], executor)
+        findings += self._together([some for some in small if some], executor)
+        findings += self._all(rest, executor)
         counters = [s for s in ddl.sequence_values(catalog) if s.table not in lost]
         findings += self._execute(counters)
         return findings + self._foreign_keys(catalog, present, lost, waiting)
 
     def foreign_keys(self, catalog: Catalog) -> list[Finding]:
         """Make the foreign keys that are missing; ends early where the run must end."""
-        present = self.sink.inspect([table.id for table in catalog.tables])
+        present = _Present(None, self._inspected(catalog))
         return self._foreign_keys(catalog, present, frozenset(), frozenset())
+
+    def _inspected(self, catalog: Catalog) -> Catalog:
+        return self.sink.inspect([table.id for table in catalog.tables])
 
     def _foreign_keys(
         self,
         catalog: Catalog,
-        present: Catalog,
+        present: _Present,
         lost: AbstractSet[TableId],
         waiting: AbstractSet[tuple[TableId, str]],
     ) -> list[Finding]:
@@ -89,9 +111,29 @@ class PostLoad:
         for table in catalog.tables if self.structure.foreign_keys else ():
             if {table.id, *(key.referenced for key in table.every_foreign_key)} & lost:
                 continue
-            done = self.resume.made(present.table(table.id)) | later
+            done = present.of(table.id) | later
             findings += self._execute([s for s in ddl.foreign_keys(table) if s.object not in done])
         return findings
+
+    def _together(self, tables: Sequence[Sequence[Statement]], executor: Executor) -> list[Finding]:
+        """Run the statements of many tables in one transaction. Where one is refused, each table
+        has a transaction of its own, so that the others get what is theirs."""
+        groups = [tables[at : at + TOGETHER] for at in range(0, len(tables), TOGETHER)]
+        futures = [
+            executor.submit(self._work, [s for some in group for s in some]) for group in groups
+        ]
+        findings: list[Finding] = []
+        refused: list[Sequence[Statement]] = []
+        with self.control.inactive():
+            errors = [future.exception() for future in futures]
+        for group, future, error in zip(groups, futures, errors, strict=True):
+            if error is None:
+                findings += future.result()
+            elif isinstance(error, StreamsError) and not isinstance(error, ConnectionFailed):
+                refused += group
+            else:
+                raise error
+        return findings + self._all(refused, executor)
 
     def _all(self, units: Iterable[Sequence[Statement]], executor: Executor) -> list[Finding]:
         """Run each unit separately, on any worker. All are tried; then the first error is

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from uuid import uuid4
 
@@ -27,9 +28,6 @@ DATABASE = "streams_engine"
 NO_TABLE = (1146, 1049)
 BUSY = (1044, 1142, 1205)
 """No right to lock; or a lock that others hold."""
-
-HELD = (1205, 3572)
-"""A lock that others hold is not waited for: MariaDB's word for it, and MySQL's."""
 
 
 class MysqlStateTables:
@@ -74,8 +72,9 @@ class MysqlStateTables:
                 " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
             )
 
-    def hold(self, connection: Any) -> bool:
-        """Begin, and read both tables: the transaction's metadata locks keep them."""
+    def hold(self, connection: Any) -> str | None:
+        """Begin, and read both tables: the transaction's metadata locks keep them. Return a name
+        that the record carries."""
         connection.begin()
         with connection.cursor() as cursor:
             try:
@@ -84,8 +83,12 @@ class MysqlStateTables:
             except pymysql.ProgrammingError as error:
                 if error.args[0] not in NO_TABLE:
                     raise
-                return False
-        return True
+                return None
+        return uuid4().hex
+
+    def together(self, connection: Any) -> AbstractContextManager[object]:
+        """Do nothing: each statement is answered before the next is sent."""
+        return nullcontext()
 
     def claim(self, connection: Any, stream: str, key: str) -> tuple[dict[str, Any] | None, int]:
         """Lock the record, and put it with the next epoch."""
@@ -115,10 +118,6 @@ class MysqlStateTables:
         if count == 1:
             connection.commit()
         return bool(count == 1)
-
-    def attempt(self, connection: Any) -> str:
-        """Return a name that the record carries."""
-        return uuid4().hex
 
     def committed(self, connection: Any, stream: str, key: str, attempt: str) -> bool | None:
         """Look whose the record is. Its lock is held until the server is through with it."""
@@ -175,11 +174,7 @@ class MysqlStateTables:
 
     def share(self, connection: Any) -> str:
         """Return the flavour's words for a shared lock."""
-        return f"{'LOCK IN SHARE MODE' if is_mariadb(connection) else 'FOR SHARE'} NOWAIT"
-
-    def is_held(self, error: Exception) -> bool:
-        """Return True for the error that others have locked a row."""
-        return isinstance(error, pymysql.MySQLError) and error.args[0] in HELD
+        return f"{'LOCK IN SHARE MODE' if is_mariadb(connection) else 'FOR SHARE'} SKIP LOCKED"
 
     def stream_key(self, stream: str) -> str:
         """Return a stream's name where it fits the column, else its head and a digest of it."""

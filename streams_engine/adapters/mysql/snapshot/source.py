@@ -96,6 +96,8 @@ class MysqlSource:
         self._connect = connect
         self._looking = looking
         self._open: set[MysqlSnapshot] = set()
+        self._checked: list[Any] = []
+        """The connection of the last `check`, which the snapshot after it uses."""
         self._offer: OfferCallback | None = None
         self._waits: WaitCallback = lambda what: None
 
@@ -134,19 +136,25 @@ class MysqlSource:
 
     def check(self) -> Sequence[Finding]:
         """Connect, and return what prevents a snapshot."""
-        with contextlib.closing(self._connect.open()) as connection:
-            major = int(str(connection.get_server_info()).split(".")[0])
-            if is_mariadb(connection) or major >= 8:
-                return ()
-            return (
-                Finding(
-                    Severity.ERROR,
-                    "server-version",
-                    "source",
-                    f"MySQL {connection.get_server_info()} is too old.",
-                    "The source must be MySQL 8.0 or newer, or MariaDB 10.6 or newer.",
-                ),
-            )
+        connection = self._connect.open()
+        self._close_checked()
+        self._checked.append(connection)
+        major = int(str(connection.get_server_info()).split(".")[0])
+        if is_mariadb(connection) or major >= 8:
+            return ()
+        return (
+            Finding(
+                Severity.ERROR,
+                "server-version",
+                "source",
+                f"MySQL {connection.get_server_info()} is too old.",
+                "The source must be MySQL 8.0 or newer, or MariaDB 10.6 or newer.",
+            ),
+        )
+
+    def _close_checked(self) -> None:
+        while self._checked:
+            _close(self._checked.pop())
 
     def _scope(self, scope: Scope) -> Scope:
         return scope if scope.schema else replace(scope, schema=self._connect.database)
@@ -215,15 +223,8 @@ class MysqlSource:
         """
         wanted = self._scope(scope)
         with contextlib.ExitStack() as stack:
-
-            def opened() -> Any:
-                connection = self._connect.open()
-                stack.callback(_close, connection)
-                return connection
-
-            holder, locker = opened(), opened()
             own = 1 if self._looking or self._offer is not None else readers
-            connections = [opened() for _ in range(own)]
+            holder, locker, *connections = self._opened(stack, own + 2)
             findings: list[Finding] = []
             tables, position = self._begin(locker, holder, connections, wanted, findings)
             _close(locker)
@@ -237,6 +238,23 @@ class MysqlSource:
             finally:
                 self._open.discard(view)
 
+    def _opened(self, stack: contextlib.ExitStack, count: int) -> list[Any]:
+        """Open connections at once; the stack closes them. One that `check` left is taken."""
+        connections = []
+        with contextlib.suppress(IndexError):
+            connections.append(self._checked.pop())
+        with ThreadPoolExecutor(count) as pool:
+            opening = [pool.submit(self._connect.open) for _ in range(count - len(connections))]
+        connections += [future.result() for future in opening if future.exception() is None]
+        for connection in connections:
+            stack.callback(_close, connection)
+        for future in opening:
+            future.result()  # the error of one that did not open
+        for connection in connections:
+            with translating("opening the snapshot"), connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION lock_wait_timeout = {ATTEMPT_SECONDS}")
+        return connections
+
     def _begin(
         self,
         locker: Any,
@@ -249,9 +267,6 @@ class MysqlSource:
 
         No lock is kept between attempts, so that a blocking session can continue.
         """
-        for connection in (locker, holder, *connections):
-            with translating("opening the snapshot"), connection.cursor() as cursor:
-                cursor.execute(f"SET SESSION lock_wait_timeout = {ATTEMPT_SECONDS}")
         # Half of the time is the global lock's, before it is done without.
         half = self._connect.lock_seconds / 2
         until = time.monotonic() + half
@@ -342,6 +357,7 @@ class MysqlSource:
         """End every open view and its readers."""
         for view in list(self._open):
             view.close()
+        self._close_checked()
         self._connect.abort.give_up()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
@@ -81,15 +82,23 @@ class PostgresStateTables:
         row = connection.execute(self.sql.count_tables, self.sql.count_parameters).fetchone()
         return row is not None and row[0] == 2
 
-    def hold(self, connection: psycopg.Connection) -> bool:
-        """Lock both tables as writers do, which a DROP has to wait for."""
+    def hold(self, connection: psycopg.Connection) -> str | None:
+        """Lock both tables as writers do, which a DROP has to wait for; return the transaction's
+        number."""
         query = sql.SQL("LOCK TABLE {}, {} IN ROW EXCLUSIVE MODE")
         try:
-            connection.execute(query.format(self._state, self._quarantine))
+            with connection.pipeline():
+                connection.execute(query.format(self._state, self._quarantine))
+                number = connection.execute("SELECT pg_catalog.txid_current()")
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             connection.rollback()
-            return False
-        return True
+            return None
+        row = number.fetchone()
+        return str(row[0]) if row else ""
+
+    def together(self, connection: psycopg.Connection) -> AbstractContextManager[object]:
+        """Open a pipeline."""
+        return connection.pipeline()
 
     def claim(
         self, connection: psycopg.Connection, stream: str, key: str
@@ -133,11 +142,6 @@ class PostgresStateTables:
             f" AND (document ->> 'epoch')::bigint = {epoch} RETURNING 1)"
             " SELECT 1 / count(*) FROM moved"
         ).encode()
-
-    def attempt(self, connection: psycopg.Connection) -> str:
-        """Return the transaction's number."""
-        row = connection.execute("SELECT pg_catalog.txid_current()").fetchone()
-        return str(row[0]) if row else ""
 
     def committed(
         self, connection: psycopg.Connection, stream: str, key: str, attempt: str
@@ -192,11 +196,7 @@ class PostgresStateTables:
 
     def share(self, connection: psycopg.Connection) -> str:
         """Return the words for a shared lock."""
-        return "FOR SHARE NOWAIT"
-
-    def is_held(self, error: Exception) -> bool:
-        """Return True for the error that others have locked a row."""
-        return isinstance(error, psycopg.errors.LockNotAvailable)
+        return "FOR SHARE SKIP LOCKED"
 
     def stream_key(self, stream: str) -> str:
         """Return the name: the column takes any."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import groupby
 
 import psycopg
 
-from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.connection import translate, translating
 from streams_engine.contracts import Statement, orphaned_rows, skipped_statement
 from streams_engine.errors import PermissionDenied, StreamsError, TargetConflict
 from streams_engine.model import (
@@ -21,6 +22,9 @@ FOREIGN_KEY_VIOLATION = "23503"
 UNDEFINED = ("42704", "42883")
 """An object or a function does not exist."""
 
+SINGLE = (ObjectKind.TABLE, ObjectKind.INDEX, ObjectKind.CONSTRAINT, ObjectKind.COMMENT)
+"""Objects whose statements are one command each: a pipeline takes no others."""
+
 Savepoint = Callable[[bool], AbstractContextManager[object]]
 """Opens a savepoint where that is wanted; what fails inside is undone."""
 
@@ -28,20 +32,47 @@ Savepoint = Callable[[bool], AbstractContextManager[object]]
 def run_statements(
     connection: psycopg.Connection, statements: Sequence[Statement], savepoint: Savepoint
 ) -> list[Finding]:
-    """Run all statements; an optional one that fails becomes a finding. Raises the errors of the
-    others, and those that may be gone at the next try."""
+    """Run all statements, those that have to succeed in as few round trips as can be; an optional
+    one that fails becomes a finding. Raises the errors of the others, and those that may be gone
+    at the next try."""
     findings = []
-    for statement in statements:
-        may_fail = statement.optional or statement.orphans is not None
-        try:
-            with translating(str(statement.object)), savepoint(may_fail):
-                connection.execute(statement.sql.encode())
-        except StreamsError as error:
-            finding = None if error.retryable else _left_out(connection, statement, error)
-            if finding is None:
-                raise _with_statement(error, statement) from None
-            findings.append(finding)
+    for together, run in groupby(statements, _is_sent_on):
+        if together:
+            _send(connection, list(run))
+            continue
+        for statement in run:
+            try:
+                with translating(str(statement.object)), savepoint(_may_fail(statement)):
+                    connection.execute(statement.sql.encode())
+            except StreamsError as error:
+                finding = None if error.retryable else _left_out(connection, statement, error)
+                if finding is None:
+                    raise _with_statement(error, statement) from None
+                findings.append(finding)
     return findings
+
+
+def _may_fail(statement: Statement) -> bool:
+    return statement.optional or statement.orphans is not None
+
+
+def _is_sent_on(statement: Statement) -> bool:
+    """Return True if the next statement can be sent before this one is answered."""
+    return statement.object.kind in SINGLE and not _may_fail(statement)
+
+
+def _send(connection: psycopg.Connection, statements: Sequence[Statement]) -> None:
+    """Run statements in one pipeline. Raises the error of the first that fails."""
+    sent: list[psycopg.Cursor] = []
+    try:
+        with connection.pipeline():
+            for statement in statements:
+                sent.append(connection.cursor())
+                sent[-1].execute(statement.sql.encode())
+    except psycopg.Error as error:
+        unanswered = (at for at, cursor in enumerate(sent) if cursor.statusmessage is None)
+        failed = statements[next(unanswered, len(sent) - 1)]
+        raise _with_statement(translate(error, str(failed.object)), failed) from None
 
 
 def _with_statement(error: StreamsError, statement: Statement) -> StreamsError:

@@ -20,7 +20,7 @@ from streams_engine.adapters.postgres.row_security import demand_all_rows
 from streams_engine.adapters.postgres.snapshot.select import name, path_of
 from streams_engine.adapters.postgres.snapshot.snapshot import PostgresSnapshot
 from streams_engine.contracts import OfferCallback, Scope, SnapshotHandle
-from streams_engine.errors import NotFound, SnapshotLost
+from streams_engine.errors import LockTimeout, NotFound, PermissionDenied, SnapshotLost
 from streams_engine.model import (
     Catalog,
     Dialect,
@@ -36,6 +36,7 @@ __all__ = ["PostgresSource"]
 OLDEST = 130000
 
 LOCK = "SAVEPOINT lock; LOCK TABLE {} IN ACCESS SHARE MODE; RELEASE SAVEPOINT lock"
+TABLES_AT_ONCE = 50
 UNDO = "ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock"
 
 
@@ -207,29 +208,55 @@ class PostgresSource:
         """Lock tables against DDL until the holder's transaction ends. Returns those that are
         there.
 
-        Raises `NotFound` if a ``named`` one is not; others may vanish while we look. A
-        savepoint takes no snapshot either.
+        Raises `NotFound` if a ``named`` one is not; others may vanish while we look.
         """
-        locked = []
+        locked: list[TableId] = []
+        for start in range(0, len(tables), TABLES_AT_ONCE):
+            some = tables[start : start + TABLES_AT_ONCE]
+            if len(some) > 1 and _locked(holder, some):
+                locked += some
+            else:
+                locked += self._lock_each(holder, some, named=named)
+        return locked
+
+    def _lock_each(
+        self, holder: psycopg.Connection, tables: Sequence[TableId], *, named: bool
+    ) -> Iterator[TableId]:
         for table in tables:
-            query = sql.SQL(LOCK).format(name(table))
             try:
                 with translating(f"locking {table} against DDL"):
-                    holder.execute(query, prepare=False)  # several statements, one round trip
+                    _lock_all(holder, [table])
             except NotFound:
                 if named:
                     raise
                 with translating("opening the snapshot"):
                     holder.execute(UNDO, prepare=False)
             else:
-                locked.append(table)
-        return locked
+                yield table
 
     def close(self) -> None:
         """End every open view and its readers."""
         for view in list(self._open):
             view.close()
         self._connect.abort.give_up()
+
+
+def _locked(holder: psycopg.Connection, tables: Sequence[TableId]) -> bool:
+    """Lock tables in one statement. False: one cannot be locked, and none is."""
+    try:
+        with translating("locking the tables against DDL"):
+            _lock_all(holder, tables)
+    except (NotFound, LockTimeout, PermissionDenied):
+        with translating("opening the snapshot"):
+            holder.execute(UNDO, prepare=False)
+        return False
+    return True
+
+
+def _lock_all(holder: psycopg.Connection, tables: Sequence[TableId]) -> None:
+    # Several statements in one round trip. A savepoint takes no snapshot, as LOCK TABLE does not.
+    query = sql.SQL(LOCK).format(sql.SQL(", ").join(map(name, tables)))
+    holder.execute(query, prepare=False)
 
 
 def _with_queries(connection: psycopg.Connection, catalog: Catalog, scope: Scope) -> Catalog:
