@@ -110,7 +110,8 @@ class TextWriter(SmallSetWriter, Protocol):
     def apply_texts_and_commit(
         self, rows: Sequence[RowTexts], document: Mapping[str, Any]
     ) -> ApplyResult | None:
-        """Do what `apply_and_commit` does, with rows in the order of the log, each of another key.
+        """Do what `apply_and_commit` does, with rows in the order of the log; one may come several
+        times.
 
         Returns None, with nothing done, if the set is not for this, or a row of it is refused.
         """

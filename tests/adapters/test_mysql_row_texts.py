@@ -281,16 +281,21 @@ def test_texts_are_what_columns_are(both: Both, image: str) -> None:
         def play(transactions: list[list[str]]) -> None:
             for several in transactions:
                 both.place.run("BEGIN", *several, "COMMIT", session=setup)
-            both.place.run("UPDATE t SET yes = 1 - COALESCE(yes, 0) WHERE id = 0")
+            arrive()
+
+        def arrive() -> None:
+            both.place.run("UPDATE t SET yes = 1 - COALESCE(yes, 0) WHERE id = 0", session=setup)
             for changes in both.place.until(reader, both.place.source.end()):
                 both.apply(changes, columns, texts)
             one, other = both.rows("t")
             assert one == other
 
         play()
+        before = len(both.as_texts)
+        arrive()
+        assert len(both.as_texts) == before + 1
         # What is there is what the source has.
         keys = both.place.ask("SELECT id, part, body FROM t ORDER BY id, part")
         with closing(both.server.connect(both.database)) as connection:
             query = 'SELECT id, part, body FROM texts.t ORDER BY id, part COLLATE "C"'
             assert sorted(map(str, connection.execute(query).fetchall())) == sorted(map(str, keys))
-    assert both.as_texts

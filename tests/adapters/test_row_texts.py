@@ -90,7 +90,7 @@ class Both:
         return self.followed.sql.execute(f"SELECT {table}::text FROM {table} ORDER BY 1").fetchall()
 
     def apply(self, changes: ChangeSet, writer: ChangeWriter) -> None:
-        """As texts where these are given for rows of different keys, else in columns."""
+        """As texts where these are given, else in columns."""
         document = {"lsn": changes.position["lsn"]} if changes.position else {}
         for part in changes.parts:
             assert isinstance(part, TextRows | RowChanges)
@@ -98,15 +98,13 @@ class Both:
                 assert part.rows <= MOST
                 assert shown(part.decode()) == list(part.changes)
                 rows = [self.form.row(change) for change in part.changes]
-                known = {self.form.named_by(row) for row in rows if row is not None}
-                assert isinstance(writer, TextWriter)
-                if len(known) == part.rows:
-                    made = [row for row in rows if row and (row.columns or row.op is Op.DELETE)]
-                    applied = writer.apply_texts_and_commit(made, document)
-                    assert applied is None or not applied.unmatched
-                    self.as_texts += applied is not None
-                    if applied is not None:
-                        continue
+                assert isinstance(writer, TextWriter) and None not in rows
+                made = [row for row in rows if row and (row.columns or row.op is Op.DELETE)]
+                applied = writer.apply_texts_and_commit(made, document)
+                assert applied is None or not applied.unmatched
+                self.as_texts += applied is not None
+                if applied is not None:
+                    continue
             batches = part.decode() if isinstance(part, TextRows) else [part]
             steps: list[NetChanges] = []
             for batch in batches:

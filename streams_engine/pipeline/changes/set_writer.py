@@ -198,7 +198,6 @@ class SetWriter:
         if self._text_writer is None or not changes.parts or not self._is_alone(changes):
             return None
         rows: list[RowTexts] = []
-        keys: set[tuple[Any, ...]] = set()
         for part in changes.parts:
             if not isinstance(part, TextRows):
                 return None
@@ -206,16 +205,10 @@ class SetWriter:
                 table = self.tables.get(self._with_alias(change.table))
                 form = None if table is None else table.texts
                 row = None if form is None else form.row(change)
-                if form is None or row is None:
+                if row is None:
                     return None
                 if row.columns or row.op is Op.DELETE:
                     rows.append(row)
-                if form.key:
-                    keys.add((form.table, form.named_by(row)))
-                else:
-                    keys.add((form.table, len(rows)))
-        if len(keys) < changes.rows:
-            return None  # what becomes of a row is to be netted
         self._count_texts(changes)
         return rows
 

@@ -58,8 +58,6 @@ class TextForm:
     names: tuple[str, ...]
     """The target's columns, in the order of the extract."""
     key: tuple[str, ...]
-    key_places: tuple[int, ...]
-    """Which of ``names`` these are."""
     other_places: tuple[int, ...]
     """The columns that an update sets: those beside the key, or the key if there are none."""
     others: tuple[str, ...]
@@ -83,7 +81,6 @@ class TextForm:
             table,
             names,
             key,
-            tuple(places[name] for name in key),
             tuple(places[name] for name in others),
             others,
             _changing(conversions),
@@ -111,12 +108,6 @@ class TextForm:
             there = [v for v in zip(names, after, strict=True) if v[1] is not ...]
             names, after = tuple(name for name, _ in there), [value for _, value in there]
         return RowTexts(self.table, Op.UPDATE, self.key, names, (*cast(Texts, after), *identity))
-
-    def named_by(self, row: RowTexts) -> tuple[bytes | None, ...]:
-        """Return the values of the row's key."""
-        if row.op is Op.INSERT:
-            return tuple(row.values[place] for place in self.key_places)
-        return row.values[len(row.columns) :]
 
 
 def _changing(conversions: Sequence[TextConversion]) -> Conversions:

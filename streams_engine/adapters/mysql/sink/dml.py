@@ -216,13 +216,17 @@ class MysqlDml:
     # Inserts
 
     def _insert(self, net: NetChanges, rows: pa.RecordBatch) -> int:
-        self._run("SAVEPOINT streams_engine_insert")
+        # A row alone is one statement, which leaves nothing if it fails.
+        several = rows.num_rows > 1 or not _is_few(rows)
+        if several:
+            self._run("SAVEPOINT streams_engine_insert")
         try:
             self._load(net.table, net, rows)
         except RowRejected as error:
             if not net.key or error.details.get("errno") != ER.DUP_ENTRY:
                 raise
-            self._run("ROLLBACK TO SAVEPOINT streams_engine_insert")
+            if several:
+                self._run("ROLLBACK TO SAVEPOINT streams_engine_insert")
         else:
             return int(rows.num_rows)
         # A row of that key is there already: it gives way.
