@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from streams_engine.alerts import AlertCallback
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver
 from streams_engine.config.tracebacks import without_locals
-from streams_engine.errors import StreamsError
-from streams_engine.events import Listener, Unsubscribe
+from streams_engine.display import html_block
+from streams_engine.errors import ConfigError, StreamsError
+from streams_engine.events import Listener, Unsubscribe, is_awaited
 from streams_engine.health import Health
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
-from streams_engine.stream import ALL, Moved, Progress, Stream
+from streams_engine.stream import ALL, CALLBACK_SECONDS, Moved, Progress, Stream
 from streams_engine.waits import awaited
 
 if TYPE_CHECKING:
@@ -27,6 +32,53 @@ if TYPE_CHECKING:
     from streams_engine.verify.report import VerifyReport
 
 __all__ = ["AsyncStream"]
+
+log = logging.getLogger("streams_engine.stream")
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+class AwaitedCallbacks:
+    """The callbacks of a stream that are ``async def``: awaited in the event loop in which they
+    were given, one after another. Their exceptions are logged and do no harm."""
+
+    def __init__(self) -> None:
+        self._order = asyncio.Lock()
+        self._pending: set[Future[None]] = set()
+
+    def plain(self, callback: Callback) -> Callback:
+        """Return a callback for the stream's threads, which do not wait for it. Raises
+        `ConfigError` for ``async def`` outside an event loop."""
+        if not is_awaited(callback):
+            return callback
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigError(
+                "A callback that is async def was given outside an event loop.",
+                remedy="Give it inside the coroutine that runs the stream, or a plain function.",
+            ) from None
+        return cast(Callback, partial(self._schedule, loop, callback))
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop, callback: Any, *given: Any) -> None:
+        if loop.is_closed():
+            return
+        future = asyncio.run_coroutine_threadsafe(self._call(callback, given), loop)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+
+    async def _call(self, callback: Any, given: tuple[Any, ...]) -> None:
+        async with self._order:  # which serves those who wait in their order
+            try:
+                await callback(*given)
+            except Exception:
+                log.exception("A callback failed.")
+
+    async def delivered(self) -> None:
+        """Wait until the callbacks that are due have returned, at most 30 seconds for each."""
+        for future in list(self._pending):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(future), CALLBACK_SECONDS)
 
 
 class AsyncStream:
@@ -49,6 +101,7 @@ class AsyncStream:
         **options: Unpack[StreamOptions],
     ) -> None:
         """Create a `Stream`. Raises `ConfigError`."""
+        self._callbacks = AwaitedCallbacks()
         self._stream = Stream(
             source,
             target,
@@ -72,6 +125,7 @@ class AsyncStream:
     ) -> AsyncStream:
         """Create a stream from a document (of either generation), a JSON text or a JSON file."""
         stream = cls.__new__(cls)
+        stream._callbacks = AwaitedCallbacks()
         stream._stream = Stream.from_config(
             config, connections, resolvers, references=references, ids=ids
         )
@@ -80,6 +134,9 @@ class AsyncStream:
     def __repr__(self) -> str:
         stream = getattr(self, "_stream", None)
         return "<AsyncStream, not made>" if stream is None else f"<Async{repr(stream)[1:]}"
+
+    def _repr_html_(self) -> str:
+        return html_block(repr(self), self.stats()._repr_html_())
 
     @property
     def name(self) -> str:
@@ -121,25 +178,30 @@ class AsyncStream:
     ) -> Unsubscribe:
         """Call ``callback`` with one `Alert` when a threshold is crossed, and one when the value
         is back below it: seconds of lag, bytes of log that the source retains, rows in the
-        quarantine, seconds without any activity. It runs on the stream's thread, not in the event
+        quarantine, seconds without any activity. With ``async def`` it is awaited in this event
         loop."""
         return self._stream.on_alert(
-            callback, lag=lag, retained=retained, quarantined=quarantined, silent=silent
+            self._callbacks.plain(callback),
+            lag=lag,
+            retained=retained,
+            quarantined=quarantined,
+            silent=silent,
         )
 
     def on_progress(self, callback: Progress) -> Unsubscribe:
-        """Call ``callback`` with a `Stats` at every reporting interval and at the end. It runs on
-        the stream's thread, not in the event loop."""
-        return self._stream.on_progress(callback)
+        """Call ``callback`` with a `Stats` at every reporting interval and at the end. One that is
+        ``async def`` is awaited in this event loop, another is called on the stream's thread."""
+        return self._stream.on_progress(self._callbacks.plain(callback))
 
     def on_state(self, callback: Moved) -> Unsubscribe:
-        """Call ``callback`` with (old, new) at every change of the state. It runs on the stream's
-        thread, not in the event loop."""
-        return self._stream.on_state(callback)
+        """Call ``callback`` with (old, new) at every change of the state; like `on_progress`, with
+        ``async def`` in this event loop."""
+        return self._stream.on_state(self._callbacks.plain(callback))
 
     def on_record(self, callback: Listener) -> Unsubscribe:
-        """Call ``callback`` with every `Event`, on the thread on which it happens."""
-        return self._stream.on_record(callback)
+        """Call ``callback`` with every `Event`, on the thread on which it happens; with ``async
+        def`` in this event loop."""
+        return self._stream.on_record(self._callbacks.plain(callback))
 
     def start(self, *, fresh: bool = False) -> None:
         """Start in the background; ``fresh`` discards the checkpoint of an earlier run."""
@@ -153,9 +215,10 @@ class AsyncStream:
         """Continue from PAUSED."""
         self._stream.resume()
 
-    def stop(self, *, force: bool = False) -> None:
-        """Stop once the bundle in progress is committed; ``force`` abandons the bundle."""
-        self._stream.stop(force=force)
+    def stop(self, *, force: bool = False) -> State:
+        """Stop once the bundle in progress is committed; ``force`` abandons the bundle.
+        Return the state; a stream that has ended stays as it is."""
+        return self._stream.stop(force=force)
 
     async def plan(self) -> Plan:
         """Plan a run: tables, types, DDL, warnings, skipped objects."""
@@ -179,10 +242,10 @@ class AsyncStream:
         """Wait until one of ``states`` or a final state is reached."""
         return await awaited(self._stream.wait, *states, timeout=timeout)
 
-    async def catch_up(self, timeout: float | None = None) -> bool:
+    async def catch_up(self, timeout: float | None = None, *, elsewhere: bool = False) -> bool:
         """Wait until everything committed on the source before the call is durable on the target;
-        only for cdc."""
-        return await awaited(self._stream.catch_up, timeout)
+        only for cdc. ``elsewhere``: another process runs the stream."""
+        return await awaited(partial(self._stream.catch_up, timeout, elsewhere=elsewhere))
 
     async def release(self) -> tuple[str, ...]:
         """Drop the slot and publication that a cdc created, and its checkpoint; return a
@@ -198,6 +261,7 @@ class AsyncStream:
         repair: bool = False,
         resume: bool = True,
         *,
+        structure: bool = True,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Compare source and target, by texts that the servers render and sum up themselves."""
@@ -209,7 +273,8 @@ class AsyncStream:
             live,
             repair,
             resume,
-            on_progress=on_progress,
+            structure=structure,
+            on_progress=None if on_progress is None else self._callbacks.plain(on_progress),
         )
 
     def __aiter__(self) -> AsyncIterator[Stats]:
@@ -239,6 +304,7 @@ class AsyncStream:
 
     async def _stop_quietly(self) -> None:
         await awaited(self._stream.__exit__, None, None, None)
+        await self._callbacks.delivered()
 
 
 def _hand_over(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from streams_engine.errors import ConfigError
+from streams_engine.events import refuse_awaited
 
 __all__ = ["Alert", "AlertCallback", "Watch", "watch"]
 
@@ -80,7 +81,9 @@ class Watch:
 
 
 def watch(callback: AlertCallback, thresholds: Mapping[Kind, float | None]) -> Watch:
-    """Return the watch for a callback. Raises `ConfigError` for thresholds that are none."""
+    """Return the watch for a callback. Raises `ConfigError` for thresholds that are none, and for a
+    callback that nobody would await."""
+    refuse_awaited(callback)
     chosen: dict[Kind, float] = {}
     for kind, value in thresholds.items():
         if value is None:

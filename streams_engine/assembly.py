@@ -25,8 +25,9 @@ from streams_engine.config.secret import Resolver
 from streams_engine.config.stream import StreamConfig, TypeOverride, shown
 from streams_engine.contracts import ChangeWriter, Scope, Sink, Source, StatementListener
 from streams_engine.errors import ConfigError, UnsupportedType
-from streams_engine.model import Dialect, LogOptions, NativeType, TableId
+from streams_engine.model import Dialect, Finding, LogOptions, NativeType, Severity, TableId
 from streams_engine.pipeline.checkpoint import CheckpointStore, checkpoint_storage
+from streams_engine.pipeline.checkpoint_records import Records
 from streams_engine.pipeline.context import Job, RunContext
 from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.multi_source import SourceSpec
@@ -157,6 +158,13 @@ class Assembly:
         timeout = self.config.options.reconnect_timeout
         return Outage(control, counters, timeout=timeout, stood=True)
 
+    def catch_up(self, seconds: float) -> bool:
+        """Wait for a stream that another process runs; return False after so many seconds."""
+        from streams_engine.pipeline.changes.followed_elsewhere import FollowedElsewhere
+
+        with self.dry_run() as convert:
+            return FollowedElsewhere(convert.context, seconds).catch_up()
+
     def verify(
         self,
         settings: VerifySettings,
@@ -167,6 +175,7 @@ class Assembly:
         resume: bool = True,
         store: ProgressStore | None = None,
         elsewhere: float | None = None,
+        structure: bool = False,
     ) -> VerifyReport:
         """Compare both ends, by texts that the servers render themselves.
 
@@ -174,12 +183,13 @@ class Assembly:
         go on from what an interrupted one found equal, and is kept in ``store``, else beside the
         checkpoint.
         ``elsewhere``: another process follows the log; so many seconds it may take to catch up.
+        ``structure``: compare keys, indexes and columns too, unless a load has yet to make them.
         """
         from streams_engine.pipeline.changes.followed_elsewhere import FollowedElsewhere
         from streams_engine.pipeline.repair import Repairs
         from streams_engine.pipeline.verify_progress import VerifyProgressStore
         from streams_engine.verify.progress import Progress
-        from streams_engine.verify.verification import verify_mapped
+        from streams_engine.verify.verification import compare_structures, verify_mapped
 
         with self.dry_run() as convert, ExitStack() as stack:
             if elsewhere is not None:
@@ -196,6 +206,9 @@ class Assembly:
                 store = VerifyProgressStore(checkpoint)
             kept = Progress(store)
             kept.begin(resume=resume)
+            pending = structure and _loads(convert.context)
+            if structure and not pending:
+                settings = replace(settings, structure=convert.context.job.structure)
             if repair:
                 repairs = Repairs(convert.context, mapped, write)
                 settings = replace(settings, repair=repairs)
@@ -205,7 +218,7 @@ class Assembly:
                 for part in self._parts(config)
             }
             target = stack.enter_context(open_target_canonical(config, self.resolvers))
-            return verify_mapped(
+            report = verify_mapped(
                 mapped,
                 convert.context.sink,
                 ends,
@@ -214,6 +227,13 @@ class Assembly:
                 progress=on_progress,
                 kept=kept,
             )
+            if pending:
+                return replace(report, structure=(STRUCTURE_PENDING,))
+            if report.structure and settings.catch_up is not None and settings.catch_up():
+                # A change of structure may have been on its way: what stays differs.
+                again = compare_structures(convert.mapped(), convert.context.sink, settings)
+                report = replace(report, structure=tuple(f for f in report.structure if f in again))
+            return report
 
     def _log(self, document: SourceConnection) -> LogOptions | None:
         """Return how to read a source's change log; None for a convert."""
@@ -395,6 +415,21 @@ class Assembly:
         options = self.config.options
         limit = options.parallelism if "parallelism" in options.model_fields_set else None
         return DaskCluster(executor, Assembly(carried(self.config, self.resolvers), {}), limit)
+
+
+STRUCTURE_PENDING = Finding(
+    Severity.INFO,
+    "structure-pending",
+    "target",
+    "The structure was not compared: a load has yet to make keys and indexes.",
+    "Verify again once the load has ended.",
+)
+
+
+def _loads(context: RunContext) -> bool:
+    """Return True if a load of this stream has begun and not ended."""
+    records = Records(context.checkpoints.load_state(context.job.name))
+    return any(True for _ in records.load_keys())
 
 
 def _held(end: End, reached: Connection | QuerySource) -> AbstractContextManager[End]:

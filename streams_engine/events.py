@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
@@ -10,7 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["CATEGORIES", "Event", "EventLog", "Listener", "Unsubscribe", "notify", "subscribe"]
+from streams_engine.errors import ConfigError
+
+__all__ = [
+    "CATEGORIES",
+    "Event",
+    "EventLog",
+    "Listener",
+    "Unsubscribe",
+    "is_awaited",
+    "notify",
+    "refuse_awaited",
+    "subscribe",
+]
 
 
 log = logging.getLogger("streams_engine.stream")
@@ -81,8 +94,27 @@ Unsubscribe = Callable[[], None]
 Callback = TypeVar("Callback", bound=Callable[..., None])
 
 
+def is_awaited(callback: object) -> bool:
+    """Return whether what a callback returns has to be awaited: it is ``async def``."""
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
+        getattr(callback, "__call__", None)  # noqa: B004 - an object whose call is async def
+    )
+
+
+def refuse_awaited(callback: object) -> None:
+    """Raise `ConfigError` for a callback that nobody would await."""
+    if is_awaited(callback):
+        name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        raise ConfigError(
+            f"The callback {name} is async def: a Stream would not await it.",
+            remedy="Give a plain function, or use AsyncStream.",
+        )
+
+
 def subscribe(callbacks: list[Callback], callback: Callback) -> Unsubscribe:
-    """Append a callback and return the function that removes it again. Thread-safe."""
+    """Append a callback and return the function that removes it again. Thread-safe. Raises
+    `ConfigError` for one that is ``async def``."""
+    refuse_awaited(callback)
     callbacks.append(callback)
     subscribed = [callback]
 

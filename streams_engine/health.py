@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from streams_engine.model import Finding, Severity
+from streams_engine.display import html_block
+from streams_engine.model import Finding, Severity, findings_html
+from streams_engine.units import duration
 
 __all__ = ["Health", "health_of", "worst"]
 
@@ -34,6 +36,14 @@ class Health:
     """Since when it waits for a server or a lock."""
     findings: tuple[Finding, ...]
     """Why it is not ok."""
+
+    def __str__(self) -> str:
+        lag = "" if self.lag_seconds is None else f", lag {duration(self.lag_seconds)}"
+        reasons = "".join(f"; {finding.message}" for finding in self.findings)
+        return f"{self.status}{lag}{reasons}"
+
+    def _repr_html_(self) -> str:
+        return html_block(f"Health: {self}", findings_html(self.findings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of the health."""

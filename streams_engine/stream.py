@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import signal
 import threading
@@ -29,7 +30,15 @@ from streams_engine.config.stream import (
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.display import html_block
 from streams_engine.errors import ConfigError, InternalError, StateConflict, StreamsError
-from streams_engine.events import Event, EventLog, Listener, Unsubscribe, notify, subscribe
+from streams_engine.events import (
+    Event,
+    EventLog,
+    Listener,
+    Unsubscribe,
+    notify,
+    refuse_awaited,
+    subscribe,
+)
 from streams_engine.health import Health, health_of
 from streams_engine.lifecycle import State
 from streams_engine.notebook import UPDATE_SECONDS, LiveDisplay, live_display
@@ -327,15 +336,17 @@ class Stream:
         """Continue from PAUSED."""
         self._control.resume()
 
-    def stop(self, *, force: bool = False) -> None:
+    def stop(self, *, force: bool = False) -> State:
         """Stop once the bundle in progress is committed; ``force`` abandons the bundle.
 
-        Both leave a checkpoint from which the same stream, built again, resumes.
+        Both leave a checkpoint from which the same stream, built again, resumes. Return the state:
+        of a stream that has ended its final one, and nothing is done.
         """
         self._control.request_stop(force=force)
         if force:
             for end in list(self._ends):
                 notify(self.name, end.close)
+        return self.state
 
     def wait(self, *states: State, timeout: float | None = None) -> State:
         """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`, and
@@ -347,13 +358,16 @@ class Stream:
             self._join()
         return reached
 
-    def catch_up(self, timeout: float | None = None) -> bool:
+    def catch_up(self, timeout: float | None = None, *, elsewhere: bool = False) -> bool:
         """Wait until everything committed on the source before the call is durable on the target;
         only for cdc.
 
-        Return False if that takes longer than ``timeout`` seconds, or the stream ends. Raises
-        `StateConflict` for a convert.
+        ``elsewhere``: another process runs the stream. Return False if that takes longer than
+        ``timeout`` seconds, or the stream ends. Raises `StateConflict` for a convert, and where
+        nobody runs the stream.
         """
+        if elsewhere and self._config.follows:
+            return self._parts.catch_up(math.inf if timeout is None else timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         self._demand_another_thread()
         if not self._config.follows:
@@ -391,6 +405,7 @@ class Stream:
         repair: bool = False,
         resume: bool = True,
         *,
+        structure: bool = True,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Compare source and target, by texts that the servers render and sum up themselves.
@@ -402,14 +417,16 @@ class Stream:
         writes the differing rows of the target again, as the source has them; of a cdc only while
         it runs, in its own transactions. ``resume``: go on from what a verification of the same
         configuration and structure found equal, at most 24 hours ago, before it was interrupted;
-        False: begin anew. ``on_progress`` is called with a table's `TableId` and the rows compared
-        so far.
+        False: begin anew. ``structure``: compare keys, indexes and columns too, and tell in the
+        report what differs from what the stream would create. ``on_progress`` is called with a
+        table's `TableId` and the rows compared so far.
 
         Raises `ConfigError` for a sample that is no share, `NotFound` for other tables than the
         stream's, and `StateConflict` for a repair that cannot be done now.
         """
         from streams_engine.verify.verification import VerifySettings
 
+        refuse_awaited(on_progress)
         share = _share(mode, sample)
         follows = self._config.follows and self.state is State.RUNNING
         if repair and self._config.follows and not follows:
@@ -434,6 +451,7 @@ class Stream:
             write,
             repair=repair,
             resume=resume,
+            structure=structure,
             elsewhere=CATCH_UP_SECONDS if live and not follows else None,
         )
 

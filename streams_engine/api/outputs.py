@@ -215,7 +215,9 @@ class ReportDict(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
 
     ok: bool
+    sameStructure: bool
     tables: list[VerdictDict]
+    structure: list[FindingDict]
 
 
 class ColumnPlanDict(TypedDict):

@@ -34,6 +34,7 @@ from streams_engine.cli import (
 )
 from streams_engine.cli.error_output import LogFormat, complain, shown_elsewhere, tell_errors
 from streams_engine.cli.exit_codes import Exit
+from streams_engine.cli.options import Structure
 from streams_engine.cli.plan import Accept, PlannedSql, PlannedTable, show_plan
 from streams_engine.cli.schema import schema
 from streams_engine.cli.session import CODES, Session, command
@@ -236,9 +237,10 @@ def _verify(
             "--sql", help="Print statements that would repair the rows that the report names."
         ),
     ] = False,
+    structure: Structure = True,
     quiet: Quiet = False,
 ) -> int:
-    """Compare source and target, table by table."""
+    """Compare source and target, table by table: all rows, then keys, indexes and columns."""
     request = cli_arguments.Arguments(
         what,
         connections=connections,
@@ -251,14 +253,40 @@ def _verify(
         views.verifying(views.console(), silent=quiet or session.as_json) as told,
     ):
         verdict = stream.verify(
-            sample=sample, live=live or None, repair=repair, resume=resume, on_progress=told
+            sample=sample,
+            live=live or None,
+            repair=repair,
+            resume=resume,
+            structure=structure,
+            on_progress=told,
         )
     if sql:
         statements = verdict.to_sql()
         session.answer({"sql": statements}, "\n".join(statements))
     elif not quiet:
         session.answer(verdict.to_dict(), reports.verify_view(verdict))
-    return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+    return Exit.FINISHED if verdict.ok and verdict.same_structure else Exit.DIFFERENT
+
+
+@command(app, "catch-up", "plain")
+def _catch_up(
+    session: Session,
+    what: What,
+    connections: Connections = None,
+    settings: Settings = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds to wait, at most.")
+    ] = 60.0,
+) -> int:
+    """Wait until all that is committed on the source now is on the target of a cdc that another
+    process runs: before you switch over."""
+    request = cli_arguments.Arguments(
+        what, connections=connections, cdc=True, settings=tuple(settings or ())
+    )
+    with cli_arguments.open_stream(request) as stream:
+        done = stream.catch_up(timeout, elsewhere=True)
+    session.answer({"caughtUp": done}, "caught up" if done else "not caught up")
+    return Exit.FINISHED if done else Exit.FAILED
 
 
 @command(app, "release", "plain")
@@ -279,8 +307,7 @@ def _release(
     )
     with cli_arguments.open_stream(request) as stream:
         dropped = stream.release()
-    told = [f"dropped: {what}" for what in dropped] or ["nothing to drop: it was released before"]
-    session.answer({"released": True, "dropped": dropped}, "\n".join(told))
+    session.answer({"released": True, "dropped": dropped}, reports.released(dropped))
     return Exit.FINISHED
 
 

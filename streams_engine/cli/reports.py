@@ -24,6 +24,7 @@ __all__ = [
     "ddl",
     "findings_report",
     "left_behind_report",
+    "released",
     "report",
     "severities",
     "summary",
@@ -65,11 +66,15 @@ def verify_view(verdict: VerifyReport) -> RenderableType:
             mark,
         )
     equal = sum(table.equal is True for table in verdict.tables)
+    differ = [f for f in verdict.structure if f.severity is not Severity.INFO]
+    structure = f" {units.plural(len(differ), 'difference')} of structure." if differ else ""
+    good = verdict.ok and verdict.same_structure
     verdict_line = Text(
-        f"{equal} of {len(verdict.tables)} tables are equal on both sides.",
-        "bold green" if verdict.ok else "bold red",
+        f"{equal} of {len(verdict.tables)} tables are equal on both sides.{structure}",
+        "bold green" if good else "bold red",
     )
-    return Group(grid, Text(), verdict_line)
+    told = findings_report(verdict.structure, most=None)
+    return Group(grid, Text(), *told, *([Text()] if told else []), verdict_line)
 
 
 _MOST_TABLES = 40
@@ -162,6 +167,12 @@ def severities(findings: Sequence[Finding]) -> str:
         f"{counted[noun]} info" if noun == "info" else units.plural(counted[noun], noun)
         for noun in nouns
     )
+
+
+def released(dropped: Sequence[str]) -> str:
+    """Return what a release dropped, a line each."""
+    lines = [f"dropped: {what}" for what in dropped]
+    return "\n".join(lines or ["nothing to drop: it was released before"])
 
 
 def left_behind_report(left_behind: Iterable[SkippedObject]) -> list[Text]:

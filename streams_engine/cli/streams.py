@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,10 +21,12 @@ from streams_engine.cli.error_output import complain, shown_elsewhere, tell_erro
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.cli.lists import Filters, Limit, Offset, Sorts, page_of
 from streams_engine.cli.names import complete_streams, stream_id
+from streams_engine.cli.options import Structure
 from streams_engine.cli.plan import Accept, PlannedSql, PlannedTable, show_plan
 from streams_engine.cli.readiness import ReadyFile, announced
+from streams_engine.cli.reports import released
 from streams_engine.cli.session import Column, Session, command, group
-from streams_engine.errors import NotFound, ProcessLost, StateConflict
+from streams_engine.errors import ConfigError, NotFound, ProcessLost, StateConflict
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, Severity
 
@@ -39,6 +42,14 @@ Name = Annotated[
     typer.Argument(
         metavar="STREAM",
         help="The id of a stream; of a config (its id or name), the newest run.",
+        autocompletion=complete_streams,
+    ),
+]
+AnyName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[STREAM]",
+        help="The id of a stream; of a config (its id or name), the newest run. None: all.",
         autocompletion=complete_streams,
     ),
 ]
@@ -267,7 +278,7 @@ def stats(session: Session, name: Name) -> None:
 @command(app, "logs")
 def logs(
     session: Session,
-    name: Name,
+    name: AnyName = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show records as they come, until the end.")
     ] = False,
@@ -280,16 +291,18 @@ def logs(
     ] = None,
     filters: Filters = None,
 ) -> None:
-    """Show the log of a run, of any process."""
+    """Show the log of a run, of any process; without a name, that of all runs."""
     with session.engine() as engine:
-        run = stream_id(engine, name)
+        run = None if name is None else stream_id(engine, name)
         if follow:
+            if run is None:
+                raise ConfigError("--follow follows one run.", remedy="Name it.")
             for record in engine.streams.follow_logs(run, level=level, table=table):
                 _print_record(record, as_json=session.as_json)
             return
         newest = [{"column": "time", "direction": "desc"}]
-        page = engine.streams.logs(
-            run,
+        shown = engine.logs if run is None else partial(engine.streams.logs, run)
+        page = shown(
             level=level,
             table=table,
             limit=limit,
@@ -297,17 +310,19 @@ def logs(
             sort=newest if limit is not None else (),
         )
     for record in reversed(page["items"]) if limit is not None else page["items"]:
-        _print_record(record, as_json=session.as_json)
+        _print_record(record, as_json=session.as_json, named=run is None)
 
 
-def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
+def _print_record(record: dict[str, Any], *, as_json: bool, named: bool = False) -> None:
     if as_json:
         print(json.dumps(record, default=str), flush=True)
         return
     moment = datetime.fromtimestamp(record["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     table = f"{record['table']}: " if record["table"] else ""
     event = f"{record['event']}: " if record["event"] not in record["message"] else ""
-    print(f"{moment} {record['level']:<7} {event}{table}{record['message']}", flush=True)
+    stream = f"{record['stream']} " if named else ""
+    told = f"{moment} {record['level']:<7} {stream}{event}{table}{record['message']}"
+    print(told, flush=True)
 
 
 @command(app, "plan")
@@ -338,22 +353,29 @@ def verify(
     live: Annotated[
         bool, typer.Option("--live", help="A cdc in another process keeps writing.")
     ] = False,
+    structure: Structure = True,
 ) -> Exit:
-    """Compare source and target, table by table."""
+    """Compare source and target, table by table: all rows, then keys, indexes and columns."""
     with (
         session.engine() as engine,
         views.verifying(views.console(), silent=session.as_json) as told,
     ):
         verdict = engine.streams.verify(
-            config, table, sample=sample, live=live or None, repair=repair, on_progress=told
+            config,
+            table,
+            sample=sample,
+            live=live or None,
+            repair=repair,
+            structure=structure,
+            on_progress=told,
         )
     session.answer(verdict.to_dict(), reports.verify_view(verdict))
-    return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+    return Exit.FINISHED if verdict.ok and verdict.same_structure else Exit.DIFFERENT
 
 
 @command(app, "release")
 def release(session: Session, config: ConfigName) -> None:
     """Drop what a cdc created on its source (slot, publication), and its checkpoint."""
     with session.engine() as engine:
-        engine.streams.release(config)
-    session.answer({"released": config}, f"released {config}")
+        dropped = engine.streams.release(config)
+    session.answer({"released": config, "dropped": dropped}, released(dropped))

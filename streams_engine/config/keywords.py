@@ -6,6 +6,7 @@ Their types and descriptions are in `streams_engine.config.options`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from streams_engine.errors import ConfigError
@@ -81,10 +82,12 @@ def from_keywords(
     for keyword, value in options.items():
         path = KEYWORDS.get(keyword)
         if path is None:
+            near = get_close_matches(keyword, KEYWORDS, 1)
+            known = f"Known are: {', '.join(sorted(KEYWORDS))}."
             raise ConfigError(
                 f"'{keyword}' is not an option of a stream.",
                 path=f"$.{keyword}",
-                remedy=f"Known are: {', '.join(sorted(KEYWORDS))}.",
+                remedy=f"Did you mean '{near[0]}'?" if near else known,
             )
         place = document
         for step in path[:-1]:

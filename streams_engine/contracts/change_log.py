@@ -32,6 +32,7 @@ __all__ = [
     "SlotSource",
     "TextReader",
     "WakingReader",
+    "WatchedSource",
 ]
 
 
@@ -172,6 +173,16 @@ class LagSource(Protocol):
 
     def lag(self, position: Position) -> Lag:
         """Return how far a position lags behind."""
+        ...
+
+
+@runtime_checkable
+class WatchedSource(Protocol):
+    """A `ChangeSource` whose server knows whether anybody reads its log."""
+
+    def is_read(self) -> bool | None:
+        """Return whether a process reads the log for this stream now, as far as the server tells;
+        None if none is seen, and this account does not see all."""
         ...
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from streams_engine.config.secret import References, Resolver
+from streams_engine.display import html_block
 from streams_engine.engine.configs import Configs
 from streams_engine.engine.connections import Connections
 from streams_engine.engine.core import LOGS, Engine
@@ -250,6 +251,7 @@ class AsyncStreams:
         repair: bool = False,
         resume: bool = True,
         *,
+        structure: bool = True,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Compare a config's source and target row by row."""
@@ -262,12 +264,14 @@ class AsyncStreams:
             live,
             repair,
             resume,
+            structure=structure,
             on_progress=on_progress,
         )
 
-    async def release(self, config: str) -> None:
-        """Drop what a cdc created on its source, and its checkpoint."""
-        await asyncio.to_thread(self._streams.release, config)
+    async def release(self, config: str) -> tuple[str, ...]:
+        """Drop what a cdc created on its source, and its checkpoint; return what was there, in
+        words."""
+        return await asyncio.to_thread(self._streams.release, config)
 
     async def pause(self, stream: str) -> None:
         """Pause once the bundle in progress is committed."""
@@ -591,6 +595,14 @@ class AsyncEngine:
         self.files = AsyncFiles(self._engine.files)
         self.rows = AsyncRows(self._engine.rows)
         self.sql = AsyncSqlHelp(self._engine.sql)
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._engine)[1:]}"
+
+    def _repr_html_(self) -> str:
+        engine = self._engine
+        parts = (engine.connections, engine.configs, engine.streams)
+        return html_block(repr(self), *(part._repr_html_() for part in parts))
 
     async def data(
         self,

@@ -50,7 +50,7 @@ RUN_KEYS = ("id", "configID", "name", "status", "started", "ended", "rows", "qua
             "bytes", "error")  # fmt: skip
 """What runs are filtered and sorted by."""
 
-COMMANDS: Mapping[str, tuple[State, Callable[[Stream], None]]] = {
+COMMANDS: Mapping[str, tuple[State, Callable[[Stream], object]]] = {
     "pause": (State.PAUSED, lambda stream: stream.pause()),
     "resume": (State.RUNNING, lambda stream: stream.resume()),
     "stop": (State.STOPPED, lambda stream: stream.stop()),
@@ -152,12 +152,20 @@ class Streams:
         repair: bool = False,
         resume: bool = True,
         *,
+        structure: bool = True,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
         """Compare a config's source and target row by row. As `Stream.verify`, of a stream that
         runs in this process too."""
         return self._to_verify(config).verify(
-            tables, mode, sample, live, repair, resume, on_progress=on_progress
+            tables,
+            mode,
+            sample,
+            live,
+            repair,
+            resume,
+            structure=structure,
+            on_progress=on_progress,
         )
 
     def _to_verify(self, config: str) -> Stream:
@@ -169,13 +177,14 @@ class Streams:
         known = (stream for stream in running if stream.stats().config_id == wanted)
         return next(known, None) or self._built(config)
 
-    def release(self, config: str) -> None:
-        """Drop what a cdc created on its source, and its checkpoint.
+    def release(self, config: str) -> tuple[str, ...]:
+        """Drop what a cdc created on its source, and its checkpoint; return what was there, in
+        words.
 
         Raises `StateConflict` during a run, and for a convert.
         """
         self._runs.demand_idle(self._configs.get(config)["id"])
-        self._built(config).release()
+        return self._built(config).release()
 
     def pause(self, stream: str) -> None:
         """Pause once the bundle in progress is committed. Raises `StateConflict`."""
@@ -186,11 +195,13 @@ class Streams:
         self._command(stream, "resume")
 
     def stop(self, stream: str, *, force: bool = False) -> None:
-        """Stop after the current bundle is committed; ``force`` abandons it.
+        """Stop after the current bundle is committed; ``force`` abandons it. Do nothing to a run
+        that has ended.
 
         The run cannot be resumed, but the next start of its config continues from its checkpoint.
-        Raises `StateConflict`.
         """
+        if State(self._runs.row(stream)["status"]).final:
+            return
         self._command(stream, "force" if force else "stop")
 
     def _command(self, stream: str, command: str) -> None:

@@ -150,8 +150,11 @@ class Control:
             self._changed.notify_all()
 
     def request_stop(self, *, force: bool = False) -> None:
-        """Ask every worker to end at the next boundary, or at once with ``force``."""
+        """Ask every worker to end at the next boundary, or at once with ``force``; do nothing in a
+        final state."""
         with self._changed:
+            if self._state.final:
+                return
             if self._state is State.READY:
                 self._move(State.STOPPED)
                 return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from sqlglot import exp
 
 from streams_engine.contracts import Scope
-from streams_engine.errors import QueryRefused
+from streams_engine.errors import QueryRefused, ServerError
 from streams_engine.pipeline.preview import PreviewRequest, PreviewRows, preview
 from streams_engine.query.cancellation import Cancellation
 from streams_engine.query.connections import QueryConnections
@@ -16,6 +16,10 @@ from streams_engine.query.statement import ParsedStatement
 from streams_engine.schema.mapping.tables import SelectedRows
 
 __all__ = ["native_rows", "native_text"]
+
+OF_STATEMENT = frozenset({1052, 1054, 1055, 1060, 1064, 1305})
+"""MySQL's numbers of class 42 (names and syntax) that are no other error here.
+https://dev.mysql.com/doc/mysql-errors/9.0/en/server-error-reference.html"""
 
 EVERYTHING = (1 << 64) - 1
 NAME = "query"
@@ -31,8 +35,22 @@ def native_rows(
     with places.opened(alias) as source:
         stopping.add(source.close)
         request = PreviewRequest(SelectedRows(limit=None if limit is None else limit + 1))
-        with preview(source, scope, request) as rows:
+        with ExitStack() as stack:
+            try:
+                rows = stack.enter_context(preview(source, scope, request))
+            except ServerError as error:
+                if _is_of_statement(error):
+                    raise QueryRefused(
+                        error.message, remedy=error.remedy, **error.details
+                    ) from None
+                raise
             yield rows
+
+
+def _is_of_statement(error: ServerError) -> bool:
+    """Return whether the server refused the statement itself: a name in it, or its syntax."""
+    state = str(error.details.get("sqlstate", ""))
+    return state.startswith("42") or error.details.get("errno") in OF_STATEMENT
 
 
 def native_text(statement: ParsedStatement, limit: int | None) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams_engine.display import html_block, html_table
+from streams_engine.model import Finding, Severity, findings_html
+from streams_engine.units import plural
 
 __all__ = ["Difference", "TableVerdict", "VerifyReport"]
 
@@ -89,11 +91,19 @@ class VerifyReport:
     """The verdicts on all tables."""
 
     tables: tuple[TableVerdict, ...]
+    structure: tuple[Finding, ...] = ()
+    """What differs between the structure of the tables and what the stream would create: keys,
+    indexes, foreign keys, checks, types, NOT NULL, defaults, next numbers."""
 
     @property
     def ok(self) -> bool:
-        """True if every row of every table was seen to be equal."""
+        """True if every row of every table was seen to be equal; the structure does not count."""
         return all(table.equal is True for table in self.tables)
+
+    @property
+    def same_structure(self) -> bool:
+        """True if no difference of structure was found, beside what the target has in addition."""
+        return all(finding.severity is Severity.INFO for finding in self.structure)
 
     def to_sql(self) -> list[str]:
         """Return the statements that make the named rows of the target what they are on the source,
@@ -105,7 +115,21 @@ class VerifyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a JSON-able document."""
-        return {"ok": self.ok, "tables": [table.to_dict() for table in self.tables]}
+        return {
+            "ok": self.ok,
+            "sameStructure": self.same_structure,
+            "tables": [table.to_dict() for table in self.tables],
+            "structure": [
+                {
+                    "severity": str(f.severity),
+                    "code": f.code,
+                    "object": f.object,
+                    "message": f.message,
+                    "remedy": f.remedy,
+                }
+                for f in self.structure
+            ],
+        }
 
     def __str__(self) -> str:
         equal = sum(table.equal is True for table in self.tables)
@@ -113,6 +137,9 @@ class VerifyReport:
         for verdict, word in ((False, "different"), (None, "not known")):
             names = [table.table for table in self.tables if table.equal is verdict]
             parts += [f"{word}: {', '.join(map(str, names))}"] if names else []
+        if not self.same_structure:
+            differ = [f for f in self.structure if f.severity is not Severity.INFO]
+            parts.append(plural(len(differ), "difference") + " of structure")
         return "; ".join(parts)
 
     def _repr_html_(self) -> str:
@@ -129,6 +156,7 @@ class VerifyReport:
             str(self),
             html_table(headers, verdicts),
             html_table(("table", "key", "kind", "columns"), rows) if rows else "",
+            findings_html(self.structure),
         )
 
 

@@ -17,7 +17,9 @@ from streams_engine.errors import (
     ServerError,
     StateConflict,
 )
-from streams_engine.model import Filter, NativeType, TableId
+from streams_engine.model import Filter, Finding, NativeType, TableId
+from streams_engine.schema.comparison import compare_structure
+from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping
 from streams_engine.schema.types.canonical import CanonicalType, KeyRange, canonical_type_of
 from streams_engine.schema.types.row_digests import RowDigests
@@ -44,7 +46,7 @@ from streams_engine.verify.rows import (
 )
 from streams_engine.verify.statements import can_write, statement
 
-__all__ = ["VerifySettings", "verify_mapped", "verify_tables"]
+__all__ = ["VerifySettings", "compare_structures", "verify_mapped", "verify_tables"]
 
 Told = Callable[[TableId, int], None]
 Key = tuple[str | None, ...]
@@ -73,6 +75,8 @@ class VerifySettings:
     catch_up: CatchUp | None = None
     """For ends that are written to: waits until the target has what the source has."""
     repair: Repair | None = None
+    structure: Structure | None = None
+    """Compare these parts of the structure too; None: none of it."""
     shuffled: bool = False
     """The tables are compared in any order: a sample that may be interrupted."""
     identity: str = ""
@@ -106,7 +110,27 @@ def verify_mapped(
         kept.flush()
         raise
     kept.end()
-    return VerifyReport(tuple(verdicts))
+    return VerifyReport(tuple(verdicts), compare_structures(mapped, sink, settings))
+
+
+def compare_structures(
+    mapped: MappedCatalog, sink: Sink, settings: VerifySettings
+) -> tuple[Finding, ...]:
+    """Compare the structure of the tables that are there; a missing table has a verdict."""
+    wanted = settings.structure
+    if wanted is None or not isinstance(sink, StructureSink):
+        return ()
+    chosen = _chosen(mapped, settings.tables)
+    there = sink.inspect([mapping.target.id for mapping in chosen])
+    pairs = ((mapping.target, there.table(mapping.target.id)) for mapping in chosen)
+    return tuple(
+        finding
+        for mapped_table, present in pairs
+        if present is not None
+        for finding in compare_structure(
+            mapped_table, present, wanted, positions=settings.catch_up is None
+        )
+    )
 
 
 def _verdicts(

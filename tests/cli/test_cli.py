@@ -242,7 +242,13 @@ def test_verify_tells_equal_from_different(
         keys=() if equal else ("7", "9"),
         note=None,
     )
-    fake.document = SimpleNamespace(ok=equal, tables=(verdict,), to_dict=lambda: {"ok": equal})
+    fake.document = SimpleNamespace(
+        ok=equal,
+        same_structure=True,
+        structure=(),
+        tables=(verdict,),
+        to_dict=lambda: {"ok": equal},
+    )
     assert main(["verify", *URLS]) == code
     assert ("equal" if equal else "DIFFERENT at 7, 9") in capsys.readouterr().out
     assert main(["verify", "--json", *URLS]) == code

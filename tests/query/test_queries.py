@@ -122,6 +122,15 @@ def test_one_source_answers_alone(big: Spread) -> None:
         big.query("SELECT a.id, a.id FROM {pg1.accounts} a")
 
 
+@pytest.mark.parametrize("table", [("my1", "orders"), ("pg1", "accounts")])
+def test_a_column_that_does_not_exist_is_refused_with_its_name(
+    big: Spread, table: tuple[str, str]
+) -> None:
+    with pytest.raises(QueryRefused, match="nope") as caught:
+        big.query(f"SELECT nope FROM {big.name(*table)}")
+    assert caught.value.code == "QUERY_REFUSED"
+
+
 @pytest.mark.parametrize("alias", ["my1", "my2", "pg1"])
 def test_the_order_of_one_source_stays(big: Spread, alias: str) -> None:
     big.ends[alias].run("CREATE TABLE sorted (id int)", "INSERT INTO sorted VALUES (2), (3), (1)")

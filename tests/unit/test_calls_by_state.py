@@ -18,17 +18,14 @@ ENDED = [state for state in State if state.final]
 CALLS = ["start", "run", "pause", "resume", "stop", "stop by force", "catch_up", "release"]
 
 CONFLICT = "conflict"
+STOPS = {state: State.STOPPED if state is State.READY else state for state in State}
 TABLE: dict[str, dict[State, Any]] = {
     "start": {State.READY: State.RUNNING},
     "run": {State.READY: State.FINISHED},
     "pause": {State.RUNNING: State.RUNNING},
     "resume": {State.PAUSED: State.RUNNING},
-    "stop": {
-        State.READY: State.STOPPED, State.RUNNING: State.RUNNING, State.PAUSED: State.PAUSED,
-    },
-    "stop by force": {
-        State.READY: State.STOPPED, State.RUNNING: State.RUNNING, State.PAUSED: State.PAUSED,
-    },
+    "stop": STOPS,
+    "stop by force": STOPS,
     "catch_up": {state: state for state in State if state is not State.READY},
     "release": {state: state for state in State if state not in (State.RUNNING, State.PAUSED)},
 }  # fmt: skip
@@ -206,9 +203,10 @@ def test_the_calls_of_an_engine_on_a_run_that_has_ended(
     for call in (
         lambda: made.streams.pause(run),
         lambda: made.streams.resume(run),
-        lambda: made.streams.stop(run),
-        lambda: made.streams.stop(run, force=True),
     ):
         with pytest.raises(StateConflict, match="Build the stream anew"):
             call()
+        assert made.streams.get(run)["status"] == state
+    for force in (False, True):
+        made.streams.stop(run, force=force)
         assert made.streams.get(run)["status"] == state

@@ -397,6 +397,10 @@ BY_NUMBER: Mapping[int, Rule] = {
 RETRYABLE = {1205, 1213}
 
 
+OF_NAMES = {1052, 1054, 1055, 1060, 1305}
+"""Errors about columns and functions of a statement: their message has names, and no values."""
+
+
 def translate(error: BaseException, what: str) -> StreamsError:
     """Translate a driver's error about ``what`` to one of ours, without messages that may contain
     values."""
@@ -408,6 +412,8 @@ def translate(error: BaseException, what: str) -> StreamsError:
     cls, sentence, remedy = BY_NUMBER.get(
         number, (ServerError, f"the server reported error {number}", None)
     )
+    if number in OF_NAMES:
+        sentence += f": {server_text(str(error.args[-1]))}"
     if number == CR.CR_SERVER_LOST and error.args[-1] == UNANSWERED:
         sentence, remedy = UNANSWERED, "Check the network, and that the server runs."
     return cls(

@@ -233,6 +233,20 @@ class MysqlChangeSource(MysqlSource):
         """Return the present end of the log, including the structure up to there."""
         return {**self._end(), SETTLED: True}
 
+    def is_read(self) -> bool | None:
+        """Return True if any connection reads the binary log; None if none of this account does,
+        and those of others are hidden, without the right PROCESS."""
+        with (
+            contextlib.closing(self._connect.ask()) as connection,
+            translating("looking for readers of the log"),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SHOW PROCESSLIST")
+            rows = cursor.fetchall()
+        if any(str(row[4]).startswith("Binlog Dump") for row in rows):
+            return True
+        return False if len({row[1] for row in rows}) > 1 else None
+
     def _end(self) -> Position:
         with contextlib.closing(self._connect.ask()) as connection:
             position = _position(connection)

@@ -444,6 +444,12 @@ class PostgresChangeSource(PostgresSource):
                     break
             return {**here, "structure": page_start(row[0])}
 
+    def is_read(self) -> bool:
+        """Return True if the slot is active."""
+        with self._slots.connect.ask() as connection:
+            slot = self._slots.read(connection)
+        return slot is not None and slot.active
+
     def at_or_after(self, position: Position, wanted: Position) -> bool:
         """Return True if ``position`` is at or after ``wanted``, with the structure of then."""
         return all(
