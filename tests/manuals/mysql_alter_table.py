@@ -22,6 +22,10 @@ UNSEEN = Refused("ROW_REJECTED", why="Before a load into files no rows are looke
 ROW5 = "INSERT INTO T (id, a, b) VALUES (5, 5, 'five'); UPDATE T SET b = 'eins' WHERE id = 1"
 HEATWAVE = Absent("HeatWave alone has a secondary engine; without one the server refuses it.")
 
+REFERRED = """
+CREATE TABLE T (id int PRIMARY KEY, a int NOT NULL, b varchar(20)); INSERT INTO T VALUES (1, 10, 'one'), (2, 2, '');
+CREATE TABLE T2 (id int PRIMARY KEY, t int, CONSTRAINT T_f FOREIGN KEY (t) REFERENCES T (id)); INSERT INTO T2 VALUES (1, 1), (2, NULL)"""
+
 CHAPTER = Chapter(
     statement="ALTER TABLE",
     section="MySQL 15.1.11 ALTER TABLE; MariaDB ALTER TABLE",
@@ -341,6 +345,15 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 1, ' x 
         Entry("my_move_primary", "DROP PRIMARY KEY | ADD PRIMARY KEY",
               "ALTER TABLE T DROP PRIMARY KEY, ADD PRIMARY KEY (b)",
               "INSERT INTO T VALUES (1, 9, 'five'); UPDATE T SET b = 'z' WHERE b = ''"),
+        Entry("my_primary_referred", "DROP PRIMARY KEY | ADD PRIMARY KEY",
+              "ALTER TABLE T ADD UNIQUE T_u (id); ALTER TABLE T DROP PRIMARY KEY, ADD PRIMARY KEY (id, a)",
+              "INSERT INTO T VALUES (5, 5, 'five'); INSERT INTO T2 VALUES (5, 5); DELETE FROM T2 WHERE id = 1",
+              before="UPDATE T SET a = a + 1", setup=REFERRED, on={"postgresql": Carried("not-validated")}),
+        Entry("my_primary_unreferred", "DROP PRIMARY KEY | ADD PRIMARY KEY",
+              "ALTER TABLE T DROP PRIMARY KEY, ADD PRIMARY KEY (id, a)",
+              "INSERT INTO T VALUES (5, 5, 'five'); INSERT INTO T2 VALUES (5, 5); DELETE FROM T2 WHERE id = 1",
+              before="UPDATE T SET a = a + 1", setup=REFERRED, servers=MARIADB,
+              on={"postgresql": Carried("foreign-key"), "load postgresql": Carried("foreign-key")}),
         Entry("my_primary_two", "DROP PRIMARY KEY | ADD PRIMARY KEY",
               "ALTER TABLE T DROP PRIMARY KEY, ADD PRIMARY KEY (b, id)",
               "INSERT INTO T VALUES (1, 9, 'five'); DELETE FROM T WHERE b = ''"),

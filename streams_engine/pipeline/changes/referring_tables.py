@@ -1,15 +1,16 @@
-"""Foreign keys of other tables that refer to a renamed one: they follow it, as on every server."""
+"""Foreign keys of other tables that refer to a changed one: they follow its name, as on every
+server, and on PostgreSQL they need a unique key of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from streams_engine.model import TableId, TableSchema
+from streams_engine.model import ForeignKey, TableId, TableSchema
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.schema.mapping.tables import TableMapping
 
-__all__ = ["follow_rename"]
+__all__ = ["follow_rename", "keys_in_need"]
 
 
 def follow_rename(
@@ -42,3 +43,36 @@ def _referring(schema: TableSchema, was: TableId, now: TableId) -> TableSchema:
         for key in schema.foreign_keys
     )
     return schema if keys == schema.foreign_keys else replace(schema, foreign_keys=keys)
+
+
+def keys_in_need(
+    tables: Iterable[TableReplication],
+    old: TableMapping,
+    new: TableMapping,
+    renamed: Mapping[str, str],
+) -> Iterator[tuple[TableReplication, ForeignKey, ForeignKey | None]]:
+    """Yield the target's foreign keys of other tables that need a unique key which a change drops
+    or makes anew, with what they become: None where none of its columns is left."""
+    names = {c.source.name: c.target.name for c in new.columns}
+    now = {c.target.name: names.get(renamed.get(c.source.name, c.source.name)) for c in old.columns}
+    for table in tables:
+        for key in table.mapping.target.foreign_keys:
+            if key.referenced != old.target.id:
+                continue
+            columns = tuple(now.get(name) or "" for name in key.referenced_columns)
+            before = _unique(old.target, key.referenced_columns)
+            after = _unique(new.target, columns)
+            if before and before != after:
+                moved = replace(key, referenced=new.target.id, referenced_columns=columns)
+                yield table, key, moved if after else None
+
+
+def _unique(table: TableSchema, columns: Iterable[str]) -> set[tuple[str, tuple[str, ...]]]:
+    """Return the unique keys over exactly these columns."""
+    wanted = set(columns)
+    keys = [table.primary_key, *(index for index in table.indexes if index.unique)]
+    return {
+        (key.name, tuple(key.columns))
+        for key in keys
+        if key is not None and set(key.columns) == wanted and key.where is None
+    }

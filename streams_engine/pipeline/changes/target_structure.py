@@ -24,6 +24,7 @@ from streams_engine.model import (
 )
 from streams_engine.pipeline.changes.followed_log import FollowedLog, refused
 from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
+from streams_engine.pipeline.changes.referring_tables import keys_in_need
 from streams_engine.pipeline.changes.set_writer import SessionRestart
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRename
@@ -153,7 +154,8 @@ class TargetStructure:
             raise refused(change, f"it would lose values. {' '.join(losses)}")
         if self.transactional:
             moved = self._evicted(old, new) if new is not None else ()
-            statements = (*statements[:alone], *moved, *statements[alone:])
+            freed, held = self._around_keys(change, old, new)
+            statements = (*statements[:alone], *moved, *freed, *statements[alone:], *held)
             with self._fitting(change):
                 self.execute(statements, alone, writer)
             return
@@ -401,6 +403,31 @@ class TargetStructure:
                 without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
                 yield from evolve(mapping, without, {}, self.log.job.structure).statements
 
+    def _around_keys(
+        self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
+    ) -> tuple[list[Statement], list[Statement]]:
+        """Return the statements before and after a change that drop the foreign keys which need a
+        unique key of the table that goes, and make them again if it has another one."""
+        freed: list[Statement] = []
+        held: list[Statement] = []
+        if old is None or new is None:
+            return freed, held
+        own = self.log.stamped(change.table)
+        others = [table for name, table in self.log.applier.tables.items() if name != own]
+        for table, key, after in list(keys_in_need(others, old, new, change.renamed)):
+            mapping = table.mapping
+            kept = tuple(other for other in mapping.target.foreign_keys if other != key)
+            without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
+            freed += evolve(mapping, without, {}, self.log.job.structure).statements
+            if after is None:
+                table.mapping = without
+                self.log.counters.found([_needless(mapping, key, old)])
+                continue
+            unproved = replace(mapping.target, foreign_keys=(replace(after, validated=False),))
+            held += ddl_of(mapping.target.dialect).foreign_keys(unproved)
+            self.log.counters.found([_unproved(mapping.target.id, after)])
+        return freed, held
+
     def _evicted(self, old: TableMapping | None, new: TableMapping) -> tuple[Statement, ...]:
         """Return the statements that rename other tables' indexes that have the name that a table
         gets: on the source indexes have names of their own."""
@@ -491,11 +518,21 @@ def without_new_keys(
     return tuple(statement for statement in statements if statement.object not in made)
 
 
+def _needless(mapping: TableMapping, key: ForeignKey, parent: TableMapping) -> Finding:
+    return warning(
+        "foreign-key",
+        f"{mapping.source.id}.{key.name}",
+        f"The foreign key refers to columns of {parent.source.id} that are not a unique key any "
+        "more, which PostgreSQL does not allow: it is left out.",
+    )
+
+
 def _unproved(table: TableId, key: ForeignKey) -> Finding:
     return warning(
         "not-validated",
         table,
-        f"Its foreign key {key.name} came before the table that it refers to, and is NOT VALID.",
+        f"Its foreign key {key.name} came before the table or key that it refers to, and is NOT "
+        "VALID.",
         "Once the stream has caught up, run ALTER TABLE ... VALIDATE CONSTRAINT on the target.",
     )
 
