@@ -247,7 +247,7 @@ def statements(draw: st.DrawFn) -> str:
                 f" ON DUPLICATE KEY UPDATE {column} = VALUES({column})",
                 f"REPLACE INTO t (id, part, {column}) VALUES ({number}, 'p', {value})",
                 f"UPDATE t SET {column} = {value} WHERE id = {number}",
-                f"UPDATE t SET {column} = {value}",
+                f"UPDATE t SET {column} = {value} WHERE id > 0",
                 f"UPDATE t SET part = 'P' WHERE id = {number}",
                 f"UPDATE IGNORE t SET id = id + 100 WHERE id = {number}",
                 f"DELETE FROM t WHERE id = {number}",

@@ -131,6 +131,10 @@ class Messages:
     @classmethod
     def received(cls, bursts: Sequence[Burst]) -> Messages:
         """Return the messages of bursts in one buffer."""
+        if len(bursts) == 1:
+            (one,) = bursts
+            start, end = (np.frombuffer(places, np.int64) for places in (one.start, one.end))
+            return cls.of(one.buffer + bytes(PAD), start, end)
         buffer = b"".join([*(burst.buffer for burst in bursts), bytes(PAD)])
         shifts = [0, *itertools.accumulate(len(burst.buffer) for burst in bursts)]
         start, end = (
