@@ -194,13 +194,13 @@ class AsyncStream:
         return self._stream.on_progress(self._callbacks.plain(callback))
 
     def on_state(self, callback: Moved) -> Unsubscribe:
-        """Call ``callback`` with (old, new) at every change of the state; like `on_progress`, with
-        ``async def`` in this event loop."""
+        """Call ``callback`` with (old, new) at every change of the state. One that is ``async
+        def`` is awaited in this event loop."""
         return self._stream.on_state(self._callbacks.plain(callback))
 
     def on_record(self, callback: Listener) -> Unsubscribe:
-        """Call ``callback`` with every `Event`, on the thread on which it happens; with ``async
-        def`` in this event loop."""
+        """Call ``callback`` with every `Event`, on the thread on which it happens. One that is
+        ``async def`` is awaited in this event loop."""
         return self._stream.on_record(self._callbacks.plain(callback))
 
     def start(self, *, fresh: bool = False) -> None:
