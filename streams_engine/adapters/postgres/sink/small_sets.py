@@ -27,9 +27,18 @@ __all__ = ["RowStatement", "SmallSets"]
 
 BEGIN, COMMIT = b"BEGIN", b"COMMIT"
 KINDS = {Op.INSERT: "insert", Op.UPDATE: "update", Op.DELETE: "delete"}
-PREPARED = (
-    "SELECT name FROM pg_catalog.pg_prepared_statements WHERE starts_with(name, 'streams_engine_')"
-)
+FORGET = """
+DO $$
+DECLARE statement text;
+BEGIN
+  FOR statement IN
+    SELECT name FROM pg_catalog.pg_prepared_statements WHERE starts_with(name, 'streams_engine_')
+  LOOP
+    EXECUTE format('DEALLOCATE %I', statement);
+  END LOOP;
+END $$
+"""
+"""In one command: between two of them the driver may deallocate all."""
 
 Texts = Sequence[bytes | None]
 """Parameters, each as the text that its type reads back exactly; None: NULL."""
@@ -63,8 +72,7 @@ class SmallSets:
     def forget(self) -> None:
         """Drop the statements, because columns may have other types from here on."""
         if self._made:
-            for (name,) in self.connection.execute(PREPARED).fetchall():
-                self.connection.execute(sql.SQL("DEALLOCATE {}").format(sql.Identifier(name)))
+            self.connection.execute(FORGET)
         self._names.clear()
 
     def statements(self, steps: Sequence[NetChanges | Truncation]) -> list[RowStatement] | None:
