@@ -41,7 +41,8 @@ class MysqlStateTables:
         self._own = database is None
         self.place = f"database {self._database}"
         self._state, self._quarantine = (self.named(name) for name in STATE_TABLES)
-        self.sql = _statements(self._state, self._quarantine, self._database)
+        self._in_query = self._state.replace("%", "%%")  # beside parameters
+        self.sql = _statements(self._in_query, self._quarantine.replace("%", "%%"), self._database)
 
     def named(self, table: str) -> str:
         """Return the qualified, quoted name of a table in the state's database."""
@@ -111,7 +112,7 @@ class MysqlStateTables:
         """
         with translating("writing the position"), connection.cursor() as cursor:
             count = cursor.execute(
-                f"UPDATE {self._state} SET document = %s WHERE stream = %s AND name = %s"
+                f"UPDATE {self._in_query} SET document = %s WHERE stream = %s AND name = %s"
                 " AND CAST(JSON_EXTRACT(document, '$.epoch') AS UNSIGNED) = %s",
                 (document, self.stream_key(stream), key, epoch),
             )
@@ -124,7 +125,7 @@ class MysqlStateTables:
         connection.begin()
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT attempt FROM {self._state} WHERE stream = %s AND name = %s FOR UPDATE",
+                f"SELECT attempt FROM {self._in_query} WHERE stream = %s AND name = %s FOR UPDATE",
                 (self.stream_key(stream), key),
             )
             row = cursor.fetchone()
@@ -133,7 +134,7 @@ class MysqlStateTables:
     def forget(self, connection: Any, stream: str) -> bool:
         """Delete the records, and commit; then drop empty tables."""
         with connection.cursor() as cursor:
-            query = f"DELETE FROM {self._state} WHERE stream = %s"
+            query = f"DELETE FROM {self._in_query} WHERE stream = %s"
             cursor.execute(query, (self.stream_key(stream),))
             connection.commit()
             return self._drop_empty(cursor)

@@ -48,7 +48,8 @@ class PostgresStateTables:
         self.place = f"schema {self._schema}"
         self._state = sql.Identifier(self._schema, "state")
         self._quarantine = sql.Identifier(self._schema, "quarantine")
-        self.sql = _statements(self._state, self._quarantine, self._schema)
+        self._in_query = _beside_parameters(self._state)
+        self.sql = _statements(self._in_query, _beside_parameters(self._quarantine), self._schema)
 
     def demand(self, connection: psycopg.Connection) -> None:
         """Raise `PermissionDenied` if the tables are not there and cannot be made."""
@@ -109,7 +110,7 @@ class PostgresStateTables:
             " ON CONFLICT (stream, key) DO UPDATE SET document = jsonb_set(state.document,"
             " '{{epoch}}', to_jsonb(1 + COALESCE((state.document ->> 'epoch')::bigint, 0)))"
             " RETURNING document"
-        ).format(self._state)
+        ).format(self._in_query)
         row = connection.execute(put, (stream, key)).fetchone()
         if row is None:  # a rule or a trigger of somebody else
             raise ServerError(
@@ -124,7 +125,7 @@ class PostgresStateTables:
         self, connection: psycopg.Connection, stream: str, key: str, epoch: int, document: str
     ) -> bool:
         """Update the record if it has the epoch, and commit, in one round trip."""
-        query = self.position_update("%s", "%s", "%s", "%s")
+        query = _position_update(self._in_query.as_string(), "%s", "%s", "%s", "%s")
         try:
             with connection.pipeline():
                 connection.execute(query, (document, stream, key, epoch))
@@ -134,14 +135,8 @@ class PostgresStateTables:
         return True
 
     def position_update(self, document: str, stream: str, key: str, epoch: str) -> bytes:
-        """Build the update of a claimed record from the places of its parameters."""
-        # The division fails the transaction where no row was found: COMMIT then rolls back.
-        return (
-            f"WITH moved AS (UPDATE {self._state.as_string()} SET document = {document},"
-            f" updated_at = now() WHERE stream = {stream} AND key = {key}"
-            f" AND (document ->> 'epoch')::bigint = {epoch} RETURNING 1)"
-            " SELECT 1 / count(*) FROM moved"
-        ).encode()
+        """Build the update of a claimed record from its parameters as libpq numbers them."""
+        return _position_update(self._state.as_string(), document, stream, key, epoch)
 
     def committed(
         self, connection: psycopg.Connection, stream: str, key: str, attempt: str
@@ -158,7 +153,7 @@ class PostgresStateTables:
         connection.execute(LOCK)
         if not self._there(connection):
             return True
-        drop = sql.SQL("DELETE FROM {} WHERE stream = %s").format(self._state)
+        drop = sql.SQL("DELETE FROM {} WHERE stream = %s").format(self._in_query)
         connection.execute(drop, (stream,))
         if not self._alone(connection):
             return False
@@ -233,7 +228,22 @@ class PostgresStateTables:
         )
 
 
-def _statements(state: sql.Identifier, quarantine: sql.Identifier, schema: str) -> CheckpointSql:
+def _beside_parameters(name: sql.Identifier) -> sql.SQL:
+    """Return a name for queries with parameters, in which psycopg reads each % as a place."""
+    return sql.SQL(name.as_string().replace("%", "%%"))
+
+
+def _position_update(state: str, document: str, stream: str, key: str, epoch: str) -> bytes:
+    # The division fails the transaction where no row was found: COMMIT then rolls back.
+    return (
+        f"WITH moved AS (UPDATE {state} SET document = {document},"
+        f" updated_at = now() WHERE stream = {stream} AND key = {key}"
+        f" AND (document ->> 'epoch')::bigint = {epoch} RETURNING 1)"
+        " SELECT 1 / count(*) FROM moved"
+    ).encode()
+
+
+def _statements(state: sql.SQL, quarantine: sql.SQL, schema: str) -> CheckpointSql:
     records, rows = state.as_string(), quarantine.as_string()
     by_key = "WHERE stream = %(stream)s AND key = %(key)s"
     return CheckpointSql(
