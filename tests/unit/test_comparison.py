@@ -175,6 +175,8 @@ def test_empty_tables_and_the_document() -> None:
     assert document["tables"][0].pop("seconds") >= 0 and document["tables"][0].pop("bytesRead") > 0
     assert document == {
         "ok": False,
+        "sameStructure": True,
+        "structure": [],
         "tables": [
             {
                 "table": "shop.orders",
