@@ -266,6 +266,8 @@ class DdlIntentRecord:
     columns: tuple[str, ...] = ()
     """The target's columns that are added to a table which is read again: by the next start the
     source's may have another structure."""
+    emptied: bool = False
+    """The table's rows are gone, because all were to be read again."""
 
     @staticmethod
     def key_of(table: TableId) -> str:
@@ -283,6 +285,8 @@ class DdlIntentRecord:
             document["renamed"] = [asdict(name) for name in self.renamed]
         if self.columns:
             document["columns"] = list(self.columns)
+        if self.emptied:
+            document["emptied"] = True
         return document
 
 
@@ -446,6 +450,15 @@ class Records:
             for k, d in self.documents.items()
             if k.startswith("ddl:") and "columns" in d
         }
+
+    def emptied(self) -> frozenset[str]:
+        """Return the labels of the tables whose rows are gone and not read again yet, without those
+        that get another name with that: only the change itself tells it."""
+        return frozenset(
+            d["table"]
+            for k, d in self.documents.items()
+            if k.startswith("ddl:") and "emptied" in d and "renamed" not in d
+        )
 
     def verified(self) -> list[VerificationProgress]:
         """Return how far a verification came that was cut."""

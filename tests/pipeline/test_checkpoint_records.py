@@ -117,9 +117,17 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     assert records.intended() == {str(A)}
     assert records.renames() == {str(A): (A, ODD)}
     assert records.columns_added() == {str(A): ("p",)}
+    assert records.emptied() == frozenset()
     assert records.made() == [kinds[7]]
     assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[8]]
     assert records.verify_keys() == [kinds[8].key]
+
+
+def test_tables_that_were_emptied_are_due_unless_they_get_another_name_with_that() -> None:
+    intent = DdlIntentRecord(A, emptied=True)
+    assert Records({intent.key: stored(intent)}).emptied() == {str(A)}
+    renamed = DdlIntentRecord(A, (A, ODD), emptied=True)
+    assert Records({renamed.key: stored(renamed)}).emptied() == frozenset()
 
 
 def test_a_verification_that_another_version_recorded_is_begun_anew() -> None:

@@ -122,7 +122,7 @@ class ChangeApplier:
     """Make columns of the target hold every value, durably; for tables that are `relaxable`."""
     poll_seconds: float | None = None
     """How long a poll waits; None: as long as its reader allows."""
-    due: Callable[[], list[SchemaChange]] = list
+    due: Callable[[], Iterable[SchemaChange]] = list
     """Returns the schema changes with which a session begins."""
     gone: Callable[[Collection[TableId]], bool] = lambda _: False
     """Returns whether the source lacks any of these tables by now: ``due`` then drops them."""

@@ -526,6 +526,8 @@ class CdcPipeline:
             )
             self.counters.expect(table, None)
             self.counters.enter(table, "following")
+        emptied = records.emptied()
+        handler.emptied(schemas[table] for table in tables if str(table) in emptied)
         if not handler.log.applier.pending.waiting:  # judged once its foreign keys are created
             self._subscriptions.demand_cascades(
                 source, tables, lambda mapping: mapping.target.foreign_keys

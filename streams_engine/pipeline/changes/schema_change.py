@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams_engine.contracts import ChangeWriter, LogWriter, StructureSink, TableWriter
@@ -131,8 +131,12 @@ class SchemaChangeHandler:
             record = TableRecord(name, table.tracked.schema, since)
             self.log.applier.remember({record.key: record.to_json()})
 
-    def due(self) -> list[SchemaChange]:
-        """Return the changes with which a session begins."""
+    def emptied(self, tables: Iterable[TableSchema]) -> None:
+        """Note that the target has no rows of these tables: a session begins by reading them."""
+        self._reload.emptied(tables)
+
+    def due(self) -> Iterator[SchemaChange]:
+        """Yield the changes with which a session begins."""
         self.target.begin()
         return self._reload.due()
 

@@ -36,7 +36,11 @@ from streams_engine.pipeline.changes.followed_mapper import FollowedMapper
 from streams_engine.pipeline.changes.set_writer import SessionRestart
 from streams_engine.pipeline.changes.subscriptions import change_source, logs_cascades
 from streams_engine.pipeline.changes.table_replication import TableReplication
-from streams_engine.pipeline.changes.target_structure import TargetStructure, renamed_between
+from streams_engine.pipeline.changes.target_structure import (
+    RELOAD,
+    TargetStructure,
+    renamed_between,
+)
 from streams_engine.pipeline.multi_source import SourceSpec
 from streams_engine.pipeline.snapshot.consistency import connected, referential_actions
 from streams_engine.pipeline.snapshot.start_waits import StartWaits
@@ -83,12 +87,27 @@ class TableReload:
     could seem to be missing for ever."""
     _first: dict[TableId, SchemaChange] = field(default_factory=dict)
     """The changes of tables that the next session reads again first, as they are followed."""
+    _emptied: set[TableId] = field(default_factory=set)
+    """The tables of which the target has no rows."""
+    _read: set[TableId] = field(default_factory=set)
+    """The tables that the session has read again."""
 
-    def due(self) -> list[SchemaChange]:
-        """Return the changes with which a session begins: tables that have to be read again before
-        anything is applied."""
+    def emptied(self, tables: Iterable[TableSchema]) -> None:
+        """Note that the target has no rows of these tables, because an earlier attempt to read them
+        again was cut: the next session reads them first. Who did not would never do so where the
+        other table, for whose sake they were emptied, has another name by now."""
+        found = {table.id: SchemaChange(table, table, 0, rewritten=True) for table in tables}
+        self._emptied = set(found)
+        self._first |= found
+
+    def due(self) -> Iterator[SchemaChange]:
+        """Yield the changes with which a session begins: tables that have to be read again before
+        anything is applied. What was read beside another one is not due any more."""
         first, self._first = self._first, {}
-        return list(first.values())
+        self._read.clear()
+        for table, change in first.items():
+            if table not in self._read:
+                yield change
 
     def gone(self, tables: Collection[TableId]) -> bool:
         """Return whether the source lacks any of these tables under its name; the next session
@@ -219,11 +238,16 @@ class TableReload:
         none. Raises `SchemaChangeRefused` unless wrong rows are accepted."""
         names = ", ".join(sorted(map(str, gone)))
         if names and not self.log.origin.mapping.allow_lossy:
-            raise refused(
+            failure = refused(
                 change,
                 f"{REWRITTEN} They cannot be read again, because foreign keys connect them to "
                 f"{names}, which no longer exists under this name, and the log lacks what these do",
             )
+            failure.remedy = (
+                f"{RELOAD} Or accept wrong rows (options.allowLossy), and run verify(repair=True) "
+                "once the stream has caught up."
+            )
+            raise failure
         for table in gone:
             self.log.counters.found(
                 [
@@ -257,8 +281,8 @@ class TableReload:
         named = self.mapper.named(change, old, new)
         old, new = named[0] or old, named[1] or new
         losses = evolve(old, new, change.renamed, self.log.job.structure).losses
-        allowed = keeps_log or change.exchanged or self.log.origin.mapping.allow_lossy
-        if losses and not allowed:
+        kept = not (keeps_log or change.exchanged or change.table in self._emptied)
+        if losses and kept and not self.log.origin.mapping.allow_lossy:
             raise refused(change, f"values would be lost. {' '.join(losses)}")
         return _Plan(change, old, new, schema, beside)
 
@@ -284,6 +308,8 @@ class TableReload:
         rows = self.log.applier.insert_all(followed, batches)
         self.target.unfit.discard(plan.change.table)
         self._reshaped.pop(plan.change.table, None)
+        self._emptied.discard(plan.change.table)
+        self._read.add(plan.change.table)
         self.log.counters.found([reloaded(followed.mapping.source.id, rows, plan.beside)])
         return Reloaded(plan.change, followed, view.position)
 

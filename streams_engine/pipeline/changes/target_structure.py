@@ -36,7 +36,7 @@ from streams_engine.schema.evolution.plan import create, drop, evolve, pending
 from streams_engine.schema.mapping.tables import TableMapping, warning
 from streams_engine.schema.types.relaxation import relax
 
-__all__ = ["TargetStructure", "renamed_between", "without_new_keys"]
+__all__ = ["RELOAD", "TargetStructure", "renamed_between", "without_new_keys"]
 
 
 RELOAD = (
@@ -210,7 +210,8 @@ class TargetStructure:
         if emptied:
             writer.apply(emptied)
         document = writer.document or {"position": dict(self.log.applier.position)}
-        intent = DdlIntentRecord(self.log.stamped(change.table), renamed, columns)
+        table = self.log.stamped(change.table)
+        intent = DdlIntentRecord(table, renamed, columns, bool(emptied))
         writer.commit(document, {intent.key: intent.to_json()})
         reach("ddl: intent recorded")
 
