@@ -108,6 +108,30 @@ def test_rows_that_did_not_fit_are_read_again_by_another_process(
         equal(source, target, "c")
 
 
+def test_a_key_that_came_after_a_change_for_which_a_table_is_read_again(
+    mariadb: Server, target: End, database: Any
+) -> None:
+    """Rows of the other table that went before the key came take none with them."""
+    source = End(mariadb, database(mariadb))
+    source.run(
+        TABLES[0],
+        "CREATE TABLE c (id int PRIMARY KEY, p int, KEY (p))",
+        "INSERT INTO p VALUES (1, 1), (2, 2)",
+        "INSERT INTO c VALUES (10, 1), (11, 2)",
+    )
+    followed(source, target)
+    source.run(
+        REWRITES.format("c"),
+        "DELETE FROM p WHERE id = 1",
+        "INSERT INTO p VALUES (1, 5)",
+        "ALTER TABLE c ADD CONSTRAINT of_p FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE",
+    )
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        equal(source, target, "p", "c")
+
+
 GONE = {
     "renamed": ("RENAME TABLE c TO d", ["p", "d"]),
     "dropped": ("DROP TABLE c", ["p"]),

@@ -195,7 +195,8 @@ class TableReload:
         after = require(change.after, "the table that is loaded again")
         beside: frozenset[TableId] = frozenset()
         gone: frozenset[TableId] = frozenset()
-        if not keeps_log and not logs_cascades(self.log.origin.source):
+        together = not keeps_log and not logs_cascades(self.log.origin.source)
+        if together:
             beside = self._beside(change, ())
         waits = StartWaits(
             self.log.applier.control, self.log.counters, self.log.origin.alias, after.id
@@ -206,7 +207,7 @@ class TableReload:
             tables = (after.id, *sorted(there, key=str))
             with reloading(self.log.origin, tables, waits) as view:
                 self.log.counters.phase = "following"  # it waits no more
-                more = self._beside(change, view.schemas.values()) if beside else beside
+                more = self._beside(change, view.schemas.values()) if together else beside
                 if more <= there | gone:
                     self._tell_gone(change, gone)
                     yield view
