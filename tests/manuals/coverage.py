@@ -57,14 +57,15 @@ Each route runs all examples at several moments, called places here:
 - `within`: in a backlog, together with row changes in one transaction.
 
 What is refused or open in `live` is left out of the three backlogs. "Passes with an option" means
-refused by default, and carried with the option that the error names. An example that was open in
-a run, and is not among the [open cases](#open-cases), has been repaired since.
-The day of a run is recorded since 30 November 2026.
+refused by default, and carried with the option that the error names. "Open then" counts what was
+open in that run; "open now" counts what is still open. An example leaves the
+[open cases](#open-cases) only when it is run again and holds. Days are recorded since
+30 November 2026; for an older run the page does not know the day.
 
-| route | place | day | examples | carried | carried with a finding | passes with an option | refused | open then |
-|---|---|---|--:|--:|--:|--:|--:|--:|
+| route | place | day | examples | carried | carried with a finding | passes with an option | refused | open then | open now |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|
 """  # noqa: E501
-UNDATED = "not recorded"
+UNDATED = "before 30 November 2026"
 
 HISTORIES = """
 ## Generated histories
@@ -135,7 +136,7 @@ def _counts(ledger: Ledger) -> str:
         f"The catalogue has {len(ENTRIES):,} examples for {alternatives} clauses. {told} clauses"
         f" have no example; their line says why. {1 - share:.0%} of the results below are"
         f" *carried*, {share:.0%} are *refused* by design.\n\n{text}{_open(ledger)}"
-        f"{_played()}{_histories()}"
+        f"{_played(ledger)}{_histories()}"
     )
 
 
@@ -165,7 +166,7 @@ def _which(seeds: Mapping[str, str]) -> str:
     return "".join(f"; seed {seed}: {seen}" for seed, seen in seeds.items())
 
 
-def _played() -> str:
+def _played(ledger: Ledger) -> str:
     """What came of the plays of the whole catalogue."""
     text = PLAYED
     counts = Counts.load()
@@ -173,7 +174,8 @@ def _played() -> str:
         for place, counted in places.items():
             day = counts.days.get((route, place), UNDATED)
             figures = " | ".join(str(counted.get(kind, 0)) for kind in KINDS)
-            text += f"| {route} | {place} | {day} | {sum(counted.values())} | {figures} |\n"
+            now = sum(ledger.said(entry, route, place) is not None for entry in ENTRIES)
+            text += f"| {route} | {place} | {day} | {sum(counted.values())} | {figures} | {now} |\n"
     return text
 
 
