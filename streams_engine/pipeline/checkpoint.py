@@ -125,6 +125,15 @@ class CheckpointStore:
         records = self.take_over(known)
         return plan_resume(request, records), records
 
+    def discard(self, records: Records) -> None:
+        """Give up all that was loaded: what is on the target is the stream's own no more.
+
+        Called before tables are dropped, because a server may commit each DROP by itself: a
+        run that ends amid them must not be resumed. Earlier starts stay fenced off.
+        """
+        run = RunRecord("", {}, self.start)
+        self.save({**removed(records.documents), run.key: run.to_json()})
+
     def opening(
         self, records: Records, fingerprint: str, position: Position, resume: ResumePlan
     ) -> Updates:

@@ -70,6 +70,11 @@ class RunRecord:
     def key(self) -> str:
         return RUN
 
+    @property
+    def discarded(self) -> bool:
+        """True if a start gave up what was loaded before, and has made nothing yet."""
+        return not self.fingerprint
+
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
         return {

@@ -103,8 +103,10 @@ def plan_resume(request: ResumeRequest, records: Records) -> ResumePlan:
     be loaded again into tables that write mode append forbids to empty.
     """
     run = records.run
-    if run is None or request.fresh:
-        return ResumePlan(ours=run is not None)
+    if run is None or run.discarded:
+        return ResumePlan()
+    if request.fresh:
+        return ResumePlan(ours=True)
     _demand_same(request, run)
     unchanged = _unchanged(run.position, request.position)
     appends = request.write_mode == "append"

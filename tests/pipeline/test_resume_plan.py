@@ -181,3 +181,15 @@ def test_each_chunk_is_of_its_own_table(name: str) -> None:
     key = ChunkRecord.key_of(Chunk(TableId("s", name), 1))
     found = Records({key: {"done": True, "rows": 1, "last": None}})
     assert [t.name for t in others if list(found.chunk_keys([t]))] == [name]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_a_fresh_start_gave_up_is_not_the_streams_own(fresh: bool) -> None:
+    """It ended amid its DROPs: what is left must be dropped too, not resumed."""
+    first = records(chunk(1), done={1: at(1, 10, done=True)})
+    sink = Sink(first.documents)
+    store = CheckpointStore(sink, "stream")  # type: ignore[arg-type]
+    store.discard(store.take_over())
+    assert plan_resume(request(fresh=fresh), store.load()) == ResumePlan()
+    with pytest.raises(FencedOff):
+        CheckpointStore(sink, "stream").check_fence()  # type: ignore[arg-type]

@@ -232,7 +232,9 @@ class CdcPipeline:
 
     def _demand_same_stream(self, records: Records) -> None:
         run = records.run
-        if run is not None and run.fingerprint != self.job.fingerprint:
+        if run is None or run.discarded:
+            return
+        if run.fingerprint != self.job.fingerprint:
             raise CheckpointMismatch(
                 f"The checkpoint of stream '{self.job.name}' does not fit: the stream's "
                 "configuration (types or target) changed since.",

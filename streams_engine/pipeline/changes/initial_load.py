@@ -393,7 +393,8 @@ class StartAtEnd:
         # Where the log begins is recorded last: a run that is killed before creates the rest of
         # the structure of all sources, and begins anew.
         store = CheckpointStore(context.checkpoints, context.job.name)
-        resume = ResumePlan(ours=store.take_over().run is not None)
+        run = store.take_over().run
+        resume = ResumePlan(ours=run is not None and not run.discarded)
         load = SnapshotLoad(context.with_write_mode("append"), store)
         run = RunRecord(context.job.fingerprint, {}, store.start)
         plan = LoadPlan(merged(mapped), resume, {run.key: run.to_json()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from streams_engine.contracts import DatabaseSink
@@ -115,6 +116,10 @@ class ConvertPipeline:
         self.context.report(resume.findings)
         if not resume.kept:
             counters.begin_again()
+            if resume.ours and job.schema_policy == "drop_and_recreate" and job.structure.tables:
+                # Tables of an earlier run may have other types than the plan, like any others.
+                store.discard(records)
+                resume = replace(resume, ours=False)
         if resume.ours and not resume.kept and job.write_mode == "upsert":
             self.context.report(may_remain(m.target.id) for m in mapped.tables)
         opening = store.opening(records, job.fingerprint, snapshot.position, resume)
