@@ -40,6 +40,8 @@ _SECRETS = (
         r"\1\2***",
     ),
 )
+NO_TARGET = frozenset({"no-database", "target-not-reached"})
+"""Findings that end a run whether they are accepted or not: none offers to accept them."""
 EXTRAS = ("stream", "event", "table", "category")
 """What our records have beside a message."""
 
@@ -65,8 +67,10 @@ def tell_errors(errors: Sequence[Finding]) -> None:
     counted = Counter(finding.code for finding in errors)
     codes = ", ".join(f"{code} ({number})" for code, number in counted.items())
     number = "1 error was" if len(errors) == 1 else f"{len(errors)} errors were"
-    options = " ".join(f"--accept {code}" for code in counted)
-    print(f"{number} found: {codes}. If you want it so: {options}", file=sys.stderr)
+    options = " ".join(f"--accept {code}" for code in counted if code not in NO_TARGET)
+    preventing = " A run would fail." if NO_TARGET & counted.keys() else ""
+    choice = f" If you want it so: {options}" if options else ""
+    print(f"{number} found: {codes}.{preventing}{choice}", file=sys.stderr)
 
 
 def complain(

@@ -42,6 +42,8 @@ class RowObservations:
     """NOT NULL columns that hold zero or partial dates, and in how many rows."""
     loose_keys: Mapping[tuple[TableId, str], CollatedKey] = field(default_factory=dict)
     """By table and name of the foreign key."""
+    long_times: Mapping[tuple[TableId, str], int] = field(default_factory=dict)
+    """TIME columns that hold times outside a day, and in how many rows."""
 
     def stamped(self, alias: str) -> RowObservations:
         """Return the same observations, with the alias of their source in every table's name."""
@@ -53,6 +55,7 @@ class RowObservations:
             frozenset(map(of, self.booleans)),
             {of(key): count for key, count in self.zero_dates.items()},
             {of(key): loose for key, loose in self.loose_keys.items()},
+            {of(key): count for key, count in self.long_times.items()},
         )
 
 

@@ -36,6 +36,7 @@ class RowScan(Protocol):
         *,
         booleans: bool,
         zero_dates: bool,
+        times: bool,
         foreign_keys: bool,
     ) -> RowObservations:
         """Scan the tables for the requested facts."""
@@ -110,6 +111,7 @@ class CatalogMapper:
                 tables,
                 booleans=True,
                 zero_dates=options.zero_dates == "null",
+                times=True,
                 foreign_keys=self._job.structure.foreign_keys,
             )
             options = replace(options, observed=observed.stamped(source.alias))

@@ -102,6 +102,45 @@ def test_zero_dates_in_a_primary_key_are_refused_by_name(
     assert target.rows("SELECT count(*) FROM sale WHERE day = '0000-00-00'") == [(1,)]
 
 
+def test_times_outside_a_day_are_counted_by_the_plan(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    source.run(
+        "CREATE TABLE shift (id int PRIMARY KEY, `from` time(3), lasts time, whole time)",
+        "INSERT INTO shift VALUES (1, '10:00:00', '-00:00:01', '24:00:00'),"
+        " (2, '24:00:00.001', '25:00:00', NULL), (3, NULL, '838:59:59', '00:00:00')",
+    )
+    told = _by_code(Stream(source.url, target.url).plan().findings, "time-outside-a-day")
+    assert {name: one.message.split(" rows")[0][:2] for name, one in told.items()} == {
+        "from": "1 ",
+        "lasts": "3",
+    }
+    assert '"to": "interval"' in str(told["lasts"].remedy)
+    overrides = [{"column": f"shift.{name}", "to": "interval"} for name in ("from", "lasts")]
+    stream = Stream(source.url, target.url, type_overrides=overrides)
+    assert not _by_code(stream.plan().findings, "time-outside-a-day")
+    stream.run()
+    assert target.rows("SELECT lasts::text, whole::text FROM shift ORDER BY id") == [
+        ("-00:00:01", "24:00:00"),
+        ("25:00:00", None),
+        ("838:59:59", "00:00:00"),
+    ]
+
+
+def test_what_a_type_loses_is_told(mysql_server: Server, pg18: Server, database: Any) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    source.run(
+        "CREATE TABLE place (id int PRIMARY KEY, at point, cost decimal(9,2) unsigned,"
+        " size double unsigned, n int unsigned)"
+    )
+    findings = Stream(source.url, target.url).plan().findings
+    assert set(_by_code(findings, "geometry-as-bytes")) == {"at"}
+    assert set(_by_code(findings, "unsigned-left-out")) == {"cost", "size"}
+    text = Stream(source.url, target.url, type_overrides=[{"from": "point", "to": "text"}])
+    assert not _by_code(text.plan().findings, "geometry-as-bytes")
+
+
 def _countries(source: End) -> None:
     collation = "utf8mb4_unicode_ci"
     text = f"varchar(8) CHARACTER SET utf8mb4 COLLATE {collation}"

@@ -61,6 +61,19 @@ def test_a_database_is_created_where_that_is_wanted(
     }
 
 
+def test_a_plan_says_that_the_target_refuses_the_password(
+    target: Server, source: str, database: Any, capsys: Any
+) -> None:
+    user, _, place = target.url(database(target)).partition("@")
+    wrong = f"{user.rsplit(':', 1)[0]}:wrong@{place}"
+    (told,) = Stream(source, wrong).plan().errors
+    assert told.code == "target-not-reached" and "password" in told.message
+    assert run(["plan", source, wrong]) == 6
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "1 error was found: target-not-reached (1). A run would fail."
+    assert run(["plan", source, wrong, "--accept", "target-not-reached"]) == 0
+
+
 def test_a_plan_without_the_target_says_so(source: str) -> None:
     plan = Stream(source, "postgresql://me@127.0.0.1:1/copy").plan()
     assert [f.code for f in plan.findings if f.object == "target"] == ["target-not-reached"]

@@ -477,7 +477,9 @@ class CdcPipeline:
         scan = source.source
         if not observes_rows(self.sink) or not isinstance(scan, RowScan):
             return source
-        observed = scan.observe(schemas, booleans=False, zero_dates=False, foreign_keys=True)
+        observed = scan.observe(
+            schemas, booleans=False, zero_dates=False, times=False, foreign_keys=True
+        )
         options = replace(source.mapping, observed=observed.stamped(source.alias))
         return replace(source, mapping=options)
 

@@ -386,7 +386,9 @@ class ReloadView:
         """Scan the rows of a table for what the mapping depends on."""
         if not isinstance(self._snapshot, RowScan):
             return RowObservations()
-        seen = self._snapshot.observe([schema], booleans=True, zero_dates=True, foreign_keys=False)
+        seen = self._snapshot.observe(
+            [schema], booleans=True, zero_dates=True, times=False, foreign_keys=False
+        )
         return seen.stamped(alias)
 
     def rows(self, table: TableId, extract: Extract) -> Iterator[pa.RecordBatch]:

@@ -59,8 +59,8 @@ class ConvertPipeline:
         try:
             missing = sink.missing_database()
         except StreamsError as error:
-            told = f"It could not be asked whether its database exists: {error.message}"
-            yield Finding(Severity.WARNING, "target-not-reached", "target", told, error.remedy)
+            told = f"A run would fail: {error.message}"
+            yield Finding(Severity.ERROR, "target-not-reached", "target", told, error.remedy)
             return
         if missing is not None:
             yield missing

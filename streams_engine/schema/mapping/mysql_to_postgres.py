@@ -30,7 +30,11 @@ from streams_engine.model import (
 from streams_engine.schema.ddl.mysql_keys import row_key, unsigned_keys
 from streams_engine.schema.ddl.names import MAX_BYTES, Namespace, shorten
 from streams_engine.schema.ddl.postgres import LAST_NUMBER, literal, name_of
-from streams_engine.schema.mapping.mysql_to_postgres_types import MysqlTypeRule, rule_for
+from streams_engine.schema.mapping.mysql_to_postgres_types import (
+    GEOMETRIES,
+    MysqlTypeRule,
+    rule_for,
+)
 from streams_engine.schema.mapping.tables import (
     ColumnMapping,
     Findings,
@@ -47,6 +51,7 @@ from streams_engine.schema.types.relaxation import fits_boolean
 __all__ = ["map_mysql"]
 
 _TEXTUAL = {"text", "varchar", "bpchar"}
+_FRACTIONAL = {"decimal", "float", "double"}
 
 ZERO_DATE = re.compile(r"0000-|-00")
 """In a default: a date that PostgreSQL does not have."""
@@ -220,8 +225,44 @@ class _Mapper:
                 "ON UPDATE CURRENT_TIMESTAMP has no equivalent on PostgreSQL and is left out.",
                 "Add a trigger where the application relies on it.",
             )
+        self._tell_narrowed(table, source, native, where)
         notes = (rule.note,) if rule.note and override is None else ()
         return ColumnMapping(replace(source, arrow=read), target, convert, notes)
+
+    def _tell_narrowed(
+        self, table: TableSchema, source: Column, native: NativeType, where: str
+    ) -> None:
+        """Tell of values and rules of a type that the chosen one does not have."""
+        count = self.options.observed.long_times.get((table.id, source.name), 0)
+        if count and native.name == "time":
+            rows = f"{count} rows hold" if count != 1 else "1 row holds"
+            fate = "quarantined" if self.options.quarantine else "rejected, which ends the run"
+            choice = f'{{"column": "{table.id.name}.{source.name}", "to": "interval"}}'
+            self.findings.warn(
+                "time-outside-a-day",
+                where,
+                f"{rows} a time outside 00:00:00 to 24:00:00, which PostgreSQL's time cannot "
+                f"hold: {fate}.",
+                f"Choose interval: options.typeOverrides [{choice}]; or quarantine such rows with "
+                "onError: quarantine.",
+            )
+        if source.type.name in GEOMETRIES and native.name == "bytea":
+            self.findings.tell(
+                "geometry-as-bytes",
+                where,
+                f"{source.type.text} becomes bytea, in MySQL's internal form: 4 bytes of SRID, "
+                "then WKB.",
+                "With PostGIS: ST_GeomFromWKB(substring(column FROM 5)).",
+            )
+        if source.type.unsigned and source.type.name in _FRACTIONAL:
+            self.findings.tell(
+                "unsigned-left-out",
+                where,
+                "UNSIGNED has no equivalent on PostgreSQL and is left out: negative numbers are "
+                "possible there.",
+                f'Add CHECK ("{self.columns[table.id][source.name]}" >= 0) by hand where that '
+                "matters.",
+            )
 
     def _relaxed(self, table: TableSchema, source: Column, convert: str | None, where: str) -> bool:
         """Return True if zero dates become NULL in a column that is NOT NULL on the source."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from streams_engine.model import Column, NativeType
 
-__all__ = ["RULES", "MysqlTypeRule", "rule_for"]
+__all__ = ["GEOMETRIES", "RULES", "MysqlTypeRule", "rule_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _width(native: NativeType) -> int:
 _BINARY = MysqlTypeRule("bytea")
 _TEXT = MysqlTypeRule("text")
 _GEOMETRY = MysqlTypeRule("bytea", note="kept as MySQL's internal form: 4 bytes of SRID, then WKB")
-_GEOMETRIES = (
+GEOMETRIES = (
     "geometry",
     "point",
     "linestring",
@@ -111,7 +111,7 @@ RULES: Mapping[str, MysqlTypeRule] = {
     "inet4": MysqlTypeRule("inet"),
     "inet6": MysqlTypeRule("inet"),
     "vector": MysqlTypeRule("bytea", note="kept as its 4-byte floats"),
-    **dict.fromkeys(_GEOMETRIES, _GEOMETRY),
+    **dict.fromkeys(GEOMETRIES, _GEOMETRY),
 }
 
 

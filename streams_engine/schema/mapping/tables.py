@@ -221,3 +221,7 @@ class Findings:
     def warn(self, code: str, what: object, message: str, remedy: str | None = None) -> None:
         """Add a warning."""
         self.items.append(warning(code, what, message, remedy))
+
+    def tell(self, code: str, what: object, message: str, remedy: str | None = None) -> None:
+        """Add a finding of severity info."""
+        self.items.append(Finding(Severity.INFO, code, str(what), message, remedy))

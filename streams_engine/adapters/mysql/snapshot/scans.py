@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from streams_engine.adapters.mysql.connection import translating
@@ -27,25 +27,34 @@ def observe(
     *,
     booleans: bool,
     zero_dates: bool,
+    times: bool,
     foreign_keys: bool,
 ) -> RowObservations:
     """Scan the tables: each at most once, and once more for each foreign key over texts."""
     found_booleans: set[tuple[TableId, str]] = set()
     zeros: dict[tuple[TableId, str], int] = {}
+    long: dict[tuple[TableId, str], int] = {}
     loose: dict[tuple[TableId, str], CollatedKey] = {}
     by_id = {table.id: table for table in tables}
     for table in tables:
         flags = [c.name for c in table.columns if booleans and _is_flag(c)]
         dates = [c.name for c in table.columns if zero_dates and _is_solid_date(c)]
-        odd, counts = _scan(connection, table.id, flags, dates)
-        found_booleans |= {(table.id, flag) for flag, other in odd.items() if not other}
-        zeros |= {(table.id, date): count for date, count in counts.items() if count}
+        spans = [c.name for c in table.columns if times and _is_time(c)]
+        conditions = [
+            *(f"{quote(flag)} NOT IN (0, 1)" for flag in flags),
+            *(_is_zero(quote(date)) for date in dates),
+            *(_is_long(quote(span)) for span in spans),
+        ]
+        counts = iter(_counted(connection, table.id, conditions))
+        found_booleans |= {(table.id, flag) for flag in flags if not next(counts)}
+        zeros |= {(table.id, date): count for date in dates if (count := next(counts))}
+        long |= {(table.id, span): count for span in spans if (count := next(counts))}
         for key in table.foreign_keys if foreign_keys else ():
             referenced = by_id.get(key.referenced)
             collated = referenced and _loose(connection, table, key)
             if collated:
                 loose[table.id, key.name] = collated
-    return RowObservations(frozenset(found_booleans), zeros, loose)
+    return RowObservations(frozenset(found_booleans), zeros, loose, long)
 
 
 def _is_flag(column: Column) -> bool:
@@ -57,22 +66,18 @@ def _is_solid_date(column: Column) -> bool:
     return column.type.name in DATES and not column.nullable and column.generated is None
 
 
-def _scan(
-    connection: Any, table: TableId, flags: Sequence[str], dates: Sequence[str]
-) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Return 1 for each flag column with a value other than 0, 1 and NULL, and the number of zero
-    dates by column."""
-    if not flags and not dates:
-        return {}, {}
-    tests = [f"COALESCE(MAX({quote(flag)} NOT IN (0, 1)), 0)" for flag in flags]
-    tests += [f"COALESCE(SUM({_is_zero(quote(date))}), 0)" for date in dates]
+def _is_time(column: Column) -> bool:
+    return column.type.name == "time" and column.generated is None
+
+
+def _counted(connection: Any, table: TableId, conditions: Sequence[str]) -> list[int]:
+    """Return how many rows fulfil each condition."""
+    if not conditions:
+        return []
+    sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
     with translating(f"scanning {table}"), connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(tests)} FROM {name(table)}")
-        numbers = [int(value) for value in cursor.fetchone()]
-    return (
-        dict(zip(flags, numbers, strict=False)),
-        dict(zip(dates, numbers[len(flags) :], strict=True)),
-    )
+        cursor.execute(f"SELECT {sums} FROM {name(table)}")
+        return [int(value) for value in cursor.fetchone()]
 
 
 def _is_zero(date: str) -> str:
@@ -80,6 +85,11 @@ def _is_zero(date: str) -> str:
     such day."""
     parts = [f"{part}({date}) = 0" for part in ("YEAR", "MONTH", "DAYOFMONTH")]
     return f"({' OR '.join(parts)} OR DAYOFMONTH({date}) > DAYOFMONTH(LAST_DAY({date})))"
+
+
+def _is_long(span: str) -> str:
+    """Return the condition under which PostgreSQL's ``time`` cannot hold a TIME."""
+    return f"{span} NOT BETWEEN '00:00:00' AND '24:00:00'"
 
 
 def _loose(connection: Any, table: TableSchema, key: ForeignKey) -> CollatedKey | None:

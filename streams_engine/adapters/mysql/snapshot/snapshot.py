@@ -101,6 +101,7 @@ class MysqlSnapshot:
         *,
         booleans: bool,
         zero_dates: bool,
+        times: bool,
         foreign_keys: bool,
     ) -> RowObservations:
         """Scan the rows of this snapshot."""
@@ -110,6 +111,7 @@ class MysqlSnapshot:
                 tables,
                 booleans=booleans,
                 zero_dates=zero_dates,
+                times=times,
                 foreign_keys=foreign_keys,
             )
 

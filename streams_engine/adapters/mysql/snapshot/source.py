@@ -195,6 +195,7 @@ class MysqlSource:
         *,
         booleans: bool,
         zero_dates: bool,
+        times: bool,
         foreign_keys: bool,
     ) -> RowObservations:
         """Scan the rows as they are now."""
@@ -204,6 +205,7 @@ class MysqlSource:
                 tables,
                 booleans=booleans,
                 zero_dates=zero_dates,
+                times=times,
                 foreign_keys=foreign_keys,
             )
 
