@@ -331,12 +331,22 @@ class _Stage:
                     for statement in (one for step in entry.named(script) for one in step):
                         self.say(f"--   remedy: {statement}")
                         connection.cursor().execute(statement)
+        if entry is None:
+            self._follow(outcome)
         if refused.fresh:
             self.options = {"schema_policy": "drop_and_recreate"}
             self._drop_what_is_gone()
         self.say("--   started again" + (", fresh" if refused.fresh else ""))
         self._start(fresh=refused.fresh)
         self._ended_by(self._caught_up())
+
+    def _follow(self, outcome: Outcome) -> None:
+        """Execute on the source the statements that a remedy gives its reader."""
+        given = re.findall(r"ALTER TABLE [^;]+;", outcome.words.rpartition(" | ")[2])
+        with closing(self.source.connect(self.one)) as connection:
+            for statement in given:
+                self.say(f"--   remedy: {statement}")
+                connection.cursor().execute(statement)
 
     def _drop_what_is_gone(self) -> None:
         """Drop on the target what the source dropped: what is loaded anew does not know of it."""
