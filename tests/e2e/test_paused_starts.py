@@ -118,13 +118,12 @@ def test_a_cdc_that_stops_at_its_start_locks_nothing(source: End, target: End, p
 
 
 def test_a_failed_stream_holds_nothing(source: End, target: End) -> None:
-    """There is nothing that a stop could end any more: it is a `StateConflict`."""
+    """There is nothing that a stop could end any more: it does nothing."""
     target.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(1))", "CREATE TABLE bag (x int)")
     with Stream(source.url, target.url, tables=["t", "bag"]) as stream:
         with pytest.raises(StreamsError):
             stream.run()
         assert stream.state is State.FAILED
         demand_unlocked(source, "start")
-        with pytest.raises(StreamsError, match="holds no connection"):
-            stream.stop()
+        stream.stop()
         assert stream.state is State.FAILED

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import pymysql
+from pymysql.constants import ER
 from pymysql.cursors import SSCursor
 
 from streams_engine.adapters.mysql import digest_text
@@ -84,7 +86,13 @@ class MysqlCanonical:
         with translating("verify"), self._connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("SET SESSION group_concat_max_len = @@max_allowed_packet")
-            cursor.execute(f"SET SESSION max_error_count = {WARNINGS}")
+            try:
+                cursor.execute(f"SET SESSION max_error_count = {WARNINGS}")
+            except pymysql.OperationalError as error:
+                if error.args[0] != ER.SPECIFIC_ACCESS_DENIED_ERROR:
+                    raise
+                # MySQL wants SESSION_VARIABLES_ADMIN for it. Of more warnings than the server
+                # keeps, `_computed` cannot say what they are.
         self.renew()
         return self
 
