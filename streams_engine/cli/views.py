@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ __all__ = [
 
 REPORT_SECONDS = 60.0
 """Between two lines about the progress, where there is no terminal."""
+
+COMPARED_SECONDS = 5.0
+"""Between two lines about a comparison, where there is no terminal."""
 
 SAID_ELSEWHERE = frozenset({"progress", "stat", "sql"})
 """Categories of events that other lines tell: how far the stream is, and its end."""
@@ -277,11 +281,40 @@ def choose(out: Console, *, as_json: bool, quiet: bool) -> ProgressView:
     return LiveView(out) if out.is_terminal else LineView(out)
 
 
+class _ComparedLines:
+    """Prints on standard error, every `COMPARED_SECONDS`, how many rows of a table are compared:
+    standard output is the report's. A server may sum up one table for minutes."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._told = ""
+        self._over = threading.Event()
+
+    def __call__(self, table: Any, rows: int) -> None:
+        self._told = f" {table}, {units.count(rows)} rows"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._print, name="compared-lines", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _print(self) -> None:
+        while not self._over.wait(COMPARED_SECONDS):
+            passed = units.duration(time.monotonic() - self._begun)
+            print(f"comparing{self._told}, after {passed}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def verifying(out: Console, *, silent: bool) -> Iterator[Callable[[Any, int], None] | None]:
-    """Show how far `Stream.verify` has come, if there is a terminal."""
-    if silent or not out.is_terminal:
+    """Show how far `Stream.verify` has come: on a terminal at once, else every few seconds."""
+    if silent:
         yield None
+        return
+    if not out.is_terminal:
+        with _ComparedLines() as lines:
+            yield lines
         return
     with out.status("Comparing", refresh_per_second=4) as status:
         yield lambda table, rows: status.update(f"Comparing {table}, {units.count(rows)} rows")

@@ -223,6 +223,7 @@ def _verdict(
         End(canonicals[0], left, pair.places, progress),
         End(canonicals[1], right, pair.places),
     )
+    ends[0].tell(0)
     if settings.catch_up is not None:
         _renew(ends)
     if pair.limit is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 import pytest
+from pymysql.constants import CR
+from pymysql.cursors import SSCursor
 
-from streams_engine.adapters.mysql.connection import MysqlConnect
+from streams_engine.adapters.mysql.connection import MysqlConnect, shut_down
 from streams_engine.adapters.mysql.snapshot.snapshot import MysqlSnapshot
 from streams_engine.adapters.mysql.snapshot.source import MysqlSource
 from streams_engine.contracts import Scope
@@ -495,3 +499,27 @@ def test_caching_sha2_without_tls(mysql9: Server, database: Any) -> None:
     finally:
         place.run(f"DROP USER 'u_{place.name}'@'%'")
         place.raw.close()
+
+
+@pytest.mark.parametrize("end", ["close", "cut"])
+def test_a_session_that_ends_within_a_result_is_silent(place: Place, end: str) -> None:
+    place.run(
+        "CREATE TABLE t (id int, v text)", f"INSERT INTO t SELECT i, '' FROM {numbers(20000)}"
+    )
+    unheard: list[Any] = []
+    before, sys.unraisablehook = sys.unraisablehook, unheard.append
+    try:
+        connection = place.connect.open()
+        cursor = connection.cursor(SSCursor)
+        cursor.execute("SELECT id, repeat('x', 1000) FROM t")
+        cursor.fetchone()
+        connection.close() if end == "close" else shut_down(connection)
+        with pytest.raises(pymysql.OperationalError) as caught:
+            while cursor.fetchone():
+                pass
+        assert caught.value.args[0] == CR.CR_SERVER_LOST
+        del connection, cursor, caught
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert unheard == []

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from streams_engine.cli import main
+from streams_engine.cli import main, views
 from streams_engine.cli.reports import report
 from streams_engine.cli.views import LineView, console
 from streams_engine.events import Event
@@ -80,3 +80,15 @@ def test_of_errors_all_are_told(capsys: Any) -> None:
     console().print(report(missing, ()))
     told = capsys.readouterr().out
     assert all(f"key{i}" in told for i in range(30)) and told.count("Orphans.") == 1
+
+
+def test_a_long_comparison_is_told_in_a_pipe(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(views, "COMPARED_SECONDS", 0.05)
+    with views.verifying(console(), silent=False) as told:
+        assert told is not None
+        told("shop.orders", 450_000)
+        time.sleep(0.3)
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("comparing shop.orders, 450,000 rows, after ")
+    with views.verifying(console(), silent=True) as told:
+        assert told is None

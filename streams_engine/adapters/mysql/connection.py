@@ -270,6 +270,7 @@ def _watched(connect: MysqlConnect, connection: Any) -> Watch:
 def shut_down(connection: Any) -> None:
     """Cut a connection that another thread may be waiting on: its wait fails at once."""
     with contextlib.suppress(OSError, AttributeError):  # closed, or gone
+        connection.abandon_result()
         connection._sock.shutdown(socket.SHUT_RDWR)
 
 

@@ -30,6 +30,10 @@ STATEMENTS = frozenset({COMMAND.COM_QUERY, COMMAND.COM_STMT_PREPARE})
 """Commands that carry a statement."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class GuardedConnection(Connection):
     """Refuse downgrades of TLS and requests for files, from the first byte of the session on.
 
@@ -102,7 +106,22 @@ class GuardedConnection(Connection):
             self.on_statement(plain, "mysql")
         return super()._execute_command(command, sql)
 
+    def abandon_result(self) -> None:
+        """Leave the rest of an unbuffered result unread, for the session is over. PyMySQL would
+        read it when the result is collected, and print that it cannot. Reading a row still
+        raises."""
+        if (result := getattr(self, "_result", None)) is not None:
+            result._finish_unbuffered_query = _nothing
+
+    def _force_close(self) -> None:
+        self.abandon_result()
+        super()._force_close()
+
+    __del__ = _force_close
+
     def _read_bytes(self, num_bytes: int) -> Any:
+        if self._sock is None:
+            raise OperationalError(CR.CR_SERVER_LOST, "the connection is closed")
         with watch_of(self):
             try:
                 return super()._read_bytes(num_bytes)
