@@ -32,14 +32,17 @@ class Replication:
                 made = await self.engine.connections.create(document)
                 ids[document["name"]] = made["id"]
         found = await self.engine.configs.list("replication")
-        config = (found["items"] or [None])[0] or await self.engine.configs.create(
-            {
-                "name": "replication",
-                "mode": "cdc",
-                "source": {"connections": [{"connectionId": ids[source["name"]]}]},
-                "target": {"id": ids[target["name"]]},
-            }
-        )
+        if found["items"]:
+            config = found["items"][0]
+        else:
+            config = await self.engine.configs.create(
+                {
+                    "name": "replication",
+                    "mode": "cdc",
+                    "source": {"connections": [{"connectionId": ids[source["name"]]}]},
+                    "target": {"id": ids[target["name"]]},
+                }
+            )
         self.stream = await self.engine.streams.start(config["id"])
 
     async def status(self) -> dict[str, Any]:
@@ -50,6 +53,19 @@ class Replication:
     async def pause(self) -> None:
         """What an operator asks for."""
         await self.engine.streams.pause(self.stream)
+
+    async def wait_until(self, ended: asyncio.Event) -> None:
+        """Wait for the service's end; raise the error of a stream that failed before it."""
+        waits = {
+            asyncio.create_task(ended.wait()),
+            asyncio.create_task(self.engine.streams.wait(self.stream)),
+        }
+        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in left:
+            one.cancel()
+        run = await self.engine.streams.get(self.stream)
+        if run["error"]:
+            raise RuntimeError(run["error"]["message"])
 
     async def stop(self) -> None:
         """Ends the stream at a transaction's end; the next start goes on there."""
@@ -73,10 +89,13 @@ async def main(path: str, source: str, target: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     service = Replication(path)
     await service.start(json.loads(source), json.loads(target))
-    await service.engine.streams.catch_up(service.stream, 60)
-    print("ready", await service.status(), flush=True)
-    await ended.wait()
-    await service.stop()
+    try:
+        if not await service.engine.streams.catch_up(service.stream, 60):
+            print("not in step yet", flush=True)
+        print("ready", await service.status(), flush=True)
+        await service.wait_until(ended)
+    finally:
+        await service.stop()
     print("stopped", flush=True)
 
 

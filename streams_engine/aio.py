@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, cast
 
-from streams_engine.alerts import AlertCallback
+from streams_engine.alerts import Alert
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver
 from streams_engine.config.tracebacks import without_locals
 from streams_engine.display import html_block
 from streams_engine.errors import ConfigError, StreamsError
-from streams_engine.events import Listener, Unsubscribe, is_awaited
+from streams_engine.events import Event, Unsubscribe, is_awaited
 from streams_engine.health import Health
 from streams_engine.lifecycle import State
 from streams_engine.stats import Stats
-from streams_engine.stream import ALL, CALLBACK_SECONDS, Moved, Progress, Stream
+from streams_engine.stream import ALL, CALLBACK_SECONDS, Stream
 from streams_engine.waits import awaited
 
 if TYPE_CHECKING:
     from streams_engine.config.connection import Place
     from streams_engine.contracts import Sink, Source
+    from streams_engine.model import TableId
     from streams_engine.pipeline.snapshot.plan import Plan
-    from streams_engine.stream import VerifyMode, VerifyProgress
+    from streams_engine.stream import VerifyMode
     from streams_engine.verify.report import VerifyReport
 
 __all__ = ["AsyncStream"]
 
 log = logging.getLogger("streams_engine.stream")
 
-Callback = TypeVar("Callback", bound=Callable[..., Any])
+Told: TypeAlias = "Awaitable[None] | None"
+"""What a callback returns: one that is ``async def`` is awaited."""
+AlertCallback = Callable[[Alert], Told]
+Progress = Callable[[Stats], Told]
+Moved = Callable[[State, State], Told]
+Listener = Callable[[Event], Told]
+VerifyProgress: TypeAlias = "Callable[[TableId, int], Told]"
 
 
 class AwaitedCallbacks:
@@ -46,11 +53,11 @@ class AwaitedCallbacks:
         self._order = asyncio.Lock()
         self._pending: set[Future[None]] = set()
 
-    def plain(self, callback: Callback) -> Callback:
+    def plain(self, callback: Callable[..., Told]) -> Callable[..., None]:
         """Return a callback for the stream's threads, which do not wait for it. Raises
         `ConfigError` for ``async def`` outside an event loop."""
         if not is_awaited(callback):
-            return callback
+            return cast(Callable[..., None], callback)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -58,7 +65,7 @@ class AwaitedCallbacks:
                 "A callback that is async def was given outside an event loop.",
                 remedy="Give it inside the coroutine that runs the stream, or a plain function.",
             ) from None
-        return cast(Callback, partial(self._schedule, loop, callback))
+        return partial(self._schedule, loop, callback)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop, callback: Any, *given: Any) -> None:
         if loop.is_closed():
@@ -74,11 +81,21 @@ class AwaitedCallbacks:
             except Exception:
                 log.exception("A callback failed.")
 
-    async def delivered(self) -> None:
-        """Wait until the callbacks that are due have returned, at most 30 seconds for each."""
-        for future in list(self._pending):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.wrap_future(future), CALLBACK_SECONDS)
+    async def delivered(self, seconds: float) -> None:
+        """Wait until the callbacks that are due have returned, at most so many seconds for all;
+        cancel the rest."""
+        waiting = [asyncio.wrap_future(future) for future in list(self._pending)]
+        if not waiting:
+            return
+        _, late = await asyncio.wait(waiting, timeout=max(0.0, seconds))
+        for one in late:
+            one.cancel()
+        if late:
+            log.warning(
+                "%d callbacks have not returned within %.0f s: cancelled.",
+                len(late),
+                CALLBACK_SECONDS,
+            )
 
 
 class AsyncStream:
@@ -178,8 +195,8 @@ class AsyncStream:
     ) -> Unsubscribe:
         """Call ``callback`` with one `Alert` when a threshold is crossed, and one when the value
         is back below it: seconds of lag, bytes of log that the source retains, rows in the
-        quarantine, seconds without any activity. With ``async def`` it is awaited in this event
-        loop."""
+        quarantine, seconds without any activity. A stream that fails gives one more, of the kind
+        ``failed``. With ``async def`` it is awaited in this event loop."""
         return self._stream.on_alert(
             self._callbacks.plain(callback),
             lag=lag,
@@ -234,17 +251,35 @@ class AsyncStream:
             await self._stop_quietly()
             raise
         await self._stop_quietly()
-        if self.state is State.FAILED and self.error is not None:
-            raise self.error
+        self._stream._raise_failure()
         return self.stats()
 
     async def wait(self, *states: State, timeout: float | None = None) -> State:
-        """Wait until one of ``states`` or a final state is reached."""
+        """Wait until one of ``states`` or a final state is reached, and return it. FAILED is
+        returned like any other; `error` has the reason. Raises `TimeoutError`."""
         return await awaited(self._stream.wait, *states, timeout=timeout)
+
+    async def wait_until(self, event: asyncio.Event, timeout: float | None = None) -> State:
+        """Wait until ``event`` is set or the stream ends; return the state. Raises the error of a
+        FAILED stream, and `TimeoutError` after ``timeout`` seconds."""
+        both = [asyncio.ensure_future(one) for one in (event.wait(), self.wait())]
+        try:
+            done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+        for one in done:
+            one.result()
+        if not done:
+            raise TimeoutError(f"Still {self.state} after {timeout} seconds.")
+        self._stream._raise_failure()
+        return self.state
 
     async def catch_up(self, timeout: float | None = None, *, elsewhere: bool = False) -> bool:
         """Wait until everything committed on the source before the call is durable on the target;
-        only for cdc. ``elsewhere``: another process runs the stream."""
+        only for cdc. ``elsewhere``: another process runs the stream. Return False if that takes
+        longer than ``timeout`` seconds, or the stream is stopped. Raises the error of a FAILED
+        stream."""
         return await awaited(partial(self._stream.catch_up, timeout, elsewhere=elsewhere))
 
     async def release(self) -> tuple[str, ...]:
@@ -303,8 +338,10 @@ class AsyncStream:
         await self._stop_quietly()
 
     async def _stop_quietly(self) -> None:
-        await awaited(self._stream.__exit__, None, None, None)
-        await self._callbacks.delivered()
+        await awaited(self._stream._end_quietly)
+        begun = time.monotonic()
+        await awaited(self._stream._join_reporter)
+        await self._callbacks.delivered(CALLBACK_SECONDS - (time.monotonic() - begun))
 
 
 def _hand_over(

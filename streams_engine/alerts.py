@@ -12,7 +12,7 @@ from streams_engine.events import refuse_awaited
 
 __all__ = ["Alert", "AlertCallback", "Watch", "watch"]
 
-Kind = Literal["lag", "retained", "quarantined", "silent"]
+Kind = Literal["lag", "retained", "quarantined", "silent", "failed"]
 
 TOLD: Mapping[str, str] = {
     "lag": "the lag is {value:,.1f} s",
@@ -24,7 +24,7 @@ TOLD: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A threshold that was crossed, or a value that is back below it."""
+    """A threshold that was crossed, a value that is back below it, or a stream that failed."""
 
     stream: str
     kind: Kind
@@ -33,10 +33,14 @@ class Alert:
     threshold: float
     at: float
     """Unix seconds."""
+    reason: str | None = None
+    """The error's message of a stream that failed; its value is 1, its threshold 0."""
 
     @property
     def message(self) -> str:
         """What happened, in words."""
+        if self.kind == "failed":
+            return f"the stream failed: {self.reason}"
         told = TOLD[self.kind].format(value=self.value)
         side = "above" if self.state == "alert" else "no longer above"
         return f"{told}, {side} {self.threshold:,g}"
@@ -65,9 +69,16 @@ class Watch:
         self._thresholds = thresholds
         self._crossed: set[Kind] = set()
 
-    def look(self, stream: str, facts: Mapping[Kind, float | None]) -> list[Alert]:
+    def look(
+        self, stream: str, facts: Mapping[Kind, float | None], failed: str | None = None
+    ) -> list[Alert]:
         """Return the alerts that present facts give; a fact that is None is not known and changes
-        nothing."""
+        nothing. ``failed`` is the error's message of a stream that failed: it is told once, and
+        nothing is measured any more."""
+        if failed is not None:
+            told = "failed" in self._crossed
+            self._crossed.add("failed")
+            return [] if told else [Alert(stream, "failed", "alert", 1.0, 0.0, time.time(), failed)]
         alerts = []
         for kind, threshold in self._thresholds.items():
             value = facts.get(kind)

@@ -74,6 +74,8 @@ SAMPLE = 0.01
 """The share of rows that a sample is made of, unless another is said."""
 ALERT_SECONDS = 1.0
 """How often the facts are compared with the thresholds of alerts."""
+EVENT_SECONDS = 0.1
+"""How often `Stream.wait_until` looks at its event."""
 CATCH_UP_SECONDS = 60.0
 """How long a verification of a running stream waits for the target, at each read."""
 VerifyProgress: TypeAlias = "Callable[[TableId, int], None]"
@@ -83,9 +85,9 @@ class Stream:
     """A transfer from a source to a target, with its states, counters and checkpoint.
 
     Built from two URLs (or connection documents), or by `from_config`. Thread-safe. Only `run`,
-    `wait`, `catch_up`, `plan`, `verify` and `release` block. Callbacks run on a thread of the
-    stream; their exceptions are logged and ignored. No signal handler is set and no logging
-    configured.
+    `wait`, `wait_until`, `catch_up`, `plan`, `verify` and `release` block. Callbacks run on a
+    thread of the stream; their exceptions are logged and ignored. No signal handler is set and no
+    logging configured.
     """
 
     @without_locals
@@ -235,7 +237,8 @@ class Stream:
     ) -> Unsubscribe:
         """Call ``callback`` with one `Alert` when a threshold is crossed, and one when the value
         is back below it: seconds of lag, bytes of log that the source retains, rows in the
-        quarantine, seconds without any activity.
+        quarantine, seconds without any activity. A stream that fails gives one more, of the kind
+        ``failed``, and no other from then on.
 
         Raises `ConfigError` without any threshold.
         """
@@ -287,8 +290,7 @@ class Stream:
         finally:
             self._join()
             self._join_reporter()
-        if self.state is State.FAILED and self._error is not None:
-            raise self._error
+        self._raise_failure()
         return self.stats()
 
     def _wait_shown(self) -> None:
@@ -349,8 +351,11 @@ class Stream:
         return self.state
 
     def wait(self, *states: State, timeout: float | None = None) -> State:
-        """Block until one of ``states`` or a final state is reached. Raises `TimeoutError`, and
-        `StateConflict` on the thread that would have to reach that state."""
+        """Block until one of ``states`` or a final state is reached, and return it.
+
+        FAILED is returned like any other; `error` has the reason. Raises `TimeoutError`, and
+        `StateConflict` on the thread that would have to reach that state.
+        """
         self._demand_another_thread()
         _let_ctrl_c_interrupt()
         reached = self._control.wait(frozenset(states), timeout)
@@ -358,16 +363,45 @@ class Stream:
             self._join()
         return reached
 
+    def wait_until(self, event: threading.Event, timeout: float | None = None) -> State:
+        """Block until ``event`` is set or the stream ends; return the state.
+
+        Raises the error of a FAILED stream, and `TimeoutError` after ``timeout`` seconds.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not event.is_set():
+            left = deadline - time.monotonic()
+            try:
+                self.wait(timeout=max(0.0, min(left, EVENT_SECONDS)))
+                break
+            except TimeoutError:
+                if left <= 0:
+                    raise
+        self._raise_failure()
+        return self.state
+
+    def _raise_failure(self) -> None:
+        if self.state is State.FAILED and self._error is not None:
+            raise self._error
+
     def catch_up(self, timeout: float | None = None, *, elsewhere: bool = False) -> bool:
         """Wait until everything committed on the source before the call is durable on the target;
         only for cdc.
 
         ``elsewhere``: another process runs the stream. Return False if that takes longer than
-        ``timeout`` seconds, or the stream ends. Raises `StateConflict` for a convert, and where
-        nobody runs the stream.
+        ``timeout`` seconds, or the stream is stopped. Raises the error of a FAILED stream, and
+        `StateConflict` for a convert, and where nobody runs the stream.
         """
         if elsewhere and self._config.follows:
             return self._parts.catch_up(math.inf if timeout is None else timeout)
+        if self._catch_up(timeout):
+            if self._cdc is not None:
+                self._cdc.measure()
+            return True
+        self._raise_failure()
+        return False
+
+    def _catch_up(self, timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._demand_another_thread()
         if not self._config.follows:
@@ -440,7 +474,7 @@ class Stream:
         settings = VerifySettings(
             tables=None if tables is None else frozenset(tables),
             sample=share,
-            catch_up=partial(self.catch_up, CATCH_UP_SECONDS)
+            catch_up=partial(self._catch_up, CATCH_UP_SECONDS)
             if follows and live is not False
             else None,
         )
@@ -459,12 +493,15 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end_quietly()
+        self._join_reporter()
+
+    def _end_quietly(self) -> None:
         if not self.state.final and self.state is not State.READY:
             with suppress(StreamsError):
                 self.stop()
             self.wait()
         self._join()
-        self._join_reporter()
 
     def __repr__(self) -> str:
         config = getattr(self, "_config", None)
@@ -521,7 +558,7 @@ class Stream:
             return nullcontext()
         from streams_engine.background import verification_beside
 
-        catch_up = partial(self.catch_up, CATCH_UP_SECONDS)
+        catch_up = partial(self._catch_up, CATCH_UP_SECONDS)
         return verification_beside(wanted, self._parts, self._control, self._counters, catch_up)
 
     def _outlive(self, run: CdcPipeline | ConvertPipeline, fresh: bool) -> None:
@@ -623,6 +660,7 @@ class Stream:
     def _tell_alerts(self) -> None:
         if not self._watches:
             return
+        failed = self._error.message if self._error and self.state is State.FAILED else None
         health = self.health()
         running = self.state is State.RUNNING
         facts: dict[Any, float | None] = {
@@ -632,7 +670,7 @@ class Stream:
             "silent": self._counters.silent_seconds if running else 0.0,
         }
         for one in list(self._watches):
-            for alert in one.look(self.name, facts):
+            for alert in one.look(self.name, facts, failed):
                 level = logging.WARNING if alert.state == "alert" else logging.INFO
                 told = alert.to_dict() | {"alert": alert.state}
                 details = {key: told[key] for key in ("kind", "alert", "value", "threshold")}

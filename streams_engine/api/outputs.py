@@ -304,12 +304,12 @@ class HealthDict(TypedDict):
 
 
 class AlertDict(TypedDict):
-    """A threshold that was crossed, or a value that is back below it."""
+    """A threshold that was crossed, a value that is back below it, or a stream that failed."""
 
     __pydantic_config__ = STRICT  # type: ignore[misc]
 
     stream: str
-    kind: Literal["lag", "retained", "quarantined", "silent"]
+    kind: Literal["lag", "retained", "quarantined", "silent", "failed"]
     state: Literal["alert", "clear"]
     value: float
     threshold: float

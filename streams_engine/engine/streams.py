@@ -239,8 +239,9 @@ class Streams:
         """Wait until all that is committed on the source of a cdc is durable on the target.
 
         As `Stream.catch_up`; the process that runs the stream does it where that is another one.
-        Return False if it takes longer than ``timeout`` seconds or the run ends. Raises
-        `StateConflict` for a convert, and `NotFound`.
+        Return False if it takes longer than ``timeout`` seconds or the run is stopped. Raises the
+        error of a FAILED run of this process, `StateConflict` for a run that ended before, for
+        another process's that FAILED, and for a convert, and `NotFound`.
         """
         live = self._live.get(stream)
         if live is not None:
@@ -248,7 +249,9 @@ class Streams:
         number = self._runs.ask(self._running(stream), CATCH_UP, timeout)
         deadline = None if timeout is None else time.monotonic() + timeout + ANSWER_SECONDS
         while (answer := self._runs.answered(number)) is None:
-            if self._runs.row(stream)["ended"] is not None:
+            if (row := self._runs.row(stream))["ended"] is not None:
+                if row["status"] == State.FAILED:
+                    self._running(stream)
                 return False
             if deadline is not None and time.monotonic() > deadline:
                 return False

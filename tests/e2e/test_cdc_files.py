@@ -13,7 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from streams_engine import State, Stream
-from streams_engine.errors import StreamsError
+from streams_engine.errors import SchemaChangeRefused, StreamsError
 from streams_engine.testing.servers import Server
 from tests.support.buckets import bucket_name
 from tests.support.databases import End
@@ -236,7 +236,8 @@ def test_rows_are_not_read_again_where_that_is_not_wanted(source: End, tmp_path:
         stream.start()
         assert stream.catch_up(SECONDS), stream.error
         source.run("ALTER TABLE t ADD COLUMN extra int DEFAULT 7", "DELETE FROM t WHERE id = 1")
-        assert not stream.catch_up(SECONDS)
+        with pytest.raises(SchemaChangeRefused):
+            stream.catch_up(SECONDS)
         assert stream.wait(timeout=SECONDS) == "FAILED"
     assert stream.error is not None and stream.error.code == "SCHEMA_CHANGE_REFUSED"
     with follow(allowLossy=True) as stream:
@@ -297,7 +298,8 @@ def test_a_renamed_table_that_cannot_join_is_refused(
         stream.start()
         assert stream.catch_up(SECONDS), stream.error
         source.run("ALTER TABLE t RENAME TO u", "INSERT INTO u (id) VALUES (-5)")
-        assert not stream.catch_up(SECONDS)
+        with pytest.raises(SchemaChangeRefused):
+            stream.catch_up(SECONDS)
         assert stream.wait(timeout=SECONDS) == "FAILED"
     assert isinstance(stream.error, StreamsError)
     assert stream.error.code == "SCHEMA_CHANGE_REFUSED" and "renamed" in str(stream.error)

@@ -96,6 +96,9 @@ def calls(stream: Stream) -> None:
 
 
 async def coroutines(stream: AsyncStream, engine: AsyncEngine) -> None:
+    stream.on_progress(one)  # E: arg-type; ArgumentType
+    stream.on_state(awaited)  # E: arg-type; ArgumentType
+    stream.on_alert(awaited, lag=1)  # E: arg-type; ArgumentType
     stream.wait()  # E: unused-coroutine; UnusedCoroutine
     stream.plan().tables  # E: attr-defined; AttributeAccessIssue
     await stream.start()  # E: func-returns-value, misc; GeneralTypeIssues

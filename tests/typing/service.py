@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy
 
 from streams_engine import (
+    Alert,
     AsyncEngine,
     AsyncStream,
     ConfigError,
@@ -31,6 +32,7 @@ from streams_engine import (
 )
 from streams_engine.api.inputs import ConnectionDict, StreamDict
 from streams_engine.config import parse_connection
+from streams_engine.model import TableId
 
 SOURCE = "mysql://reader@db1/shop"
 TARGET: Mapping[str, Any] = {"type": "postgresql", "host": "db2", "username": "me"}
@@ -132,6 +134,40 @@ def ends(engine: sqlalchemy.Engine, frames: dict[str, Any]) -> list[Stream]:
         Stream.from_config(document, {"shop": server, "copy": engine}),
         Stream({**frames, "orders": iter([])}, "postgresql://db2/shop"),
     ]
+
+
+async def say_async(stats: Stats) -> None:
+    print(stats.rows)
+
+
+async def moved_async(old: State, new: State) -> None:
+    print(old, "->", new)
+
+
+async def noted_async(event: Event) -> None:
+    print(event.message)
+
+
+async def alerted_async(alert: Alert) -> None:
+    print(alert.message)
+
+
+async def compared_async(table: TableId, rows: int) -> None:
+    print(table.name, rows)
+
+
+async def follow_async(stopping: asyncio.Event) -> State:
+    """A cdc whose callbacks are awaited."""
+    async with AsyncStream(SOURCE, "postgresql://me@db2/shop", mode="cdc") as stream:
+        stream.on_progress(say_async)
+        stream.on_progress(say)
+        stream.on_state(moved_async)
+        stream.on_record(noted_async)()
+        stream.on_alert(alerted_async, lag=30)
+        stream.start()
+        if await stream.catch_up(60):
+            await stream.verify("orders", on_progress=compared_async)
+        return await stream.wait_until(stopping)
 
 
 async def copy_async() -> Stats:

@@ -220,6 +220,10 @@ AT_ONCE = {
 """Of `AsyncStream`: what does not block, and is not awaited."""
 
 
+THREADED = {"asyncio.Event": "threading.Event"}
+"""What an awaited method takes instead."""
+
+
 def operations(kind: type) -> dict[str, Callable[..., Any]]:
     found = {name: one for name, one in inspect.getmembers(kind, callable) if name[0] != "_"}
     if kind is Streams:
@@ -236,7 +240,9 @@ def signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], st
     found = inspect.signature(function)
     given = list(found.parameters.values())
     returned = str(found.return_annotation).removeprefix("Async")
-    return given, returned
+    return [
+        one.replace(annotation=THREADED.get(one.annotation, one.annotation)) for one in given
+    ], returned
 
 
 @pytest.mark.parametrize(("face", "twin"), TWINS)

@@ -88,6 +88,18 @@ def test_one_alert_and_one_clear_for_each_crossing() -> None:
     assert not list(validator("alert").iter_errors(alert.to_dict()))
 
 
+def test_a_failed_stream_is_told_once_and_nothing_is_cleared() -> None:
+    made = watch(lambda _: None, {"silent": 1})
+    facts: dict[Any, float | None] = {"silent": 5}
+    assert [alert.state for alert in made.look("repl", facts)] == ["alert"]
+    facts = {"silent": 0}
+    [alert] = made.look("repl", facts, "The server is away.")
+    assert (alert.kind, alert.state) == ("failed", "alert")
+    assert alert.message == "the stream failed: The server is away."
+    assert not list(validator("alert").iter_errors(alert.to_dict()))
+    assert made.look("repl", facts, "The server is away.") == []
+
+
 @pytest.mark.parametrize(
     "thresholds", [{}, {"lag": None}, {"lag": -1}, {"lag": True}, {"lag": "1"}]
 )

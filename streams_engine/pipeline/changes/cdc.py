@@ -187,6 +187,17 @@ class CdcPipeline:
                 return False
         return False
 
+    def measure(self) -> None:
+        """Measure the lag now rather than at the next interval, where the sources answer."""
+        deadline = time.monotonic() + self.settings.interval
+        for applier in self._appliers:
+            with suppress(StreamsError):  # the look at the interval tells it
+                applier.ask(partial(self._measured, applier), deadline)
+
+    def _measured(self, applier: ChangeApplier) -> bool:
+        self._measure_lag(applier)
+        return True
+
     def write(self, alias: str, work: Callable[[ChangeWriter], int]) -> int:
         """Run work on the target between two transactions of a source's log; see
         `WriterTasks.run`."""
