@@ -101,6 +101,7 @@ class AwaitedCallbacks:
 class AsyncStream:
     """A `Stream` whose blocking calls are awaited, and whose progress is iterated.
 
+    Takes what `Stream` takes, connects to nothing yet, and raises `ConfigError` like it.
     ``async for stats in stream`` yields a `Stats` at every reporting interval and ends with
     the stream.
     """
@@ -117,7 +118,6 @@ class AsyncStream:
         references: References = ALL,
         **options: Unpack[StreamOptions],
     ) -> None:
-        """Create a `Stream`. Raises `ConfigError`."""
         self._callbacks = AwaitedCallbacks()
         self._stream = Stream(
             source,
@@ -289,7 +289,7 @@ class AsyncStream:
 
     async def verify(
         self,
-        tables: Sequence[str] | None = None,
+        tables: Sequence[str] | str | None = None,
         mode: VerifyMode = "full",
         sample: float | None = None,
         live: bool | None = None,
@@ -299,7 +299,15 @@ class AsyncStream:
         structure: bool = True,
         on_progress: VerifyProgress | None = None,
     ) -> VerifyReport:
-        """Compare source and target, by texts that the servers render and sum up themselves."""
+        """Compare source and target, by texts that the servers render and sum up themselves.
+
+        ``tables``: names, or one name; None: all. ``mode`` "sample" compares a share of the rows,
+        ``sample`` of them (0.01 unless said). ``live``: rows are written meanwhile; None: if a cdc
+        runs here. ``repair`` writes the differing rows of the target again. ``resume``: go on from
+        a verification that was interrupted. ``structure``: compare keys, indexes and columns too.
+        ``on_progress`` is called with a table's `TableId` and the rows compared so far; it may be
+        ``async def``. Raises as `Stream.verify`.
+        """
         return await awaited(
             self._stream.verify,
             tables,

@@ -23,7 +23,7 @@ COUNTED: Mapping[str, tuple[str, str]] = {
 """Keys of a table in the stats document: counters by stream and table."""
 CHANGES: Mapping[str, tuple[str, str, bool]] = {
     "transactions": ("transactions", "Transactions of the source that are durable.", True),
-    "reconnects": ("reconnects", "Sessions that were opened again.", True),
+    "reconnects": ("reconnects", "Waits for a server or a lock that are over.", True),
     "unmet": ("unmatched", "Updates and deletes whose row was not on the target.", True),
     "lagBytes": ("lag_bytes", "Bytes of log after the durable position.", False),
     "lagSeconds": ("lag_seconds", "Seconds from a commit until it is durable.", False),

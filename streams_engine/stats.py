@@ -79,7 +79,7 @@ class ChangeStats:
     """Updates and deletes whose row was not on the target."""
     reconnects: int = 0
     """How often a session was opened again, because its connection was lost or it could not
-    continue."""
+    continue; each outage counts once, however many attempts it took."""
     lag_bytes: int | None = None
     """Bytes of log after the durable position; None before the first measurement."""
     lag_seconds: float | None = None
@@ -568,8 +568,6 @@ class Counters:
             self._outages[alias] = ConnectionStats(
                 "waiting", known.since if known else since, error.message, error.code, attempts
             )
-            if self._changes is not None:
-                self._changes = replace(self._changes, reconnects=self._changes.reconnects + 1)
         self.journal.note(
             logging.WARNING,
             "reconnecting",
@@ -588,6 +586,8 @@ class Counters:
         """Record that a session is connected, and report the end of a wait."""
         with self._lock:
             known = self._outages.pop(alias, None)
+            if known is not None and self._changes is not None:
+                self._changes = replace(self._changes, reconnects=self._changes.reconnects + 1)
         if known is not None and known.since is not None:
             seconds = (datetime.now(UTC) - known.since).total_seconds()
             what = f"The wait is over after {seconds:.1f} s."

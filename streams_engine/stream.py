@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from streams_engine.alerts import AlertCallback, Watch, watch
 from streams_engine.config.connection import Place, S3Connection
+from streams_engine.config.keywords import as_list
 from streams_engine.config.options import Mode, StreamOptions
 from streams_engine.config.secret import References, Resolver, allowed
 from streams_engine.config.stream import (
@@ -432,7 +433,7 @@ class Stream:
 
     def verify(
         self,
-        tables: Sequence[str] | None = None,
+        tables: Sequence[str] | str | None = None,
         mode: VerifyMode = "full",
         sample: float | None = None,
         live: bool | None = None,
@@ -444,16 +445,16 @@ class Stream:
     ) -> VerifyReport:
         """Compare source and target, by texts that the servers render and sum up themselves.
 
-        ``tables``: names with or without their schema; None: all. ``mode`` "sample" compares a
-        share of the rows, ``sample`` of them (0.01 unless said). ``live``: rows are written
-        meanwhile, and one counts as different once it has not changed and differs after the target
-        caught up; None: if a cdc runs here; True also where another process runs it. ``repair``
-        writes the differing rows of the target again, as the source has them; of a cdc only while
-        it runs, in its own transactions. ``resume``: go on from what a verification of the same
-        configuration and structure found equal, at most 24 hours ago, before it was interrupted;
-        False: begin anew. ``structure``: compare keys, indexes and columns too, and tell in the
-        report what differs from what the stream would create. ``on_progress`` is called with a
-        table's `TableId` and the rows compared so far.
+        ``tables``: names, or one name, with or without their schema; None: all. ``mode`` "sample"
+        compares a share of the rows, ``sample`` of them (0.01 unless said). ``live``: rows are
+        written meanwhile, and one counts as different once it has not changed and differs after the
+        target caught up; None: if a cdc runs here; True also where another process runs it.
+        ``repair`` writes the differing rows of the target again, as the source has them; of a cdc
+        only while it runs, in its own transactions. ``resume``: go on from what a verification of
+        the same configuration and structure found equal, at most 24 hours ago, before it was
+        interrupted; False: begin anew. ``structure``: compare keys, indexes and columns too, and
+        tell in the report what differs from what the stream would create. ``on_progress`` is called
+        with a table's `TableId` and the rows compared so far.
 
         Raises `ConfigError` for a sample that is no share, `NotFound` for other tables than the
         stream's, and `StateConflict` for a repair that cannot be done now.
@@ -472,7 +473,7 @@ class Stream:
         if live and not self._config.follows:
             raise StateConflict("Only a cdc is compared live.", current=str(self.state))
         settings = VerifySettings(
-            tables=None if tables is None else frozenset(tables),
+            tables=None if tables is None else frozenset(as_list(tables)),
             sample=share,
             catch_up=partial(self._catch_up, CATCH_UP_SECONDS)
             if follows and live is not False

@@ -267,11 +267,14 @@ def parse_connection(document: Any, root: str = "$") -> Connection:
                 f"{root}.{name}: expected a table in memory, not {type(kept[name]).__name__}.",
                 path=f"{root}.{name}",
                 remedy="Give a table of Arrow, pandas or polars (a lazy one collected), a DuckDB "
-                "relation, or an iterator of record batches.",
+                "relation, or an iterator of record batches; or a connection document with its "
+                "type.",
             )
         if not isinstance(kept.get("type"), str):
             raise ConfigError(
-                f"{root}.type: expected one of {', '.join(known_kinds())}.", path=f"{root}.type"
+                f"{root}.type: expected one of {', '.join(known_kinds())}.",
+                path=f"{root}.type",
+                remedy="For tables in memory give {name: table}, with at least one.",
             )
         return _parsed(kept, kept["type"].lower(), root, f"{root}.type")
     if callable(getattr(document, "check", None)) and callable(getattr(document, "close", None)):
@@ -296,6 +299,7 @@ def _means_frames(document: Mapping[str, Any]) -> bool:
     """Return whether a mapping seems to be one of tables: no value is one of a document's."""
     of_documents = (str, int, float, Mapping, type(None))
     unlike = not any(isinstance(value, of_documents) for value in document.values())
+    unlike |= not document.keys() & KEYS_OF_DOCUMENTS
     return bool(document) and (unlike or any(map(_is_frame, document.values())))
 
 
@@ -303,6 +307,12 @@ def _is_frame(value: Any) -> bool:
     batches = isinstance(value, Iterator) or callable(value)
     return batches or any(hasattr(value, name) for name in ARROW_STREAMS)
 
+
+KEYS_OF_DOCUMENTS = frozenset(
+    one.alias or name
+    for model in (ServerDocument, FilesDocument)
+    for name, one in model.model_fields.items()
+)
 
 ARROW_STREAMS = ("__arrow_c_stream__", "__arrow_c_array__")
 """What a table or a batch of any library has that speaks Arrow.

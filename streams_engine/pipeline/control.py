@@ -120,6 +120,13 @@ class Control:
                     current=str(self._state),
                     wanted=str(State.RUNNING),
                 )
+            if self._state is State.RUNNING:
+                raise StateConflict(
+                    "The stream was started already.",
+                    remedy="wait() for its end, or stop() it.",
+                    current=str(self._state),
+                    wanted=str(State.RUNNING),
+                )
             self._move(State.RUNNING)
 
     def request_pause(self) -> None:

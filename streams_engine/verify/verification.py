@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from streams_engine.contracts import Sink, StructureSink
 from streams_engine.errors import (
@@ -174,9 +175,12 @@ def _chosen(mapped: MappedCatalog, names: frozenset[str] | None) -> Sequence[Tab
     known = {name: m for m in mapped.tables for name in (m.source.id.name, str(m.source.id))}
     missing = sorted(names - known.keys())
     if missing:
+        near = [one for name in missing for one in get_close_matches(name, known, 3)]
         raise NotFound(
             f"The stream has no table {', '.join(missing)}.",
-            remedy="Name tables of the stream, as its plan() lists them.",
+            remedy=f"Similar names: {', '.join(dict.fromkeys(near))}."
+            if near
+            else "Name tables of the stream, as its plan() lists them.",
         )
     wanted = {known[name].source.id for name in names}
     return [mapping for mapping in mapped.tables if mapping.source.id in wanted]

@@ -59,6 +59,18 @@ def test_a_service_that_uses_every_face_is_clean(
     assert checked["service.py"] == {}
 
 
+def test_the_examples_are_clean() -> None:
+    examples = HERE.parents[1] / "examples"
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent",
+         "--no-error-summary", *sorted(map(str, examples.glob("*.py")))],
+        capture_output=True,
+        text=True,
+        cwd=HERE.parents[1],
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def said(checker: int) -> dict[int, set[str]]:
     """By line: the errors that the misuses name, mypy's (0) or pyright's (1)."""
     lines = (HERE / "misuses.py").read_text().splitlines()

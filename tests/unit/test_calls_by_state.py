@@ -134,6 +134,14 @@ def test_a_call_of_an_async_stream(call: str, state: State, released: list[bool]
     checked(stream, call, state, lambda: asyncio.run(perform()))
 
 
+def test_a_second_start_says_that_it_was_started(released: list[bool]) -> None:
+    stream = Stream(*ENDS, mode="cdc")
+    stream.start()
+    with pytest.raises(StateConflict, match="started already") as caught:
+        stream.start()
+    assert "RUNNING" not in str(caught.value.remedy)
+
+
 @pytest.mark.parametrize("call", ["catch_up", "release"])
 @pytest.mark.parametrize("state", State)
 def test_a_convert_has_no_log(call: str, state: State) -> None:

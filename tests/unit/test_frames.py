@@ -157,6 +157,29 @@ def test_categories_arrive_as_texts(tmp_path: Path) -> None:
     assert [row["c"] for row in moved(tmp_path / "out")] == ["b", None, "a"]
 
 
+def twice() -> Any:
+    frame = pandas_frame()
+    return frame[["id", "id"]]
+
+
+def test_nanoseconds_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    frame = pa.table({"t": pa.array([1, 1000], pa.timestamp("ns"))})
+    stream = Stream({"t": frame}, str(tmp_path / "out"))
+    with pytest.raises(RowRejected) as caught:
+        stream.run()
+    assert 'astype("datetime64[us]")' in str(caught.value.remedy)
+
+
+def test_one_name_is_verified_and_an_unknown_one_names_what_is_near(tmp_path: Path) -> None:
+    with Stream({"orders": table()}, str(tmp_path / "out")) as stream:
+        stream.run()
+        assert [one.table for one in stream.verify("orders").tables] == ["orders"]
+        with pytest.raises(NotFound, match="Similar names: orders"):
+            stream.verify("order")
+    with pytest.raises(NotFound, match="Similar names: orders"):
+        Stream({"orders": table()}, str(tmp_path / "out"), tables="oders").plan()
+
+
 def test_objects_of_python_are_refused(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"id": [1], "o": polars.Series([object()], dtype=polars.Object)})
@@ -181,6 +204,9 @@ def test_objects_of_python_are_refused(tmp_path: Path) -> None:
         ({"t": pandas_frame().assign(o=[[1], "x", 2])}, "this DataFrame is no table"),
         ({"t": [{"id": 1}]}, "connection.t: expected a table in memory, not list"),
         (table(), "a table in memory needs a name"),
+        ({"t": 3}, "connection.t: expected a table in memory, not int"),
+        ({}, "give {name: table}, with at least one"),
+        ({"t": twice()}, "two columns have the same name: id"),
     ],
     ids=[
         "numbers",
@@ -197,6 +223,9 @@ def test_objects_of_python_are_refused(tmp_path: Path) -> None:
         "objects",
         "rows",
         "no mapping",
+        "number",
+        "no table",
+        "names twice in pandas",
     ],
 )
 def test_what_is_no_table_is_refused_by_name(frames: Any, message: str, tmp_path: Path) -> None:

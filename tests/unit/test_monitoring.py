@@ -152,6 +152,9 @@ def test_a_silent_stream_is_told_once_and_cleared_once(
 def test_metrics_in_prometheus_format(counters: Counters) -> None:
     counters.wrote(TABLE, 5, 2, 100)
     counters.behind(7, 4096)
+    for waited in (0.0, 1.0):  # a session that is opened again counts, not each attempt
+        counters.reconnecting("", ConnectionFailed("The server is away."), waited)
+    counters.connected()
     counters.reconnecting("", ConnectionFailed("The server is away."), 1.0)
     found: dict[tuple[str, ...], float] = {}
     for family in text_string_to_metric_families(frozen(counters).to_prometheus()):

@@ -11,6 +11,7 @@ import difflib
 import threading
 import uuid
 import weakref
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ from streams_engine.schema.types.files import files_type
 __all__ = ["ADAPTER", "FramesSource"]
 
 BLOCK_ROWS = 65_536
+NEAR = 10
+"""How many names are listed where none is similar."""
 
 
 @dataclass
@@ -89,9 +92,10 @@ class FramesSource:
     def _named(self, name: str) -> _Frame:
         frame = self._frames.get(name)
         if frame is None:
-            near = ", ".join(difflib.get_close_matches(name, self._frames)) or "another name"
+            near = difflib.get_close_matches(name, self._frames) or sorted(self._frames)[:NEAR]
             raise NotFound(
-                f"There is no table {name} among the frames.", remedy=f"Did you mean {near}?"
+                f"There is no table {name} among the frames.",
+                remedy=f"Similar names: {', '.join(near)}.",
             )
         return frame
 
@@ -179,8 +183,7 @@ def _frame(name: str, frame: Any) -> _Frame:
     if not isinstance(name, str) or not name:
         raise ConfigError("source: the name of a frame is a text.", path="source")
     schema, batches, once = _opened(name, frame)
-    if len(set(schema.names)) != len(schema.names):
-        raise ConfigError(f"source.{name}: two columns have the same name.", path=f"source.{name}")
+    _refuse_twins(f"source.{name}", schema.names)
     columns = tuple(_column(name, one) for one in schema)
     table = TableSchema(TableId("", name), Dialect.FILES, columns)
 
@@ -252,6 +255,7 @@ def _table(name: str, frame: Any) -> pa.Table:
             path=path,
             remedy="Give frame.reset_index(), or frame.reset_index(drop=True) without it.",
         )
+    _refuse_twins(path, _labels(frame))
     if opaque := _opaque(frame):
         raise ConfigError(
             f"{path}: column {opaque} holds objects of Python, which are no values.",
@@ -266,6 +270,29 @@ def _table(name: str, frame: Any) -> pa.Table:
             path=path,
             remedy="Give a table whose columns have one type each; see the cause of this error.",
         ) from error
+
+
+def _labels(frame: Any) -> list[str]:
+    """Return the names of the columns of a pandas frame, which may be there twice; else none."""
+    return list(map(str, getattr(frame, "columns", ()))) if hasattr(frame, "iloc") else []
+
+
+def _refuse_twins(path: str, names: Sequence[str]) -> None:
+    """Raise `ConfigError` that names the columns of one name."""
+    twins = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twins:
+        raise ConfigError(
+            f"{path}: two columns have the same name: {', '.join(twins)}.",
+            path=path,
+            remedy="Rename one, or leave it out.",
+        )
+
+
+ROUND = (
+    "Databases hold microseconds. Decide on the rest yourself: in pandas frame[column]"
+    '.astype("datetime64[us]") cuts it off, in Arrow cast(pyarrow.timestamp("us"), safe=False).'
+)
+"""What to do with nanoseconds."""
 
 
 def _opaque(frame: Any) -> str | None:
@@ -298,9 +325,11 @@ def _blocks(name: str, batch: Any, columns: Sequence[Column]) -> Iterator[pa.Rec
             try:
                 arrays.append(normal_array(part.column(column.name)).cast(column.arrow))
             except (pa.ArrowException, RowRejected, OverflowError):
+                kind = part[column.name].type
                 raise RowRejected(
-                    f"{name}: column {column.name}: a value of {part[column.name].type} cannot be "
-                    f"represented exactly as {column.arrow}.",
+                    f"{name}: column {column.name}: a value of {kind} cannot be represented "
+                    f"exactly as {column.arrow}.",
+                    remedy=ROUND if pa.types.is_timestamp(kind) else None,
                     table=name,
                     column=column.name,
                 ) from None
