@@ -369,6 +369,7 @@ class Assembly:
         return Job(
             name=config.name,
             fingerprint=config.fingerprint(),
+            settings=config.settings(),
             structure=Structure(
                 wanted.tables, wanted.indexes, wanted.foreign_keys, wanted.check_constraints
             ),

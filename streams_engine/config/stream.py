@@ -139,6 +139,70 @@ class StreamConfig:
             }
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return what a checkpoint depends on, by part, for a later start to name what changed.
+
+        Database servers are left out but for `ADDRESS`: they say themselves who they are. There are
+        no secrets, and a digest stands for conditions and statements, which contain values.
+        """
+        document, options = self.document, self.options
+        connections = document.source.connections
+        chosen = {
+            "tables": _shortened([[t.name for t in c.tables] for c in connections]),
+            "selection": _digest(
+                {
+                    "tables": [[t.model_dump(mode="json") for t in c.tables] for c in connections],
+                    "queries": [
+                        [q.model_dump(mode="json") for q in c.queries] for c in connections
+                    ],
+                    **self._joined("name", "query"),
+                }
+            ),
+        }
+        return {
+            "mode": document.mode,
+            "source": [
+                _place(connection, place.database, place.schema_)
+                for connection, place in zip(self.sources, connections, strict=True)
+            ],
+            "target": _place(self.target, self.db.database, self.db.schema_),
+            "typeOverrides": [t.model_dump(mode="json") for t in options.type_overrides],
+            "zeroDates": options.zero_dates,
+            "identifierCase": options.identifier_case,
+            "unsignedKeys": options.unsigned_keys,
+            **({} if self.follows else chosen),
+            ADDRESS: [_address(connection) for connection in self.sources],
+        }
+
+
+ADDRESS = "address"
+"""The part of the settings with the addresses of the sources."""
+
+MOST_NAMES = 100
+"""Of tables in a checkpoint's settings, which are written with each chunk; a digest of more."""
+
+
+def _place(connection: Connection, database: str | None, schema: str | None) -> dict[str, Any]:
+    """Return what identifies an end apart from the address of its server."""
+    if isinstance(connection, DatabaseConnection):
+        return {
+            "type": connection.kind,
+            "database": database or connection.database,
+            "schema": schema or connection.schema,
+        }
+    return {**connection.identity(), "database": database, "schema": schema}
+
+
+def _address(connection: Connection) -> str | None:
+    if not isinstance(connection, DatabaseConnection):
+        return None
+    way = "" if connection.ssh is None else f" by {connection.ssh.host}:{connection.ssh.port}"
+    return f"{connection.unix_socket or connection.host}:{connection.port}{way}"
+
+
+def _shortened(names: list[list[str]]) -> Any:
+    return names if sum(map(len, names)) <= MOST_NAMES else _digest(names)
+
 
 def _digest(document: Any) -> str:
     text = json.dumps(document, sort_keys=True, default=str)

@@ -135,14 +135,23 @@ class CheckpointStore:
         self.save({**removed(records.documents), run.key: run.to_json()})
 
     def opening(
-        self, records: Records, fingerprint: str, position: Position, resume: ResumePlan
+        self,
+        records: Records,
+        fingerprint: str,
+        position: Position,
+        resume: ResumePlan,
+        settings: Document | None = None,
     ) -> Updates:
         """Return the records to save in the same transaction as the initial DDL."""
         gone = records.chunk_keys(resume.reload) if resume.kept else records.documents
-        return {**removed(gone), **self._begun(fingerprint, position)}
+        return {**removed(gone), **self._begun(fingerprint, position, settings)}
 
     def begin(
-        self, fingerprint: str, position: Position, plans: Mapping[TableId, Sequence[Chunk]]
+        self,
+        fingerprint: str,
+        position: Position,
+        plans: Mapping[TableId, Sequence[Chunk]],
+        settings: Document | None = None,
     ) -> None:
         """Record the run, and the chunks of the tables that begin now.
 
@@ -150,12 +159,12 @@ class CheckpointStore:
         """
         known = self.load()  # what another start left, too
         self.check_fence(known)
-        updates = removed(known.chunk_keys(plans)) | self._begun(fingerprint, position)
+        updates = removed(known.chunk_keys(plans)) | self._begun(fingerprint, position, settings)
         for table, chunks in plans.items():
             plan = TablePlanRecord(table, tuple(chunks))
             updates[plan.key] = plan.to_json()
         self.save(updates)
 
-    def _begun(self, fingerprint: str, position: Position) -> Updates:
-        self._run = RunRecord(fingerprint, position, self.start)
+    def _begun(self, fingerprint: str, position: Position, settings: Document | None) -> Updates:
+        self._run = RunRecord(fingerprint, position, self.start, settings=settings)
         return {self._run.key: self._run.to_json()}

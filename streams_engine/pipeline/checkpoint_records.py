@@ -59,12 +59,14 @@ class RunRecord:
     """One start of the stream, with what it was started for."""
 
     fingerprint: str
-    """Digest of the configuration that the target depends on."""
+    """Digest of the configuration that the target depends on, addresses of servers included."""
     position: Position
     """Of the snapshot that rows are loaded from; empty without a load."""
     start: str = ""
     """Names this start: workers of an earlier one are fenced off by it."""
     version: int = VERSION
+    settings: Mapping[str, Any] | None = None
+    """That configuration by part; None in records of versions that kept the digest alone."""
 
     @property
     def key(self) -> str:
@@ -82,6 +84,7 @@ class RunRecord:
             "position": dict(self.position),
             "start": self.start,
             "version": self.version,
+            **({} if self.settings is None else {"settings": dict(self.settings)}),
         }
 
     @classmethod
@@ -92,10 +95,11 @@ class RunRecord:
             raise CheckpointMismatch(
                 f"The checkpoint has format {version}; this version reads up to {VERSION}.",
                 remedy="Run the stream with the version that wrote it, or a newer one.",
-                changed=["the format of the checkpoint"],
+                changed={"format": {"before": version, "after": VERSION}},
             )
         start = document.get("start", "")
-        return cls(document["fingerprint"], document["position"], start, version)
+        settings = document.get("settings")
+        return cls(document["fingerprint"], document["position"], start, version, settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from streams_engine.contracts import (
     CheckpointStorage,
@@ -29,6 +30,8 @@ class Job:
     name: str
     fingerprint: str
     structure: Structure
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the fingerprint is of, by part, without addresses of servers."""
     zero_dates: str = "null"
     schema_policy: str = "create_missing_only"
     write_mode: str = "fail_if_not_empty"

@@ -6,6 +6,7 @@ source did not change since; see "What a restart can promise" in the documentati
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,16 +25,35 @@ from streams_engine.model import (
 from streams_engine.pipeline.checkpoint_records import ChunkRecord, Records, RunRecord
 
 __all__ = [
+    "BY_NUMBER",
+    "Change",
     "ResumePlan",
     "ResumeRequest",
+    "changed_settings",
     "made_objects",
     "may_remain",
+    "mismatch",
+    "moved_unproven",
     "plan_resume",
+    "positions_by_source",
     "remaining_chunk",
+    "server_of",
 ]
 
 IDENTITY = ("system", "server")
 """The keys of a position that name the server itself."""
+
+BY_NUMBER = "server_id "
+"""How a position begins to name a server without a UUID."""
+
+ADDRESS = "address"
+"""The part of the settings with the addresses of the sources, which are not compared."""
+
+UNKNOWN = "the configuration"
+"""What changed, if the checkpoint does not say it by part."""
+
+Change = dict[str, Any]
+"""A part of the settings ``before`` and ``after``."""
 
 RELOADED = Finding(
     Severity.WARNING,
@@ -94,6 +114,8 @@ class ResumeRequest:
     write_mode: str
     fresh: bool = False
     """Keep nothing."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the fingerprint is of, by part."""
 
 
 def plan_resume(request: ResumeRequest, records: Records) -> ResumePlan:
@@ -181,23 +203,95 @@ def _must_reload(records: Records, chunks: Sequence[Chunk], unchanged: bool) -> 
 
 
 def _demand_same(request: ResumeRequest, run: RunRecord) -> None:
-    changed = []
-    if run.fingerprint != request.fingerprint:
-        changed.append("the stream's configuration (tables, types or selection)")
-    then, now = _by_source(run.position), _by_source(request.position)
-    if any(
-        then.get(alias, {}).get(key) != now.get(alias, {}).get(key)
-        for alias in then.keys() | now.keys()
-        for key in IDENTITY
-    ):
-        changed.append("the source server's identity")
+    """Raise `CheckpointMismatch` if the run is of another configuration or another server."""
+    changed = changed_settings(run, request.fingerprint, request.settings)
+    then, now = (
+        positions_by_source(run.position),
+        positions_by_source(request.position),
+    )
+    for alias in sorted(then.keys() | now.keys()):
+        before, after = server_of(then.get(alias, {})), server_of(now.get(alias, {}))
+        moved = moved_unproven(run, request.settings, now.get(alias, {}))
+        if moved is not None and "source" not in changed:
+            changed["source"] = moved
+        if before != after:
+            changed["source" + (f" {alias}" if alias else "")] = {"before": before, "after": after}
     if changed:
-        raise CheckpointMismatch(
-            f"The checkpoint of stream '{request.stream}' does not fit: {' and '.join(changed)} "
-            "changed since.",
-            remedy="Undo that change, or discard the checkpoint with start(fresh=True).",
-            changed=changed,
+        raise mismatch(request.stream, changed)
+
+
+def changed_settings(
+    run: RunRecord, fingerprint: str, settings: Mapping[str, Any]
+) -> dict[str, Change]:
+    """Return by name the parts of the configuration that differ from the run's.
+
+    The address of a server is none of them: the server itself says which one it is.
+    """
+    if run.fingerprint == fingerprint:
+        return {}
+    if run.settings is None:
+        return {UNKNOWN: {"before": None, "after": None}}
+    then = run.settings
+    now = json.loads(json.dumps(settings))  # as the sink gives it back
+    return {
+        part: {"before": then.get(part), "after": now.get(part)}
+        for part in sorted(then.keys() | now.keys())
+        if part != ADDRESS and then.get(part) != now.get(part)
+    }
+
+
+def server_of(position: Position) -> str | None:
+    """Return what a server says of itself in a position; None if it does not."""
+    named = [position[key] for key in IDENTITY if position.get(key)]
+    # of several servers that a query reads, a mapping whose order a target need not keep
+    return (
+        " ".join(n if isinstance(n, str) else json.dumps(n, sort_keys=True) for n in named) or None
+    )
+
+
+def moved_unproven(
+    run: RunRecord, settings: Mapping[str, Any], position: Position
+) -> Change | None:
+    """Return the change of addresses, if there is one and the server has no identity of its own: a
+    MariaDB has only a server id, which is 1 on most."""
+    server = server_of(position)
+    then, now = (run.settings or {}).get(ADDRESS), settings.get(ADDRESS)
+    if then == now or server is None or BY_NUMBER not in server:
+        return None
+    return {"before": then, "after": now}
+
+
+def mismatch(stream: str, changed: Mapping[str, Change]) -> CheckpointMismatch:
+    """Return the error that names what changed since the checkpoint."""
+    named = ", ".join(_described(part, change) for part, change in changed.items())
+    ways = "Undo that change, or discard the checkpoint with start(fresh=True)."
+    if UNKNOWN in changed:
+        ways = (
+            "If only an address changed, start once at the former one: that start records what "
+            "later ones compare. Else undo the change, or discard the checkpoint with "
+            "start(fresh=True)."
         )
+    return CheckpointMismatch(
+        f"The checkpoint of stream '{stream}' does not fit. Changed since: {named}.",
+        remedy=ways,
+        changed=dict(changed),
+    )
+
+
+def _described(part: str, change: Change) -> str:
+    if part == UNKNOWN:
+        return f"{part} (an earlier version wrote the checkpoint, and kept only a digest)"
+    if part == "selection":  # a digest
+        return part
+    return f"{part} ({_plain(change['before'])}, now {_plain(change['after'])})"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {one}" for key, one in value.items() if one is not None)
+    if isinstance(value, list):
+        return "; ".join(map(_plain, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _would_double(stream: str, why: str) -> TargetConflict:
@@ -211,7 +305,7 @@ def _would_double(stream: str, why: str) -> TargetConflict:
     )
 
 
-def _by_source(position: Position) -> Mapping[str, Mapping[str, Any]]:
+def positions_by_source(position: Position) -> Mapping[str, Mapping[str, Any]]:
     """Return the positions by alias; a single source's under the empty one."""
     positions: Mapping[str, Mapping[str, Any]] = position.get("sources") or {"": position}
     return positions
@@ -219,7 +313,7 @@ def _by_source(position: Position) -> Mapping[str, Mapping[str, Any]]:
 
 def _unchanged(then: Position, now: Position) -> bool:
     """Return True only if the positions prove that no captured table of any source was changed."""
-    before, after = _by_source(then), _by_source(now)
+    before, after = positions_by_source(then), positions_by_source(now)
     return before.keys() == after.keys() and all(
         _source_unchanged(before[alias], after[alias]) for alias in before
     )

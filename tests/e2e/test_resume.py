@@ -167,7 +167,7 @@ def test_another_config_does_not_fit(mysql: End, target: End) -> None:
     s = stream(mysql, target, **other)
     with pytest.raises(CheckpointMismatch) as caught:
         s.run()
-    assert s.state is State.FAILED and "configuration" in str(caught.value)
+    assert s.state is State.FAILED and "typeOverrides" in str(caught.value)
     assert "fresh" in str(caught.value)
     assert sums(target)[0] == 5000
     finish(stream(mysql, target, name="one"))

@@ -92,7 +92,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     schema = TableSchema(A, Dialect.MYSQL, ())
     chunk = Chunk(A, 3, None, ("id",), (1,), None, 10)
     kinds: list[Record] = [
-        RunRecord("f", {"gtid": "x"}, "s"),
+        RunRecord("f", {"gtid": "x"}, "s", settings={"mode": "cdc"}),
         TablePlanRecord(A, (chunk,)),
         ChunkRecord(A, 3, False, 7, (1, "x")),
         TableRecord(A, schema, {"gtid": "x"}, "upsert", False),

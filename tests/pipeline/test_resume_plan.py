@@ -128,7 +128,7 @@ def test_append_never_doubles_rows() -> None:
     ("changes", "named"),
     [
         ({"fingerprint": "g"}, "configuration"),
-        ({"position": {**HERE, "server": "b"}}, "identity"),
+        ({"position": {**HERE, "server": "b"}}, "source .a, now b."),
     ],
 )
 def test_a_checkpoint_of_another_stream_or_server_is_refused(
@@ -193,3 +193,56 @@ def test_what_a_fresh_start_gave_up_is_not_the_streams_own(fresh: bool) -> None:
     assert plan_resume(request(fresh=fresh), store.load()) == ResumePlan()
     with pytest.raises(FencedOff):
         CheckpointStore(sink, "stream").check_fence()  # type: ignore[arg-type]
+
+
+SETTINGS = {
+    "mode": "cdc",
+    "source": [{"type": "mysql", "database": "shop", "schema": None}],
+    "typeOverrides": [],
+    "address": ["db1:3306"],
+}
+MOVED = {**SETTINGS, "address": ["db2:3306"]}
+
+
+def run_of(settings: Mapping[str, Any] | None, position: Mapping[str, Any] = HERE) -> Records:
+    """The records of a run that was started with these settings."""
+    run = RunRecord("f", position, "first", settings=settings)
+    return Records({run.key: run.to_json()})
+
+
+def test_another_address_of_the_same_server_is_no_change() -> None:
+    plan = plan_resume(request(fingerprint="g", settings=MOVED), run_of(SETTINGS))
+    assert plan.kept and not plan.findings
+
+
+def test_a_checkpoint_that_has_a_digest_alone_is_read_at_its_address() -> None:
+    assert plan_resume(request(settings=SETTINGS), run_of(None)).kept
+    with pytest.raises(CheckpointMismatch, match="start once at the former one"):
+        plan_resume(request(fingerprint="g", settings=MOVED), run_of(None))
+
+
+def test_a_server_without_an_identity_of_its_own_is_known_by_its_address() -> None:
+    position = {**HERE, "server": "server_id 1"}
+    found = run_of(SETTINGS, position)
+    assert plan_resume(request(position, settings=SETTINGS), found).kept
+    with pytest.raises(CheckpointMismatch) as caught:
+        plan_resume(request(position, fingerprint="g", settings=MOVED), found)
+    change = {"before": ["db1:3306"], "after": ["db2:3306"]}
+    assert caught.value.details["changed"] == {"source": change}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("mode", "convert", "mode (cdc, now convert)"),
+        ("source", [{"type": "mysql", "database": "other"}], "database shop, now type mysql"),
+        ("typeOverrides", [{"column": "t.v", "type": "text"}], "none, now column t.v type text"),
+    ],
+)
+def test_the_error_names_what_changed(part: str, value: Any, said: str) -> None:
+    settings = {**MOVED, part: value}
+    with pytest.raises(CheckpointMismatch) as caught:
+        plan_resume(request(fingerprint="g", settings=settings), run_of(SETTINGS))
+    assert said in str(caught.value)
+    change = {"before": SETTINGS[part], "after": value}
+    assert caught.value.details["changed"] == {part: change}

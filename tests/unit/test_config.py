@@ -276,3 +276,17 @@ def test_columns_that_are_called_like_ignored_keys_stay_declared() -> None:
     files = config.document.source.connections[0].files
     assert files is not None and files.columns == declared
     assert config.warnings == ()
+
+
+def test_the_settings_of_a_checkpoint_have_no_secret_and_an_address_apart() -> None:
+    def settings(source: str, target: str) -> dict[str, Any]:
+        document = {"mode": "cdc", "tables": None, "options": {}}
+        return from_urls(source, target, **document).settings()  # type: ignore[arg-type]
+
+    one = settings("mysql://me:secret@db1/shop", "postgresql://me:secret@db2/shop")
+    other = settings("mysql://you:hidden@127.0.0.1:3307/shop", "postgresql://you@[::1]:6432/shop")
+    assert "secret" not in str(one)
+    assert one.pop("address") == ["db1:3306"] and other.pop("address") == ["127.0.0.1:3307"]
+    assert one == other
+    assert one != settings("mysql://me@db1/other", "postgresql://me@db2/shop")
+    assert one != settings("mysql://me@db1/shop", "postgresql://me@db2/other")

@@ -13,6 +13,7 @@ from functools import partial
 
 from streams_engine.contracts import (
     CatalogSource,
+    ChangeSource,
     ChangeWriter,
     Lag,
     LagSource,
@@ -22,7 +23,6 @@ from streams_engine.contracts import (
     WaitingSource,
 )
 from streams_engine.errors import (
-    CheckpointMismatch,
     ConnectionFailed,
     InternalError,
     LogLost,
@@ -63,6 +63,7 @@ from streams_engine.pipeline.checkpoint_records import (
     LogRecord,
     PendingDdlRecord,
     Records,
+    RunRecord,
     TablePlanRecord,
     TableRecord,
     removed,
@@ -70,6 +71,15 @@ from streams_engine.pipeline.checkpoint_records import (
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.monitor import monitored
 from streams_engine.pipeline.multi_source import SourceSpec, error_context
+from streams_engine.pipeline.resume import (
+    BY_NUMBER,
+    Change,
+    changed_settings,
+    mismatch,
+    moved_unproven,
+    positions_by_source,
+    server_of,
+)
 from streams_engine.pipeline.retry import Outage
 from streams_engine.pipeline.snapshot.post_load import PostLoad
 from streams_engine.pipeline.snapshot.start_waits import StartInterrupted, StartWaits
@@ -242,16 +252,42 @@ class CdcPipeline:
         return [_of_followed(finding, new) for finding in log.readiness(scope)]
 
     def _demand_same_stream(self, records: Records) -> None:
-        run = records.run
+        """Raise `CheckpointMismatch` if the checkpoint is of another configuration or server.
+
+        Servers may have another address than before; what is then recorded is compared next time.
+        """
+        run, job = records.run, self.job
         if run is None or run.discarded:
             return
-        if run.fingerprint != self.job.fingerprint:
-            raise CheckpointMismatch(
-                f"The checkpoint of stream '{self.job.name}' does not fit: the stream's "
-                "configuration (types or target) changed since.",
-                remedy="Undo that change, or discard the checkpoint with start(fresh=True).",
-                changed=["the stream's configuration"],
-            )
+        changed = changed_settings(run, job.fingerprint, job.settings)
+        if run.fingerprint != job.fingerprint and not changed:
+            changed = self._other_servers(run, records)
+        if changed:
+            raise mismatch(job.name, changed)
+        if run.fingerprint != job.fingerprint or run.settings is None:
+            now = replace(run, fingerprint=job.fingerprint, settings=job.settings)
+            self._store.save({now.key: now.to_json()})
+
+    def _other_servers(self, run: RunRecord, records: Records) -> dict[str, Change]:
+        """Return the sources that are another server than the one whose log was followed, unless
+        its transactions, named by GTIDs, are known to this one."""
+        changed: dict[str, Change] = {}
+        for source in self.context.sources:
+            log_record = records.log(source.alias)
+            begun = positions_by_source(run.position).get(source.alias)
+            then = begun if log_record is None else log_record.position
+            if not then:
+                continue
+            name = f"source {source.alias}" if source.alias else "source"
+            with error_context(source.alias):
+                followed = change_source(source)
+                now = followed.end()
+                moved = moved_unproven(run, self.job.settings, now)
+                if moved is not None:
+                    changed[name] = moved
+                elif not _goes_on(followed, then, now):
+                    changed[name] = {"before": server_of(then), "after": server_of(now)}
+        return changed
 
     def _forget_tables_that_left(self, records: Records) -> None:
         """Remove the records of tables that are no longer in the stream."""
@@ -618,6 +654,16 @@ class CdcPipeline:
             (source, list(applier.tables.values()))
             for source, applier in zip(self.context.sources, self._appliers, strict=True)
         ]
+
+
+def _goes_on(source: ChangeSource, then: Position, now: Position) -> bool:
+    """Return True if a log whose end is ``now`` is the one that was followed, or a replica's that
+    knows by GTIDs all that was read of it."""
+    before, after = server_of(then), server_of(now)
+    if before == after:
+        return True
+    kinds = {BY_NUMBER in server for server in (before, after) if server is not None}
+    return bool(len(kinds) == 1 and then.get("gtid") and source.at_or_after(now, then))
 
 
 def _of_followed(finding: Finding, new: AbstractSet[str]) -> Finding:

@@ -188,7 +188,9 @@ class InitialLoad:
         if begun:
             self._demand_room(mapped, records)
         job = self.context.job
-        opening = self.store.opening(taken, job.fingerprint, snapshot.position, resume)
+        opening = self.store.opening(
+            taken, job.fingerprint, snapshot.position, resume, job.settings
+        )
         opening |= self._subscribed(snapshot, mapped, done, begun, write_mode)
         load = SnapshotLoad(self.context.with_write_mode(write_mode), self.store)
         loaded = done & {record.table for record in records.tables() if record.loaded}
@@ -396,7 +398,8 @@ class StartAtEnd:
         run = store.take_over().run
         resume = ResumePlan(ours=run is not None and not run.discarded)
         load = SnapshotLoad(context.with_write_mode("append"), store)
-        run = RunRecord(context.job.fingerprint, {}, store.start)
+        job = context.job
+        run = RunRecord(job.fingerprint, {}, store.start, settings=job.settings)
         plan = LoadPlan(merged(mapped), resume, {run.key: run.to_json()})
         prepared = load.prepare(plan)
         reach("handover: structure made")

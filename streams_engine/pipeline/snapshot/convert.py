@@ -110,7 +110,13 @@ class ConvertPipeline:
     ) -> LoadPlan:
         job, counters = self.context.job, self.context.counters
         request = ResumeRequest(
-            job.name, job.fingerprint, snapshot.position, job.on_resume, job.write_mode, fresh
+            job.name,
+            job.fingerprint,
+            snapshot.position,
+            job.on_resume,
+            job.write_mode,
+            fresh,
+            job.settings,
         )
         resume, records = store.plan_resume(request)
         self.context.report(resume.findings)
@@ -122,5 +128,5 @@ class ConvertPipeline:
                 resume = replace(resume, ours=False)
         if resume.ours and not resume.kept and job.write_mode == "upsert":
             self.context.report(may_remain(m.target.id) for m in mapped.tables)
-        opening = store.opening(records, job.fingerprint, snapshot.position, resume)
+        opening = store.opening(records, job.fingerprint, snapshot.position, resume, job.settings)
         return LoadPlan(mapped, resume, opening)

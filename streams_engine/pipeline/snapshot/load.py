@@ -248,7 +248,8 @@ class SnapshotLoad:
             ]
             if not remaining:
                 self.counters.enter(table, "copied")
-        self.store.begin(self.job.fingerprint, snapshot.position, plans)
+        job = self.job
+        self.store.begin(job.fingerprint, snapshot.position, plans, job.settings)
         copy_chunk = self._chunk_copier(snapshot)
         with self._pool(copier.workers) as executor, self.control.inactive():
             for wave in prepared.waves:
