@@ -38,6 +38,7 @@ ever holds a secret or a value of a row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 __all__ = [
@@ -201,6 +202,8 @@ class RowRejected(StreamsError):
 
     code = "ROW_REJECTED"
     category = "data"
+    find_unfit: Callable[[], Any] | None = None
+    """Within a quarantine: returns a mask of all rows of the block that an encoder refuses."""
 
 
 class MalformedFile(StreamsError):

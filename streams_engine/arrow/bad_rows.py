@@ -1,14 +1,35 @@
-"""Find the rows of a block that a target refuses, by bisection."""
+"""Find the rows of a block that a target refuses: all at once where an encoder of ours knows
+them, by bisection where only the server does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from streams_engine.errors import RowRejected
 
-__all__ = ["bisect"]
+__all__ = ["bisect", "unfit"]
+
+
+def unfit(values: pa.Array, encode: Callable[[pa.Array], Any]) -> np.ndarray:
+    """Return a mask of the values that ``encode`` refuses, which is called at most twice for each
+    value."""
+    mask = np.zeros(len(values), bool)
+    spans = [(0, len(values))]
+    while spans:
+        start, rows = spans.pop()
+        try:
+            encode(values.slice(start, rows))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError):
+            if rows == 1:
+                mask[start] = True
+            else:
+                half = rows // 2
+                spans += [(start, half), (start + half, rows - half)]
+    return mask
 
 
 def bisect(
@@ -29,6 +50,13 @@ def bisect(
             start += part.num_rows
             window *= 2
             continue
+        known = _known(fault, part.num_rows)
+        if known is not None:
+            for place in np.flatnonzero(known):
+                yield part.slice(int(place), 1), fault
+            yield from bisect(part.filter(pa.array(~known)), attempt)
+            start += part.num_rows
+            continue
         bad = fault.details.pop("row", None) or (1 if part.num_rows == 1 else None)
         if bad is None or bad > part.num_rows:
             window = max(1, part.num_rows // 2)
@@ -39,3 +67,13 @@ def bisect(
         yield part.slice(bad - 1, 1), fault
         start += bad
         window = max(16, 2 * bad)
+
+
+def _known(fault: RowRejected, rows: int) -> np.ndarray | None:
+    """Return the mask of the bad rows where an encoder knows them; None where it was given a part
+    of the block."""
+    if fault.find_unfit is None:
+        return None
+    mask: np.ndarray = fault.find_unfit()
+    fault.find_unfit = None  # it keeps the values alive
+    return mask if len(mask) == rows and mask.any() else None

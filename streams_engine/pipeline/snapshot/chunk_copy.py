@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -33,6 +34,11 @@ __all__ = ["ChunkCopy", "ChunkTask", "CopyListener"]
 RELEASED_BLOCKS = 4
 """After so many blocks Arrow's allocator is told to hand back what it keeps: unasked it keeps,
 for each thread, several times of what is in use."""
+
+
+QUARANTINE_ROWS = 2048
+"""Rows of a block whose bad ones are quarantined: a server may be asked about each of them, and a
+run can stop between two blocks only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,8 @@ class _Feed(Iterator[pa.RecordBatch]):
     def __init__(self, copy: ChunkCopy, task: ChunkTask, batches: RecordBatches) -> None:
         self._copy = copy
         self._task = task
-        self._blocks = Rebatcher(batches, copy.bundle, copy.control, self._count)
+        most = QUARANTINE_ROWS if copy.quarantine else sys.maxsize
+        self._blocks = Rebatcher(batches, copy.bundle, copy.control, self._count, most)
         self._convert = Converter(task.mapping.columns, copy.zero_dates)
         # A portion without rows must not forget how far earlier ones came.
         self._last = None if task.chunk.ordered else task.chunk.low

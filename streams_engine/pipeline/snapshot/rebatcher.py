@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -31,8 +32,10 @@ class Rebatcher(Iterator[pa.RecordBatch]):
         bundle: int,
         control: Control,
         count: Callable[[int], None],
+        most: int = sys.maxsize,
     ) -> None:
-        """``count`` is told the rows that go on, bundle by bundle."""
+        """``count`` is told the rows that go on, bundle by bundle; ``most``: rows of a block."""
+        self._most = most
         self._batches = batches
         self._source = split_large(batches)
         self._step = bundle * max(1, STEP_ROWS // bundle)
@@ -56,7 +59,8 @@ class Rebatcher(Iterator[pa.RecordBatch]):
 
     def _granted(self) -> Iterator[pa.RecordBatch]:
         """Yield batches, the last one up to a cut or a limit."""
-        while not (self.ended or self._cut()):
+        given = 0
+        while given < self._most and not (self.ended or self._cut()):
             batch = self._held if self._held is not None else next(self._source, None)
             self._held = None
             if batch is None:
@@ -64,7 +68,8 @@ class Rebatcher(Iterator[pa.RecordBatch]):
                 if self._to_cut:
                     reach("load: rows read")
                 return
-            taken = self._take(batch.num_rows)
+            taken = self._take(min(batch.num_rows, self._most - given))
+            given += taken
             if taken < batch.num_rows:
                 self._held = batch.slice(taken)
                 batch = batch.slice(0, taken)

@@ -225,9 +225,11 @@ class MysqlBulkLoad:
     def _named(self, error: RowRejected) -> RowRejected:
         what = f"loading {self._plan.table}: "
         text = error.message if error.message.startswith(what) else what + error.message
-        return RowRejected(
+        named = RowRejected(
             text, remedy=error.remedy, **{**error.details, "table": str(self._plan.table)}
         )
+        named.find_unfit = error.find_unfit if self._plan.quarantine else None
+        return named
 
     def _quarantined(self, row: pa.RecordBatch, fault: RowRejected) -> QuarantinedRow:
         code = str(fault.details.get("errno", "RANGE"))

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.bad_rows import unfit
 from streams_engine.arrow.batches import is_large, parts, slices
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType
@@ -170,17 +171,22 @@ BYTES = {
 
 def _field(values: pa.Array, column: Column) -> pa.Array:
     try:
-        render = RENDERERS[family(values.type)]
-        return render(values, column.type).cast(pa.binary())
+        return _rendered(values, column)
     except KeyError:
         reason = f"values of Arrow type {values.type} cannot be written to it"
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError) as error:
         reason = str(error) if isinstance(error, _UnfitError) else "a value does not fit"
-    raise RowRejected(
+    refused = RowRejected(
         f"Column {column.name} ({column.type}): {reason}.",
         remedy="Choose another type with typeOverrides, or onError: quarantine.",
         column=column.name,
     )
+    refused.find_unfit = lambda: unfit(values, lambda part: _rendered(part, column))
+    raise refused
+
+
+def _rendered(values: pa.Array, column: Column) -> pa.Array:
+    return RENDERERS[family(values.type)](values, column.type).cast(pa.binary())
 
 
 class _UnfitError(ValueError):

@@ -116,12 +116,10 @@ class PostgresBulkLoad:
             else:
                 yield from copy_binary.buffers(block, self._encoders, plan.columns)
         except RowRejected as error:
-            raise RowRejected(
-                f"loading {plan.table}: {error.message}",
-                remedy=error.remedy,
-                table=str(plan.table),
-                **error.details,
-            ) from None
+            told = f"loading {plan.table}: {error.message}"
+            named = RowRejected(told, remedy=error.remedy, table=str(plan.table), **error.details)
+            named.find_unfit = error.find_unfit if plan.quarantine else None
+            raise named from None
 
     # Bad rows
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.bad_rows import unfit
 from streams_engine.arrow.batches import is_large, parts
 from streams_engine.arrow.plain import filled, scalar, to_numpy
 from streams_engine.errors import RowRejected
@@ -113,18 +114,25 @@ def _fields(
     count = np.frombuffer(struct.pack(">h", batch.num_columns), np.uint8)
     parts_of_rows: list[Part] = [Fixed(np.broadcast_to(count, (batch.num_rows, 2)))]
     for values, encoder, column in zip(batch.columns, encoders, columns, strict=True):
+        native = base_of(column.type)
         try:
-            parts_of_rows += encoder(values, base_of(column.type))
+            parts_of_rows += encoder(values, native)
         except (pa.ArrowInvalid, OverflowError, ValueError):
-            raise RowRejected(
+            error = RowRejected(
                 f"Column {column.name}: a value does not fit {column.type}.",
                 remedy=(
                     "Choose a wider type with typeOverrides (interval for TIME outside a "
                     "day), or quarantine such rows with onError: quarantine."
                 ),
                 column=column.name,
-            ) from None
+            )
+            error.find_unfit = _finder(values, encoder, native)
+            raise error from None
     return parts_of_rows
+
+
+def _finder(values: pa.Array, encoder: Encoder, native: NativeType) -> Callable[[], np.ndarray]:
+    return lambda: unfit(values, lambda part: encoder(part, native))
 
 
 def _weave(parts: Sequence[Part], rows: int) -> pa.Array:
