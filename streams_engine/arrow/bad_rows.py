@@ -23,7 +23,7 @@ def unfit(values: pa.Array, encode: Callable[[pa.Array], Any]) -> np.ndarray:
         start, rows = spans.pop()
         try:
             encode(values.slice(start, rows))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError):
+        except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, ValueError):
             if rows == 1:
                 mask[start] = True
             else:

@@ -69,3 +69,17 @@ def test_rows_that_no_text_of_mysql_holds_are_found_at_once() -> None:
 
     assert sum(1 for _ in bisect(block, attempt)) == ROWS // 2
     assert tries == 2
+
+
+def test_values_of_a_type_that_mysql_has_no_text_for_are_all_refused() -> None:
+    block = pa.record_batch({"m": pa.nulls(3, pa.month_day_nano_interval())})
+    columns = [Column("m", NativeType(Dialect.MYSQL, "int", "int"), arrow=block.schema[0].type)]
+
+    def attempt(part: pa.RecordBatch) -> RowRejected | None:
+        try:
+            load_text.buffers(part, columns)
+        except RowRejected as fault:
+            return fault
+        return None
+
+    assert sum(1 for _ in bisect(block, attempt)) == 3
