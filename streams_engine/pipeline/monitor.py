@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from streams_engine.errors import StreamsError
 from streams_engine.events import notify
 
-__all__ = ["Question", "monitored"]
+__all__ = ["Question", "checked", "monitored"]
 
 log = logging.getLogger("streams_engine.monitor")
 
@@ -34,7 +34,7 @@ def monitored(checks: Mapping[str, Callable[[], None]], seconds: float) -> Itera
 
     def watch(check: Callable[[], None]) -> None:
         while not over.wait(seconds):
-            notify("", _attempt, check)
+            checked(check)
 
     threads = [
         threading.Thread(target=watch, args=(check,), name=f"streams-engine-{name}", daemon=True)
@@ -49,6 +49,11 @@ def monitored(checks: Mapping[str, Callable[[], None]], seconds: float) -> Itera
         deadline = time.monotonic() + END_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def checked(check: Callable[[], None]) -> None:
+    """Call a check once; nothing that it raises harms who calls."""
+    notify("", _attempt, check)
 
 
 def _attempt(check: Callable[[], None]) -> None:

@@ -69,7 +69,7 @@ from streams_engine.pipeline.checkpoint_records import (
     removed,
 )
 from streams_engine.pipeline.context import RunContext
-from streams_engine.pipeline.monitor import monitored
+from streams_engine.pipeline.monitor import checked, monitored
 from streams_engine.pipeline.multi_source import SourceSpec, error_context
 from streams_engine.pipeline.resume import (
     BY_NUMBER,
@@ -201,11 +201,10 @@ class CdcPipeline:
         """Measure the lag now rather than at the next interval, where the sources answer."""
         deadline = time.monotonic() + self.settings.interval
         for applier in self._appliers:
-            with suppress(StreamsError):  # the look at the interval tells it
-                applier.ask(partial(self._measured, applier), deadline)
+            applier.ask(partial(self._measured, applier), deadline)
 
     def _measured(self, applier: ChangeApplier) -> bool:
-        self._measure_lag(applier)
+        checked(partial(self._measure_lag, applier))
         return True
 
     def write(self, alias: str, work: Callable[[ChangeWriter], int]) -> int:
