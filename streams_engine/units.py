@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "moment", "plural", "rate", "size"]
+__all__ = ["about_rows", "count", "duration", "moment", "plural", "rate", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -15,6 +15,11 @@ def count(number: int) -> str:
 def plural(number: int, noun: str) -> str:
     """Format a number of things: ``1 table``, ``2,000 tables``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def about_rows(rows: int | None) -> str:
+    """Format how many rows a server's statistics say that a table has; None: they do not say."""
+    return "rows unknown" if rows is None else f"about {plural(rows, 'row')}"
 
 
 def size(number: float) -> str:

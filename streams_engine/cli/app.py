@@ -381,7 +381,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as fault:
         message = fault.format_message().rstrip(".")  # type: ignore[attr-defined]
         message += "" if message.endswith("?") else "."
-        remedy = "See: streams-engine --help"
+        context = getattr(fault, "ctx", None)
+        path = "streams-engine" if context is None else context.command_path
+        remedy = f"See: {path} --help"
         complain(
             {"code": "USAGE", "message": message, "remedy": remedy},
             as_json=as_json,

@@ -70,7 +70,7 @@ def _plan_lines(plan: Plan, width: int | None) -> list[Text]:
     lines = [
         (
             str(table.source),
-            "" if table.rows is None else units.count(table.rows),
+            "unknown" if table.rows is None else units.count(table.rows),
             "" if table.bytes is None else units.size(table.bytes),
             str(table.target),
             ", ".join(table.changes),
@@ -127,7 +127,7 @@ def table_view(plan: Plan, *, whole: bool = False) -> RenderableType:
     """
     parts: list[RenderableType] = []
     for table in plan.tables:
-        rows = "" if table.rows is None else f", about {units.plural(table.rows, 'row')}"
+        rows = f", {units.about_rows(table.rows)}"
         parts.append(Text.assemble((f"{table.source} → {table.target}", "bold"), (rows, "dim")))
         grid = Table(box=None, padding=(0, 1), show_header=False)
         for column in table.columns:

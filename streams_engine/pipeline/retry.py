@@ -39,7 +39,13 @@ def retry(work: Callable[[], T], what: str) -> T:
         except StreamsError as error:
             if not error.retryable or isinstance(error, ConnectionFailed):
                 raise
-            log.warning("retrying", extra={"what": what})
+            log.warning(
+                "%s is tried again: %s [%s]",
+                what,
+                error.message,
+                error.code,
+                extra={"what": what, "code": error.code},
+            )
         time.sleep(random.uniform(0, min(2.0, FIRST_PAUSE * 2**attempt)))
     return work()
 

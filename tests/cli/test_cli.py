@@ -424,3 +424,10 @@ def test_without_its_extra_the_command_says_how_to_get_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == Exit.USAGE
     assert "pip install 'streams-engine[cli]'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_wrong_option_refers_to_the_help_of_its_command(capsys: Any) -> None:
+    assert main(["verify", "--smaple", "1", "a", "b"]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("See: streams-engine verify --help")
+    assert main(["veriyf"]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("See: streams-engine --help")

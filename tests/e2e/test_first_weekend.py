@@ -128,6 +128,24 @@ def test_times_outside_a_day_are_counted_by_the_plan(
     ]
 
 
+def test_rows_that_the_server_has_not_counted_are_unknown(
+    mysql9: Server, pg18: Server, database: Any
+) -> None:
+    """MySQL takes its statistics from a table; MariaDB keeps what it has counted."""
+    source, target = _ends(mysql9, pg18, database)
+    source.run(
+        "CREATE TABLE fresh (id int PRIMARY KEY) STATS_AUTO_RECALC = 0",
+        "INSERT INTO fresh VALUES (1), (2), (3)",
+        "UPDATE mysql.innodb_table_stats SET n_rows = 0 WHERE table_name = 'fresh'"
+        " AND database_name = DATABASE()",
+        "FLUSH TABLE fresh",
+    )
+    stream = Stream(source.url, target.url)
+    assert str(stream.plan().tables[0]).splitlines()[0].endswith(", rows unknown")
+    source.run("ANALYZE TABLE fresh")
+    assert str(stream.plan().tables[0]).splitlines()[0].endswith(", about 3 rows")
+
+
 def test_what_a_type_loses_is_told(mysql_server: Server, pg18: Server, database: Any) -> None:
     source, target = _ends(mysql_server, pg18, database)
     source.run(

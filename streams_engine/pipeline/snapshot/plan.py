@@ -14,6 +14,7 @@ from streams_engine.errors import NotFound, TargetConflict
 from streams_engine.model import (
     Catalog,
     Column,
+    Dialect,
     Finding,
     NativeType,
     ObjectKind,
@@ -28,7 +29,7 @@ from streams_engine.schema.dialects import spec_of
 from streams_engine.schema.mapping.tables import ColumnMapping, MappedCatalog, TableMapping
 from streams_engine.schema.types.canonical import canonical_type_of
 from streams_engine.schema.types.compatibility import fit
-from streams_engine.units import plural, size
+from streams_engine.units import about_rows, plural, size
 
 __all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
 
@@ -74,12 +75,12 @@ class TablePlan:
         )
 
     def __str__(self) -> str:
-        about = "" if self.rows is None else f", about {plural(self.rows, 'row')}"
+        about = f", {about_rows(self.rows)}"
         head = f"{self.source} -> {self.target}{about}"
         return "\n".join([head, *(f"  {column}" for column in self.columns)])
 
     def _repr_html_(self) -> str:
-        about = "" if self.rows is None else f", about {plural(self.rows, 'row')}"
+        about = f", {about_rows(self.rows)}"
         rows = [(c.name, c.source_type, c.target_type, " ".join(c.notes)) for c in self.columns]
         headers = ("column", "type", "becomes", "notes")
         return html_block(f"{self.source} becomes {self.target}{about}", html_table(headers, rows))
@@ -269,11 +270,14 @@ def _table_plan(mapping: TableMapping) -> TablePlan:
                 canonical_type_of(source.type) is not canonical_type_of(target.type),
             )
         )
+    rows = mapping.source.estimated_rows
+    if mapping.source.dialect is Dialect.MYSQL:
+        rows = rows or None  # InnoDB counts in the background: of a new table it says 0
     return TablePlan(
         mapping.source.id,
         mapping.target.id,
         tuple(columns),
-        mapping.source.estimated_rows,
+        rows,
         mapping.source.bytes,
         tuple(dict.fromkeys(str(user) for user in _row_types(mapping.target))),
     )

@@ -101,7 +101,9 @@ class _Mapper:
             table = self.catalog.table(table_id)
             if table is None or self._overridden(table, table.column(name)):
                 continue
-            others = f", and so do {len(referring)} columns that refer to it" if referring else ""
+            number = len(referring)
+            others = ", and so does 1 column that refers to it" if number == 1 else ""
+            others = f", and so do {number} columns that refer to it" if number > 1 else others
             self.findings.warn(
                 "unsigned-key",
                 f"{table_id}.{name}",
