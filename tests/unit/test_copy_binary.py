@@ -278,6 +278,14 @@ def test_what_has_no_place_is_refused_by_name(text: str, array: pa.Array) -> Non
     assert caught.value.details["column"] == "price"
 
 
+def test_a_time_outside_a_day_is_found_by_a_condition() -> None:
+    long = pa.array([90_000_000_000], pa.duration("us"))
+    with pytest.raises(RowRejected) as caught:
+        encoded(long, column("time", long.type, "dur"))
+    told = str(caught.value.remedy)
+    assert "WHERE dur NOT BETWEEN '00:00:00' AND '24:00:00'" in told and "quarantine" in told
+
+
 def test_no_encoder_rounds() -> None:
     for text, arrow in (
         ("float4", pa.float64()),

@@ -107,6 +107,13 @@ def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence
     return memoryview(joined.buffers()[2])[: offsets[joined.offset + rows]]
 
 
+_UNFIT = "Choose a wider type with typeOverrides, or quarantine such rows with onError: quarantine."
+_OUTSIDE_A_DAY = (
+    "Find such rows on the source: WHERE {} NOT BETWEEN '00:00:00' AND '24:00:00'; choose interval "
+    "with typeOverrides, or quarantine them with onError: quarantine."
+)
+
+
 def _fields(
     batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence[Column]
 ) -> list[Part]:
@@ -120,10 +127,7 @@ def _fields(
         except (pa.ArrowInvalid, OverflowError, ValueError):
             error = RowRejected(
                 f"Column {column.name}: a value does not fit {column.type}.",
-                remedy=(
-                    "Choose a wider type with typeOverrides (interval for TIME outside a "
-                    "day), or quarantine such rows with onError: quarantine."
-                ),
+                remedy=_OUTSIDE_A_DAY.format(column.name) if native.name == "time" else _UNFIT,
                 column=column.name,
             )
             error.find_unfit = _finder(values, encoder, native)
