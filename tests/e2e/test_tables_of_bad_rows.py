@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streams_engine import State, Stream
 from streams_engine.testing.servers import Server
 from tests.support.databases import End, move
 
@@ -41,3 +42,27 @@ def test_every_row_is_quarantined(
     assert target.rows("SELECT count(*) FROM t") == [(0,)]
     assert target.rows(f"SELECT count(*) FROM {COUNT[kind]}") == [(ROWS,)]
     assert seconds < 120  # it took hours, two answers of the server for each row
+
+
+def test_a_stop_does_not_wait_for_the_rest_of_the_bad_rows(
+    mysql9: Server, pg18: Server, database: Any
+) -> None:
+    """Rows that the server alone knows to be bad: the run stops between two blocks, and goes on."""
+    source, target = End(mysql9, database(mysql9)), End(pg18, database(pg18))
+    source.run(
+        "CREATE TABLE t (id INT PRIMARY KEY)",
+        "SET SESSION cte_max_recursion_depth = 1000000",
+        "INSERT INTO t WITH RECURSIVE n AS (SELECT 1 i UNION ALL SELECT i + 1 FROM n"
+        " WHERE i < 100000) SELECT i FROM n",
+    )
+    target.run("CREATE TABLE t (id int PRIMARY KEY CHECK (id > 1000000))")
+    stream = Stream(source.url, target.url, on_error="quarantine")
+    stream.start()
+    time.sleep(3)
+    asked = time.monotonic()
+    stream.stop()
+    assert stream.wait(timeout=60) is State.STOPPED
+    assert time.monotonic() - asked < 30
+    begun = stream.stats().target.failed_counter
+    assert 0 < begun < 100_000
+    assert target.rows("SELECT count(*) FROM streams_engine.quarantine") == [(begun,)]
