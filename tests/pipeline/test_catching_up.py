@@ -7,7 +7,7 @@ import threading
 
 from streams_engine import State, Stream
 from streams_engine.adapters.memory import MemorySource
-from streams_engine.errors import ConnectionFailed, SchemaChangeRefused
+from streams_engine.errors import ConnectionFailed, SchemaChangeRefused, StreamsError
 from streams_engine.model import Position
 from tests.support.fault_points import once_at
 from tests.support.memory_run import MemoryRun, ends, filled
@@ -53,7 +53,7 @@ def test_a_stream_that_fails_beside_it() -> None:
         def ask() -> None:
             try:
                 answers.append(stream.catch_up(WAIT))
-            except ConnectionFailed as error:
+            except StreamsError as error:
                 answers.append(error)
 
         def fail() -> None:
@@ -75,4 +75,4 @@ def test_a_stream_that_fails_beside_it() -> None:
         finally:
             log.removeHandler(handler)
         waiter.join(WAIT)
-    assert answers == [False]
+    assert answers == [stream.error], "the failure, not the source's cut connection"

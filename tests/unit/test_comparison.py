@@ -165,7 +165,7 @@ def test_progress_and_a_given_executor() -> None:
             progress=lambda *news: told.append(news), executor=executor,
         )  # fmt: skip
     assert report.ok and len(report.tables) == 2
-    assert told == [(TABLE, comparison.PROGRESS_ROWS), (TABLE, len(rows))] * 2
+    assert told == [(TABLE, 0), (TABLE, comparison.PROGRESS_ROWS), (TABLE, len(rows))] * 2
 
 
 def test_empty_tables_and_the_document() -> None:

@@ -29,14 +29,16 @@ def test_no_count_is_lost_where_several_sources_count_at_once() -> None:
     counters = Counters()
     counters.follow()
 
-    def work() -> None:
+    def work(alias: str) -> None:
         for _ in range(TIMES):
             counters.committed(2, None)
             counters.diverged(3)
-            counters.reconnecting("", ConnectionFailed("gone"), 0.0)
+            for _attempt in range(2):
+                counters.reconnecting(alias, ConnectionFailed("gone"), 0.0)
+            counters.connected(alias)
             counters.behind(5, 7)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    threads = [threading.Thread(target=work, args=(str(n),)) for n in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
