@@ -425,7 +425,8 @@ def test_bad_rows_of_every_sort_are_set_aside(target: Target, upsert: bool) -> N
     assert target.rows("SELECT id FROM t ORDER BY 1") == [(1,), (6,)]
     assert (written.rows, written.quarantined) == (2, 4)
     codes = target.rows("SELECT code FROM streams_engine.quarantine ORDER BY id")
-    assert [code for (code,) in codes] == ["23514", "23502", "23503", "RANGE"]
+    # First what no encoder takes, then what the server refuses row by row.
+    assert [code for (code,) in codes] == ["RANGE", "23514", "23502", "23503"]
 
 
 def test_other_errors_are_no_bad_rows(target: Target) -> None:

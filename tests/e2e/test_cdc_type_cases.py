@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from streams_engine import Stream
+from streams_engine.errors import StreamsError
 from streams_engine.testing.servers import Server
 from tests.support.databases import End
 from tests.support.type_cases import Case, column, grouped, mode
@@ -252,7 +253,10 @@ def test_what_the_load_refuses_the_log_refuses(
             stream.start()
             assert stream.catch_up(SECONDS), stream.error
             cursor.execute(f"INSERT INTO {name} VALUES (1, {case['literal_sql']})")
-            came = stream.catch_up(SECONDS)
+            try:
+                came = stream.catch_up(SECONDS)
+            except StreamsError:
+                came = False
         stream.release()
         told = (getattr(stream.error, "code", None), str(stream.error))
         # A statement with parameters is refused by PostgreSQL without the column's name.
