@@ -44,6 +44,11 @@ def test_every_row_is_quarantined(
     assert seconds < 120  # it took hours, two answers of the server for each row
 
 
+COPYING = """
+SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'
+"""
+
+
 def test_a_stop_does_not_wait_for_the_rest_of_the_bad_rows(
     mysql9: Server, pg18: Server, database: Any
 ) -> None:
@@ -58,7 +63,9 @@ def test_a_stop_does_not_wait_for_the_rest_of_the_bad_rows(
     target.run("CREATE TABLE t (id int PRIMARY KEY CHECK (id > 1000000))")
     stream = Stream(source.url, target.url, on_error="quarantine")
     stream.start()
-    time.sleep(3)
+    deadline = time.monotonic() + 60
+    while not target.rows(COPYING):
+        assert time.monotonic() < deadline, stream.error
     asked = time.monotonic()
     stream.stop()
     assert stream.wait(timeout=60) is State.STOPPED
