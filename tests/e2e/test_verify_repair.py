@@ -11,6 +11,7 @@ import pytest
 
 from streams_engine import Stream
 from streams_engine.errors import ConfigError, NotFound, StateConflict
+from streams_engine.pipeline.changes.cdc import CdcPipeline
 from streams_engine.testing.servers import Server
 from tests.support.cdc import cdc, following, shown
 from tests.support.databases import End
@@ -198,7 +199,9 @@ def locked_alone(end: End) -> None:
             end.run("SET lock_wait_timeout = 2", f"LOCK TABLES {table} WRITE", "UNLOCK TABLES")
 
 
-def test_nothing_is_locked_while_the_stream_is_waited_for(ends: tuple[End, End]) -> None:
+def test_nothing_is_locked_while_the_stream_is_waited_for(
+    ends: tuple[End, End], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else DDL of the stream would wait for the comparison, and the comparison for the stream."""
     source, target = ends
     filled(source)
@@ -208,16 +211,16 @@ def test_nothing_is_locked_while_the_stream_is_waited_for(ends: tuple[End, End])
         assert running.catch_up(60)
         target.run("DELETE FROM t WHERE id IN (1, 2500)", "INSERT INTO bag VALUES (9, 'extra')")
         waits = 0
-        catch_up = running.catch_up
+        catch_up = CdcPipeline.catch_up
 
-        def waiting(timeout: float | None = None) -> bool:
+        def waiting(cdc: CdcPipeline, deadline: float | None) -> bool:
             nonlocal waits
             waits += 1
             for end in ends:
                 locked_alone(end)
-            return catch_up(timeout)
+            return catch_up(cdc, deadline)
 
-        running.catch_up = waiting  # type: ignore[method-assign]
+        monkeypatch.setattr(CdcPipeline, "catch_up", waiting)
         report = running.verify()
         assert waits > 5
         assert {str(t.table).rsplit(".")[-1] for t in report.tables if not t.equal} == {"t", "bag"}
