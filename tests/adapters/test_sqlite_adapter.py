@@ -319,7 +319,7 @@ def test_changes_of_a_log_are_applied(mysql9: Server, database: Any, tmp_path: P
         with stream() as running:
             running.start()
             source.run(*statements)
-            assert running.catch_up(60)
+            assert running.catch_up(120)
 
     followed("UPDATE t SET a = 10 WHERE id = 1", "DELETE FROM t WHERE id = 2")
     followed(

@@ -27,7 +27,7 @@ def test_release_says_what_it_dropped(
     here.run("CREATE TABLE a (id int PRIMARY KEY)", "INSERT INTO a VALUES (1)")
     with Stream(here.url, there.url, mode="cdc", name="shop") as stream:
         stream.start()
-        assert stream.catch_up(60), stream.error
+        assert stream.catch_up(120), stream.error
     command = ["release", here.url, there.url, "--set", "name=shop"]
     assert run(command) == 0
     said = capsys.readouterr().out.splitlines()

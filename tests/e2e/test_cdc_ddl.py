@@ -12,7 +12,7 @@ from streams_engine.errors import SchemaChangeRefused
 from streams_engine.testing.servers import Server
 from tests.support.databases import End
 
-SECONDS = 30
+SECONDS = 120
 
 MYSQL = (
     "ALTER TABLE t ADD COLUMN extra int NOT NULL DEFAULT 7",

@@ -17,7 +17,7 @@ from streams_engine.testing.servers import Server
 from tests.support.databases import End, account
 from tests.support.workload import differences, make_tables
 
-SECONDS = 30
+SECONDS = 120
 
 WRITES = (
     "INSERT INTO parent VALUES (100, 'a'), (101, 'b')",

@@ -12,7 +12,7 @@ from streams_engine.errors import RowRejected
 from streams_engine.testing.servers import Server
 from tests.support.databases import End
 
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.mark.parametrize("rows", [3, 200])

@@ -14,7 +14,7 @@ from streams_engine.testing.servers import Server
 from tests.support.databases import End, move
 from tests.support.kills import child
 
-SECONDS = 30
+SECONDS = 120
 
 TABLE = (
     "CREATE TABLE item (id int PRIMARY KEY, live tinyint(1) NOT NULL DEFAULT 1, odd tinyint(1),"

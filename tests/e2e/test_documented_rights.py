@@ -16,7 +16,7 @@ from tests.support.databases import End, run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cdc.md").read_text()
 PASSWORD = "pw-1234-X"
-SECONDS = 30
+SECONDS = 120
 ROWS = (
     "CREATE TABLE orders (id INT PRIMARY KEY, total DECIMAL(10, 2))",
     "CREATE TABLE items (id INT PRIMARY KEY, of_order INT,"

@@ -286,9 +286,9 @@ def test_a_cdc_leaves_out_a_key_that_holds_by_collation_too(
     name = f"collated {mysql_server.kind}"
     with Stream(source.url, target.url, mode="cdc", name=name) as stream:
         stream.start()
-        assert stream.catch_up(30), stream.error
+        assert stream.catch_up(120), stream.error
         source.run("INSERT INTO city VALUES (4, 'fR', 'de')")
-        assert stream.catch_up(30), stream.error
+        assert stream.catch_up(120), stream.error
         told = {finding.code for finding in stream.stats().findings}
         assert "foreign-key-by-collation" in told
         assert "orphans" not in told

@@ -25,7 +25,7 @@ def test_a_stream_that_is_not_running_is_told_at_once(
     command = ["catch-up", one.url, two.url, "--set", "name=elsewhere"]
     with Stream(one.url, two.url, **given) as stream:
         stream.start()
-        assert stream.catch_up(60), stream.error
+        assert stream.catch_up(120), stream.error
         one.run("INSERT INTO t VALUES (2)")
         assert Stream(one.url, two.url, **given).catch_up(60, elsewhere=True)
         assert two.rows("SELECT count(*) FROM t") == [(2,)]

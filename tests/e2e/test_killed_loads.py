@@ -43,7 +43,7 @@ told(psycopg.Connection, "wait", lambda c: c.info.port)
 stream = Stream(source, target, mode=mode, name="killed", tables=["t", "bag"])
 stream.start()
 if mode == "cdc":
-    stream.catch_up(60)
+    stream.catch_up(120)
     stream.stop()
 print("ended", stream.wait(timeout=60), stream.error, flush=True)
 """

@@ -14,7 +14,7 @@ from streams_engine.stats import Stats
 from streams_engine.testing.servers import Server
 from tests.support.databases import End, move
 
-SECONDS = 30
+SECONDS = 120
 
 UNCHECKED = {
     "mysql": "SET foreign_key_checks = 0",

@@ -11,7 +11,7 @@ from streams_engine import Stream
 from streams_engine.testing.servers import Server
 from tests.support.databases import End, run
 
-SECONDS = 30
+SECONDS = 120
 NAME = "new_%s (100%)"
 QUOTES = {"postgresql": '"{}"', "mysql": "`{}`", "mariadb": "`{}`"}
 

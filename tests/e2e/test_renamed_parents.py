@@ -10,7 +10,7 @@ from streams_engine import Stream
 from streams_engine.testing.servers import Server
 from tests.support.databases import End
 
-SECONDS = 30
+SECONDS = 120
 NAME = "parents"
 TABLES = (
     "CREATE TABLE cask (id int PRIMARY KEY)",

@@ -9,7 +9,7 @@ from streams_engine.testing.servers import Server
 from tests.support.databases import End
 from tests.support.kills import child
 
-SECONDS = 30
+SECONDS = 120
 NAME = "renames"
 
 CHILD = """

@@ -27,12 +27,12 @@ def test_the_statements_of_a_load_and_of_a_log(
     with Stream(source.url, target.url, mode="cdc", tables=["t"], sql_capture=level) as stream:  # type: ignore[arg-type]
         stream.on_record(seen.append)
         stream.start()
-        assert stream.catch_up(60)
+        assert stream.catch_up(120)
         source.run(
             "UPDATE t SET n = 9990001, s = 'new s3cret' WHERE id = 1",
             "DELETE FROM t WHERE id = 2",
         )
-        assert stream.catch_up(60)
+        assert stream.catch_up(120)
         stream.stop()
         assert stream.wait(timeout=60) is State.STOPPED
     assert target.rows("SELECT id, n FROM t") == [(1, 9990001)]

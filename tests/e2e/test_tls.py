@@ -81,9 +81,9 @@ def test_load_and_following_go_through_tls(ends: tuple[End, End]) -> None:
     source, target = ends
     with Stream(document(source), document(target), mode="cdc") as stream:
         stream.start()
-        assert stream.catch_up(60), stream.error
+        assert stream.catch_up(120), stream.error
         source.run("UPDATE t SET a = 'two' WHERE id = 2", "INSERT INTO t VALUES (3, 'three', 3)")
-        assert stream.catch_up(60), stream.error
+        assert stream.catch_up(120), stream.error
         assert stream.verify().ok
         stream.stop()
         stream.wait()

@@ -10,7 +10,7 @@ from streams_engine import Stream
 from streams_engine.testing.servers import Server
 from tests.support.databases import End
 
-SECONDS = 30
+SECONDS = 120
 NAME = "types"
 
 ANOTHER_SCHEMA = (

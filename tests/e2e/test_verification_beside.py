@@ -59,7 +59,7 @@ def test_differences_are_told_and_the_stream_goes_on(
             assert told.ok is False and told.differing == 1
             assert [name.rpartition(".")[2] for name in told.different] == ["t"]
             source.run("INSERT INTO t VALUES (3, 'three')")
-            assert stream.catch_up(30)
+            assert stream.catch_up(120)
             warned = [e for e in events if e.event == "verification" and e.level == logging.WARNING]
             assert warned and all("s3cret" not in repr(event) for event in events)
             assert stream.stats().to_dict()["verification"]["ok"] is False
@@ -84,4 +84,4 @@ def test_what_fails_there_ends_nothing(
             told = next_one(stream)
             assert (told.ok, told.error) == (None, code)
             source.run("INSERT INTO t VALUES (3, 'three')")
-            assert stream.catch_up(30)
+            assert stream.catch_up(120)

@@ -136,4 +136,4 @@ def test_a_table_without_a_key_is_not_repaired_while_it_is_followed(
         assert told["bag"].equal is False and told["bag"].repaired == 0
         note = told["bag"].note or ""
         assert "not repaired" in note and "start(fresh=True)" in note
-        assert stream.catch_up(30)
+        assert stream.catch_up(120)

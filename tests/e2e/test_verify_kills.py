@@ -41,7 +41,7 @@ faults.install(reached)
 with Stream(source, target, mode=mode, name="verified", allow_lossy=True) as stream:
     if mode == "cdc":
         stream.start()
-        assert stream.catch_up(60), stream.error
+        assert stream.catch_up(120), stream.error
     print("verifying", flush=True)
     report = stream.verify(repair=True)
 print("ok" if report.ok else f"not equal: {report}", flush=True)

@@ -183,7 +183,7 @@ def test_a_running_stream_is_compared_and_repaired_under_writes(ends: tuple[End,
             repaired = running.verify(repair=True)
             assert repaired.ok and sum(table.repaired for table in repaired.tables) == 2
             assert running.verify().ok
-        assert running.catch_up(60)
+        assert running.catch_up(120)
         assert shown(source) == shown(target)
     with pytest.raises(StateConflict, match="while the stream runs"):
         running.verify(repair=True)
@@ -208,7 +208,7 @@ def test_nothing_is_locked_while_the_stream_is_waited_for(
     if source.server.kind == "postgresql":
         source.run("ALTER TABLE bag REPLICA IDENTITY FULL")
     with following(source, target) as running:
-        assert running.catch_up(60)
+        assert running.catch_up(120)
         target.run("DELETE FROM t WHERE id IN (1, 2500)", "INSERT INTO bag VALUES (9, 'extra')")
         waits = 0
         catch_up = CdcPipeline.catch_up

@@ -87,7 +87,7 @@ def test_a_running_cdc_has_the_same_structure(mysql9: Server, pg18: Server, data
     one.run(*SHOP["mysql"], *ROWS)
     with Stream(one.url, two.url, mode="cdc", name="structure") as stream:
         stream.start()
-        assert stream.catch_up(60), stream.error
+        assert stream.catch_up(120), stream.error
         assert stream.verify().structure == ()
         one.run("ALTER TABLE c ADD KEY by_day (day)")
         assert stream.verify().structure == ()

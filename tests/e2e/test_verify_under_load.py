@@ -133,7 +133,7 @@ def test_a_stream_under_load_is_compared_without_false_differences(
                 repaired = running.verify(repair=True)
                 assert repaired.ok and repaired.tables[0].repaired == 3, repaired
             assert not writers.faults
-            assert running.catch_up(60), running.error
+            assert running.catch_up(120), running.error
             query = "SELECT id, v, n FROM t ORDER BY id"
             assert source.rows(query) == target.rows(query)
     finally:

@@ -17,7 +17,7 @@ from streams_engine import Engine, State, Stream
 from streams_engine.errors import StateConflict, StreamsError
 from tests.support.engine_shop import Shop
 
-SECONDS = 30
+SECONDS = 120
 
 
 class Abrupt(BaseException):

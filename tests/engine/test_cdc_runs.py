@@ -27,7 +27,7 @@ def test_a_cdc_is_followed_stopped_continued_and_released(
         for rows in (2, 3):
             stream = engine.streams.start(config)
             source.run(f"INSERT INTO t VALUES ({rows})")
-            assert engine.streams.open(stream).catch_up(60)
+            assert engine.streams.open(stream).catch_up(120)
             assert engine.streams.stats(stream)["status"] == "RUNNING"
             assert "retainedBytes" in engine.streams.stats(stream)["changes"]
             assert target.rows("SELECT count(*) FROM t") == [(rows,)]

@@ -12,7 +12,7 @@ from streams_engine.model import Position
 from tests.support.fault_points import once_at
 from tests.support.memory_run import MemoryRun, ends, filled
 
-WAIT = 30
+WAIT = 60
 
 
 class CutByItsEnd(MemorySource):

@@ -13,7 +13,7 @@ from streams_engine import Alert, AsyncStream, State, Stream
 from streams_engine.errors import ConnectionFailed
 from tests.support.memory_run import MemoryRun, ends, filled
 
-SECONDS = 30
+SECONDS = 60
 
 
 def failing() -> tuple[Any, Any, dict[str, Any]]:

@@ -27,7 +27,7 @@ from streams_engine.errors import (
 from streams_engine.faults import POINTS
 from tests.support.memory_run import SHOP, Cut, MemoryRun, ends, filled
 
-WAIT = 30
+WAIT = 60
 
 
 def test_the_sink_has_the_abilities_that_it_says() -> None:

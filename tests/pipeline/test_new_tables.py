@@ -15,7 +15,7 @@ from streams_engine.contracts import Scope
 from streams_engine.model import ChangeSet, Position, TableId, TableSubscription
 from tests.support.memory_run import SHOP, MemoryRun, ends, filled
 
-WAIT = 30
+WAIT = 60
 
 
 class Listing(MemorySource):

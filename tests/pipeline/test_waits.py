@@ -12,7 +12,7 @@ from tests.support.memory_run import MemoryRun, ends, filled
 
 MANY = 40
 """More than asyncio has threads of its own."""
-SECONDS = 30
+SECONDS = 60
 
 LEFT = """
 import asyncio

@@ -26,7 +26,7 @@ from streams_engine.model import (
 )
 from streams_engine.testing.servers import Server
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 Row = tuple[str, dict[str, Any] | None, dict[str, Any] | None]
 """(operation, old identity or None, new values without those that are missing)"""

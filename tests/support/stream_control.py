@@ -34,7 +34,7 @@ CHUNK_ROWS = 2000
 SMALL_CHUNKS = {"chunkRows": CHUNK_ROWS}
 """The same as ``options`` of a document."""
 
-SECONDS = 30.0
+SECONDS = 120.0
 """How long a test waits for what must come."""
 
 DIGITS = "(SELECT 0 d" + "".join(f" UNION ALL SELECT {n}" for n in range(1, 10)) + ")"
