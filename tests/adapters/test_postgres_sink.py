@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from streams_engine.adapters.postgres.connection import PostgresConnect
+from streams_engine.adapters.postgres.connection import PostgresConnect, pipelined
 from streams_engine.adapters.postgres.sink.sink import PostgresSink
 from streams_engine.contracts import Checkpoint, Statement, WritePlan, WriteResult
 from streams_engine.errors import (
@@ -637,3 +637,43 @@ def test_of_statements_sent_together_the_one_that_fails_is_named(target: Target)
     target.sink.execute(made)
     found = target.sql.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 't%'")
     assert found.fetchone() == (300,)
+
+
+@pytest.mark.parametrize("bad", [0, 3, 1500, 1999])
+def test_a_row_refused_amid_a_pipeline_is_one_error_and_no_warning(
+    bad: int, target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    target.sql.execute("CREATE TABLE t (a int PRIMARY KEY CHECK (a < 5000))")
+    rows = [(5000 if number == bad else number,) for number in range(2000)]
+    with psycopg.connect(target.server.url(target.database)) as connection:
+        connection.execute("SAVEPOINT before")
+        with (
+            pytest.raises(psycopg.errors.CheckViolation),
+            connection.cursor() as cursor,
+            pipelined(connection),
+        ):
+            cursor.executemany("INSERT INTO t VALUES (%s)", rows)
+        connection.execute("ROLLBACK TO SAVEPOINT before")
+        with connection.cursor() as cursor:
+            with pipelined(connection):
+                cursor.executemany(
+                    "INSERT INTO t VALUES (%s)", [row for row in rows if row[0] < 5000]
+                )
+            assert cursor.rowcount == 1999
+    assert caplog.records == []
+
+
+def test_a_pipeline_whose_connection_breaks_raises_what_broke_it(target: Target) -> None:
+    with psycopg.connect(target.server.url(target.database)) as connection:
+        pid = connection.info.backend_pid
+        with pytest.raises(psycopg.OperationalError), pipelined(connection):
+            connection.execute("SELECT 1")
+            target.sql.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            until(lambda: not alive(target, pid))
+            for _ in range(2000):
+                connection.execute("SELECT repeat('x', 10000)").fetchone()
+
+
+def alive(target: Target, pid: int) -> bool:
+    found = target.sql.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (pid,))
+    return found.fetchone() != (0,)

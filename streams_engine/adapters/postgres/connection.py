@@ -46,7 +46,7 @@ from streams_engine.errors import (
     TargetConflict,
 )
 
-__all__ = ["PostgresConnect", "hang_up", "translate", "translating"]
+__all__ = ["PostgresConnect", "hang_up", "pipelined", "translate", "translating"]
 
 SESSION: Mapping[str, str] = {
     "timezone": "UTC",
@@ -421,6 +421,36 @@ def answering(connection: psycopg.Connection, seconds: float, what: str) -> Iter
     finally:
         timer.cancel()
         timer.join()  # not to cut a connection of others that has the number by then
+
+
+@contextlib.contextmanager
+def pipelined(connection: psycopg.Connection) -> Iterator[None]:
+    """Send the statements inside without waiting for their answers. Raises the first error.
+
+    What follows a failed statement is taken here: left in the pipeline, the driver logs a warning
+    about it beside the error.
+    """
+    failure = None
+    with connection.pipeline() as pipeline:
+        try:
+            yield
+        except psycopg.Error as error:
+            failure = error
+            while not _settled(pipeline):
+                pass
+    if failure is not None:
+        raise failure
+
+
+def _settled(pipeline: psycopg.Pipeline) -> bool:
+    """Take answers up to the next that failed. Return whether none is left, or none will come."""
+    try:
+        pipeline.sync()
+    except psycopg.errors.PipelineAborted:
+        return False
+    except psycopg.Error:
+        return True
+    return True
 
 
 def hang_up(connection: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from streams_engine.adapters.postgres.connection import translating
+from streams_engine.adapters.postgres.connection import pipelined, translating
 from streams_engine.adapters.sql.checkpoint_table import CheckpointSql
 from streams_engine.errors import PermissionDenied, ServerError
 
@@ -88,7 +88,7 @@ class PostgresStateTables:
         number."""
         query = sql.SQL("LOCK TABLE {}, {} IN ROW EXCLUSIVE MODE")
         try:
-            with connection.pipeline():
+            with pipelined(connection):
                 connection.execute(query.format(self._state, self._quarantine))
                 number = connection.execute("SELECT pg_catalog.txid_current()")
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
@@ -99,7 +99,7 @@ class PostgresStateTables:
 
     def together(self, connection: psycopg.Connection) -> AbstractContextManager[object]:
         """Open a pipeline."""
-        return connection.pipeline()
+        return pipelined(connection)
 
     def claim(
         self, connection: psycopg.Connection, stream: str, key: str
@@ -127,7 +127,7 @@ class PostgresStateTables:
         """Update the record if it has the epoch, and commit, in one round trip."""
         query = _position_update(self._in_query.as_string(), "%s", "%s", "%s", "%s")
         try:
-            with connection.pipeline():
+            with pipelined(connection):
                 connection.execute(query, (document, stream, key, epoch))
                 connection.commit()
         except psycopg.errors.DivisionByZero:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import psycopg
 
-from streams_engine.adapters.postgres.connection import translate, translating
+from streams_engine.adapters.postgres.connection import pipelined, translate, translating
 from streams_engine.contracts import Statement, orphaned_rows, skipped_statement
 from streams_engine.errors import PermissionDenied, StreamsError, TargetConflict
 from streams_engine.model import (
@@ -65,7 +65,7 @@ def _send(connection: psycopg.Connection, statements: Sequence[Statement]) -> No
     """Run statements in one pipeline. Raises the error of the first that fails."""
     sent: list[psycopg.Cursor] = []
     try:
-        with connection.pipeline():
+        with pipelined(connection):
             for statement in statements:
                 sent.append(connection.cursor())
                 sent[-1].execute(statement.sql.encode())

@@ -13,6 +13,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.types.string import StrDumperUnknown
 
+from streams_engine.adapters.postgres.connection import pipelined
 from streams_engine.adapters.postgres.sink import copy_text
 from streams_engine.adapters.postgres.sink.bulk_load import PostgresBulkLoad
 from streams_engine.adapters.postgres.snapshot.select import own_rows
@@ -486,7 +487,8 @@ class PostgresDml:
             if len(rows) == 1:
                 cursor.execute(text, rows[0])
             else:
-                cursor.executemany(text, rows)
+                with pipelined(self._connection):
+                    cursor.executemany(text, rows)
             return cursor.rowcount
 
     def _texts(
