@@ -12,6 +12,7 @@ from streams_engine.errors import FencedOff
 from streams_engine.model import Chunk, Position, TableId
 from streams_engine.pipeline.checkpoint_records import (
     Document,
+    OwnTableRecord,
     Records,
     RunRecord,
     TablePlanRecord,
@@ -143,7 +144,10 @@ class CheckpointStore:
         settings: Document | None = None,
     ) -> Updates:
         """Return the records to save in the same transaction as the initial DDL."""
-        gone = records.chunk_keys(resume.reload) if resume.kept else records.documents
+        if resume.kept:
+            gone = set(records.chunk_keys(resume.reload))
+        else:
+            gone = records.documents.keys() - {OwnTableRecord(t).key for t in resume.own or ()}
         return {**removed(gone), **self._begun(fingerprint, position, settings)}
 
     def begin(

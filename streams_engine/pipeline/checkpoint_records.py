@@ -31,6 +31,7 @@ __all__ = [
     "Documents",
     "LogRecord",
     "MadeTableRecord",
+    "OwnTableRecord",
     "PendingDdlRecord",
     "Records",
     "RunRecord",
@@ -322,6 +323,27 @@ class MadeTableRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnTableRecord:
+    """A table of the target that a load without a log made or took, by the policies that it had:
+    a later start may empty it, and no other."""
+
+    target: TableId
+
+    @property
+    def key(self) -> str:
+        return f"own:{self.target}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"target": asdict(self.target)}
+
+    @classmethod
+    def from_json(cls, document: Document) -> OwnTableRecord:
+        """Read the stored form."""
+        return cls(TableId(**document["target"]))
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyRecord:
     """How far a verification of a table came that is not at its end; beside the run's records."""
 
@@ -367,6 +389,7 @@ Record = (
     | PendingDdlRecord
     | DdlIntentRecord
     | MadeTableRecord
+    | OwnTableRecord
     | VerifyRecord
 )
 
@@ -417,6 +440,12 @@ class Records:
             for key, document in self.documents.items()
             if key.startswith("made:")
         ]
+
+    def own(self) -> frozenset[TableId] | None:
+        """Return the target's tables that are the load's own; None if it does not say: it has a
+        log, or is of a version that recorded none."""
+        found = [d for key, d in self.documents.items() if key.startswith("own:")]
+        return frozenset(OwnTableRecord.from_json(d).target for d in found) if found else None
 
     def rows_loaded(self) -> bool:
         """Return True if any chunk has committed rows."""

@@ -76,7 +76,7 @@ class ResumePlan:
     """Work of an earlier run that is kept; empty for a run that begins anew."""
 
     ours: bool = False
-    """The tables on the target are this stream's own work."""
+    """The tables on the target are this stream's own work, but for others than ``own``."""
     kept: bool = False
     """Rows that were copied stay; else the tables are emptied and loaded again."""
     chunks: Mapping[TableId, Sequence[Chunk]] = field(default_factory=dict)
@@ -85,6 +85,12 @@ class ResumePlan:
     reload: frozenset[TableId] = frozenset()
     """Source tables that must be emptied although others are kept: a cut chunk without a key."""
     findings: tuple[Finding, ...] = ()
+    own: frozenset[TableId] | None = None
+    """The target's tables that the earlier run made or took; None: all that are there."""
+
+    def owns(self, target: TableId) -> bool:
+        """Return whether a table of the target is this stream's own work."""
+        return self.ours and (self.own is None or target in self.own)
 
     def record(self, chunk: Chunk) -> ChunkRecord | None:
         """Return the kept record of a chunk; None if it begins."""
@@ -128,21 +134,22 @@ def plan_resume(request: ResumeRequest, records: Records) -> ResumePlan:
     if run is None or run.discarded:
         return ResumePlan()
     if request.fresh:
-        return ResumePlan(ours=True)
+        return ResumePlan(ours=True, own=records.own())
     _demand_same(request, run)
     unchanged = _unchanged(run.position, request.position)
     appends = request.write_mode == "append"
     if not unchanged and request.on_resume != "mixed":
         if appends and records.rows_loaded():
             raise _would_double(request.stream, "the source may have changed since")
-        return ResumePlan(ours=True, findings=(RELOADED,))
+        return ResumePlan(ours=True, own=records.own(), findings=(RELOADED,))
     chunks = {plan.table: plan.chunks for plan in records.plans()}
     reload = frozenset(t for t in chunks if _must_reload(records, chunks[t], unchanged))
     if appends and reload:
         names = ", ".join(sorted(map(str, reload)))
         why = f"the copy of tables without a key was interrupted ({names})"
         raise _would_double(request.stream, why)
-    return ResumePlan(True, True, chunks, records, reload, () if unchanged else (MIXED,))
+    findings = () if unchanged else (MIXED,)
+    return ResumePlan(True, True, chunks, records, reload, findings, records.own())
 
 
 def remaining_chunk(chunk: Chunk, record: ChunkRecord | None) -> Chunk | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streams_engine import Stream
+from streams_engine.errors import RowRejected, TargetConflict
 from streams_engine.model import Finding
 from tests.support.databases import End
 
@@ -57,3 +58,32 @@ def test_what_somebody_else_made_may_lack_keys_and_indexes(ends: tuple[End, End]
     wanted = {"structure_options": {"tables": True, "indexes": False, "foreignKeys": False}}
     (only,) = told(source, target, write_mode="truncate_and_load", **wanted)
     assert only.object == parent.object and "unique" not in only.message
+
+
+def test_a_fresh_start_takes_no_table_that_no_start_before_it_made(ends: tuple[End, End]) -> None:
+    """After a failed run of one table, another is the stream's own only once it made that."""
+    source, target = ends
+    source.run("INSERT INTO parent VALUES (2, 100000)")
+    options: dict[str, Any] = {
+        "schema_policy": "fail_if_exists",
+        "name": "weekend",
+        "type_overrides": [{"column": "parent.code", "to": "smallint"}],
+    }
+    for fresh in (False, True):
+        with Stream(source.url, target.url, tables=["parent"], **options) as stream:
+            with pytest.raises(RowRejected):
+                stream.run(fresh=fresh)
+    target.run(
+        "CREATE TABLE child (id int PRIMARY KEY, p int, day int)",
+        "INSERT INTO child VALUES (7, NULL, NULL)",
+    )
+    source.run("DELETE FROM parent WHERE id = 2")
+    with Stream(source.url, target.url, **options) as stream:
+        with pytest.raises(TargetConflict, match=r"exist on the target: \S*child\. "):
+            stream.run(fresh=True)
+    assert target.rows("SELECT id FROM child") == [(7,)]
+    target.run("DROP TABLE child")
+    with Stream(source.url, target.url, **options) as stream:
+        stream.run(fresh=True)
+    assert target.rows("SELECT id FROM child") == [(1,)]
+    assert target.rows("SELECT id FROM parent") == [(1,)]

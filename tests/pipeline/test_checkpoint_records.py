@@ -23,6 +23,7 @@ from streams_engine.pipeline.checkpoint_records import (
     DdlIntentRecord,
     LogRecord,
     MadeTableRecord,
+    OwnTableRecord,
     PendingDdlRecord,
     Record,
     Records,
@@ -100,6 +101,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
         PendingDdlRecord("shop"),
         DdlIntentRecord(A, (A, ODD), ("p",)),
         MadeTableRecord(A, A),
+        OwnTableRecord(A),
         VerifyRecord(
             VerificationProgress(
                 A, "digest", 17.5, (EqualRange(1, 9, 4),), ("b",), 2, None, ("told",)
@@ -119,8 +121,9 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     assert records.columns_added() == {str(A): ("p",)}
     assert records.emptied() == frozenset()
     assert records.made() == [kinds[7]]
-    assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[8]]
-    assert records.verify_keys() == [kinds[8].key]
+    assert records.own() == {A}
+    assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[9]]
+    assert records.verify_keys() == [kinds[9].key]
 
 
 def test_tables_that_were_emptied_are_due_unless_they_get_another_name_with_that() -> None:

@@ -28,7 +28,7 @@ from streams_engine.errors import ConnectionFailed, StreamsError
 from streams_engine.model import Catalog, Chunk, Finding, Severity, TableId
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
 from streams_engine.pipeline.checkpoint import CheckpointStore
-from streams_engine.pipeline.checkpoint_records import MadeTableRecord, Updates
+from streams_engine.pipeline.checkpoint_records import MadeTableRecord, OwnTableRecord, Updates
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import (
     CombinedSnapshot,
@@ -212,12 +212,18 @@ class SnapshotLoad:
         return prepared
 
     def _made(self, prepared: TargetPreparation) -> Updates:
-        """Return the records of the tables that are made: a log is followed after the load, and
-        may say that they are others by now."""
+        """Return the records of the tables that a later start may empty or drop.
+
+        Where a log is followed after the load, these are the tables that are made, with their
+        source tables: the log may say that they are others by now.
+        """
+        if not self.job.follows:
+            own = [OwnTableRecord(mapping.target.id) for mapping in prepared.tables]
+            return {record.key: record.to_json() for record in own}
         made = [
             MadeTableRecord(mapping.source.id, mapping.target.id)
             for mapping in prepared.tables
-            if self.job.follows and mapping.target.id in prepared.created
+            if mapping.target.id in prepared.created
         ]
         return {record.key: record.to_json() for record in made}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from streams_engine.contracts import Statement, StructureSink
@@ -57,15 +58,15 @@ def prepare(
     Where ``resume`` says that an earlier run of the same stream left the tables, their
     presence and their rows are no conflict: they are kept, or emptied.
     """
-    ours = resume.ours
     ddl = ddl_of(mapped.target.dialect)
     existing = sink.inspect([mapping.target.id for mapping in mapped.tables])
     present = {table.id: table for table in existing.tables}
-    if schema_policy == "fail_if_exists" and present and not ours:
+    others = {table for table in present if not resume.owns(table)}
+    if schema_policy == "fail_if_exists" and others:
         raise TargetConflict(
-            f"These tables already exist on the target: {_names(present)}.",
+            f"These tables already exist on the target: {_names(others)}.",
             remedy="schemaPolicy is fail_if_exists: drop them, or choose another policy.",
-            tables=sorted(map(str, present)),
+            tables=sorted(map(str, others)),
         )
     if schema_policy == "validate_existing" or not wanted.tables:
         missing = [m.target.id for m in mapped.tables if m.target.id not in present]
@@ -75,14 +76,14 @@ def prepare(
                 remedy="Create them, or use schemaPolicy create_missing_only.",
                 tables=sorted(map(str, missing)),
             )
-    dropping = schema_policy == "drop_and_recreate" and wanted.tables and not ours
+    dropping = schema_policy == "drop_and_recreate" and wanted.tables and not resume.ours
     kept = {} if dropping else present
     tables = _adapted(mapped.tables, kept, schema_policy)
-    _check_rows(tables, kept, sink, write_mode, ours)
+    _check_rows(tables, others & kept.keys(), sink, write_mode)
     new = [m.target for m in tables if m.target.id not in kept]
     recreates = schema_policy != "drop_and_recreate"
     before: list[Statement] = []
-    if ours and new:
+    if resume.ours and new:
         before += spec_of(mapped.target.dialect).renew_types(_changed(mapped.target, existing))
     else:
         _demand_types(mapped.target, existing, dropping, recreates=recreates)
@@ -102,10 +103,10 @@ def prepare(
         frozenset(table.id for table in new),
         keys,
         # An earlier run may have been killed before it made all keys and indexes.
-        mapped.target if ours else made,
+        mapped.target if resume.ours else made,
         _waves(tables, kept),
         made,
-        () if ours else _lacking(mapped.tables, kept, wanted),
+        _lacking(mapped.tables, {t: kept[t] for t in others & kept.keys()}, wanted),
     )
 
 
@@ -176,20 +177,21 @@ def _truncated(
     mine = write_mode not in {"append", "upsert"}
     if resume.kept:
         return [m.target.id for m in there if mine and m.source.id in resume.reload]
-    own = resume.ours and mine
-    return [m.target.id for m in there] if own or write_mode == "truncate_and_load" else []
+    if write_mode == "truncate_and_load":
+        return [m.target.id for m in there]
+    return [m.target.id for m in there if mine and resume.owns(m.target.id)]
 
 
 def _check_rows(
     tables: Sequence[TableMapping],
-    kept: Mapping[TableId, TableSchema],
+    others: AbstractSet[TableId],
     sink: StructureSink,
     write_mode: str,
-    ours: bool,
 ) -> None:
-    if write_mode != "fail_if_not_empty" or ours:
+    """Raise `TargetConflict` if a table that is there, and not the stream's own, has rows."""
+    if write_mode != "fail_if_not_empty":
         return
-    full = [m.target.id for m in tables if m.target.id in kept and sink.has_rows(m.target.id)]
+    full = [m.target.id for m in tables if m.target.id in others and sink.has_rows(m.target.id)]
     if full:
         raise TargetConflict(
             f"These tables on the target contain rows: {_names(full)}.",
@@ -261,7 +263,7 @@ def _missing(
     )
 
 
-def _names(tables: Sequence[TableId] | Mapping[TableId, TableSchema]) -> str:
+def _names(tables: Collection[TableId]) -> str:
     names = sorted(map(str, tables))
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
