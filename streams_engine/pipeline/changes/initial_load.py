@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streams_engine.contracts import ListingSource, SlotSource, Snapshot, StructureSink
-from streams_engine.errors import SourceChanged, TargetConflict
+from streams_engine.errors import SourceChanged
 from streams_engine.faults import reach
 from streams_engine.model import Catalog, Position, TableId, TableSchema
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
@@ -40,6 +40,7 @@ from streams_engine.pipeline.multi_source import (
 )
 from streams_engine.pipeline.resume import ResumePlan, may_remain
 from streams_engine.pipeline.snapshot.consistency import crossing, in_one_view
+from streams_engine.pipeline.snapshot.existing_tables import demand_room
 from streams_engine.pipeline.snapshot.load import LoadPlan, SnapshotLoad
 from streams_engine.schema.dialects import ddl_of
 from streams_engine.schema.mapping.tables import MappedCatalog, TableMapping, warning
@@ -312,14 +313,7 @@ class InitialLoad:
         sink = self.context.sink
         if not joining or not isinstance(sink, StructureSink):
             return
-        there = sink.inspect([m.target.id for m in joining])
-        for table in there.tables:
-            if sink.has_rows(table.id):
-                raise TargetConflict(
-                    f"{table.id} joins the stream, but the target's table has rows.",
-                    remedy="Empty it, or leave the table out.",
-                    table=str(table.id),
-                )
+        demand_room(sink, sink.inspect([m.target.id for m in joining]).tables)
 
     def _subscribed(
         self,

@@ -28,6 +28,9 @@ from streams_engine.pipeline.changes.referring_tables import keys_in_need
 from streams_engine.pipeline.changes.set_writer import SessionRestart
 from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRename
+from streams_engine.pipeline.resume import made_objects
+from streams_engine.pipeline.snapshot.existing_tables import demand_room
+from streams_engine.pipeline.snapshot.plan import demand_same_types
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 from streams_engine.schema.evolution.found import as_found
@@ -144,7 +147,7 @@ class TargetStructure:
         elif new is not None:
             wanted = self._structure(writer)
             awaited = self._referring(change, new) if wanted.foreign_keys else ()
-            statements, losses, alone = (*create(new, wanted), *awaited), (), 0
+            statements, losses, alone = (*self._created(new, wanted), *awaited), (), 0
         else:
             gone = require(old, "the table that a schema change is about")
             lost = f"The table {gone.target.id} is dropped with its rows."
@@ -443,6 +446,22 @@ class TargetStructure:
                 statements += plan.statements
                 followed.mapping = free
         return tuple(statements)
+
+    def _created(self, new: TableMapping, structure: Structure) -> tuple[Statement, ...]:
+        """Return the statements that create a table, or that make what an empty one of its name
+        lacks. Raises `TargetConflict` if there is one with rows, or with columns of other types: it
+        is somebody else's."""
+        statements = create(new, structure)
+        if any(t.mapping.target.id == new.target.id for t in self.log.applier.tables.values()):
+            return statements  # the stream's own goes out of its way first
+        sink: Any = self.log.sink
+        there = sink.inspect([new.target.id]).table(new.target.id)
+        if there is None:
+            return statements
+        demand_room(sink, [there])
+        demand_same_types(new, there)
+        made = made_objects(there)
+        return tuple(s for s in statements if s.object not in made)
 
     def _referring(self, change: SchemaChange, new: TableMapping) -> tuple[Statement, ...]:
         """Return the statements for foreign keys that refer to a new table from older ones."""

@@ -31,7 +31,15 @@ from streams_engine.schema.types.canonical import canonical_type_of
 from streams_engine.schema.types.compatibility import fit
 from streams_engine.units import about_rows, plural, size
 
-__all__ = ["ColumnPlan", "Plan", "TablePlan", "adapt", "creation_order", "describe"]
+__all__ = [
+    "ColumnPlan",
+    "Plan",
+    "TablePlan",
+    "adapt",
+    "creation_order",
+    "demand_same_types",
+    "describe",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +389,20 @@ def adapt(mapping: TableMapping, existing: TableSchema, *, recreates: bool = Tru
     # Tuples go as they are: into the very same types alone.
     tuples = mapping.tuples and all(c.target.type == wanted[c.target.name] for c in columns)
     return replace(mapping, target=existing, columns=tuple(columns), tuples=tuples)
+
+
+def demand_same_types(mapping: TableMapping, existing: TableSchema) -> None:
+    """Raise `TargetConflict` if an existing table is not what the mapping would create."""
+    wanted = {column.target.name: column.target.type for column in mapping.columns}
+    there = [column.target for column in adapt(mapping, existing, recreates=False).columns]
+    others = [f"{c.name} is {c.type}" for c in there if wanted.get(c.name) != c.type]
+    if others:
+        raise TargetConflict(
+            f"The table {existing.id} on the target has columns of other types than the stream "
+            f"would make: {'; '.join(others)}.",
+            remedy="Drop it there, or leave the table out.",
+            table=str(existing.id),
+        )
 
 
 def _fault(column: ColumnMapping, there: Column | None) -> str | None:
