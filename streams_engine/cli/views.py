@@ -249,14 +249,17 @@ class JsonView(QuietView):
 
 def _print_end(out: Console, stats: Stats, *, soft_wrap: bool = False) -> None:
     """Print the summary and the report; of a run that failed before a row was moved only what may
-    have to do with that."""
+    have to do with that. The error that ends a run is printed after this, and only there."""
+    last = stats.error or {}
+    end = (Severity.ERROR, last.get("code"), last.get("message"))
+    findings = [one for one in stats.findings if (one.severity, one.code, one.message) != end]
     if stats.state is State.FAILED and not stats.rows:
-        errors = [one for one in stats.findings if one.severity is Severity.ERROR]
+        errors = [one for one in findings if one.severity is Severity.ERROR]
         if errors:
             out.print(report(errors, ()), soft_wrap=soft_wrap)
         return
     out.print(summary(stats))
-    out.print(report(stats.findings, stats.left_behind), soft_wrap=soft_wrap)
+    out.print(report(findings, stats.left_behind), soft_wrap=soft_wrap)
 
 
 def told(record: Event) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -75,11 +76,13 @@ def _installed(kind: str, path: str) -> Adapter:
     if not points and _is_filesystem(kind, path):
         return _loaded(kind, FILES)
     if not points:
+        near = get_close_matches(kind, known_kinds(), 1)
+        meant = f"Did you mean '{near[0]}'? " if near else ""
         raise ConfigError(
             f"{path}: no installed adapter serves connections of type '{kind}'.",
             path=path,
             remedy=(
-                f"Known are {', '.join(known_kinds())}. For another type install a package "
+                f"{meant}Known are {', '.join(known_kinds())}. For another type install a package "
                 f"that has '{kind}' among its entry points {GROUP}."
             ),
         )

@@ -75,6 +75,15 @@ def test_a_run_that_failed_at_once_tells_what_hindered_it_alone(capsys: Any) -> 
     assert "no-right" in out and "collation" not in out and "0 B" not in out
 
 
+def test_the_error_that_ends_a_run_is_left_to_the_last_line(capsys: Any) -> None:
+    findings = [Finding(Severity.ERROR, "ROW_REJECTED", f"t{n}", f"Row {n}.") for n in (1, 2)]
+    error = {"code": "ROW_REJECTED", "message": "Row 1.", "remedy": "Correct it."}
+    ended = replace(make_stats(State.FAILED), findings=tuple(findings), error=error)
+    LineView(console()).finish(ended)
+    out = capsys.readouterr().out
+    assert "Row 2." in out and "Row 1." not in out
+
+
 def test_of_errors_all_are_told(capsys: Any) -> None:
     missing = [Finding(Severity.ERROR, "orphans", f"key{i}", "Orphans.") for i in range(30)]
     console().print(report(missing, ()))

@@ -284,7 +284,7 @@ def test_a_nonsense_type_names_its_path(source: End, target: End, caplog: Any) -
 def test_a_type_override_of_no_column_is_told(source: End, target: End) -> None:
     stats = move(source, target, type_overrides=[{"column": "t.nmae", "type": "text"}])
     found = [finding for finding in stats.findings if "t.nmae" in finding.object]
-    assert found and found[0].remedy
+    assert found and "Did you mean t.name?" in found[0].remedy
 
 
 # Rows that do not fit

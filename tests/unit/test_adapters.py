@@ -93,6 +93,13 @@ def test_a_package_that_cannot_be_loaded_is_named(site: Path, text: str) -> None
         parse_connection("lake://x")
 
 
+@pytest.mark.parametrize(("kind", "near"), [("postgress", "postgres"), ("mysq", "mysql")])
+def test_a_kind_that_is_misspelt_has_its_neighbour_named(kind: str, near: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_connection(f"{kind}://u@h/shop")
+    assert f"Did you mean '{near}'?" in caught.value.remedy
+
+
 def test_an_entry_point_that_is_no_adapter_is_named(site: Path) -> None:
     package(site, "ADAPTER = 1", "lake = lake_adapter:ADAPTER")
     with pytest.raises(ConfigError, match="lake-adapter"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 
 from streams_engine.model import Catalog, Column, Dialect, Finding, NativeType
 from streams_engine.schema.dialects import spec_of
@@ -45,12 +46,15 @@ def _unused(catalog: Catalog, options: MappingOptions) -> Iterator[Finding]:
     for pattern, native in options.overrides:
         alone = ((pattern, native),)
         if not any(override_for(alone, t.id, c) for t in catalog.tables for c in t.columns):
+            known = sorted({f"{t.id.name}.{c.name}" for t in catalog.tables for c in t.columns})
+            near = get_close_matches(pattern, known, 1)
             yield warning(
                 "type-override",
                 pattern,
                 f"typeOverrides names {pattern}, which matches no column and no type of the "
                 "source.",
-                "Write table.column, schema.table.column, or a type of the source.",
+                (f"Did you mean {near[0]}? " if near else "")
+                + "Write table.column, schema.table.column, or a type of the source.",
             )
 
 
