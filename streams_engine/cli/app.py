@@ -339,6 +339,9 @@ def _demo(
     rows: Annotated[
         int, typer.Option(min=1000, max=10_000_000, help="Approximate number of rows to generate.")
     ] = 300_000,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the servers for trials until Ctrl-C.")
+    ] = False,
     quiet: Quiet = False,
 ) -> int:
     """Move and verify a generated shop between private servers, then remove everything."""
@@ -347,7 +350,7 @@ def _demo(
     from streams_engine.demo.run import Choice, demonstrate
 
     choice = Choice.MYSQL if mysql else Choice.POSTGRES if postgres else Choice.BEST
-    return demonstrate(choice, rows, quiet=quiet)
+    return demonstrate(choice, rows, quiet=quiet, keep=keep)
 
 
 queries.register(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -75,8 +77,11 @@ class _Stage:
         return f"{_KINDS[self.target.kind]} ({self.copy})"
 
 
-def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
-    """Run the demo and return the exit code; whatever happens, nothing is left behind."""
+def demonstrate(choice: Choice, rows: int, *, quiet: bool = False, keep: bool = False) -> int:
+    """Run the demo and return the exit code; whatever happens, nothing is left behind.
+
+    ``keep``: before they are removed, the servers run until Ctrl-C or SIGTERM, for trials.
+    """
     out = Console(quiet=True) if quiet else views.console()
     with _stage(choice, out) as stage:
         _say(out, f"Building a shop of about {units.count(rows)} rows in {stage.origin}.")
@@ -84,7 +89,11 @@ def demonstrate(choice: Choice, rows: int, *, quiet: bool = False) -> int:
         _fill(stage, rows)
         _say(out, f"Built in {units.duration(time.monotonic() - began)}.")
         code = _move(stage, out, quiet=quiet)
-        return _follow(stage, rows, out, quiet=quiet) if code is Exit.FINISHED else code
+        if code is Exit.FINISHED:
+            code = _follow(stage, rows, out, quiet=quiet)
+        if keep:
+            _wait(stage, views.console())
+        return code
 
 
 def _move(stage: _Stage, out: Console, *, quiet: bool) -> Exit:
@@ -132,6 +141,18 @@ def _follow(stage: _Stage, rows: int, out: Console, *, quiet: bool) -> Exit:
         out.print(reports.verify_view(verdict))
     stream.release()
     return Exit.FINISHED if verdict.ok else Exit.DIFFERENT
+
+
+def _wait(stage: _Stage, out: Console) -> None:
+    """Say how to reach the servers, and wait for Ctrl-C."""
+    source = stage.source.url(stage.database)
+    target = stage.target.url(stage.target.create_database())
+    _say(out, "The servers run until Ctrl-C. The shop and an empty database, for trials:")
+    for name, url in (("SOURCE", source), ("TARGET", target)):
+        out.print(Text(f"export {name}='{url}'"), soft_wrap=True)
+    _say(out, 'In another terminal set both, and run streams-engine plan "$SOURCE" "$TARGET".')
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _late(stream: Stream) -> Exit:

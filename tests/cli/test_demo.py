@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from streams_engine import State, Stream
 from streams_engine.cli.exit_codes import Exit
 from streams_engine.demo import shop
 from streams_engine.model import Dialect
@@ -55,6 +56,23 @@ def test_the_shop_moves_is_equal_and_leaves_nothing(
     assert f"Moved 9 tables with {sum(shop.sizes(3000).values()):,} rows" in out
     assert "CREATE TABLE" in out and "revenue" in out
     assert_clean(out)
+
+
+def test_servers_that_are_kept_can_be_used_until_they_are_stopped(pg18: Server) -> None:
+    demo = start("--postgres", "--keep", "--quiet")
+    assert demo.stdout is not None
+    urls = {}
+    while len(urls) < 2:
+        line = demo.stdout.readline()
+        assert line, demo.communicate()
+        if line.startswith("export "):
+            name, _, url = line.removeprefix("export ").strip().partition("=")
+            urls[name] = url.strip("'")
+    with Stream(urls["SOURCE"], urls["TARGET"], tables=["products"]) as stream:
+        assert stream.run().state is State.FINISHED
+    demo.send_signal(signal.SIGINT)
+    out, err = demo.communicate(timeout=100)
+    assert (demo.returncode, err) == (Exit.FINISHED, ""), out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
