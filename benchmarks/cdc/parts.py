@@ -35,7 +35,7 @@ SUBSCRIPTION = "PostgreSQL's subscription"
 PGLOGICAL = "pglogical, PostgreSQL 15"
 SLOW_ROUNDS = 2
 LIMIT = at_most_seconds(1.2)
-MOST_MB = 400
+MOST_MB = 300
 MEDIAN_MS, LATE_MS = 10, 60
 SUBSCRIPTION_SETTINGS = (
     "CREATE SUBSCRIPTION with its defaults from a slot at the same position; from ENABLE until "
