@@ -10,7 +10,7 @@ import pytest
 
 from streams_engine import Stream
 from streams_engine.adapters.memory import MemorySource
-from streams_engine.adapters.memory.source import MemoryReader
+from streams_engine.adapters.memory.source import MemoryReader, MemorySnapshot
 from streams_engine.contracts import Scope
 from streams_engine.model import ChangeSet, Position, TableId, TableSubscription
 from tests.support.memory_run import SHOP, MemoryRun, ends, filled
@@ -153,3 +153,35 @@ def test_catch_up_before_the_log_is_open_waits_for_what_joins() -> None:
         source.open.set()
         waiter.join(WAIT)
         assert answers == [True] and run.equal()
+
+
+class JoinedBeside(HeldBack):
+    """Another table is created while the rows of a table that joins are read."""
+
+    def __init__(self, run: MemoryRun) -> None:
+        super().__init__(run)
+        self.run = run
+        self.late: str | None = None
+
+    @contextmanager
+    def snapshot(self, scope: Scope, readers: int) -> Iterator[MemorySnapshot]:
+        with super().snapshot(scope, readers) as snapshot:
+            late, self.late = self.late, None
+            if late is not None:
+                shown_by_no_log(self.run, late)
+            yield snapshot
+
+
+def test_a_table_that_is_created_while_another_one_joins_joins_too() -> None:
+    run = filled(MemoryRun())
+    _, sink, options = ends(run, mode="cdc")
+    source = JoinedBeside(run)
+    with Stream(source, sink, **options) as stream:
+        stream.start()
+        assert stream.catch_up(WAIT)
+        source.late = "late"
+        shown_by_no_log(run, "made")
+        assert stream.catch_up(WAIT), stream.error
+        assert source.late is None
+        assert stream.catch_up(WAIT), stream.error
+        assert run.equal()

@@ -131,6 +131,8 @@ class CdcPipeline:
         self._joining: frozenset[TableId] = frozenset()
         """New tables that were found: they join if they are still new once the log has been read up
         to that moment."""
+        self._asked: frozenset[TableId] = frozenset()
+        """The tables that the last join should have loaded."""
         self._joins_after: dict[str, Position] = {}
         """The end of each source's log when they were found, by alias."""
         self._tasks = {
@@ -411,7 +413,8 @@ class CdcPipeline:
         if not self._leave.is_set():
             return self.context
         known = {record.table for record in self._store.load().tables()}
-        joining = known | self._new_tables.find(known)
+        self._asked = self._new_tables.find(known)
+        joining = known | self._asked
         sources = [self._new_tables.narrowed(source, joining) for source in self.context.sources]
         return replace(self.context, sources=sources)
 
@@ -431,7 +434,8 @@ class CdcPipeline:
                 break
         outage.over()
         known = {record.table for record in self._store.load().tables()}
-        self._new_tables.give_up(self._new_tables.find(known))
+        # Others that are new by now came too late for this load, and join at the next look.
+        self._new_tables.give_up(self._asked & self._new_tables.find(known))
 
     def _follow_side_by_side(self) -> None:
         """Follow each source in its own thread; the first error ends all of them."""
