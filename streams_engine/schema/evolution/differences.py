@@ -35,6 +35,7 @@ __all__ = [
     "enum_of",
     "in_sequence",
     "mentions",
+    "named_columns",
     "of",
     "sides",
     "trimmed",
@@ -251,6 +252,17 @@ def mentions(expression: Expression | None, names: Iterable[str]) -> bool:
     """Return True if the expression may name one of these columns (it compares texts, and may say
     so too often)."""
     return expression is not None and any(name in expression.sql for name in names)
+
+
+def named_columns(expression: Expression) -> frozenset[str] | None:
+    """Return the columns that an expression names; None if it cannot be parsed."""
+    import sqlglot
+
+    try:
+        tree = sqlglot.parse_one(expression.sql, dialect=str(expression.dialect))
+    except sqlglot.errors.SqlglotError:
+        return None
+    return frozenset(column.name for column in tree.find_all(sqlglot.exp.Column))
 
 
 def canonical(expression: Expression | None, names: Mapping[str, str] | None = None) -> str | None:

@@ -44,6 +44,7 @@ SCRIPTS = (
     ("partition_new_and_root_dropped", "pg18-pg18", "equal"),
     ("key_grows_in_a_backlog", "pg18-pg18", "equal"),
     ("two_primary_keys_at_once", "pg18-pg18", "equal"),
+    ("columns_renamed_at_once", "pg18-pg18", "equal"),
 )
 """Shortened histories and what comes of them."""
 

@@ -7,7 +7,7 @@ catalog has everything else, but as it is today: it is used only if both agree.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -35,7 +35,7 @@ from streams_engine.model import (
     TableSubscription,
     UserType,
 )
-from streams_engine.schema.evolution.differences import canonical
+from streams_engine.schema.evolution.differences import canonical, mentions, named_columns
 from streams_engine.schema.row_keys import is_key, without_computed
 from streams_engine.schema.types.postgres import arrow_type
 
@@ -519,7 +519,17 @@ def _now(
     key = schema.primary_key and _renamed_index(schema.primary_key, renamed)
     if key is not None and not all(part.column in kept for part in key.parts):
         key = None
-    indexes = (_renamed_index(index, renamed) for index in schema.indexes)
+    gone = old.keys() - kept - renamed.keys()
+    indexes = [
+        _renamed_index(index, renamed)
+        for index in schema.indexes
+        if not any(_names_any(rule, gone) for rule in _rules(index))
+    ]
+    checks = [
+        replace(check, expression=_renamed(check.expression, renamed) or check.expression)
+        for check in schema.checks
+        if not _names_any(check.expression, gone)
+    ]
     foreign_keys = (_renamed_key(key, schema.id, renamed) for key in schema.foreign_keys)
     types = schema.types
     made = {extension.name: extension for extension in schema.extensions}
@@ -532,7 +542,8 @@ def _now(
         schema,
         columns=tuple(columns),
         primary_key=key,
-        indexes=tuple(index for index in indexes if {*index.columns} <= kept),
+        indexes=tuple(i for i in indexes if {*i.columns, *i.include} <= kept),
+        checks=tuple(checks),
         foreign_keys=tuple(key for key in foreign_keys if {*key.columns} <= kept),
         types=types,
         extensions=tuple(made.values()),
@@ -541,8 +552,30 @@ def _now(
 
 def _renamed_index(index: Index, renamed: Mapping[str, str]) -> Index:
     """Return an index with the new names of columns."""
-    parts = tuple(replace(p, column=renamed.get(p.column or "", p.column)) for p in index.parts)
-    return replace(index, parts=parts)
+    parts = tuple(
+        replace(
+            part,
+            column=renamed.get(part.column or "", part.column),
+            expression=_renamed(part.expression, renamed),
+        )
+        for part in index.parts
+    )
+    include = tuple(renamed.get(name, name) for name in index.include)
+    return replace(index, parts=parts, include=include, where=_renamed(index.where, renamed))
+
+
+def _rules(index: Index) -> Iterator[Expression]:
+    """Yield an index's expressions and its condition."""
+    rules = (*(part.expression for part in index.parts), index.where)
+    yield from (rule for rule in rules if rule is not None)
+
+
+def _names_any(rule: Expression, columns: Collection[str]) -> bool:
+    """Return whether an expression names a column that is gone: the server dropped it too."""
+    if not mentions(rule, columns):
+        return False
+    named = named_columns(rule)
+    return named is None or not named.isdisjoint(columns)
 
 
 def _renamed_key(key: ForeignKey, own: TableId, renamed: Mapping[str, str]) -> ForeignKey:
