@@ -314,3 +314,56 @@ def test_a_key_follows_its_column_and_its_table_that_are_renamed_together(
         stream.stop()
         stream.wait(timeout=SECONDS)
         stream.release()
+
+
+def test_a_key_to_a_table_that_joins_is_not_said_to_be_left_out(
+    pg18: Server, database: Any
+) -> None:
+    """The parent is new, and joins after the change that has its child refer to it."""
+    source, target = (End(pg18, database(pg18)) for _ in range(2))
+    source.run("CREATE TABLE c (id int PRIMARY KEY)", "INSERT INTO c VALUES (1)")
+    with Stream(source.url, target.url, mode="cdc", name="a key waits") as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run(
+            "BEGIN",
+            "CREATE TABLE p (id int PRIMARY KEY)",
+            "INSERT INTO p VALUES (7)",
+            "ALTER TABLE c ADD p_id int REFERENCES p",
+            "INSERT INTO c VALUES (2, 7)",
+            "COMMIT",
+        )
+        assert stream.catch_up(SECONDS), stream.error
+        codes = {f.code for f in stream.stats().findings if f.object.endswith("c_p_id_fkey")}
+        assert codes == {"foreign-key-waits"}
+        assert target.rows("SELECT * FROM c ORDER BY 1") == [(1, None), (2, 7)]
+        keys = "SELECT conname FROM pg_constraint WHERE conrelid = 'c'::regclass AND contype = 'f'"
+        assert target.rows(keys) == [("c_p_id_fkey",)]
+        stream.stop()
+        stream.wait(timeout=SECONDS)
+        stream.release()
+
+
+def test_a_table_that_is_read_again_amid_rows_is_not_said_to_be_so_for_a_key(
+    pg18: Server, database: Any
+) -> None:
+    """Rows of its transaction were applied already: the next session begins by reading it."""
+    source, target = (End(pg18, database(pg18)) for _ in range(2))
+    source.run("CREATE TABLE t (id int PRIMARY KEY, n int)", "INSERT INTO t VALUES (1, 1)")
+    with Stream(source.url, target.url, mode="cdc", name="read again") as stream:
+        stream.start()
+        assert stream.catch_up(SECONDS), stream.error
+        source.run(
+            "BEGIN",
+            "INSERT INTO t VALUES (2, 2)",
+            "ALTER TABLE t ALTER n TYPE bigint USING n * 100",
+            "INSERT INTO t VALUES (3, 3)",
+            "COMMIT",
+        )
+        assert stream.catch_up(SECONDS), stream.error
+        (told,) = [f for f in stream.stats().findings if f.code == "table-reloaded"]
+        assert told.message.startswith("A schema change"), told.message
+        assert target.rows("SELECT * FROM t ORDER BY 1") == [(1, 100), (2, 200), (3, 3)]
+        stream.stop()
+        stream.wait(timeout=SECONDS)
+        stream.release()

@@ -242,6 +242,20 @@ def test_auto_increment_goes_on_in_mysql(
     assert other.rows("SELECT id FROM n ORDER BY id") == [(1,), (4,)]
 
 
+def test_numbers_that_mysql_goes_on_giving_are_not_said_to_be_left_out(
+    source: End, mysql9: Server, database: Any
+) -> None:
+    """The log knows no sequences: what is AUTO_INCREMENT already stays so when a column comes."""
+    other = End(mysql9, database(mysql9))
+    source.run("CREATE TABLE n (id serial PRIMARY KEY, v text)", "INSERT INTO n (v) VALUES ('a')")
+    with following(source, other, tables=["n"]) as stream:
+        source.run("ALTER TABLE n ADD w int", "INSERT INTO n (v, w) VALUES ('b', 2)")
+        caught_up(stream)
+        assert "default" not in {finding.code for finding in stream.stats().findings}
+    other.run("INSERT INTO n (v, w) VALUES ('own', 3)")
+    assert other.rows("SELECT id, w FROM n ORDER BY id") == [(1, None), (2, 2), (3, 3)]
+
+
 def test_sequences_carry_the_alias_of_their_source(
     source: End, target: End, pg18: Server, database: Any
 ) -> None:

@@ -15,6 +15,7 @@ from streams_engine.model import (
     ForeignKey,
     RowObservations,
     SchemaChange,
+    Severity,
     TableId,
     TableSchema,
 )
@@ -93,10 +94,35 @@ class FollowedMapper:
             )
         return mapping
 
-    def findings_of(self, table: TableId) -> list[Finding]:
-        """Return the findings of the last mapping about a table: what was changed or left out."""
-        label = str(self.log.stamped(table))
-        return [f for f in self._findings if f"{f.object}.".startswith(f"{label}.")]
+    def findings_of(self, schema: TableSchema, mapping: TableMapping) -> list[Finding]:
+        """Return the findings of the last mapping about a table: what was changed or left out.
+
+        A foreign key whose table is about to join is not left out: it is created with that table.
+        Nor is a default in whose stead the target numbers the rows, as `named` knows.
+        """
+        label = str(self.log.stamped(schema.id))
+        numbered = {
+            f"{label}.{column.source.name}"
+            for column in mapping.columns
+            if column.target.identity is not None
+        }
+        waiting = {
+            f"{label}.{key.name}": key.referenced
+            for key in schema.foreign_keys
+            if self._is_expected(key.referenced)
+        }
+        return [
+            _waits(f, waiting[f.object]) if f.object in waiting else f
+            for f in self._findings
+            if f"{f.object}.".startswith(f"{label}.")
+            and not (f.code == "default" and f.object in numbered)
+        ]
+
+    def _is_expected(self, table: TableId) -> bool:
+        """Return whether a table is not followed yet, but is one of those that join."""
+        known = [followed.mapping.source.id for followed in self.log.applier.tables.values()]
+        own = self.log.stamped(table)
+        return own not in self.log.applier.tables and self.log.origin.wants(own, known)
 
     def named(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
@@ -230,6 +256,12 @@ class FollowedMapper:
         catalogs = mapper.map(origin, catalog, None, mapper.flavour())
         self._findings = catalogs.findings
         return {mapping.source.id: mapping for mapping in catalogs.tables}
+
+
+def _waits(finding: Finding, parent: TableId) -> Finding:
+    """Return the finding about a foreign key to a table that joins later."""
+    message = f"It refers to {parent}, which is not followed yet: it is created with that table."
+    return Finding(Severity.INFO, "foreign-key-waits", finding.object, message)
 
 
 def _kept(known: ColumnMapping, was: Column | None, now: ColumnMapping, name: str) -> ColumnMapping:

@@ -93,8 +93,8 @@ class SchemaChangeHandler:
         flags = self.mapper.booleans(change)
         old = None if change.before is None else self.mapper.by_rules(change.before, flags)
         new = None if change.after is None else self.mapper.by_rules(change.after, flags)
-        found = self.mapper.findings_of(change.after.id) if change.after else []
         old, new = self.mapper.named(change, old, new)
+        found = self.mapper.findings_of(change.after, new) if change.after and new else []
         if self.policy == "apply" and isinstance(self.log.sink, StructureSink):
             self.log.counters.found(found)
             reach("ddl: begun")

@@ -160,7 +160,8 @@ class TableReload:
             beside = [self._unchanged(table) for table in view.others(after.id)]
             for other in beside:
                 self._demand(other, writer)
-            plans = [self._planned(one, view, keeps_log) for one in (change, *beside)]
+            plans = [self._planned(change, view, keeps_log)]
+            plans += [self._planned(one, view, keeps_log, beside=True) for one in beside]
             self._empty(plans, writer, applied)
             reach("reload: emptied")
             done = [self._filled(plan, view, writer) for plan in plans]
@@ -270,17 +271,18 @@ class TableReload:
 
     # Its structure and its rows
 
-    def _planned(self, change: SchemaChange, view: ReloadView, keeps_log: bool) -> _Plan:
+    def _planned(
+        self, change: SchemaChange, view: ReloadView, keeps_log: bool, *, beside: bool = False
+    ) -> _Plan:
         before = require(change.before, "the table that is loaded again")
         schema = view.schemas[bare(require(change.after, "the table that is loaded again").id)]
         renamed = _renamed(before, schema, change.renamed)
-        beside = change.before is change.after
         change = replace(change, after=schema, renamed=renamed, backfill={}, rewritten=False)
         old = self.mapper.by_rules(before, self.mapper.booleans(change))
         new = self.mapper.by_rules(schema, self._as_seen(view, schema))
-        self.log.counters.found(self.mapper.findings_of(schema.id))
         named = self.mapper.named(change, old, new)
         old, new = named[0] or old, named[1] or new
+        self.log.counters.found(self.mapper.findings_of(schema, new))
         losses = evolve(old, new, change.renamed, self.log.job.structure).losses
         kept = not (keeps_log or change.exchanged or change.table in self._emptied)
         if losses and kept and not self.log.origin.mapping.allow_lossy:
