@@ -29,7 +29,7 @@ __all__ = ["play"]
 
 SECONDS = 40.0
 """How long a stream may take to catch up; longer on a machine that others use too."""
-REMEDIES = 3
+REMEDIES = 6
 """Refusals that are followed in one history at most."""
 CHILD = """
 import os, signal, sys
@@ -198,10 +198,10 @@ class _Stage:
     def _marked(self, step: Step) -> None:
         match step.marker.split():
             case ["start"]:
-                self._end()
+                self._stop()
                 self._start()
             case ["stop"]:
-                self._end()
+                self._stop()
             case ["catch", "up"]:
                 self._ended_by(self._caught_up())
             case ["kill"]:
@@ -213,7 +213,7 @@ class _Stage:
                     pass
             case ["crash", *_]:
                 assert step.crash is not None
-                self._end()
+                self._stop()
                 self._crash(*step.crash)
 
     def _made(self) -> Stream:
@@ -258,6 +258,12 @@ class _Stage:
             elif what == "failed":
                 code, _, rest = words.partition(" ")
                 self._ended_by(Outcome("ended", code, rest))
+
+    def _stop(self) -> None:
+        """Let no stream run: where one ended and its remedy was followed, another one does."""
+        self._end()
+        while self.stream is not None:
+            self._end()
 
     def _end(self, force: bool = False) -> None:
         """Stop the stream here, or let the other process come to its point; then it is gone."""
@@ -386,7 +392,7 @@ class _Stage:
     def _compared(self) -> Outcome:
         """Bring the stream up to date, verify and compare."""
         if self.stream is None:
-            self._end()
+            self._stop()
             self._start()
         self._ended_by(self._caught_up())
         assert self.stream is not None
