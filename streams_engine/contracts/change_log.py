@@ -26,6 +26,7 @@ __all__ = [
     "ChangeSource",
     "Lag",
     "LagSource",
+    "NamingSource",
     "ReadinessSource",
     "RowIdentitySource",
     "SequenceSource",
@@ -202,6 +203,15 @@ class CatalogSource(Protocol):
 
     def structure_is_watched(self) -> bool:
         """Return True."""
+        ...
+
+
+@runtime_checkable
+class NamingSource(Protocol):
+    """A `ChangeSource` that knows a table whatever its name is."""
+
+    def present_name(self, table: TableSchema) -> TableId | None:
+        """Return the name that a table has now; None if it is gone, or cannot be told."""
         ...
 
 

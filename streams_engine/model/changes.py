@@ -76,6 +76,8 @@ class TableSubscription:
     """The columns whose old values are wanted: those that tell which row was changed."""
     since: Position | None = None
     """Its rows are known up to here: transactions at or below this position are not its."""
+    early: bool = False
+    """It was read again before its place in the log: up to ``since`` its name alone follows."""
 
     def inserts(self, rows: pa.RecordBatch) -> RowChanges:
         """Return rows, in the columns of ``extract``, as inserts."""

@@ -316,6 +316,8 @@ class ForeignKey:
     comment: str | None = None
     period: bool = False
     """PostgreSQL 18: the last column is a period, which the referenced ones cover together."""
+    referenced_oid: int | None = field(default=None, compare=False)
+    """PostgreSQL's number of the referenced table, whatever its name is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,8 @@ class TableRecord:
     load: str | None = None
     """The write mode in which its rows are being loaded; None: it has no load."""
     loaded: bool = True
+    early: bool = False
+    """It was read again before its place in the log, under the name that it has there."""
 
     @staticmethod
     def key_of(table: TableId) -> str:
@@ -197,13 +199,14 @@ class TableRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {
+        document = {
             "table": asdict(self.table),
             "schema": to_dict(replace(self.schema, id=self.table)),
             "since": dict(self.since),
             "loaded": self.loaded,
             "load": self.load,
         }
+        return {**document, "early": True} if self.early else document
 
     @classmethod
     def from_json(cls, document: Document) -> TableRecord:
@@ -214,6 +217,7 @@ class TableRecord:
             document["since"],
             document["load"],
             bool(document["loaded"]),
+            document.get("early", False),
         )
 
 
@@ -489,14 +493,14 @@ class Records:
             if k.startswith("ddl:") and "columns" in d
         }
 
-    def emptied(self) -> frozenset[str]:
-        """Return the labels of the tables whose rows are gone and not read again yet, without those
-        that get another name with that: only the change itself tells it."""
-        return frozenset(
-            d["table"]
+    def emptied(self) -> dict[str, bool]:
+        """Return the labels of the tables whose rows are gone and not read again yet; True for
+        those that get another name with that: only the change itself tells it."""
+        return {
+            d["table"]: "renamed" in d
             for k, d in self.documents.items()
-            if k.startswith("ddl:") and "emptied" in d and "renamed" not in d
-        )
+            if k.startswith("ddl:") and "emptied" in d
+        }
 
     def verified(self) -> list[VerificationProgress]:
         """Return how far a verification came that was cut."""

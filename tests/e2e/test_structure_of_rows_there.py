@@ -226,3 +226,26 @@ def test_a_cut_while_a_table_is_read_again(
             third.start()
             caught_up(third)
             assert texts(source) == texts(target)
+
+
+@pytest.mark.parametrize("policy", ["ignore", "fail"])
+@pytest.mark.parametrize("source_name", ["pg18", "mysql9"])
+def test_what_was_emptied_is_read_again_whatever_schema_changes_do_from_now_on(
+    source_name: str, policy: str, request: Any, database: Any
+) -> None:
+    case = "a type with USING" if source_name.startswith("pg") else "a default of each row"
+    tables, statements = (POSTGRES if source_name.startswith("pg") else MYSQL)[case]
+    with two(request, database, source_name, "mysql9") as (source, target):
+        source.run(*tables)
+        with stream(source, target) as first:
+            first.start()
+            caught_up(first)
+        source.run(*statements)
+        with once_at("reload: emptied", fail), stream(source, target) as second:
+            second.start()
+            assert second.wait(timeout=SECONDS) is State.FAILED
+        url = source.url, target.url
+        with Stream(*url, mode="cdc", name="rows there", schema_changes=policy) as third:
+            third.start()
+            caught_up(third)
+            assert texts(source) == texts(target)

@@ -96,7 +96,7 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
         RunRecord("f", {"gtid": "x"}, "s", settings={"mode": "cdc"}),
         TablePlanRecord(A, (chunk,)),
         ChunkRecord(A, 3, False, 7, (1, "x")),
-        TableRecord(A, schema, {"gtid": "x"}, "upsert", False),
+        TableRecord(A, schema, {"gtid": "x"}, "upsert", False, early=True),
         LogRecord("shop", {"gtid": "x"}),
         PendingDdlRecord("shop"),
         DdlIntentRecord(A, (A, ODD), ("p",)),
@@ -119,18 +119,18 @@ def test_records_of_every_kind_come_back_as_they_were_put() -> None:
     assert records.intended() == {str(A)}
     assert records.renames() == {str(A): (A, ODD)}
     assert records.columns_added() == {str(A): ("p",)}
-    assert records.emptied() == frozenset()
+    assert records.emptied() == {}
     assert records.made() == [kinds[7]]
     assert records.own() == {A}
     assert [VerifyRecord(progress) for progress in records.verified()] == [kinds[9]]
     assert records.verify_keys() == [kinds[9].key]
 
 
-def test_tables_that_were_emptied_are_due_unless_they_get_another_name_with_that() -> None:
+def test_of_tables_that_were_emptied_it_is_known_which_get_another_name_with_that() -> None:
     intent = DdlIntentRecord(A, emptied=True)
-    assert Records({intent.key: stored(intent)}).emptied() == {str(A)}
+    assert Records({intent.key: stored(intent)}).emptied() == {str(A): False}
     renamed = DdlIntentRecord(A, (A, ODD), emptied=True)
-    assert Records({renamed.key: stored(renamed)}).emptied() == frozenset()
+    assert Records({renamed.key: stored(renamed)}).emptied() == {str(A): True}
 
 
 def test_a_verification_that_another_version_recorded_is_begun_anew() -> None:

@@ -124,8 +124,9 @@ class ChangeApplier:
     """How long a poll waits; None: as long as its reader allows."""
     due: Callable[[], Iterable[SchemaChange]] = list
     """Returns the schema changes with which a session begins."""
-    gone: Callable[[Collection[TableId]], bool] = lambda _: False
-    """Returns whether the source lacks any of these tables by now: ``due`` then drops them."""
+    outdated: Callable[[Collection[TableId], ChangeWriter], bool] = lambda *_: False
+    """Returns whether rows of these tables may be of a structure that nobody can tell any more:
+    ``due`` then reads them again, or drops those that are gone."""
     leave: threading.Event = field(default_factory=threading.Event)
     """End the session at the next commit: tables join."""
     opened: bool = False
@@ -315,14 +316,14 @@ class ChangeApplier:
         """Raise `SessionRestart` when a row is refused for the first time at this position: a new
         session reads the source's structure first, which may allow such rows by now.
 
-        If it is refused again, the source may have dropped its table since, and nobody can tell
-        what allowed the row: the next session drops the table first.
+        If it is refused again, the source may have dropped its table or altered its types since,
+        and nobody can tell what allowed the row: the next session begins with that table.
         """
         if not self.looks_first:
             return
         if self._refused_at == self.position:
             kept = any(self.tables[table].quarantine for table in tables)
-            again = not kept and self.gone(tables)
+            again = not kept and self.outdated(tables, writer)
         else:
             again = time.monotonic() - self._looked_at > LOOK_SECONDS
             if again:

@@ -499,7 +499,7 @@ class CdcPipeline:
             ),
             handler.target.relax,
             due=handler.due,
-            gone=handler.gone,
+            outdated=handler.outdated,
             leave=self._leave,
             tasks=self._tasks[source.alias],
             looks_first=isinstance(source.source, CatalogSource),
@@ -575,13 +575,17 @@ class CdcPipeline:
             if table in ahead and not set(identity) <= set(moved):
                 identity = moved  # its key changes on the target, and no row comes before that
             since = mine[table].since
-            tables[table] = self._subscriptions.attach(
+            followed = self._subscriptions.attach(
                 source, mapping, schemas[table], identity, since, schemas
             )
+            followed.tracked = replace(followed.tracked, early=mine[table].early)
+            tables[table] = followed
             self.counters.expect(table, None)
             self.counters.enter(table, "following")
         emptied = records.emptied()
-        handler.emptied(schemas[table] for table in tables if str(table) in emptied)
+        handler.emptied(
+            (schemas[table], emptied[str(table)]) for table in tables if str(table) in emptied
+        )
         if not handler.log.applier.pending.waiting:  # judged once its foreign keys are created
             self._subscriptions.demand_cascades(
                 source, tables, lambda mapping: mapping.target.foreign_keys

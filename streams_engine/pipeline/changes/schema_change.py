@@ -44,6 +44,10 @@ Attach = Callable[
     TableReplication,
 ]
 
+ReadUntil = tuple[Position, bool]
+"""Up to where the rows of a table are known, and whether it was read before its place in the
+log."""
+
 DemandCascades = Callable[[SourceSpec, Mapping[TableId, TableReplication], TargetKeys], None]
 
 
@@ -88,39 +92,57 @@ class SchemaChangeHandler:
             if self.joins_new_tables:
                 return None  # it joins with its rows
             raise self._joins(change)
-        if self.policy == "fail":
+        policy = self._policy(change)
+        if policy == "fail":
             raise refused(change, "schemaChanges is fail")
         flags = self.mapper.booleans(change)
         old = None if change.before is None else self.mapper.by_rules(change.before, flags)
         new = None if change.after is None else self.mapper.by_rules(change.after, flags)
         old, new = self.mapper.named(change, old, new)
         found = self.mapper.findings_of(change.after, new) if change.after and new else []
-        if self.policy == "apply" and isinstance(self.log.sink, StructureSink):
+        if policy == "apply" and isinstance(self.log.sink, StructureSink):
             self.log.counters.found(found)
             reach("ddl: begun")
             if self._reload.needed(change, old, new):
                 return self._read_again(change, old, writer, applied)
             self.target.carry(change, old, new, writer, applied)
             reach("ddl: executed")
-        elif self.policy == "apply" and isinstance(writer, TableWriter):
+        elif policy == "apply" and isinstance(writer, TableWriter):
             if change.rewritten or _computes_anew(change):
                 raise refused(change, REWRITTEN)
             reach("ddl: begun")
             self.target.alter(change, old, new, writer)
             reach("ddl: executed")
-        elif self.policy == "apply" and isinstance(writer, LogWriter):
+        elif policy == "apply" and isinstance(writer, LogWriter):
             return self._logged(change, old, new, writer, applied)
         elif old is not None and new is None and isinstance(writer, LogWriter):
             # Its name may be given to another table, which begins without rows.
             writer.append([Truncation((old.target.id,))], None, None)
-        self._remember(change)
+        since = self._read_until(change)
+        self._remember(change, since)
         if new is None or change.after is None:
             return None
         if old is not None and change.before is not None and change.before.id != change.after.id:
             self._follow_rename(change, old, new)
         if old is None and self.policy == "ignore":
             return None
-        return self._attached(change, change.after, old, new)
+        return self._attached(change, change.after, old, new, since)
+
+    def _policy(self, change: SchemaChange) -> str:
+        """Return what becomes of a change: a table of which the target has no rows, because an
+        earlier run began to read it again, is read whatever the policy is by now."""
+        return "apply" if self._reload.is_begun(change.table) else self.policy
+
+    def _read_until(self, change: SchemaChange) -> ReadUntil | None:
+        """Return up to where the rows of a table are known that was read, or read again, in a view
+        which the log has not reached yet."""
+        applier = self.log.applier
+        followed = applier.tables.get(self.log.stamped(change.table))
+        if change.before is None or followed is None or followed.tracked.since is None:
+            return None
+        if applier.source.at_or_after(applier.position, followed.tracked.since):
+            return None
+        return followed.tracked.since, followed.tracked.early
 
     def _follow_rename(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> None:
         own = self.log.stamped(change.table)
@@ -128,11 +150,12 @@ class SchemaChangeHandler:
         for table in follow_rename(others, old, new):
             name = table.mapping.source.id
             since = table.tracked.since or self.log.applier.position
-            record = TableRecord(name, table.tracked.schema, since)
+            record = TableRecord(name, table.tracked.schema, since, early=table.tracked.early)
             self.log.applier.remember({record.key: record.to_json()})
 
-    def emptied(self, tables: Iterable[TableSchema]) -> None:
-        """Note that the target has no rows of these tables: a session begins by reading them."""
+    def emptied(self, tables: Iterable[tuple[TableSchema, bool]]) -> None:
+        """Note that the target has no rows of these tables: a session begins by reading them, but
+        those (True) that get another name, which the log tells."""
         self._reload.emptied(tables)
 
     def due(self) -> Iterator[SchemaChange]:
@@ -140,10 +163,10 @@ class SchemaChangeHandler:
         self.target.begin()
         return self._reload.due()
 
-    def gone(self, tables: Collection[TableId]) -> bool:
-        """Return whether the source lacks any of these tables; a session then begins by dropping
-        these, or is refused."""
-        return self._reload.gone(tables)
+    def outdated(self, tables: Collection[TableId], writer: ChangeWriter) -> bool:
+        """Return whether rows of these tables may be of a structure that nobody can tell any more;
+        a session then begins by reading these again or dropping them, or is refused."""
+        return self._reload.outdated(tables, writer)
 
     def _logged(
         self,
@@ -171,8 +194,9 @@ class SchemaChangeHandler:
                     change, f"{REWRITTEN} They are not read again: onRewrite is fail. {untold[0]}"
                 )
             self.log.counters.found(warning("rows-as-given", change.table, why) for why in untold)
-        self._remember(change)
-        followed = self._attached(change, change.after, old, new)
+        since = self._read_until(change)
+        self._remember(change, since)
+        followed = self._attached(change, change.after, old, new, since)
         if old is None:
             writer.create(followed.mapping.target.id, followed.columns, followed.key)
         return followed
@@ -213,7 +237,7 @@ class SchemaChangeHandler:
             self._give_up(change, gone, old, writer, applied)
             return None
         for one in (reloaded, *beside):
-            self._remember(one.change, one.position)
+            self._remember(one.change, (one.position, one.followed.tracked.early))
         self.log.applier.tables |= {t.followed.mapping.source.id: t.followed for t in beside}
         return reloaded.followed
 
@@ -265,7 +289,7 @@ class SchemaChangeHandler:
             table=str(change.table),
         )
 
-    def _remember(self, change: SchemaChange, since: Position | None = None) -> None:
+    def _remember(self, change: SchemaChange, since: ReadUntil | None = None) -> None:
         """Record the table's structure from here on, with the next commit of the position.
 
         ``since``: up to where the table's rows are known; None: up to the position.
@@ -275,7 +299,8 @@ class SchemaChangeHandler:
             updates |= removed([TableRecord.key_of(self.log.stamped(change.before.id))])
         if change.after is not None and not (change.before is None and self.policy == "ignore"):
             table = self.log.stamped(change.after.id)
-            record = TableRecord(table, change.after, since or self.log.applier.position)
+            until, early = since or (self.log.applier.position, False)
+            record = TableRecord(table, change.after, until, early=early)
             updates[record.key] = record.to_json()
         self.log.applier.remember(updates)
 
@@ -285,18 +310,21 @@ class SchemaChangeHandler:
         schema: TableSchema,
         old: TableMapping | None,
         new: TableMapping,
-        since: Position | None = None,
+        since: ReadUntil | None = None,
     ) -> TableReplication:
         followed = self.log.applier.tables.get(self.log.stamped(change.table))
         if old is not None and followed is not None:
-            new = self.mapper.as_there(change, followed.mapping, old, new, self.policy == "ignore")
+            ignoring = self._policy(change) == "ignore"
+            new = self.mapper.as_there(change, followed.mapping, old, new, ignoring)
         table = self.log.stamped(schema.id)
         self.log.counters.expect(table, None)
         self.log.counters.enter(table, "following")
         schemas = {t: f.tracked.schema for t, f in self.log.applier.tables.items()}
         identity = change.identity
         everything = {**schemas, table: schema}
-        attached = self.attach(self.log.origin, new, schema, identity, since, everything)
+        until, early = since or (None, False)
+        attached = self.attach(self.log.origin, new, schema, identity, until, everything)
+        attached.tracked = replace(attached.tracked, early=early)
         if not self.log.applier.pending.waiting:
             self._demand_cascades(change, attached)
         return attached

@@ -13,6 +13,7 @@ from streams_engine.contracts import (
     ChangeWriter,
     ListingSource,
     LogWriter,
+    NamingSource,
     Snapshot,
     WaitingSource,
 )
@@ -45,6 +46,7 @@ from streams_engine.pipeline.multi_source import SourceSpec
 from streams_engine.pipeline.snapshot.consistency import connected, referential_actions
 from streams_engine.pipeline.snapshot.start_waits import StartWaits
 from streams_engine.schema.evolution.plan import evolve
+from streams_engine.schema.evolution.references import as_followed
 from streams_engine.schema.mapping.tables import TableMapping, warning
 
 __all__ = ["REWRITTEN", "Reloaded", "TableGone", "TableReload"]
@@ -52,9 +54,10 @@ __all__ = ["REWRITTEN", "Reloaded", "TableGone", "TableReload"]
 REWRITTEN = "existing rows got values that the log does not contain."
 
 Attached = Callable[
-    [SchemaChange, TableSchema, TableMapping, TableMapping, Position], TableReplication
+    [SchemaChange, TableSchema, TableMapping, TableMapping, tuple[Position, bool]], TableReplication
 ]
-"""Lets a table be followed with a new structure, from a position on."""
+"""Lets a table be followed with a new structure, from a position on. True: the table may have
+another name on the source by now."""
 
 
 class TableGone(Exception):
@@ -92,13 +95,22 @@ class TableReload:
     _read: set[TableId] = field(default_factory=set)
     """The tables that the session has read again."""
 
-    def emptied(self, tables: Iterable[TableSchema]) -> None:
+    def emptied(self, tables: Iterable[tuple[TableSchema, bool]]) -> None:
         """Note that the target has no rows of these tables, because an earlier attempt to read them
-        again was cut: the next session reads them first. Who did not would never do so where the
-        other table, for whose sake they were emptied, has another name by now."""
-        found = {table.id: SchemaChange(table, table, 0, rewritten=True) for table in tables}
-        self._emptied = set(found)
-        self._first |= found
+        again was cut: the next session reads them first, but those (True) that get another name.
+        Who did not would never do so where the other table, for whose sake they were emptied, has
+        another name by now."""
+        found = list(tables)
+        self._emptied = {table.id for table, _ in found}
+        self._first |= {
+            table.id: SchemaChange(table, table, 0, rewritten=True)
+            for table, renamed in found
+            if not renamed
+        }
+
+    def is_begun(self, table: TableId) -> bool:
+        """Return whether an earlier attempt to read a table again was cut, and left it empty."""
+        return table in self._emptied
 
     def due(self) -> Iterator[SchemaChange]:
         """Yield the changes with which a session begins: tables that have to be read again before
@@ -109,16 +121,31 @@ class TableReload:
             if table not in self._read:
                 yield change
 
-    def gone(self, tables: Collection[TableId]) -> bool:
-        """Return whether the source lacks any of these tables under its name; the next session
-        then tries to read these again first."""
+    def outdated(self, tables: Collection[TableId], writer: ChangeWriter) -> bool:
+        """Return whether rows of these tables may be of a structure that nobody can tell any more:
+        the source lacks a table under its name, or a type may have had other labels. The next
+        session then tries to read these again first."""
+        known = [self.log.applier.tables[name] for name in tables]
         found = {
-            table.id: SchemaChange(table, table, 0, rewritten=True)
-            for table in (self.log.applier.tables[name].tracked.schema for name in tables)
-            if not _is_there(self.log.origin, table)
+            table.tracked.schema.id: SchemaChange(
+                table.tracked.schema, table.tracked.schema, 0, rewritten=True
+            )
+            for table in known
+            if not _is_there(self.log.origin, table.tracked.schema)
+            or self._has_types(table, writer)
         }
         self._first |= found
         return bool(found)
+
+    def _has_types(self, table: TableReplication, writer: ChangeWriter) -> bool:
+        """Return whether a table has types that may have changed without a trace, and may be read
+        again: not twice at one position."""
+        applier, since = self.log.applier, table.tracked.since
+        is_read = since is not None and not applier.source.at_or_after(applier.position, since)
+        may = self.log.job.on_rewrite != "fail" and len(table.operations) == len(Op)
+        return bool(table.tracked.schema.types) and (
+            may and not is_read and not writer.foreign_keys_enforced
+        )
 
     def needed(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
@@ -156,8 +183,7 @@ class TableReload:
             writer.rollback()
             raise SessionRestart
         with self._opened(change, keeps_log) as view:
-            after = require(change.after, "the table that is loaded again")
-            beside = [self._unchanged(table) for table in view.others(after.id)]
+            beside = [self._unchanged(table) for table in view.others]
             for other in beside:
                 self._demand(other, writer)
             plans = [self._planned(change, view, keeps_log)]
@@ -205,15 +231,27 @@ class TableReload:
         while True:
             there = self._existing(beside)
             gone |= beside - there
-            tables = (after.id, *sorted(there, key=str))
-            with reloading(self.log.origin, tables, waits) as view:
+            others = sorted(there, key=str)
+            with reloading(self.log.origin, self._present(change), after, others, waits) as view:
                 self.log.counters.phase = "following"  # it waits no more
+                if view.is_another:  # it got another name before the view was opened
+                    continue
                 more = self._beside(change, view.schemas.values()) if together else beside
                 if more <= there | gone:
                     self._tell_gone(change, gone)
                     yield view
                     return
             beside = more
+
+    def _present(self, change: SchemaChange) -> TableSchema:
+        """Return the table that a change reads again, under the name that it has on the source by
+        now: it is not the one that got its name, unless their rows are exchanged."""
+        before, after = change.before, require(change.after, "the table that is loaded again")
+        source = self.log.origin.source
+        if before is None or change.exchanged or not isinstance(source, NamingSource):
+            return replace(after, oid=None)
+        name = source.present_name(before)
+        return replace(after, oid=None) if name is None else replace(before, id=name)
 
     def _beside(self, change: SchemaChange, seen: Iterable[TableSchema]) -> frozenset[TableId]:
         """Return the followed tables that foreign keys connect a table to. ``seen``: tables as
@@ -276,6 +314,8 @@ class TableReload:
     ) -> _Plan:
         before = require(change.before, "the table that is loaded again")
         schema = view.schemas[bare(require(change.after, "the table that is loaded again").id)]
+        if not change.exchanged:
+            schema = as_followed(schema, self._names(schema))
         renamed = _renamed(before, schema, change.renamed)
         change = replace(change, after=schema, renamed=renamed, backfill={}, rewritten=False)
         old = self.mapper.by_rules(before, self.mapper.booleans(change))
@@ -288,6 +328,12 @@ class TableReload:
         if losses and kept and not self.log.origin.mapping.allow_lossy:
             raise refused(change, f"values would be lost. {' '.join(losses)}")
         return _Plan(change, old, new, schema, beside)
+
+    def _names(self, schema: TableSchema) -> dict[int, TableId]:
+        """Return the names under which the tables are followed, by oid, and that of one."""
+        known = (table.tracked.schema for table in self.log.applier.tables.values())
+        named = {table.oid: bare(table.id) for table in (*known, schema) if table.oid is not None}
+        return {oid: name for oid, name in named.items() if oid is not None}
 
     def _empty(self, plans: Sequence[_Plan], writer: ChangeWriter, applied: bool) -> None:
         """Empty the tables and give them their new structure."""
@@ -306,7 +352,8 @@ class TableReload:
 
     def _filled(self, plan: _Plan, view: ReloadView, writer: ChangeWriter) -> Reloaded:
         """Let a table be followed as it is in the view, with its rows."""
-        followed = self.attached(plan.change, plan.schema, plan.old, plan.new, view.position)
+        since = view.position, view.is_early and not plan.beside
+        followed = self.attached(plan.change, plan.schema, plan.old, plan.new, since)
         batches = view.rows(plan.schema.id, followed.tracked.extract)
         rows = self.log.applier.insert_all(followed, batches)
         self.target.unfit.discard(plan.change.table)
@@ -377,12 +424,20 @@ class ReloadView:
     """Tables in a consistent snapshot at a position of their log."""
 
     schemas: Mapping[TableId, TableSchema]
+    """By the names under which they are followed; the table that is read again comes first."""
     position: Position
     _snapshot: Snapshot
+    _there: TableSchema
+    """The table that is read again, as the source has it."""
+    is_early: bool
+    """It is known by its oid, and read whatever its name is by now."""
+    is_another: bool = False
+    """Under its name another table was found."""
 
-    def others(self, table: TableId) -> list[TableId]:
-        """Return the tables besides one."""
-        return [name for name in self.schemas if name != bare(table)]
+    @property
+    def others(self) -> list[TableId]:
+        """Return the tables besides the one that is read again."""
+        return list(self.schemas)[1:]
 
     def observed(self, schema: TableSchema, alias: str) -> RowObservations:
         """Scan the rows of a table for what the mapping depends on."""
@@ -395,19 +450,27 @@ class ReloadView:
 
     def rows(self, table: TableId, extract: Extract) -> Iterator[pa.RecordBatch]:
         """Yield all rows of a table's extract."""
-        with contextlib.closing(self._snapshot.read(extract, Chunk(table))) as batches:
+        there = self._there.id if bare(table) == next(iter(self.schemas)) else bare(table)
+        extract = replace(extract, table=there)
+        with contextlib.closing(self._snapshot.read(extract, Chunk(there))) as batches:
             yield from batches
 
 
 @contextlib.contextmanager
 def reloading(
-    origin: SourceSpec, tables: Sequence[TableId], waits: StartWaits
+    origin: SourceSpec,
+    present: TableSchema,
+    followed: TableSchema,
+    others: Sequence[TableId],
+    waits: StartWaits,
 ) -> Iterator[ReloadView]:
     """Open a snapshot of tables, from whose position the log continues.
 
-    Raises `TableGone` if the first of them is gone, and `StartInterrupted` if the run is to pause
-    or to end while it waits.
+    ``present``: the table that is read again, under its name on the source; ``followed``: as the
+    stream knows it. Raises `TableGone` if it is gone, and `StartInterrupted` if the run is to
+    pause or to end while it waits.
     """
+    tables = (bare(present.id), *others)
     names = tuple(f"{table.schema}.{table.name}" for table in tables)
     scope = replace(origin.scope, tables=names, queries=())
     source = change_source(origin)
@@ -417,12 +480,17 @@ def reloading(
         try:
             snapshot = stack.enter_context(source.snapshot_at_position(scope, 1, resume=True))
         except NotFound:
-            raise _gone(tables[0]) from None
-        found = {bare(table): snapshot.catalog.table(bare(table)) for table in tables}
-        if found[bare(tables[0])] is None:
-            raise _gone(tables[0])
-        schemas = {name: schema for name, schema in found.items() if schema is not None}
-        yield ReloadView(schemas, snapshot.position, snapshot)
+            raise _gone(followed.id) from None
+        there = snapshot.catalog.table(tables[0])
+        if there is None:
+            raise _gone(followed.id)
+        own = bare(followed.id)
+        beside = {bare(table): snapshot.catalog.table(bare(table)) for table in others}
+        schemas = {own: replace(there, id=own)}
+        schemas |= {name: schema for name, schema in beside.items() if schema is not None}
+        early = present.oid is not None
+        another = early and there.oid != present.oid
+        yield ReloadView(schemas, snapshot.position, snapshot, there, early, another)
 
 
 def _is_there(origin: SourceSpec, table: TableSchema) -> bool:

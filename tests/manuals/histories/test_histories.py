@@ -45,6 +45,18 @@ SCRIPTS = (
     ("key_grows_in_a_backlog", "pg18-pg18", "equal"),
     ("two_primary_keys_at_once", "pg18-pg18", "equal"),
     ("columns_renamed_at_once", "pg18-pg18", "equal"),
+    ("read_again_under_a_swapped_name", "pg18-pg18", "equal"),
+    ("read_again_under_a_swapped_name", "pg18-mysql9", "equal"),
+    ("read_again_between_two_swaps", "pg18-pg18", "equal"),
+    ("read_again_between_two_swaps", "pg18-mysql9", "equal"),
+    ("read_again_between_two_swaps", "pg15-pg18", "equal"),
+    ("label_renamed_of_a_renamed_table", "pg18-pg18", "equal"),
+    ("label_renamed_of_a_renamed_table", "pg15-pg18", "equal"),
+    ("label_renamed_of_a_renamed_table", "pg18-mysql9", "equal"),
+    ("label_renamed_after_rows_of_a_new_column", "pg18-pg18", "equal"),
+    ("label_renamed_after_rows_of_a_new_column", "pg18-mysql9", "equal"),
+    ("altered_before_another_got_its_name", "pg18-pg18", "equal"),
+    ("altered_before_another_got_its_name", "pg15-pg18", "equal"),
 )
 """Shortened histories and what comes of them."""
 

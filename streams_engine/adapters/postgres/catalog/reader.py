@@ -546,6 +546,7 @@ class _Reader:
             enforced=row[21],
             comment=row[16],
             period=row[23],
+            referenced_oid=row[5],
         )
 
     def _check(self, row: Any, notes: list[str]) -> Check:

@@ -46,6 +46,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.schema.evolution.differences import canonical
+from streams_engine.schema.evolution.references import as_followed
 
 __all__ = ["CatalogWatch", "TableLook", "structure_change"]
 
@@ -132,7 +133,10 @@ class TableLook:
     table: TableSchema | None
     """None: it is gone."""
     lsn: int
-    """The end of the log at that moment: from there on the table is so in the log."""
+    """The end of the log at that moment: from there on the table is so in the log. 0: its rows are
+    read again at once, in a view that is younger than all that the log holds."""
+    seen: TableSchema | None = None
+    """The table under its name of then, where ``table`` has the followed one."""
     attached: bool = False
     """It is gone because it became a partition: its rows are now those of the root."""
     revalued: bool = False
@@ -175,6 +179,7 @@ class CatalogWatch:
             if table.oid is not None:
                 by_oid.setdefault(table.oid, []).append(table)
         known: dict[int, TableSchema] = {}
+        names: dict[int, TableId] = {}
         with self._describer.asking() as connection:
             with translating("watching the catalog"):
                 rows = connection.execute(DIGESTS.encode(), (list(by_oid),)).fetchall()
@@ -187,6 +192,7 @@ class CatalogWatch:
                 # Of two that exchanged their names one may be read again already.
                 stale = [table for table in by_oid[oid] if table.id != there]
                 known[oid] = (stale or by_oid[oid])[0]
+                names[oid] = there if there and len(stale) < len(by_oid[oid]) else known[oid].id
                 shared = len(by_oid[oid]) > 1
                 if self._digests.get(oid, "") != digest or oid in self._waiting or shared:
                     changed[oid] = there
@@ -201,7 +207,11 @@ class CatalogWatch:
                     # Its root is read again in a younger view than the log's, and takes its name.
                     self._waiting[oid] = TableLook(known[oid], None, 0, attached=True)
                     continue
-                self._note(known[oid], None if name is None else now.get(name), name, end)
+                found = None if name is None else now.get(name)
+                followed = None if found is None else as_followed(found, names)
+                self._note(known[oid], followed, name, end)
+                if found is not None and followed is not None and _lacks_keys(followed, found):
+                    self._digests.pop(oid, None)  # until the tables that they refer to are followed
             self._looked = end
         for oid in self._waiting.keys() - known.keys():
             del self._waiting[oid]
@@ -226,11 +236,13 @@ class CatalogWatch:
             self._waiting.pop(oid, None)
             return
         waiting = self._waiting.get(oid)
-        if waiting is None or (waiting.before, waiting.table) != (before, now):
+        if waiting is None or (waiting.before, waiting.seen) != (before, now):
             wider = None if now is None else _wider(before, now, self._describer)
-            if revalued or (now is not None and rows_came_or_went(before, now, self._describer)):
-                end = 0  # it is read again, in a view that is younger than all that the log holds
-            self._waiting[oid] = TableLook(before, now, end, wider=wider, revalued=revalued)
+            table = now
+            if now and (revalued or rows_came_or_went(before, now, self._describer)):
+                # Other tables may have its name between here and there.
+                end, table = 0, replace(now, id=before.id)
+            self._waiting[oid] = TableLook(before, table, end, now, wider=wider, revalued=revalued)
 
     def _is_revalued(self, before: TableSchema, now: TableSchema) -> bool:
         """Return whether existing rows have other values, or are printed differently."""
@@ -256,17 +268,30 @@ class CatalogWatch:
         ``is_current``: whether the table is still followed as it was at the look. If the log told
         another structure since, the table is looked at again.
         """
-        # Those that are gone come first: another table may have their name.
-        for oid, look in sorted(self._waiting.items(), key=lambda item: item[1].table is not None):
+        for oid, look in self._in_order():
             if lsn >= look.lsn:
                 if not is_current(look):
                     self.hurry()
                     continue
                 del self._waiting[oid]
-                if not self._waiting:
+                if look.table is not None and not look.lsn:  # its name has yet to follow
+                    self._digests.pop(oid, None)
+                    self.hurry()
+                elif not self._waiting:
                     self.applied = self._looked
                 return look
         return None
+
+    def _in_order(self) -> list[tuple[int, TableLook]]:
+        """Return what waits: tables that are gone first, as another one may have their name, and
+        those last that get the name of one that waits too."""
+        held = {look.before.id for look in self._waiting.values()}
+
+        def place(item: tuple[int, TableLook]) -> int:
+            before, now = item[1].before, item[1].table
+            return 0 if now is None else 1 + (now.id != before.id and now.id in held)
+
+        return sorted(self._waiting.items(), key=place)
 
 
 def _made_anew(before: TableSchema, now: TableSchema) -> list[str]:
@@ -279,6 +304,10 @@ def _made_anew(before: TableSchema, now: TableSchema) -> list[str]:
         if None not in (column.number, there.get(column.name))
         and column.number not in there.values()
     ]
+
+
+def _lacks_keys(one: TableSchema, other: TableSchema) -> bool:
+    return len(one.every_foreign_key) < len(other.every_foreign_key)
 
 
 def _demand_logged(table: TableSchema) -> None:

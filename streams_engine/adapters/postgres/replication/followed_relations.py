@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from streams_engine.adapters.postgres.replication.catalog_watch import TableLook
 from streams_engine.adapters.postgres.replication.ddl_events import (
+    AlteredTable,
     DroppedTable,
     parse_event,
 )
@@ -47,6 +48,12 @@ class FollowedRelations:
         """Relations as they were before their tables' snapshots, which include their rows."""
         self._leaves: set[int] = set()
         """Partitions whose first row was seen."""
+        self._name()
+
+    def _name(self) -> None:
+        """Tell the describer under which names tables are followed."""
+        schemas = self.schemas
+        self._describer.names = {t.oid: t.id for t in schemas if t.oid is not None}
 
     def __contains__(self, oid: int) -> bool:
         return oid in self._relations
@@ -70,6 +77,7 @@ class FollowedRelations:
                 renamed = replace(known, schema=now.id.schema, name=now.id.name)
                 self._relations[known.oid] = renamed
         self._plans.clear()
+        self._name()
 
     def since(self, tracked: TableSubscription) -> int:
         """Return the position from which on a table's rows count."""
@@ -93,19 +101,27 @@ class FollowedRelations:
         ``final``: where its transaction commits.
         """
         table, tracked = self._followed(relation)
-        known = tracked or self._before(relation)
-        if known and self._is_known(known, final) and self._differs(known, relation):
+        own = self._numbered(relation.oid)
+        known = own or tracked or self._before(relation)
+        is_known = known is not None and self._is_known(known, final)
+        if known and is_known and self._differs(known, relation):
             # It is older than the table's view, and so are the rows that come with it.
             self._relations.pop(relation.oid, None)
             self._plans[relation.oid] = None
             self._older.add(relation.oid)
             return None
         self._older.discard(relation.oid)
-        if tracked is None:
+        if own and own.early and is_known:
+            tracked = own  # it is not described again before its next row
+        elif tracked is None:
             old = self._before(relation)
             if old is not None:
                 return self._renamed(old.schema, table, seq)
-        if tracked is not None:
+        elif self._has_moved(tracked, relation):
+            if own is None:
+                return self._displaced(tracked.schema, relation, seq)
+            tracked = own  # its name follows once the log has been read
+        elif tracked is not own:
             others = [o for o, r in self._relations.items() if names(r) == names(relation)]
             if {*others, tracked.schema.oid} - {relation.oid, None}:
                 for oid in others:
@@ -115,6 +131,7 @@ class FollowedRelations:
                 # It was dropped, and another one made under its name.
                 self._gone[table] = tracked.schema.oid
                 return SchemaChange(tracked.schema, None, seq)
+        if tracked is not None:
             now = changed(tracked.schema, relation, self._describer)
             if now is not None:
                 return _schema_change(tracked.schema, now, seq)
@@ -129,6 +146,25 @@ class FollowedRelations:
                 return change
         self._relations[relation.oid] = relation
         self._plans[relation.oid] = None if tracked is None else self._planned(relation, tracked)
+        return None
+
+    def _has_moved(self, tracked: TableSubscription, relation: Relation) -> bool:
+        """Return whether a relation has the name of a followed table that is there still: under
+        another name by now, or it had another one meanwhile."""
+        oid = tracked.schema.oid
+        return oid not in (None, relation.oid) and self._describer.by_oid(oid or 0) is not None
+
+    def _displaced(self, table: TableSchema, relation: Relation, seq: int) -> SchemaChange | None:
+        """Return the change of a table whose name one got that is not followed; None if it gets
+        that back, or the name of a followed one: that is known once the log has been read. The
+        other one joins."""
+        if exchanged := self.exchanged(table, seq):
+            return exchanged
+        there = None if table.oid is None else self._describer.by_oid(table.oid)
+        if there is not None and there.id not in self._tracked:
+            return self._renamed(table, there.id, seq)
+        self._relations[relation.oid] = relation
+        self._plans[relation.oid] = None
         return None
 
     def _renamed(self, old: TableSchema, name: TableId, seq: int) -> SchemaChange:
@@ -186,8 +222,10 @@ class FollowedRelations:
             tracked = self._tracked.get(event.table)
         else:
             tracked = self._meant(event.relation)
-        if tracked is None or self._is_known(tracked, final):
+        if tracked is None:
             return None
+        if self._is_known(tracked, final):
+            return self._renamed_early(tracked, event, seq)
         old = tracked.schema
         if isinstance(event, DroppedTable):
             self.forget(event.table)
@@ -202,15 +240,29 @@ class FollowedRelations:
             return None
         return _schema_change(old, replace(change, schema=now), seq)
 
+    def _renamed_early(
+        self, tracked: TableSubscription, event: AlteredTable | DroppedTable, seq: int
+    ) -> SchemaChange | None:
+        """Return the rename of a table that was read again before its place in the log: until then
+        other tables may get the name that it has or had."""
+        if isinstance(event, DroppedTable) or not tracked.early:
+            return None
+        table, named = self._followed(event.relation)
+        own = event.relation.oid == tracked.schema.oid
+        return self._renamed(tracked.schema, table, seq) if own and named is None else None
+
+    def _numbered(self, oid: int) -> TableSubscription | None:
+        """Return the subscription of the table that has this oid."""
+        return next((t for t in self._tracked.values() if t.schema.oid == oid), None)
+
     def _meant(self, relation: Relation) -> TableSubscription | None:
         """Return the subscription of a relation's table, by oid if that is known: a table may have
         the former name of another one."""
         named = self._followed(relation)[1]
         if named is not None and named.schema.oid == relation.oid:
             return named
-        for tracked in self._tracked.values():
-            if tracked.schema.oid == relation.oid:
-                return tracked
+        if numbered := self._numbered(relation.oid):
+            return numbered
         return named if named is not None and named.schema.oid is None else None
 
     def plan(self, oid: int) -> DecodePlan | None:
@@ -248,7 +300,8 @@ class FollowedRelations:
     def _differs(self, tracked: TableSubscription, relation: Relation) -> bool:
         """Return True if the relation differs from the followed table."""
         schema = tracked.schema
-        if (schema.id.schema, schema.id.name) != names(relation):
+        own = tracked.early and schema.oid == relation.oid
+        if not own and (schema.id.schema, schema.id.name) != names(relation):
             return True
         if schema.oid not in (None, relation.oid):
             return True
@@ -276,8 +329,7 @@ class FollowedRelations:
         known = self._relations.get(relation.oid)
         if known is not None and names(known) != names(relation):
             return self._followed(known)[1]
-        same_oid = (t for t in self._tracked.values() if t.schema.oid == relation.oid)
-        return next(same_oid, None)
+        return self._numbered(relation.oid)
 
     def _followed(self, relation: Relation) -> tuple[TableId, TableSubscription | None]:
         table = TableId(relation.schema, relation.name)

@@ -36,6 +36,7 @@ from streams_engine.model import (
     UserType,
 )
 from streams_engine.schema.evolution.differences import canonical, mentions, named_columns
+from streams_engine.schema.evolution.references import as_followed
 from streams_engine.schema.row_keys import is_key, without_computed
 from streams_engine.schema.types.postgres import arrow_type
 
@@ -45,6 +46,7 @@ __all__ = [
     "changed",
     "demand_told",
     "identified",
+    "name_of",
     "same",
 ]
 
@@ -55,10 +57,8 @@ LEFT JOIN pg_catalog.pg_type t ON t.oid = m.oid ORDER BY m.n
 """
 
 UNPUBLISHED = """
-SELECT a.attname, a.attgenerated <> '' FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+SELECT attname, attgenerated <> '' FROM pg_catalog.pg_attribute
+WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
 """
 
 CREATED_AS_PARTITION = """
@@ -77,8 +77,10 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 
 PUBLISHED = """
-SELECT attnames FROM pg_catalog.pg_publication_tables
-WHERE pubname = %s AND schemaname = %s AND tablename = %s
+SELECT t.attnames FROM pg_catalog.pg_publication_tables t
+JOIN pg_catalog.pg_class c ON c.relname = t.tablename
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = t.schemaname
+WHERE t.pubname = %s AND c.oid = %s
 """
 
 
@@ -99,6 +101,8 @@ class RelationReader:
         self, connect: PostgresConnect, publication: str, search_path: tuple[str, ...]
     ) -> None:
         self._connect, self._publication, self._path = connect, publication, search_path
+        self.names: Mapping[int, TableId] = {}
+        """The names under which tables are followed, by oid."""
         self._connection: psycopg.Connection | None = None
 
     def _open(self) -> psycopg.Connection:
@@ -145,14 +149,14 @@ class RelationReader:
             rows = connection.execute(EXTENSIONS, {"oids": [], "types": types}).fetchall()
             return [Extension(name, place, version, True) for name, place, version, *_ in rows]
 
-    def unpublished(self, table: TableId) -> frozenset[str]:
-        """Return the columns of the table that the log does not contain."""
-        with translating(f"describing {table}"):
+    def unpublished(self, relation: Relation) -> frozenset[str]:
+        """Return the columns of a relation that the log does not contain."""
+        with translating(f"describing {relation.schema}.{relation.name}"):
             connection = self._open()
-            rows = connection.execute(UNPUBLISHED, (table.schema, table.name)).fetchall()
+            rows = connection.execute(UNPUBLISHED, (relation.oid,)).fetchall()
             if connection.info.server_version < 150000:
                 return frozenset(name for name, generated in rows if generated)
-            where = (self._publication, table.schema, table.name)
+            where = (self._publication, relation.oid)
             listed = connection.execute(PUBLISHED, where).fetchone()
         if listed is None or listed[0] is None:
             return frozenset(name for name, generated in rows if generated)
@@ -193,20 +197,27 @@ class RelationReader:
     def by_oid(self, oid: int) -> TableSchema | None:
         """Return a table as the catalog has it now, whatever its name is; None if it is gone."""
         with translating("describing a table"):
-            row = self._open().execute(NAME, (oid,)).fetchone()
-        table = None if row is None else self.table(TableId(*row))
+            name = name_of(self._open(), oid)
+        table = None if name is None else self.table(name)
         return table if table is not None and table.oid == oid else None
+
+    def today(self, relation: Relation) -> TableSchema | None:
+        """Return a relation's table as the catalog has it now, with foreign keys to the names that
+        are followed; None if it is gone. Under its name another one may be there."""
+        table = self.by_oid(relation.oid)
+        return None if table is None else as_followed(table, self.names)
 
     def old_rows(
         self, before: TableSchema, now: TableSchema, added: Sequence[str], retyped: Sequence[str]
     ) -> OldRows:
         """Return what existing rows hold after columns were added or changed their types."""
         with translating(f"describing {before.id}"), self._view() as connection:
-            today = read_catalog(connection, tables=[before.id]).table(before.id)
+            there = before.id if before.oid is None else name_of(connection, before.oid)
+            today = there and read_catalog(connection, tables=[there]).table(there)
             columns = [now.column(name) for name in added]
             return (
                 OldRows(rewritten=bool(added or retyped))
-                if today is None
+                if not today
                 else old_rows(connection, before, today, columns, retyped)
             )
 
@@ -237,6 +248,12 @@ class RelationReader:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield connection
+
+
+def name_of(connection: psycopg.Connection, oid: int) -> TableId | None:
+    """Return the name that a table has now; None if it is gone."""
+    row = connection.execute(NAME, (oid,)).fetchone()
+    return None if row is None else TableId(*row)
 
 
 def same(one: NativeType | None, other: NativeType | None) -> bool:
@@ -270,7 +287,7 @@ def changed(
     new = [column.name for column in relation.columns]
     gone = [name for name in old if name not in new and name not in hidden]
     if gone:
-        hidden |= describer.unpublished(schema.id)
+        hidden |= describer.unpublished(relation)
         gone = [name for name in gone if name not in hidden]
     added = [name for name in new if name not in old]
     retyped = [
@@ -278,7 +295,7 @@ def changed(
         for name, native in zip(new, natives, strict=True)
         if name in old and native is not None and not same(old[name].type, native)
     ]
-    anew = _made_anew(schema, new, retyped, describer)
+    anew = _made_anew(schema, relation, retyped, describer)
     _demand_order(schema, [name for name in new if name in old and name not in anew])
     plain, replaced = _plain_now(schema, relation, describer)
     if not (gone or added or retyped or plain or replaced):
@@ -286,7 +303,7 @@ def changed(
     by_name = dict(zip(new, natives, strict=True))
     pairs = [(a, b) for a in gone for b in added if _may_be_one(schema, new, by_name, a, b)]
     if announced is None and pairs:
-        announced = _by_numbers(schema, pairs, describer.table(schema.id))
+        announced = _by_numbers(schema, pairs, describer.today(relation))
         if announced is None:
             raise _ambiguous(schema, *pairs[0])
     renamed = {a: b for a, b in pairs if b in (announced or ())}
@@ -329,7 +346,7 @@ def identified(
     hidden = {column.name for column in schema.columns if column.generated is not None}
     now = _now(schema, relation, natives, hidden, describer, {})
     if relation.identity == "d" and not is_key(now, keys):
-        now = _with_key(now, keys, describer.table(schema.id))
+        now = _with_key(now, keys, describer.today(relation))
     if whole:  # the key may be gone, and equal keys may have come
         everything = tuple(c.name for c in now.columns if c.generated is None)
         return None if is_key(now, identity) else (now, everything)
@@ -362,13 +379,14 @@ def _with_key(schema: TableSchema, keys: tuple[str, ...], today: TableSchema | N
 
 
 def _made_anew(
-    schema: TableSchema, names: Sequence[str], retyped: Sequence[str], describer: RelationReader
+    schema: TableSchema, relation: Relation, retyped: Sequence[str], describer: RelationReader
 ) -> list[str]:
     """Return the columns of another type that were dropped and added again under their names, as
     their numbers show."""
-    today = describer.table(schema.id) if retyped else None
+    today = describer.today(relation) if retyped else None
     if today is None or today.oid != schema.oid:
         return []
+    names = {column.name for column in relation.columns}
     now = {column.name: column.number for column in today.columns}
     return [
         name
@@ -416,7 +434,7 @@ def _plain_now(
     computed = [c for c in schema.columns if c.generated is not None and c.name in shown]
     if not computed:
         return [], []
-    today = describer.table(TableId(relation.schema, relation.name))
+    today = describer.today(relation)
     now = {} if today is None else {column.name: column for column in today.columns}
     plain: list[str] = []
     replaced: list[str] = []
@@ -481,7 +499,7 @@ def _now(
     names = [column.name for column in relation.columns]
     back = {new: old for old, new in renamed.items()}
     old = {column.name: column for column in schema.columns}
-    today = describer.table(schema.id)
+    today = describer.today(relation)
     if today is not None and _agree(today, relation, natives, hidden):
         columns = []
         for column in today.columns:
@@ -495,6 +513,7 @@ def _now(
         # became of its files and of types that it has already is told by the next look.
         return replace(
             today,
+            id=schema.id,
             columns=tuple(columns),
             inherits=schema.inherits,
             storage=schema.storage or today.storage,

@@ -20,7 +20,7 @@ from streams_engine.adapters.postgres.replication.publication import (
 )
 from streams_engine.adapters.postgres.replication.reader import PostgresChangeReader
 from streams_engine.adapters.postgres.replication.readiness import findings_for, left_out
-from streams_engine.adapters.postgres.replication.relations import RelationReader
+from streams_engine.adapters.postgres.replication.relations import RelationReader, name_of
 from streams_engine.adapters.postgres.replication.slot_stream import SlotStream
 from streams_engine.adapters.postgres.replication.slots import (
     Holder,
@@ -97,16 +97,18 @@ GROUP BY 1, 2, 3
 """By table, a digest of what a reader relies on; without name lookups, which ignore snapshots."""
 
 IDENTITIES = """
-SELECT n.nspname, c.relname, c.relreplident,
+SELECT w.space, w.name, c.relreplident,
        ARRAY(SELECT a.attname FROM pg_catalog.pg_index i
              CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(num, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num
              WHERE i.indrelid = c.oid AND i.indisreplident AND k.place <= i.indnkeyatts
              ORDER BY k.place)
-FROM unnest(%s::text[], %s::text[]) w(space, name)
-JOIN pg_catalog.pg_namespace n ON n.nspname = w.space
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+FROM unnest(%s::text[], %s::text[], %s::oid[]) w(space, name, oid)
+JOIN pg_catalog.pg_class c ON c.oid = coalesce(w.oid, (
+  SELECT t.oid FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+  WHERE n.nspname = w.space AND t.relname = w.name))
 """
+"""A table that is known by its oid may have another name by now."""
 
 
 class PostgresChangeSource(PostgresSource):
@@ -185,13 +187,21 @@ class PostgresChangeSource(PostgresSource):
         With FULL these are the primary key's if the table has one that is not deferrable.
         """
         with self._slots.asking() as connection, translating("reading the replica identities"):
-            rows = connection.execute(IDENTITIES.encode(), _names([t.id for t in tables]))
+            asked = (*_names([t.id for t in tables]), [t.oid for t in tables])
+            rows = connection.execute(IDENTITIES.encode(), asked)
             identities = {
                 TableId(row[0], row[1]): (row[2], tuple(row[3])) for row in rows.fetchall()
             }
         return {
             table.id: _identity(table, *identities.get(table.id, ("d", ()))) for table in tables
         }
+
+    def present_name(self, table: TableSchema) -> TableId | None:
+        """Return the name that a table has now; None if it is gone, or its oid is unknown."""
+        if table.oid is None:
+            return None
+        with self._slots.asking() as connection, translating("looking for a table"):
+            return name_of(connection, table.oid)
 
     @contextlib.contextmanager
     def snapshot_at_position(
