@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.manuals.entries import Refused
 
-__all__ = ["PROMISES"]
+__all__ = ["PROMISES", "REMEDIED"]
 
 PROMISES: dict[str, Refused] = {
     "MySQL cannot roll DDL back": Refused(
@@ -26,3 +26,6 @@ PROMISES: dict[str, Refused] = {
     ),
 }
 """By words of the error."""
+
+REMEDIED = {"not-joined"}
+"""Findings whose remedy brings the tables that they leave out."""
