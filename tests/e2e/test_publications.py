@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
+from streams_engine.adapters.postgres.replication.publication import LEFT_OUT
 from streams_engine.errors import LogLost
 from streams_engine.testing.servers import Server
 from tests.support.cdc import OWN_SLOTS, caught_up, failure
@@ -74,6 +75,16 @@ def test_a_publication_that_leaves_something_out_is_refused(
     assert found == codes
     assert PUB in said and words in said and "ALTER PUBLICATION" in said
     assert source.rows("SELECT pubname FROM pg_publication") == [(PUB,)]
+
+
+def test_a_column_that_is_dropped_at_this_moment_is_not_left_out(source: End) -> None:
+    source.run(f"CREATE PUBLICATION {PUB} FOR TABLE t")
+    with closing(source.server.connect(source.database)) as connection:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        connection.execute("SELECT FROM pg_class")
+        source.run("ALTER TABLE t DROP COLUMN a")
+        rows = connection.execute(LEFT_OUT, (PUB,)).fetchall()
+    assert rows == [("public", "t", None, [])]
 
 
 def test_the_statement_that_cures_it_does(source: End, target: End) -> None:

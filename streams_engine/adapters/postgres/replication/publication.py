@@ -43,16 +43,20 @@ SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname
 """
 
 LEFT_OUT = """
-SELECT t.schemaname, t.tablename, t.rowfilter,
+SELECT n.nspname, c.relname, pg_catalog.pg_get_expr(r.prqual, r.prrelid),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-             AND a.attgenerated = '' AND a.attname <> ALL (t.attnames) ORDER BY a.attnum)
-FROM pg_catalog.pg_publication_tables t
-JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
-WHERE t.pubname = %s
+             AND a.attgenerated = '' AND a.attnum <> ALL (r.prattrs::int2[]) ORDER BY a.attnum)
+FROM pg_catalog.pg_publication p
+JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = %s AND NOT p.puballtables AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_publication_namespace s
+  WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace)
 """
-"""What a publication leaves out of its tables, since PostgreSQL 15."""
+"""What a publication leaves out of its tables, since PostgreSQL 15, all in one view: the functions
+behind pg_publication_tables lack a column already that is dropped at this moment."""
 
 OIDS = """
 SELECT n.nspname, c.relname, CASE WHEN c.relispartition THEN 0 ELSE c.oid::int8 END
