@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from streams_engine.contracts import StructureSink
+from streams_engine.contracts import ListingSource, StructureSink
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import (
     Catalog,
@@ -106,23 +106,32 @@ class FollowedMapper:
             for column in mapping.columns
             if column.target.identity is not None
         }
-        waiting = {
-            f"{label}.{key.name}": key.referenced
-            for key in schema.foreign_keys
-            if self._is_expected(key.referenced)
-        }
+        keys = {f"{label}.{k.name}": self.log.stamped(k.referenced) for k in schema.foreign_keys}
+        found = [
+            finding
+            for finding in self._findings
+            if f"{finding.object}.".startswith(f"{label}.")
+            and not (finding.code == "default" and finding.object in numbered)
+        ]
+        told = {keys[f.object] for f in found if f.code == "foreign-key" and f.object in keys}
+        expected = self._expected(told)
         return [
-            _waits(f, waiting[f.object]) if f.object in waiting else f
-            for f in self._findings
-            if f"{f.object}.".startswith(f"{label}.")
-            and not (f.code == "default" and f.object in numbered)
+            _waits(f, keys[f.object])
+            if f.code == "foreign-key" and keys.get(f.object) in expected
+            else f
+            for f in found
         ]
 
-    def _is_expected(self, table: TableId) -> bool:
-        """Return whether a table is not followed yet, but is one of those that join."""
+    def _expected(self, parents: AbstractSet[TableId]) -> frozenset[TableId]:
+        """Return those of the tables that are not followed yet, and are about to join."""
         known = [followed.mapping.source.id for followed in self.log.applier.tables.values()]
-        own = self.log.stamped(table)
-        return own not in self.log.applier.tables and self.log.origin.wants(own, known)
+        origin = self.log.origin
+        wanted = frozenset(t for t in parents if t not in known and origin.wants(t, known))
+        if not wanted or not isinstance(origin.source, ListingSource):
+            return frozenset()
+        # One that was dropped does not join.
+        there = origin.source.tables(replace(origin.scope, tables=None, queries=()))
+        return wanted & {self.log.stamped(table) for table in there}
 
     def named(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
