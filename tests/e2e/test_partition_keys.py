@@ -81,3 +81,24 @@ def test_postgres_keeps_each_partitions_own(pg15: Server, pg18: Server, database
     with Stream(source.url, target.url, write_mode="truncate_and_load") as stream:
         stream.run()
         assert stream.verify().ok
+
+
+def test_a_partition_keeps_its_index_under_an_invalid_one_of_the_whole(
+    pg18: Server, database: Any
+) -> None:
+    """Which stays invalid until every partition's is attached, and is left out."""
+    source, target = End(pg18, database(pg18)), End(pg18, database(pg18))
+    source.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id)",
+        "CREATE TABLE t_aa PARTITION OF t_a FOR VALUES FROM (0) TO (10)",
+        "CREATE TABLE t_b PARTITION OF t FOR VALUES FROM (10) TO (20)",
+        "CREATE INDEX i_a ON t_a (v)",
+        "CREATE INDEX i ON ONLY t (v)",
+        "ALTER INDEX i ATTACH PARTITION i_a",
+    )
+    stats = move(source, target)
+    assert "The index i is invalid on the source" in str([f.message for f in stats.findings])
+    query = "SELECT tablename, indexname FROM pg_indexes WHERE indexdef LIKE '%%(v)' ORDER BY 1"
+    with pg18.connect(target.database) as connection:
+        assert connection.execute(query).fetchall() == [("t_a", "i_a"), ("t_aa", "t_aa_v_idx")]

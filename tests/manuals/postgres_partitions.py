@@ -110,6 +110,10 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
         Entry("pg_part_index", "CREATE INDEX", "CREATE INDEX T_i ON T (v)", ROW),
         Entry("pg_part_index_only", "CREATE INDEX ON ONLY | ALTER INDEX ATTACH PARTITION",
               "CREATE INDEX T_i ON ONLY T (v); CREATE INDEX T_i22 ON T_22 (v); ALTER INDEX T_i ATTACH PARTITION T_i22", ROW, structure=False),
+        Entry("pg_part_index_then_all", "CREATE INDEX ON ONLY | ALTER INDEX ATTACH PARTITION",
+              "CREATE INDEX T_i ON ONLY T (v); CREATE INDEX T_i22 ON T_22 (v); ALTER INDEX T_i ATTACH PARTITION T_i22;"
+              "INSERT INTO T VALUES (8, '2022-07-07', 'between'); CREATE INDEX T_i23 ON T_23 (v); ALTER INDEX T_i ATTACH PARTITION T_i23;"
+              "CREATE INDEX T_id ON T_d (v); ALTER INDEX T_i ATTACH PARTITION T_id", ROW),
         Entry("pg_part_own_index", "CREATE INDEX", "CREATE INDEX ON T_22 (v) WHERE v > 'a'; CREATE INDEX ON T (v)", ROW),
         Entry("pg_part_own_constraints", "CREATE INDEX | FOREIGN KEY",
               "CREATE TABLE T2 (id int PRIMARY KEY); INSERT INTO T2 VALUES (1), (9);"

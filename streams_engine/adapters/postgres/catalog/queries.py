@@ -120,19 +120,26 @@ FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_am am ON am.oid = c.relam
 LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
-WHERE i.indrelid = ANY(%(oids)s) AND NOT c.relispartition
+WHERE i.indrelid = ANY(%(oids)s) AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_index w ON w.indexrelid = h.inhparent
+  WHERE h.inhrelid = i.indexrelid AND w.indisvalid)
 ORDER BY i.indrelid, c.relname
 """
+"""A partition's index is its own also as part of an index that is invalid: that is not made."""
 
 INHERITED_INDEXES = """
 SELECT i.indrelid, root.relname, c.relname
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_class root ON root.oid = pg_catalog.pg_partition_root(c.oid)
+JOIN LATERAL (SELECT w.indexrelid AS oid
+              FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY a(relid, ord)
+              JOIN pg_catalog.pg_index w ON w.indexrelid = a.relid
+              WHERE w.indisvalid ORDER BY a.ord DESC LIMIT 1) top ON top.oid <> c.oid
+JOIN pg_catalog.pg_class root ON root.oid = top.oid
 WHERE i.indrelid = ANY(%(oids)s) AND c.relispartition
 ORDER BY i.indrelid, root.relname, c.relname
 """
-"""Indexes of partitions that are part of an index of the whole, with the name of that one."""
+"""Indexes of partitions that are part of a valid index above, with the topmost one's name."""
 
 CONSTRAINTS = """
 SELECT k.conrelid, k.oid, k.conname, k.contype, k.conkey, k.confrelid, k.confkey, k.confdeltype,
