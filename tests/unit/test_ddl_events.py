@@ -102,6 +102,21 @@ def test_case_085_alter_table(statement: str, expected: list[str]) -> None:
     assert columns(BASE, statement) == expected
 
 
+@pytest.mark.parametrize(
+    ("actions", "nullable"),
+    [
+        ("CHANGE id id INT, DROP PRIMARY KEY", True),
+        ("DROP PRIMARY KEY, MODIFY id INT, ADD PRIMARY KEY (a)", True),
+        ("MODIFY id BIGINT", False),
+        ("CHANGE id k BIGINT", False),
+        ("DROP PRIMARY KEY", False),
+    ],
+)
+def test_a_column_is_not_null_while_the_primary_key_has_it(actions: str, nullable: bool) -> None:
+    table = made(BASE, f"ALTER TABLE t {actions}")
+    assert table.columns[0].nullable == nullable
+
+
 def test_compressed_columns_of_mariadb_are_as_the_catalog_writes_them() -> None:
     compressed = "/*M!100301 COMPRESSED*/"
     create = "CREATE TABLE t (id int, a varchar(9) COMPRESSED=zlib NOT NULL, b blob COMPRESSED)"

@@ -673,9 +673,6 @@ class _Altering:
         self._forget_check(before.name)
         if before.name != column.name:
             self._rename_column(before.name, column.name)
-        primary = self._table.primary_key
-        if primary and before.name in primary.columns:
-            column = replace(column, nullable=False)
         padded = before.type.name in PADDED or column.type.name in PADDED
         self.rewritten |= padded and before.type != column.type
         self._keys += _own_keys(column, extra)
