@@ -448,6 +448,15 @@ CREATE TABLE T3 (id int PRIMARY KEY, d text); INSERT INTO T3 VALUES (3, 'drei')"
               "INSERT INTO T VALUES (5, 5, 'x', 1); INSERT INTO T2 VALUES (6, 6, 'y', 2, 9)", setup="""
 CREATE TABLE T (id int PRIMARY KEY, a int, b text); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
 INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
+        Entry("pg_parent_null", "ALTER COLUMN DROP NOT NULL", "ALTER TABLE T ALTER a DROP NOT NULL",
+              "INSERT INTO T VALUES (5, NULL, 'x'); INSERT INTO T2 VALUES (6, NULL, 'y', 2)", setup="""
+CREATE TABLE T (id int PRIMARY KEY, a int NOT NULL, b text); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
+INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
+        Entry("pg_parent_default", "ALTER COLUMN SET DEFAULT | ONLY",
+              "ALTER TABLE ONLY T ALTER b SET DEFAULT 'parent'; ALTER TABLE T ALTER a SET DEFAULT 5",
+              "INSERT INTO T VALUES (5); INSERT INTO T2 VALUES (6)", setup="""
+CREATE TABLE T (id int PRIMARY KEY, a int, b text DEFAULT 'both'); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
+INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
         Entry("pg_quoted", "lexical: identifiers",
               """ALTER TABLE T ADD "Sel""ect, x" int DEFAULT 1, ADD "ümläut" text""",
               "INSERT INTO T VALUES (5, 5, 'five', 6, 'é')"),

@@ -80,6 +80,10 @@ CHAPTER = Chapter(
         Entry("pg_create_of", "OF",
               "CREATE TYPE T_k AS (id int, v text); CREATE TABLE T OF T_k (PRIMARY KEY (id))",
               "INSERT INTO T VALUES (1, 'x')"),
+        Entry("pg_create_inherits_solid", "INHERITS",
+              "CREATE TABLE T (id int PRIMARY KEY, v text); CREATE TABLE T2 (w int, PRIMARY KEY (id)) INHERITS (T);"
+              "ALTER TABLE ONLY T2 ALTER v SET NOT NULL",
+              "INSERT INTO T2 VALUES (1, 'one', 1)"),
         Entry("pg_create_inherits", "INHERITS",
               "CREATE TABLE T (id int PRIMARY KEY, v text); CREATE TABLE T2 (w int, PRIMARY KEY (id)) INHERITS (T)",
               "INSERT INTO T VALUES (1, 'p'); INSERT INTO T2 VALUES (1, 'c', 5); UPDATE ONLY T SET v = 'q';"

@@ -72,7 +72,7 @@ def change(
 
 
 def texts(found: SchemaChangePlan) -> list[str]:
-    head = re.compile(r'^ALTER TABLE ("shop"\."t"|`shop`\.`t`) ')
+    head = re.compile(r'^ALTER TABLE (?:ONLY )?("shop"\."t"|`shop`\.`t`) ')
     return [head.sub("", statement.sql) for statement in found.statements]
 
 

@@ -508,7 +508,8 @@ BY_STATE: Mapping[str, Rule] = {
     "55P03": (
         LockTimeout,
         "another session held a lock for longer than options.lockTimeout",
-        "End the session that holds it; pg_locks and pg_stat_activity show it.",
+        "End the session that holds it (pg_locks and pg_stat_activity show it), or the prepared "
+        "transaction (pg_prepared_xacts).",
     ),
     "40P01": (ServerError, "a deadlock with another session", None),
     "40001": (ServerError, "a serialization failure", None),

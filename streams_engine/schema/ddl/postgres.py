@@ -205,8 +205,43 @@ def table(schema: TableSchema, wanted: Structure) -> Iterator[Statement]:
             rule = f"SET DEFAULT {column.default.sql}" if column.default else "DROP DEFAULT"
             sql = f"ALTER TABLE ONLY {name_of(schema.id)} ALTER COLUMN {quote(column.name)} {rule}"
             yield Statement(sql, what, schema.id)
+        if column not in own and not column.nullable:
+            yield inherited_not_null(schema.id, column.name, needed=True)
     if schema.partitioning:
         yield from partitions(schema.id, schema.id, schema.partitioning)
+
+
+_NOT_NULL = """DECLARE one record;
+BEGIN
+  FOR one IN
+    WITH RECURSIVE line(oid, depth) AS (
+      SELECT {table}::regclass::oid, 0
+      UNION ALL
+      SELECT h.inhparent, line.depth + 1
+      FROM line JOIN pg_catalog.pg_inherits h ON h.inhrelid = line.oid
+      WHERE {above}
+    )
+    SELECT line.oid::regclass AS name FROM line
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = line.oid
+    WHERE a.attname = {column} AND {now}
+    GROUP BY line.oid ORDER BY max(line.depth) DESC
+  LOOP
+    EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %I {action}', one.name, {column});
+  END LOOP;
+END"""
+
+
+def inherited_not_null(table: TableId, column: str, *, needed: bool) -> Statement:
+    """Set or drop NOT NULL of a column that the table inherits. What its parents have it cannot
+    drop alone: theirs goes first, for they have none any more either."""
+    block = _NOT_NULL.format(
+        table=literal(name_of(table)),
+        column=literal(column),
+        above="false" if needed else "true",
+        now="NOT a.attnotnull" if needed else "a.attnotnull",
+        action="SET NOT NULL" if needed else "DROP NOT NULL",
+    )
+    return Statement(f"DO {literal(block)}", ObjectRef(ObjectKind.COLUMN, column, table), table)
 
 
 def partitions(root: TableId, parent: TableId, tree: Partitioning) -> Iterator[Statement]:

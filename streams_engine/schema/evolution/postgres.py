@@ -76,7 +76,7 @@ def plan(difference: TableDifference) -> DdlPlan:
         *users.before(),
         *types.before(),
         *_renames(difference),
-        *(s for p in difference.pairs for s in _altered(table, p, types, retyped=retypes(p))),
+        *(s for p in difference.pairs for s in _altered(difference.new, p, types, retyped=retypes(p))),
         *(s for side in difference.fresh for s in _added(difference, side.source, side.target)),
         *_stored(difference.new.id, difference.old.options, difference.new.options),
         *_partitions(difference),
@@ -124,13 +124,13 @@ def _extensions(difference: TableDifference) -> Iterator[Statement]:
     yield from ddl.extensions(fresh)
 
 
-def _alter(table: TableId, action: str, column: str = "") -> Statement:
+def _alter(table: TableId, action: str, column: str = "", *, only: str = "") -> Statement:
     what = (
         ObjectRef(ObjectKind.COLUMN, column, table)
         if column
         else ObjectRef(ObjectKind.TABLE, table=table)
     )
-    return Statement(f"ALTER TABLE {ddl.name_of(table)} {action}", what, table)
+    return Statement(f"ALTER TABLE {only}{ddl.name_of(table)} {action}", what, table)
 
 
 def _redo(pair: ColumnPair, names: Mapping[str, str]) -> bool:
@@ -334,10 +334,16 @@ def _renames(difference: TableDifference) -> Iterator[Statement]:
 
 
 def _altered(
-    table: TableId, pair: ColumnPair, types: EnumChanges, *, retyped: bool
+    schema: TableSchema, pair: ColumnPair, types: EnumChanges, *, retyped: bool
 ) -> Iterator[Statement]:
-    """Return the changes of a column, in an order in which each step is allowed."""
-    old, new = pair.old, pair.new
+    """Return the changes of a column, in an order in which each step is allowed.
+
+    A default changes of this table ONLY: what inherits from it has its own difference. A type and
+    NOT NULL change of these too, for their rows may come before the catalog shows it.
+    """
+    old, new, table = pair.old, pair.new, schema.id
+    only = "" if schema.partitioning or retyped else "ONLY "
+    nullable_now = _nullable_now(old, new)
     numbered = _counting(old.identity) != _counting(new.identity)
     ruled = old.generated is None
     anew = retyped or not types.same_default(pair)
@@ -351,14 +357,17 @@ def _altered(
         # The old default need not be one of the new type.
         (dropped_default, "DROP DEFAULT"),
         (retyped, f"TYPE {text}" + (f" USING {cast}" if cast else "")),
-        (_nullable_now(old, new), "DROP NOT NULL"),
+        (nullable_now and not schema.inherits, "DROP NOT NULL"),
         (old.nullable and not new.nullable, "SET NOT NULL"),
         (set_default, f"SET DEFAULT {new.default.sql}" if new.default else ""),
         (numbered and new.identity is not None, f"ADD {_identity(new)}"),
     )
+    if nullable_now and schema.inherits:
+        yield ddl.inherited_not_null(table, new.name, needed=False)
     for wanted, action in actions:
         if wanted:
-            yield _alter(table, f"ALTER COLUMN {ddl.quote(new.name)} {action}", new.name)
+            change = f"ALTER COLUMN {ddl.quote(new.name)} {action}"
+            yield _alter(table, change, new.name, only=only if " DEFAULT" in action[:12] else "")
     if numbered:
         yield from _next_value(table, new)
 

@@ -120,12 +120,13 @@ FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_am am ON am.oid = c.relam
 LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
-WHERE i.indrelid = ANY(%(oids)s) AND NOT EXISTS (
+WHERE i.indrelid = ANY(%(oids)s) AND (k.conparentid = 0 OR NOT EXISTS (
   SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_index w ON w.indexrelid = h.inhparent
-  WHERE h.inhrelid = i.indexrelid AND w.indisvalid)
+  WHERE h.inhrelid = i.indexrelid AND w.indisvalid))
 ORDER BY i.indrelid, c.relname
 """
-"""A partition's index is its own also as part of an index that is invalid: that is not made."""
+"""A partition's index is its own also as part of an index that is invalid (that is not made), and
+as the key of the partition alone where the whole has a plain unique index."""
 
 INHERITED_INDEXES = """
 SELECT i.indrelid, root.relname, c.relname
