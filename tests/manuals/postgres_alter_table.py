@@ -452,6 +452,11 @@ INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", 
               "INSERT INTO T VALUES (5, NULL, 'x'); INSERT INTO T2 VALUES (6, NULL, 'y', 2)", setup="""
 CREATE TABLE T (id int PRIMARY KEY, a int NOT NULL, b text); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
 INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
+        Entry("pg_parent_null_only", "ALTER COLUMN DROP NOT NULL | ONLY",
+              "ALTER TABLE ONLY T ALTER a DROP NOT NULL; ALTER TABLE T ALTER b DROP NOT NULL",
+              "INSERT INTO T VALUES (5, NULL, NULL); INSERT INTO T2 VALUES (6, 6, NULL, 2)", setup="""
+CREATE TABLE T (id int PRIMARY KEY, a int NOT NULL, b text NOT NULL); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
+INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
         Entry("pg_parent_default", "ALTER COLUMN SET DEFAULT | ONLY",
               "ALTER TABLE ONLY T ALTER b SET DEFAULT 'parent'; ALTER TABLE T ALTER a SET DEFAULT 5",
               "INSERT INTO T VALUES (5); INSERT INTO T2 VALUES (6)", setup="""

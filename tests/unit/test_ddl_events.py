@@ -369,11 +369,20 @@ def test_types_of_other_sql_modes() -> None:
     assert columns("CREATE TABLE t (a REAL)", sql_mode=REAL_AS_FLOAT) == ["a float"]
 
 
-def test_a_moment_of_another_time_zone_is_not_guessed_at() -> None:
-    sql = "CREATE TABLE t (v TIMESTAMP DEFAULT '2020-01-01 00:00:00')"
+@pytest.mark.parametrize(
+    "moment", ["'2020-01-01 00:00:00'", "TIMESTAMP'2020-01-01 00:00:00'", "20200101000000"]
+)
+def test_a_moment_of_another_time_zone_is_not_guessed_at(moment: str) -> None:
+    sql = f"CREATE TABLE t (v TIMESTAMP DEFAULT {moment})"
     assert made(sql, time_zone="+00:00").column("v").default is not None
     (change,) = outcome(sql, {}.get, time_zone="+05:00").changes
     assert change.after is None and change.unknown == T
+
+
+@pytest.mark.parametrize("value", ["CURRENT_TIMESTAMP", "now(6)", "(now() + INTERVAL 1 DAY)", "0"])
+def test_no_moment_of_a_time_zone(value: str) -> None:
+    sql = f"CREATE TABLE t (v TIMESTAMP DEFAULT {value})"
+    assert made(sql, time_zone="+05:00").column("v").default is not None
 
 
 # What goes, and what takes another's place

@@ -333,13 +333,16 @@ def _renames(difference: TableDifference) -> Iterator[Statement]:
         yield _alter(difference.new.id, f"RENAME COLUMN {ddl.quote(old)} TO {ddl.quote(new)}", old)
 
 
+_OWN = ("DROP DEFAULT", "SET DEFAULT", "DROP NOT NULL")
+"""Actions that change no table that inherits from this one, if it says ONLY."""
+
+
 def _altered(
     schema: TableSchema, pair: ColumnPair, types: EnumChanges, *, retyped: bool
 ) -> Iterator[Statement]:
     """Return the changes of a column, in an order in which each step is allowed.
 
-    A default changes of this table ONLY: what inherits from it has its own difference. A type and
-    NOT NULL change of these too, for their rows may come before the catalog shows it.
+    A default and NOT NULL change of this table ONLY: what inherits from it has its own difference.
     """
     old, new, table = pair.old, pair.new, schema.id
     only = "" if schema.partitioning or retyped else "ONLY "
@@ -367,7 +370,7 @@ def _altered(
     for wanted, action in actions:
         if wanted:
             change = f"ALTER COLUMN {ddl.quote(new.name)} {action}"
-            yield _alter(table, change, new.name, only=only if " DEFAULT" in action[:12] else "")
+            yield _alter(table, change, new.name, only=only if action.startswith(_OWN) else "")
     if numbered:
         yield from _next_value(table, new)
 

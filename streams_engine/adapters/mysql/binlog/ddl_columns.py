@@ -174,7 +174,10 @@ def _demand_utc(native: NativeType, attributes: _Attributes, context: DdlContext
     """Raise `UnparsedStatementError` if a default is a moment in a time zone that is not UTC: the
     server keeps it as an instant."""
     default = attributes.default
-    if native.name != "timestamp" or default is None or not default.sql.startswith("'"):
+    if native.name != "timestamp" or default is None or default.sql == "0":
+        return
+    start = default.sql.partition("'")[0]  # a literal, as timestamp'...' or 20200101000000
+    if "(" in start or start.startswith("CURRENT_TIMESTAMP"):
         return
     if not context.defaults.is_utc(context.time_zone):
         raise UnparsedStatementError

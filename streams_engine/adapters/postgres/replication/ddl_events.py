@@ -49,8 +49,14 @@ BEGIN
             WHERE e.objid = c.oid AND e.object_type = 'table column') AS renamed
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
-    AND c.oid IN (SELECT objid FROM pg_event_trigger_ddl_commands()
-                  WHERE classid = 'pg_class'::regclass AND command_tag = 'ALTER TABLE')
+    AND c.oid IN (
+      WITH RECURSIVE line AS (
+        SELECT objid FROM pg_event_trigger_ddl_commands()
+        WHERE classid = 'pg_class'::regclass AND command_tag = 'ALTER TABLE'
+        UNION
+        SELECT h.inhrelid FROM pg_inherits h JOIN line ON h.inhparent = line.objid
+        JOIN pg_class k ON k.oid = h.inhrelid AND NOT k.relispartition
+      ) SELECT objid FROM line)
   LOOP
     PERFORM pg_logical_emit_message(true, 'streams_engine', json_build_object(
       'oid', changed.oid::int8, 'schema', changed.nspname, 'name', changed.relname,
