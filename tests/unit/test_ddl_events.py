@@ -388,6 +388,16 @@ def test_no_moment_of_a_time_zone(value: str) -> None:
 # What goes, and what takes another's place
 
 
+def test_a_table_that_is_not_known_exchanges_rows_with_one_that_is() -> None:
+    known = {T: made("CREATE TABLE t (id INT PRIMARY KEY)")}
+    exchange = "ALTER TABLE other.u EXCHANGE PARTITION p WITH TABLE t"
+    (change,) = outcome(exchange, known.get).changes
+    assert change.table == T and change.rewritten and change.after == known[T]
+    (change,) = outcome("ALTER TABLE other.u CONVERT TABLE t TO PARTITION p", known.get).changes
+    assert change.table == T and change.after is None
+    assert not outcome("ALTER TABLE other.u EXCHANGE PARTITION p WITH TABLE v", known.get).changes
+
+
 def test_what_refuses_rows_goes_at_its_place() -> None:
     checks = (
         Check("c", Expression("a", Dialect.MYSQL)),

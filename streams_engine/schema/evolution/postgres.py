@@ -76,7 +76,11 @@ def plan(difference: TableDifference) -> DdlPlan:
         *users.before(),
         *types.before(),
         *_renames(difference),
-        *(s for p in difference.pairs for s in _altered(difference.new, p, types, retyped=retypes(p))),
+        *(
+            s
+            for p in difference.pairs
+            for s in _altered(difference.new, p, types, retyped=retypes(p))
+        ),
         *(s for side in difference.fresh for s in _added(difference, side.source, side.target)),
         *_stored(difference.new.id, difference.old.options, difference.new.options),
         *_partitions(difference),

@@ -396,11 +396,10 @@ def _alter(words: TokenStream, context: DdlContext) -> DdlOutcome:
         added += _added(item)
     new = altering.name
     if before is None:
-        return (
-            DdlOutcome(changes=(TableChange(table, None, None, unknown=new),))
-            if new
-            else DdlOutcome()
-        )
+        renamed = (TableChange(table, None, None, unknown=new),) if new else ()
+        # It may still exchange rows with a table that is known, perhaps of another database.
+        others = (other for other in altering.others() if other.before or other.unknown)
+        return DdlOutcome(changes=(*renamed, *others))
     if context.foreign_keys:
         altering.add_foreign_keys(added)
     after = replace(altering.table(), id=new or table)
