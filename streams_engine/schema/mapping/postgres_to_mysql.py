@@ -137,7 +137,8 @@ class _Mapper:
             name = wanted = self._case(column.name).rstrip() or "_"
             number = 2
             while name.lower() in taken:
-                name, number = f"{wanted}_{number}", number + 1
+                end = f"_{number}"
+                name, number = shorten(wanted, LONGEST - len(end)) + end, number + 1
             taken.add(name.lower())
             names[column.name] = name
             if name != column.name and name.lower() != column.name.lower():

@@ -398,8 +398,8 @@ def _alter(words: TokenStream, context: DdlContext) -> DdlOutcome:
     if before is None:
         renamed = (TableChange(table, None, None, unknown=new),) if new else ()
         # It may still exchange rows with a table that is known, perhaps of another database.
-        others = (other for other in altering.others() if other.before or other.unknown)
-        return DdlOutcome(changes=(*renamed, *others))
+        swapped = [other for other in altering.others() if other.before or other.unknown]
+        return DdlOutcome(changes=(*renamed, *swapped))
     if context.foreign_keys:
         altering.add_foreign_keys(added)
     after = replace(altering.table(), id=new or table)
