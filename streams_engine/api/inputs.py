@@ -416,8 +416,8 @@ class DatabaseSpecDict(TypedDict, total=False):
     database: str | None
     """The database, instead of the connection's. Default: `None`."""
     createDatabase: bool
-    """Create the database if it does not exist. If false, that is an error that names similar ones.
-    Default: `False`."""
+    """Create the database if it does not exist, and say so (`database-created`). If false, that is
+    an error that names similar ones. Default: `True`."""
     schema: str | None
     """PostgreSQL: the schema for all tables; None: `public` for tables from MySQL and files, its
     own schema for each table from PostgreSQL. Default: `None`."""

@@ -28,6 +28,9 @@ _PATHS: Mapping[str, tuple[str, str | None]] = {
     "parallelism": ("options.parallelism", "options.parallelism"),
 }
 
+_SERVERS = frozenset({"mysql", "mariadb", "postgres", "postgresql"})
+"""Schemes of servers that have databases."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
@@ -86,10 +89,15 @@ def document(request: Arguments) -> dict[str, Any]:
 
 
 def _between(source: str, target: str) -> dict[str, Any]:
+    """Build the config between two URLs. A name that is typed may be wrong: it makes no database
+    unless an option says so."""
+    made: dict[str, Any] = {"connection": from_environment(target, "TARGET_URL")}
+    if made["connection"].partition("://")[0].lower() in _SERVERS:
+        made["spec"] = {"db": {"createDatabase": False}}
     return {
         "mode": "convert",
         "source": {"connections": [{"connection": from_environment(source, "SOURCE_URL")}]},
-        "target": {"connection": from_environment(target, "TARGET_URL")},
+        "target": made,
     }
 
 

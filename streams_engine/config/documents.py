@@ -279,9 +279,9 @@ class DatabaseSpec(Document):
 
     database: str | None = None
     """The database, instead of the connection's."""
-    create_database: bool = False
-    """Create the database if it does not exist. If false, that is an error that names similar
-    ones."""
+    create_database: bool = True
+    """Create the database if it does not exist, and say so (`database-created`). If false, that is
+    an error that names similar ones."""
     schema_: str | None = Field(default=None, alias="schema")
     """PostgreSQL: the schema for all tables; null: `public` for tables from MySQL and files, its
     own schema for each table from PostgreSQL."""

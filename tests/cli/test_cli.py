@@ -280,6 +280,7 @@ def test_two_urls_and_options_make_a_nested_document() -> None:
             "connection": URLS[1],
             "spec": {
                 "db": {
+                    "createDatabase": False,
                     "writeMode": "upsert",
                     "schemaPolicy": "drop_and_recreate",
                     "skipData": True,

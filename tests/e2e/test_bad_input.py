@@ -212,15 +212,12 @@ def test_a_target_account_that_may_not_create_the_database(
     source: End, pg18: Server, caplog: Any
 ) -> None:
     with account(pg18, "limited", "hidden-pw") as url:
-        options = {"create_database": True}
-        refused(
-            caplog, source, url + "not_there_yet", "PERMISSION_DENIED", "not_there_yet", **options
-        )
+        refused(caplog, source, url + "not_there_yet", "PERMISSION_DENIED", "not_there_yet")
 
 
 def test_a_missing_target_database_is_made(source: End, pg18: Server, database: Any) -> None:
     name = database.adopt(pg18, "made here")
-    move(source, End(pg18, name), create_database=True)
+    move(source, End(pg18, name))
     assert End(pg18, name).rows("SELECT count(*) FROM t") == [(3,)]
 
 

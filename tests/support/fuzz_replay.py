@@ -136,6 +136,9 @@ class Describer:
     def by_oid(self, _: Any) -> None:
         """Know of no table under another name."""
 
+    def today(self, _: Any) -> None:
+        """Know of no table at all."""
+
     def json(self, texts: list[str], _: Any) -> list[str]:
         return texts
 
