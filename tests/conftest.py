@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from streams_engine.testing.servers import FLAVOURS, Server, ServerStartError, available, start
+from tests.support.buckets import settle
 from tests.support.memory_files import keep_in_memory
 
 USED: dict[str, str] = {}
@@ -86,6 +87,12 @@ def _server(name: str) -> Iterator[Server]:
     USED[name] = server.version
     with server:
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settled() -> Iterator[None]:
+    yield
+    settle()
 
 
 @pytest.fixture(scope="session")
