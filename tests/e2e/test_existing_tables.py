@@ -93,11 +93,12 @@ def test_a_fresh_start_takes_no_table_that_no_start_before_it_made(ends: tuple[E
 
 LATE = "CREATE TABLE late (id int PRIMARY KEY, code int NOT NULL, CONSTRAINT once UNIQUE (code))"
 ROWS = r"late joins the stream, but .* has rows"
-TYPES = r"late .* other types .* id is (character varying|varchar)"
+TYPES = r"late .* is another .* id is (character varying|varchar)"
+KEY = r"late .* the primary key is missing"
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["live", "backlog"])
-@pytest.mark.parametrize("target_name", ["mysql9", "pg18"])
+@pytest.mark.parametrize("target_name", ["mysql9", "mariadb", "pg18"])
 @pytest.mark.parametrize("source_name", ["mysql9", "mariadb", "pg18"])
 def test_a_table_that_joins_where_somebody_elses_is(
     source_name: str, target_name: str, live: bool, request: pytest.FixtureRequest, database: Any
@@ -130,6 +131,9 @@ def test_a_table_that_joins_where_somebody_elses_is(
         target.run("DROP TABLE late", LATE.replace("id int", "id varchar(40)"))
         with follow() as stream, pytest.raises(TargetConflict, match=TYPES):
             stream.catch_up(120)
+        target.run("DROP TABLE late", LATE.replace("id int PRIMARY KEY", "id int NOT NULL"))
+        with follow() as stream, pytest.raises(TargetConflict, match=KEY):
+            stream.catch_up(120)
     target.run("DROP TABLE late", LATE)
     with follow() as stream:
         assert stream.catch_up(120), stream.error
@@ -137,6 +141,37 @@ def test_a_table_that_joins_where_somebody_elses_is(
         source.run("INSERT INTO late VALUES (2, 2)")
         assert stream.catch_up(120), stream.error
         assert len(target.rows("SELECT id FROM late")) == 2
+        stream.stop()
+        stream.wait(timeout=120)
+        stream.release()
+
+
+@pytest.mark.parametrize("target_name", ["mysql9", "pg18"])
+@pytest.mark.parametrize("source_name", ["mysql9", "mariadb", "pg18"])
+def test_a_table_that_is_made_anew_takes_the_place_of_its_own(
+    source_name: str, target_name: str, request: pytest.FixtureRequest, database: Any
+) -> None:
+    """The one that goes may be dropped in the same transaction, in which its rows are still seen
+    by others."""
+    servers = [request.getfixturevalue(name) for name in (source_name, target_name)]
+    source, target = (End(server, database(server)) for server in servers)
+    source.run("CREATE TABLE late (id int PRIMARY KEY)", "INSERT INTO late VALUES (1)")
+    anew = {
+        "mariadb": [LATE.replace("CREATE", "CREATE OR REPLACE")],
+        "mysql9": ["DROP TABLE late", LATE],
+        "pg18": ["BEGIN", "DROP TABLE late", LATE],
+    }[source_name]
+    commit = ["COMMIT"] if source_name == "pg18" else []
+    options: dict[str, Any] = {"allow_lossy": True, "lock_timeout": 3}
+    with Stream(source.url, target.url, mode="cdc", name="anew", **options) as stream:
+        stream.start()
+        assert stream.catch_up(120), stream.error
+        source.run(*anew, "INSERT INTO late VALUES (2, 2)", *commit)
+        assert stream.catch_up(120), stream.error
+        assert target.rows("SELECT * FROM late") == [(2, 2)]
+        source.run("DROP TABLE late", LATE, "INSERT INTO late VALUES (3, 3)")
+        assert stream.catch_up(120), stream.error
+        assert target.rows("SELECT * FROM late") == [(3, 3)]
         stream.stop()
         stream.wait(timeout=120)
         stream.release()

@@ -30,7 +30,7 @@ from streams_engine.pipeline.changes.table_replication import TableReplication
 from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRename
 from streams_engine.pipeline.resume import made_objects
 from streams_engine.pipeline.snapshot.existing_tables import demand_room
-from streams_engine.pipeline.snapshot.plan import demand_same_types
+from streams_engine.pipeline.snapshot.plan import demand_alike
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 from streams_engine.schema.evolution.found import as_found
@@ -106,10 +106,14 @@ class TargetStructure:
     added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The target's columns that tables got whose reload began and is not recorded as done."""
     _restarts: _Restarts = field(default_factory=lambda: _Restarts())
+    _vacated: set[TableId] = field(default_factory=set)
+    """The target's names that tables of the stream had and left in this session. While that is not
+    committed, others still see the table, and would wait for it."""
 
     def begin(self) -> None:
         """Note that a session begins: the log is read from its durable position."""
         self._restarts.begin()
+        self._vacated.clear()
         self._restarts.passed(self.log.applier.position)
 
     @property
@@ -155,6 +159,8 @@ class TargetStructure:
             statements, alone = (*self._unreferenced(gone), *drop(gone)), 0
         if losses and not self.log.origin.mapping.allow_lossy:
             raise refused(change, f"it would lose values. {' '.join(losses)}")
+        if old is not None and (new is None or new.target.id != old.target.id):
+            self._vacated.add(old.target.id)
         if self.transactional:
             moved = self._evicted(old, new) if new is not None else ()
             freed, held = self._around_keys(change, old, new)
@@ -449,17 +455,18 @@ class TargetStructure:
 
     def _created(self, new: TableMapping, structure: Structure) -> tuple[Statement, ...]:
         """Return the statements that create a table, or that make what an empty one of its name
-        lacks. Raises `TargetConflict` if there is one with rows, or with columns of other types: it
-        is somebody else's."""
+        lacks. Raises `TargetConflict` if there is one with rows, with columns whose types hold
+        other values, or with another primary key: it is somebody else's."""
         statements = create(new, structure)
-        if any(t.mapping.target.id == new.target.id for t in self.log.applier.tables.values()):
+        own = {t.mapping.target.id for t in self.log.applier.tables.values()} | self._vacated
+        if new.target.id in own:
             return statements  # the stream's own goes out of its way first
         sink: Any = self.log.sink
         there = sink.inspect([new.target.id]).table(new.target.id)
         if there is None:
             return statements
         demand_room(sink, [there])
-        demand_same_types(new, there)
+        demand_alike(new, there)
         made = made_objects(there)
         return tuple(s for s in statements if s.object not in made)
 

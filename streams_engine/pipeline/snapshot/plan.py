@@ -37,7 +37,7 @@ __all__ = [
     "TablePlan",
     "adapt",
     "creation_order",
-    "demand_same_types",
+    "demand_alike",
     "describe",
 ]
 
@@ -391,15 +391,19 @@ def adapt(mapping: TableMapping, existing: TableSchema, *, recreates: bool = Tru
     return replace(mapping, target=existing, columns=tuple(columns), tuples=tuples)
 
 
-def demand_same_types(mapping: TableMapping, existing: TableSchema) -> None:
-    """Raise `TargetConflict` if an existing table is not what the mapping would create."""
-    wanted = {column.target.name: column.target.type for column in mapping.columns}
-    there = [column.target for column in adapt(mapping, existing, recreates=False).columns]
-    others = [f"{c.name} is {c.type}" for c in there if wanted.get(c.name) != c.type]
+def demand_alike(mapping: TableMapping, existing: TableSchema) -> None:
+    """Raise `TargetConflict` if an existing table does not hold what the table that the mapping
+    would create holds, as it is."""
+    adapted = adapt(mapping, existing, recreates=False).columns
+    others = [f"{c.target.name} is {c.target.type}" for c in adapted if c.fit is not None]
+    wanted, there = mapping.target.primary_key, existing.primary_key
+    if (wanted and wanted.columns) != (there and there.columns):
+        key = ", ".join(there.columns) if there else "missing"
+        others.append(f"the primary key is {key}")
     if others:
         raise TargetConflict(
-            f"The table {existing.id} on the target has columns of other types than the stream "
-            f"would make: {'; '.join(others)}.",
+            f"The table {existing.id} on the target is another than the stream would make: "
+            f"{'; '.join(others)}.",
             remedy="Drop it there, or leave the table out.",
             table=str(existing.id),
         )
