@@ -83,7 +83,11 @@ SchemaPolicy = Annotated[
     ),
 ]
 CreateDatabase = Annotated[
-    bool, typer.Option("--create-database", help="Create the target's database if it is missing.")
+    bool,
+    typer.Option(
+        "--create-database",
+        help="Between two URLs: create the target's database if it is missing.",
+    ),
 ]
 BundleSize = Annotated[int | None, typer.Option(help="Rows in a bundle, 10 to 1000.")]
 LimitRows = Annotated[int | None, typer.Option(help="Stop after exactly this many rows.")]

@@ -210,7 +210,7 @@ def absent_database(name: str, existing: Iterable[str], *, create: bool) -> Find
     similar = f" Similar names: {', '.join(near)}." if near else ""
     if create:
         message = f"The database {name} does not exist: it is created.{similar}"
-        remedy = "Is the name right? With createDatabase false a missing database is an error."
+        remedy = "Check the name. With createDatabase: false a missing database is an error."
         return Finding(Severity.WARNING, "database-created", "target", message, remedy)
     return Finding(
         Severity.ERROR,

@@ -91,7 +91,7 @@ def demonstrate(choice: Choice, rows: int, *, quiet: bool = False, keep: bool = 
         code = _move(stage, out, quiet=quiet)
         if code is Exit.FINISHED:
             code = _follow(stage, rows, out, quiet=quiet)
-        if keep:
+        if keep and code is Exit.FINISHED:
             _wait(stage, views.console())
         return code
 

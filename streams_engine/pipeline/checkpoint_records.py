@@ -446,10 +446,10 @@ class Records:
         ]
 
     def own(self) -> frozenset[TableId] | None:
-        """Return the target's tables that are the load's own; None if it does not say: it has a
-        log, or is of a version that recorded none."""
-        found = [d for key, d in self.documents.items() if key.startswith("own:")]
-        return frozenset(OwnTableRecord.from_json(d).target for d in found) if found else None
+        """Return the target's tables that are the load's own; None if none is recorded: by a cdc,
+        or by a run of an older version."""
+        own = [d for key, d in self.documents.items() if key.startswith("own:")]
+        return frozenset(OwnTableRecord.from_json(d).target for d in own) if own else None
 
     def rows_loaded(self) -> bool:
         """Return True if any chunk has committed rows."""

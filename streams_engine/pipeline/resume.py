@@ -76,7 +76,7 @@ class ResumePlan:
     """Work of an earlier run that is kept; empty for a run that begins anew."""
 
     ours: bool = False
-    """The tables on the target are this stream's own work, but for others than ``own``."""
+    """Tables on the target are this stream's own work: those in ``own``, or all if that is None."""
     kept: bool = False
     """Rows that were copied stay; else the tables are emptied and loaded again."""
     chunks: Mapping[TableId, Sequence[Chunk]] = field(default_factory=dict)

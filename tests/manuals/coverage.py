@@ -156,7 +156,8 @@ def _open(ledger: Ledger) -> str:
         for route, found in seeds.items()
         if found["open"]
     ]
-    head = f"Of {played} [generated histories](#generated-histories), {counted} are open:"
+    verb = "is" if counted == 1 else "are"
+    head = f"Of {played} [generated histories](#generated-histories), {counted} {verb} open:"
     histories = "\n".join([head, "", *lines]) if lines else "No generated history is open."
     return OPEN.format(clauses=clauses, histories=histories)
 
