@@ -679,6 +679,48 @@ def test_B51_a_table_renamed_while_nobody_read(followed: Followed) -> None:
         assert [row[2] for row in reading.rows("u")] == [{"id": "2"}]
 
 
+def _swap(first: str, second: str) -> list[str]:
+    return [
+        f"ALTER TABLE {first} RENAME TO swapped",
+        f"ALTER TABLE {second} RENAME TO {first}",
+        f"ALTER TABLE swapped RENAME TO {second}",
+    ]
+
+
+def test_B51_one_of_two_tables_that_exchanged_names_is_altered(followed: Followed) -> None:
+    """The rows of the other one come without another description."""
+    followed.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+    after, tracked = followed.start("t", "u"), followed.tracked("t", "u")
+    followed.run("BEGIN", *_swap("t", "u"))
+    followed.run("INSERT INTO u VALUES (1)", "INSERT INTO t VALUES (2)")
+    followed.run("ALTER TABLE t ADD a int", "INSERT INTO t VALUES (3, 4)")
+    followed.run("INSERT INTO u VALUES (5)", "COMMIT")
+    with followed.reading(tracked, after) as reading:
+        change = reading.schema_change()
+        assert (change.before.id.name, _shape(change.after)[-1]) == ("u", ("a", "integer"))
+        old = next(one for one in tracked if one.schema.id == change.table)
+        reading.reader.adopt(change.table, replace(old, schema=change.after))
+        assert [row[2]["id"] for row in reading.rows("t")] == ["1", "5"]
+        assert [row[2]["id"] for row in reading.rows("u")] == ["2", "3"]
+
+
+def test_B51_a_table_that_had_the_name_of_another_is_renamed_again(followed: Followed) -> None:
+    """It is not the followed one, which has its name again."""
+    followed.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE d (id int PRIMARY KEY)")
+    name = followed.source._publication.name
+    followed.run(
+        f"CREATE PUBLICATION {name} FOR ALL TABLES WITH (publish_via_partition_root = true)"
+    )
+    after, tracked = followed.start("t"), followed.tracked("t")
+    followed.run("ALTER TABLE t RENAME TO away", "ALTER TABLE d RENAME TO t")
+    followed.run("INSERT INTO t VALUES (1)", "ALTER TABLE t RENAME TO e")
+    followed.run("ALTER TABLE away RENAME TO t")
+    followed.run("INSERT INTO e VALUES (2)", "INSERT INTO t VALUES (3)")
+    with followed.reading(tracked, after) as reading:
+        assert reading.rows("t") == [("INSERT", None, {"id": "3"})]
+        assert not any(isinstance(p, SchemaChange) for s in reading.sets for p in s.parts)
+
+
 @pytest.mark.parametrize("pg_server", ["pg18"], indirect=True)
 def test_B52_a_column_list_leaves_columns_missing(followed: Followed) -> None:
     followed.run("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")

@@ -69,9 +69,6 @@ class FollowedRelations:
         if tracked is not None:
             now = tracked.schema
             self._tracked[now.id] = tracked
-            for oid, relation in list(self._relations.items()):
-                if names(relation) == (now.id.schema, now.id.name) and now.oid not in (None, oid):
-                    del self._relations[oid]  # of another table, which had the name
             known = None if now.oid is None else self._relations.get(now.oid)
             if known is not None:  # rows of a partition may come without it, under the old name
                 renamed = replace(known, schema=now.id.schema, name=now.id.name)
@@ -122,7 +119,8 @@ class FollowedRelations:
                 return self._displaced(tracked.schema, relation, seq)
             tracked = own  # its name follows once the log has been read
         elif tracked is not own:
-            others = [o for o, r in self._relations.items() if names(r) == names(relation)]
+            same = [o for o, r in self._relations.items() if names(r) == names(relation)]
+            others = [o for o in same if self._numbered(o) in (None, tracked)]
             if {*others, tracked.schema.oid} - {relation.oid, None}:
                 for oid in others:
                     del self._relations[oid]
@@ -204,7 +202,7 @@ class FollowedRelations:
     ) -> SchemaChange | None:
         """Return the change of the table ``root`` that the first row of a partition shows."""
         owner = self._relations.get(root)
-        tracked = None if owner is None else self._followed(owner)[1]
+        tracked = None if owner is None else self._meant(owner)
         if tracked is None or self._is_known(tracked, final) or relation.oid in self._leaves:
             return None
         own = self._meant(relation)
@@ -328,7 +326,7 @@ class FollowedRelations:
         renamed while nobody read the log."""
         known = self._relations.get(relation.oid)
         if known is not None and names(known) != names(relation):
-            return self._followed(known)[1]
+            return self._meant(known)
         return self._numbered(relation.oid)
 
     def _followed(self, relation: Relation) -> tuple[TableId, TableSubscription | None]:
