@@ -232,7 +232,16 @@ class TableReload:
             there = self._existing(beside)
             gone |= beside - there
             others = sorted(there, key=str)
-            with reloading(self.log.origin, self._present(change), after, others, waits) as view:
+            present = self._present(change)
+            with contextlib.ExitStack() as stack:
+                try:
+                    view = stack.enter_context(
+                        reloading(self.log.origin, present, after, others, waits)
+                    )
+                except TableGone:
+                    if self._present(change) == present:
+                        raise
+                    continue  # it got another name before the view was opened
                 self.log.counters.phase = "following"  # it waits no more
                 if view.is_another:  # it got another name before the view was opened
                     continue
