@@ -434,7 +434,8 @@ def test_B48_a_large_transaction_comes_in_parts(streaming: Followed) -> None:
     after = streaming.start("t")
     streaming.run("INSERT INTO t SELECT g, repeat('x', 50) FROM generate_series(1, 120000) g")
     with streaming.reading(streaming.tracked("t"), after) as reading:
-        first = reading.reader.poll(30)
+        sets = iter(lambda: reading.reader.poll(30), None)
+        first = next(one for one in sets if one.parts)  # a position may come before
         assert first.position is None and first.rows <= 50_000
     with streaming.reading(streaming.tracked("t"), after) as reading:
         sets = reading.caught_up()
