@@ -98,8 +98,8 @@ class TableReload:
     def emptied(self, tables: Iterable[tuple[TableSchema, bool]]) -> None:
         """Note that the target has no rows of these tables, because an earlier attempt to read them
         again was cut: the next session reads them first, but those (True) that get another name.
-        Who did not would never do so where the other table, for whose sake they were emptied, has
-        another name by now."""
+        Otherwise a table that was emptied for another's sake would never be read again once that
+        has another name."""
         found = list(tables)
         self._emptied = {table.id for table, _ in found}
         self._first |= {
@@ -132,20 +132,19 @@ class TableReload:
             )
             for table in known
             if not _is_there(self.log.origin, table.tracked.schema)
-            or self._has_types(table, writer)
+            or self._may_be_relabelled(table, writer)
         }
         self._first |= found
         return bool(found)
 
-    def _has_types(self, table: TableReplication, writer: ChangeWriter) -> bool:
+    def _may_be_relabelled(self, table: TableReplication, writer: ChangeWriter) -> bool:
         """Return whether a table has types that may have changed without a trace, and may be read
         again: not twice at one position."""
         applier, since = self.log.applier, table.tracked.since
         is_read = since is not None and not applier.source.at_or_after(applier.position, since)
-        may = self.log.job.on_rewrite != "fail" and len(table.operations) == len(Op)
-        return bool(table.tracked.schema.types) and (
-            may and not is_read and not writer.foreign_keys_enforced
-        )
+        if not table.tracked.schema.types or is_read or writer.foreign_keys_enforced:
+            return False
+        return self.log.job.on_rewrite != "fail" and len(table.operations) == len(Op)
 
     def needed(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
@@ -341,8 +340,7 @@ class TableReload:
     def _names(self, schema: TableSchema) -> dict[int, TableId]:
         """Return the names under which the tables are followed, by oid, and that of one."""
         known = (table.tracked.schema for table in self.log.applier.tables.values())
-        named = {table.oid: bare(table.id) for table in (*known, schema) if table.oid is not None}
-        return {oid: name for oid, name in named.items() if oid is not None}
+        return {oid: bare(t.id) for t in (*known, schema) if (oid := t.oid) is not None}
 
     def _empty(self, plans: Sequence[_Plan], writer: ChangeWriter, applied: bool) -> None:
         """Empty the tables and give them their new structure."""

@@ -213,11 +213,11 @@ class RelationReader:
         """Return what existing rows hold after columns were added or changed their types."""
         with translating(f"describing {before.id}"), self._view() as connection:
             there = before.id if before.oid is None else name_of(connection, before.oid)
-            today = there and read_catalog(connection, tables=[there]).table(there)
+            today = None if there is None else read_catalog(connection, tables=[there]).table(there)
             columns = [now.column(name) for name in added]
             return (
                 OldRows(rewritten=bool(added or retyped))
-                if not today
+                if today is None
                 else old_rows(connection, before, today, columns, retyped)
             )
 
