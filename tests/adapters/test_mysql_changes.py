@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from streams_engine.adapters.mysql.binlog.dump import BinlogDump
 from streams_engine.contracts import Scope
 from streams_engine.errors import (
     ConfigError,
@@ -21,6 +23,7 @@ from streams_engine.errors import (
 from streams_engine.model import RowChanges, SchemaChange, Severity, TableId, Truncate
 from streams_engine.testing.servers import Server, running
 from tests.support.mysql_log import Place, applied, batches, inserted
+from tests.support.relay import relayed
 
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(50))"
 
@@ -520,6 +523,20 @@ def test_an_idle_log_gives_nothing_and_lag_is_zero_at_its_end(place: Place) -> N
     assert place.source.lag(end).bytes == 0
     place.run("INSERT INTO t VALUES (1, 'a')")
     assert place.source.lag(end).bytes > 0
+
+
+def test_a_closed_reader_is_noticed_at_the_first_heartbeat(place: Place) -> None:
+    """The server's next write fails; after an orderly end it would be the one after that."""
+    with relayed(place.server) as relay, ExitStack() as opened:
+        dump = BinlogDump(
+            replace(place.connect, port=relay.port), place.source.end(), None, by_gtid=False
+        )
+        opened.callback(dump.close)
+        assert dump.receive(10), "the server sent nothing"
+        while dump.receive(0.2):  # what is not read would reset it anyhow
+            dump.packets.drop(dump.packets.fill)
+        opened.close()
+        assert relay.reset.wait(10)
 
 
 def test_case_030_a_reader_that_nobody_polls_goes_on(place: Place) -> None:

@@ -19,8 +19,9 @@ from tests.support.databases import End, leftovers
 from tests.support.polling import came
 
 SECONDS = 60.0
-SOON = 8.0
-"""Where a busy server is asked too late to kill a reader's thread, its next heartbeat ends that."""
+SOON = 15.0
+"""Where a busy server is asked too late to kill a reader's thread, a heartbeat ends that, and they
+are five seconds apart."""
 
 PAIRS = [
     (source, target)

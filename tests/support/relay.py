@@ -30,6 +30,8 @@ class Relay:
             way.set()
         self.holds = threading.Event()
         """Bytes came to a way that is stalled."""
+        self.reset = threading.Event()
+        """An end broke off its connection."""
         self._accept()
 
     def _accept(self) -> None:
@@ -53,11 +55,15 @@ class Relay:
 
     def _carry(self, one: socket.socket, other: socket.socket, way: str) -> None:
         """Forward what comes, and then the end; nothing of both while the way is stalled."""
-        with contextlib.suppress(OSError):
+        try:
             while piece := one.recv(PIECE):
                 self._pass(one, way)
                 other.sendall(piece)
             self._pass(one, way)
+        except ConnectionResetError:
+            self.reset.set()
+        except OSError:
+            pass
         for end in (one, other):
             _shut(end)
         with self._lock:

@@ -42,6 +42,9 @@ HEARTBEAT_SECONDS = 5.0
 FAREWELL_SECONDS = 2
 """How long the server may take to end its side of a connection that is closed."""
 
+NO_LINGER = struct.pack("ii", 1, 0)
+"""`close` sends a reset (socket(7), SO_LINGER)."""
+
 SENDER = """
 SELECT id FROM information_schema.processlist WHERE id = %s AND command LIKE 'Binlog Dump%%'
 """
@@ -72,8 +75,8 @@ class BinlogDump:
             with translating(self.what):
                 self.mariadb = is_mariadb(self._connection)
                 self._prepare(server_id)
-                self._start(after, self._server_id, by_gtid)
                 self._sending = True
+                self._start(after, self._server_id, by_gtid)
         except BaseException:
             self.close()
             raise
@@ -188,9 +191,15 @@ class BinlogDump:
         return 0
 
     def close(self) -> None:
-        """End it; a read that is under way in another thread fails. Idempotent."""
+        """End it; a read that is under way in another thread fails. Idempotent.
+
+        The connection is reset: after an orderly end the server would write a heartbeat into it
+        without an error, and notice at the one after that.
+        """
         with contextlib.suppress(Exception):
-            self._connection._sock.shutdown(socket.SHUT_RDWR)
+            sock = self._connection._sock
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            sock.shutdown(socket.SHUT_RD)  # whoever reads is told, the server not yet
         with contextlib.suppress(Exception):
             self._connection._force_close()
         self._wake.close()
