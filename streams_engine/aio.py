@@ -284,7 +284,9 @@ class AsyncStream:
 
     async def release(self) -> tuple[str, ...]:
         """Drop the slot and publication that a cdc created, and its checkpoint; return a
-        description of what was dropped."""
+        description of what was dropped. Waits for the end of a stream that was asked to stop."""
+        if self._stream.is_stopping:
+            await self.wait()
         return await asyncio.to_thread(self._stream.release)
 
     async def verify(

@@ -419,10 +419,13 @@ class Stream:
         """Drop the slot and publication that a cdc created, and its checkpoint; return a
         description of what was dropped.
 
-        Raises `StateConflict` while it runs, and for a convert.
+        Waits for the end of a stream that was asked to stop. Raises `StateConflict` while it runs,
+        and for a convert.
         """
         if not self._config.follows:
             raise StateConflict("Only a cdc keeps something on its source.")
+        if self.is_stopping:
+            self.wait()
         if self.state in (State.RUNNING, State.PAUSED):
             raise StateConflict(
                 "The stream is running.", remedy="stop() it first.", current=str(self.state)
@@ -624,6 +627,11 @@ class Stream:
     def is_reporting(self) -> bool:
         """True on the thread that calls the callbacks of `on_state` and `on_progress`."""
         return self._reporter is threading.current_thread()
+
+    @property
+    def is_stopping(self) -> bool:
+        """True from a request to stop until the stream has ended."""
+        return self._control.stopping
 
     def _moved(self, old: State, new: State) -> None:
         """Start or stop the clock at the transition itself, so that a pause does not count."""

@@ -270,7 +270,7 @@ class AsyncStreams:
 
     async def release(self, config: str) -> tuple[str, ...]:
         """Drop what a cdc created on its source, and its checkpoint; return what was there, in
-        words."""
+        words. Waits for the end of a run that was asked to stop."""
         return await asyncio.to_thread(self._streams.release, config)
 
     async def pause(self, stream: str) -> None:

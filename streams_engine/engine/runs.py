@@ -187,6 +187,17 @@ class Runs:
             )
             return int(self._store.value("SELECT last_insert_rowid()"))
 
+    def not_ended(self, config: str) -> list[str]:
+        """Return the runs of a config that have not ended."""
+        self.end_dead_runs()
+        query = "SELECT id FROM runs WHERE ended IS NULL AND config_id = ?"
+        return [row["id"] for row in self._store.rows(query, (config,))]
+
+    def asked_to_stop(self, run: str) -> bool:
+        """Return True if a process left the request to stop a run."""
+        query = "SELECT 1 FROM requests WHERE run_id = ? AND command IN ('stop', 'force')"
+        return bool(self._store.rows(query, (run,)))
+
     def answered(self, number: int) -> Document | None:
         """Return the answer to a request; None as long as there is none."""
         answer = self._store.value("SELECT answer FROM requests WHERE number = ?", (number,))

@@ -181,9 +181,19 @@ class Streams:
         """Drop what a cdc created on its source, and its checkpoint; return what was there, in
         words.
 
-        Raises `StateConflict` during a run, and for a convert.
+        Waits for the end of a run that was asked to stop. Raises `StateConflict` during any other
+        run, and for a convert.
         """
-        self._runs.demand_idle(self._configs.get(config)["id"])
+        wanted = self._configs.get(config)["id"]
+        for run in self._runs.not_ended(wanted):
+            live = self._live.get(run)
+            if live is None:
+                ends = self._runs.asked_to_stop(run)
+            else:  # one that has ended may not be recorded yet
+                ends = live.stream.is_stopping or live.stream.state.final
+            if ends:
+                self.wait(run)
+        self._runs.demand_idle(wanted)
         return self._built(config).release()
 
     def pause(self, stream: str) -> None:

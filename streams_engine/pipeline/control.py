@@ -172,6 +172,11 @@ class Control:
             self._changed.notify_all()
         self._wake()
 
+    @property
+    def stopping(self) -> bool:
+        """True once a stop was requested of a run that has not ended."""
+        return self._stopping and not self._state.final
+
     def abort(self) -> None:
         """End every worker at its next boundary: the run has failed, or nothing is left of it."""
         with self._changed:

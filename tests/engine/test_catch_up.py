@@ -39,8 +39,8 @@ def test_another_process_waits_for_a_cdc(
             assert engine.streams.catch_up(run, 60)
             assert target.rows("SELECT count(*) FROM t") == [(2,)]
             engine.streams.stop(run)
+            engine.streams.release(config)  # waits for the end that was asked for
             assert engine.streams.wait(run, timeout=60) is State.STOPPED
         assert process.returncode == 3
         with pytest.raises(StateConflict, match="has ended: STOPPED"):
             engine.streams.catch_up(run, 1)
-        engine.streams.release(config)
