@@ -15,7 +15,7 @@ from tests.support.relaunch import frozen
 from tests.support.relay import FROM_SERVER, TO_SERVER
 
 HEARTBEAT = 2.0
-NOTICED = HEARTBEAT + 5
+NOTICED = HEARTBEAT + 15
 
 
 def noticed(stream: Stream, since: float) -> None:

@@ -124,11 +124,11 @@ def test_a_stream_that_waits_for_a_lock_is_stopped_and_goes_on_later(
             source.run(*CHANGED["a table"])
             reached(stream, waiting(attempts=1))
             stream.pause()
-            assert stream.wait(State.PAUSED, timeout=10) is State.PAUSED
+            assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
             stream.resume()
             reached(stream, waiting(attempts=2))
             stream.stop()
-            assert stream.wait(timeout=20) is State.STOPPED, stream.error
+            assert stream.wait(timeout=SECONDS) is State.STOPPED, stream.error
     with stream_of(source, target, mode="cdc") as stream:
         stream.start()
         assert stream.catch_up(SECONDS), stream.error

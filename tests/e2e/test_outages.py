@@ -123,11 +123,11 @@ def test_a_stream_that_waits_can_be_stopped_and_paused(
             fill(way.source, 10, 10)
             reached(stream, waiting(attempts=2))
             stream.pause()
-            assert stream.wait(State.PAUSED, timeout=10) is State.PAUSED
+            assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
             stream.resume()
             reached(stream, waiting(attempts=4))
             stream.stop()
-            assert stream.wait(timeout=20) is State.STOPPED, stream.error
+            assert stream.wait(timeout=SECONDS) is State.STOPPED, stream.error
         way.relays["target"].restore()
         with way.stream(mode="cdc") as stream:
             stream.start()
@@ -162,7 +162,7 @@ def test_a_start_that_finds_no_server_fails_at_once(
         way.relays["source"].cut()
         with way.stream(mode="cdc") as stream:
             stream.start()
-            assert stream.wait(timeout=20) is State.FAILED
+            assert stream.wait(timeout=SECONDS) is State.FAILED
             assert stream.error is not None and stream.error.code == "CONNECTION_FAILED"
 
 

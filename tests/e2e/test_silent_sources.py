@@ -49,15 +49,15 @@ def test_states_are_told_and_waits_keep_their_time(way: Road) -> None:
         reached(stream, waiting(attempts=1))  # by now a look at the lag is under way too
         begun = time.monotonic()
         assert not stream.catch_up(1)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
         reported.clear()
-        assert reported.wait(5)
+        assert reported.wait(SECONDS)
         stream.pause()
         assert told.wait(SECONDS)
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
             stream.wait(timeout=0.5)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
         stream.resume()
         stream.stop()
         assert stream.wait(timeout=SECONDS) is State.STOPPED, stream.error
@@ -85,8 +85,8 @@ def test_a_look_at_the_lag_that_never_returns_keeps_nobody(
         stream.stop()
         begun = time.monotonic()
         assert stream.wait(timeout=SECONDS) is State.STOPPED, stream.error
-        assert told.wait(5)
-    assert time.monotonic() - begun < 10
+        assert told.wait(SECONDS)
+    assert time.monotonic() - begun < SECONDS
     before = stream.stats()
     over.set()
     assert stream.stats() == before

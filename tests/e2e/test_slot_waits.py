@@ -100,7 +100,7 @@ def test_stop_is_obeyed_at_once_and_nothing_is_left(
     with stranger(source, database), cdc(source, target, initial_load=initial_load) as stream:
         said(stream)
         stream.stop()
-        assert stream.wait(timeout=5) is State.STOPPED
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
         assert stream.error is None
         assert nothing_left(source)
     with cdc(source, target, initial_load=initial_load) as stream:
@@ -112,7 +112,7 @@ def test_force_is_obeyed_too(source: End, target: End, database: Any) -> None:
     with stranger(source, database), cdc(source, target) as stream:
         said(stream)
         stream.stop(force=True)
-        assert stream.wait(timeout=5) is State.STOPPED
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
         assert nothing_left(source)
 
 
@@ -120,7 +120,7 @@ def test_a_time_limit_ends_the_wait(source: End, target: End, database: Any) -> 
     limits = {"elapsedTime": 2}
     with stranger(source, database), cdc(source, target, limits=limits) as stream:
         stream.start()
-        assert stream.wait(timeout=10) is State.TIME_LIMIT_REACHED
+        assert stream.wait(timeout=SECONDS) is State.TIME_LIMIT_REACHED
         assert nothing_left(source)
 
 
@@ -128,7 +128,7 @@ def test_a_pause_holds_while_the_slot_waits(source: End, target: End, database: 
     with stranger(source, database) as other, cdc(source, target) as stream:
         said(stream)
         stream.pause()
-        assert stream.wait(State.PAUSED, timeout=5) is State.PAUSED
+        assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
         other.rollback()
         stream.resume()
         caught_up(stream)
@@ -139,7 +139,7 @@ def test_catch_up_keeps_its_time(source: End, target: End, database: Any) -> Non
         said(stream)
         begun = time.monotonic()
         assert stream.catch_up(0.5) is False
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < SECONDS / 4
 
 
 def test_a_table_that_joins_waits_as_well(source: End, target: End, database: Any) -> None:
@@ -151,7 +151,7 @@ def test_a_table_that_joins_waits_as_well(source: End, target: End, database: An
     with stranger(source, database), cdc(source, target, tables=["t", "u"]) as stream:
         said(stream)
         stream.stop()
-        assert stream.wait(timeout=5) is State.STOPPED
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
     assert len(source.rows(f"SELECT slot_name {OWN_SLOTS}")) == 1
     source.run("INSERT INTO t VALUES (2)", "INSERT INTO u VALUES (1)")
     with cdc(source, target, tables=["t", "u"]) as stream:
@@ -194,7 +194,7 @@ def test_stop_ends_the_wait_of_a_table_that_is_read_again(
             source.run(*REWRITES)
             said()
             stream.stop(force=force)
-            assert stream.wait(timeout=5) is State.STOPPED
+            assert stream.wait(timeout=SECONDS) is State.STOPPED
             assert stream.error is None
     with cdc(source, target) as stream:
         stream.start()
@@ -213,7 +213,7 @@ def test_a_pause_holds_while_a_table_waits_to_be_read_again(
             source.run(*REWRITES)
             said()
             stream.pause()
-            assert stream.wait(State.PAUSED, timeout=5) is State.PAUSED
+            assert stream.wait(State.PAUSED, timeout=SECONDS) is State.PAUSED
             other.rollback()
             stream.resume()
             caught_up(stream)
@@ -241,7 +241,7 @@ def test_all_sources_are_left_as_they_were(source: End, target: End, database: A
         said(stream)
         assert first.rows(f"SELECT count(*) {OWN_SLOTS}") == [(1,)]
         stream.stop()
-        assert stream.wait(timeout=5) is State.STOPPED
+        assert stream.wait(timeout=SECONDS) is State.STOPPED
         assert nothing_left(source) and nothing_left(first)
 
 

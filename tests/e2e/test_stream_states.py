@@ -161,7 +161,7 @@ def test_a_forced_stop_wakes_a_reader_that_waits_for_its_server(source: End, tar
             s.start()
             assert copying.wait(SECONDS)
             s.stop(force=True)
-            assert s.wait(timeout=8) is State.STOPPED
+            assert s.wait(timeout=SECONDS) is State.STOPPED
     finally:
         blocker.close()
     assert sums(target)[0] == 0
@@ -508,7 +508,7 @@ def read(self, rows, size):
     total += rows
     if total == 2000:
         print("reached", flush=True)
-        assert asked.wait(30)
+        assert asked.wait(SECONDS)
 Counters.read = read
 s = Stream(sys.argv[1], sys.argv[2], data_bundle_size=100)
 s.on_state(lambda old, new: print(new, flush=True))

@@ -30,7 +30,7 @@ from tests.support.two_ends import Content, difference, read
 __all__ = ["Outcome", "Player", "crowd", "judged", "scripts_refused"]
 
 NOISE = "noise_beside"
-SECONDS = 20.0
+SECONDS = 60.0
 """How long a stream may take for one step; a group gets a little more for each entry.
 
 On a machine that others use too it is longer, by the work that waits for each processor.

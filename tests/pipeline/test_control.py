@@ -10,7 +10,7 @@ from streams_engine.errors import StateConflict
 from streams_engine.lifecycle import State
 from streams_engine.pipeline.control import Control
 
-SECONDS = 10
+SECONDS = 60
 
 
 def worker(control: Control, steps: list[str], until: threading.Event) -> None:

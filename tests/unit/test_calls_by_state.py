@@ -81,7 +81,7 @@ def called(stream: Stream, call: str) -> None:
     elif call == "catch_up":
         begun = time.monotonic()
         assert stream.catch_up(0.2) is False
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
     else:
         getattr(stream, call)()
 
