@@ -15,7 +15,7 @@ from streams_engine.adapters.mysql.catalog.reader import read_catalog
 from streams_engine.adapters.mysql.connection import MysqlConnect
 from streams_engine.contracts import Scope
 from streams_engine.errors import ConfigError, StreamsError
-from streams_engine.model import Extract, Finding, LogOptions, TableSubscription
+from streams_engine.model import Extract, Finding, LogOptions, Severity, TableSubscription
 from streams_engine.testing.servers import Server, running
 from tests.support.databases import End
 
@@ -136,3 +136,11 @@ def test_rows_that_are_kept_elsewhere(mysql9: Server, database: Any) -> None:
     )
     found = [f for f in findings(mysql9, end.database) if f.code == "rows-elsewhere"]
     assert [f.object for f in found] == [f"{end.database}.whole"]
+
+
+def test_a_table_that_the_server_cannot_open(mariadb: Server, database: Any) -> None:
+    """MariaDB makes a MERGE table whose parts do not exist, and knows no engine of it then."""
+    end = End(mariadb, database(mariadb))
+    end.run("CREATE TABLE whole (id INT) ENGINE = MERGE UNION = (part)")
+    found = [f for f in findings(mariadb, end.database) if f.severity is Severity.ERROR]
+    assert [(f.code, f.object) for f in found] == [("unreadable", f"{end.database}.whole")]

@@ -44,6 +44,9 @@ ELSEWHERE: Mapping[str, str] = {
 }
 """By engine: where its rows are stored, and change without a trace in this log."""
 
+UNREADABLE = "The server itself cannot open the table, so it can be neither read nor followed."
+"""MariaDB knows no engine of such a table, as of a MERGE table whose parts do not fit it."""
+
 
 def coverage_findings(connection: Any, catalog: Catalog) -> Sequence[Finding]:
     """Return what keeps changes of these tables out of the log; errors if that is certain."""
@@ -243,6 +246,15 @@ def _sessions(connection: Any, settings: Mapping[str, str]) -> Iterator[Finding]
 
 def _unfollowable(catalog: Catalog) -> Iterator[Finding]:
     for table in catalog.tables:
+        if table.query is None and table.engine is None:
+            yield Finding(
+                Severity.ERROR,
+                "unreadable",
+                str(table.id),
+                UNREADABLE,
+                f"CHECK TABLE {table.id} says why. Repair or drop the table, or leave it out "
+                "(tables).",
+            )
         if table.query is None and (reason := _rows_elsewhere(table)):
             yield Finding(
                 Severity.ERROR,
