@@ -43,7 +43,7 @@ class RowObservations:
     loose_keys: Mapping[tuple[TableId, str], CollatedKey] = field(default_factory=dict)
     """By table and name of the foreign key."""
     long_times: Mapping[tuple[TableId, str], int] = field(default_factory=dict)
-    """TIME columns that hold times outside a day, and in how many rows."""
+    """TIME columns that hold times outside a day, and in how many rows; 0: it was reported."""
 
     def stamped(self, alias: str) -> RowObservations:
         """Return the same observations, with the alias of their source in every table's name."""

@@ -335,8 +335,6 @@ def test_quarantine_sets_the_refused_rows_aside(source: End, target: End) -> Non
 
 HARD = [
     # table, row, what the error tells, the sql of the row that fits
-    ("CREATE TABLE h (id INT PRIMARY KEY, v TIME)", "'25:00:00'", "v"),
-    ("CREATE TABLE h (id INT PRIMARY KEY, v TIME)", "'-00:00:01'", "v"),
     ("CREATE TABLE h (id INT PRIMARY KEY, v VARCHAR(9))", "CONCAT('a', CHAR(0), 'b')", "NUL"),
 ]
 
@@ -356,6 +354,24 @@ def test_a_value_without_counterpart(
     assert target.rows("SELECT id, v FROM h") == [(1, None)]
     assert stats.target.failed_counter == 1
     assert target.rows("SELECT source_row->>'id' FROM streams_engine.quarantine") == [("2",)]
+
+
+@pytest.mark.parametrize("value", ["25:00:00", "-00:00:01", "24:00:01"])
+def test_a_time_outside_a_day_is_set_aside_or_makes_an_interval(
+    source: End, target: End, value: str
+) -> None:
+    source.run(
+        "CREATE TABLE h (id INT PRIMARY KEY, v TIME)",
+        f"INSERT INTO h VALUES (1, NULL), (2, '{value}'), (3, '24:00:00')",
+    )
+    rows = "SELECT v::text, pg_typeof(v)::text FROM h ORDER BY id"
+    stats = move(source, target, tables=["h"], on_error="quarantine")
+    time = "time without time zone"
+    assert target.rows(rows) == [(None, time), ("24:00:00", time)]
+    assert stats.target.failed_counter == 1
+    assert target.rows("SELECT source_row->>'id' FROM streams_engine.quarantine") == [("2",)]
+    move(source, target, tables=["h"], name="again", schema_policy="drop_and_recreate")
+    assert target.rows(rows) == [(None, "interval"), (value, "interval"), ("24:00:00", "interval")]
 
 
 ZEROES = [

@@ -419,6 +419,12 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, 1, 'drei'), (4, 1, ' x '
               "INSERT INTO T VALUES (5, 5, 'five', 'é')"),
         Entry("my_order_by", "ORDER BY", "ALTER TABLE T ORDER BY a DESC", ROW5),
         Entry("my_force", "FORCE", "ALTER TABLE T FORCE", ROW5),
+        Entry("my_time_widened", "MODIFY COLUMN | ADD COLUMN",
+              "UPDATE T SET t = '-00:00:00.5' WHERE id = 1; ALTER TABLE T RENAME COLUMN t TO v, ADD w time DEFAULT '-01:00:00', ADD x time;"
+              "INSERT INTO T (id, v) VALUES (3, '100:00:00'); ALTER TABLE T MODIFY v time(3), MODIFY x time DEFAULT '24:00:00'; UPDATE T SET x = '25:00:00' WHERE id = 3",
+              "INSERT INTO T (id) VALUES (4); UPDATE T SET n = '24:00:01' WHERE id = 2; DELETE FROM T WHERE id = 1",
+              setup="CREATE TABLE T (id int PRIMARY KEY, t time(1), n time NOT NULL DEFAULT '10:00:00', KEY (t, n));"
+              "INSERT INTO T VALUES (1, '10:00:00.5', '00:00:00'), (2, NULL, '24:00:00')", before=""),
         Entry("my_engine", "ENGINE", "ALTER TABLE T ENGINE = MyISAM", ROW5),
         Entry("my_engine_same", "ENGINE", "ALTER TABLE T ENGINE = InnoDB", ROW5),
         Entry("my_disable_keys", "DISABLE KEYS | ENABLE KEYS",

@@ -146,8 +146,9 @@ class FollowedMapper:
             self.log.counters.found(_other_names(new, named[1]))
         return named
 
-    def booleans(self, change: SchemaChange) -> RowObservations:
-        """Return the TINYINT(1) columns that are booleans on the target, before and after a change.
+    def observed(self, change: SchemaChange) -> RowObservations:
+        """Return the TINYINT(1) columns that are booleans on the target, and the TIME columns that
+        are intervals, before and after a change.
 
         A new one is a boolean, because existing rows contain its default, unless it is `wide`.
         """
@@ -157,8 +158,14 @@ class FollowedMapper:
             for column in followed.mapping.columns
             if column.target.type.name == "bool"
         }
+        spans = {
+            (table, column.source.name)
+            for table, followed in self.log.applier.tables.items()
+            for column in followed.mapping.columns
+            if column.source.type.name == "time" and column.target.type.name == "interval"
+        }
         if change.after is None:
-            return RowObservations(frozenset(flags))
+            return RowObservations(frozenset(flags), long_times=dict.fromkeys(spans, 0))
         before = set() if change.before is None else {c.name for c in change.before.columns}
         old, new = self.log.stamped(change.table), self.log.stamped(change.after.id)
         was = {now: then for then, now in change.renamed.items()}
@@ -166,7 +173,11 @@ class FollowedMapper:
             name = was.get(column.name, column.name)
             if (old, name) in flags or (name not in before and fits_boolean(column)):
                 flags.add((new, column.name))
-        return RowObservations(frozenset(flags - self.wide), dict.fromkeys(self.wide, 1))
+            if (old, name) in spans:
+                spans.add((new, column.name))
+        wide = dict.fromkeys(self.wide, 1)
+        long_times = {**dict.fromkeys(spans, 0), **wide}
+        return RowObservations(frozenset(flags - self.wide), wide, long_times=long_times)
 
     def awaiting(
         self, change: SchemaChange, new: TableMapping
@@ -177,7 +188,7 @@ class FollowedMapper:
             return []
         schemas = {t: f.tracked.schema for t, f in self.log.applier.tables.items()}
         table = self.log.stamped(change.after.id)
-        mapped = self._map([*{**schemas, table: change.after}.values()], self.booleans(change))
+        mapped = self._map([*{**schemas, table: change.after}.values()], self.observed(change))
         found = []
         for other, followed in self.log.applier.tables.items():
             there = {key.name for key in followed.mapping.target.foreign_keys}
@@ -204,7 +215,7 @@ class FollowedMapper:
                 for c in change.after.columns
             ),
         )
-        between = self.by_rules(filled, self.booleans(change))
+        between = self.by_rules(filled, self.observed(change))
         indexes, key = new.target.indexes, new.target.primary_key
         target = replace(between.target, indexes=indexes, primary_key=key)
         between = replace(between, target=target)

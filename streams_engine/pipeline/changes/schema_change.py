@@ -95,7 +95,7 @@ class SchemaChangeHandler:
         policy = self._policy(change)
         if policy == "fail":
             raise refused(change, "schemaChanges is fail")
-        flags = self.mapper.booleans(change)
+        flags = self.mapper.observed(change)
         old = None if change.before is None else self.mapper.by_rules(change.before, flags)
         new = None if change.after is None else self.mapper.by_rules(change.after, flags)
         old, new = self.mapper.named(change, old, new)

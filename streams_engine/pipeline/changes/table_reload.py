@@ -326,7 +326,7 @@ class TableReload:
             schema = as_followed(schema, self._names(schema))
         renamed = _renamed(before, schema, change.renamed)
         change = replace(change, after=schema, renamed=renamed, backfill={}, rewritten=False)
-        old = self.mapper.by_rules(before, self.mapper.booleans(change))
+        old = self.mapper.by_rules(before, self.mapper.observed(change))
         new = self.mapper.by_rules(schema, self._as_seen(view, schema))
         named = self.mapper.named(change, old, new)
         old, new = named[0] or old, named[1] or new
@@ -410,7 +410,7 @@ class TableReload:
             for column in followed.mapping.columns
             if other != table and column.target.type.name == "bool"
         }
-        return RowObservations(found.booleans | others, found.zero_dates)
+        return replace(found, booleans=found.booleans | others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,7 +451,7 @@ class ReloadView:
         if not isinstance(self._snapshot, RowScan):
             return RowObservations()
         seen = self._snapshot.observe(
-            [schema], booleans=True, zero_dates=True, times=False, foreign_keys=False
+            [schema], booleans=True, zero_dates=True, times=True, foreign_keys=False
         )
         return seen.stamped(alias)
 

@@ -33,7 +33,7 @@ from streams_engine.schema.mapping.tables import (
 )
 from streams_engine.schema.row_keys import is_key
 from streams_engine.schema.types.conversions import BadRows, Converter
-from streams_engine.schema.types.relaxation import relaxable
+from streams_engine.schema.types.relaxation import overflows, relaxable
 
 __all__ = [
     "Relaxation",
@@ -310,7 +310,7 @@ def follow(
         Converter(mapping.columns, zero_dates),
         Converter(old, zero_dates),
         cascades,
-        relaxable(mapping, key, zero_dates) if relaxes else frozenset(),
+        relaxable(mapping, key, zero_dates, quarantine=quarantine) if relaxes else frozenset(),
         _text_form(mapping, key) if len(operations) == len(Op) and not any(cascades) else None,
     )
 
@@ -338,7 +338,11 @@ def in_log_form(mapping: TableMapping) -> TableMapping:
     """
     source = mapping.source.dialect
     if source is not mapping.target.dialect or not spec_of(source).log_texts:
-        return replace(mapping, tuples=False)
+        columns = tuple(
+            replace(c, convert="time_of_day") if overflows(c) and c.convert is None else c
+            for c in mapping.columns
+        )
+        return replace(mapping, tuples=False, columns=columns)
     return replace(
         mapping,
         tuples=False,

@@ -554,6 +554,8 @@ def _literal_default(tree: exp.Expression, target: NativeType) -> Expression | N
         return None
     if target.name == "time" and not _DAYTIME.fullmatch(sign + value):
         return None
+    if target.name == "interval" and not _SPAN.fullmatch(sign + value):
+        return None
     if target.name == "bytea":
         return _postgres(f"'\\x{value.encode().hex()}'::bytea")
     if target.name == "timestamptz":
@@ -566,6 +568,8 @@ def _literal_default(tree: exp.Expression, target: NativeType) -> Expression | N
 
 _DAYTIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d*)?)?|24:00(:00(\.0*)?)?")
 """A time of day; MySQL's TIME counts on, and below zero."""
+_SPAN = re.compile(r"-?\d{1,3}:[0-5]\d:[0-5]\d(\.\d*)?")
+"""A TIME in full, which means the same to an interval."""
 _EMPTY_JSON = re.compile(r"^\(?\s*json_(array|object)\(\s*\)\s*\)?$", re.I)
 _MOMENTS = {"timestamp", "timestamptz", "date"}
 _DEFAULT_NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8"}

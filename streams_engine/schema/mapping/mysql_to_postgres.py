@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import pyarrow as pa
 
@@ -32,6 +33,7 @@ from streams_engine.schema.ddl.names import MAX_BYTES, Namespace, shorten
 from streams_engine.schema.ddl.postgres import LAST_NUMBER, literal, name_of
 from streams_engine.schema.mapping.mysql_to_postgres_types import (
     GEOMETRIES,
+    LONG_TIME,
     MysqlTypeRule,
     rule_for,
 )
@@ -55,6 +57,7 @@ _FRACTIONAL = {"decimal", "float", "double"}
 
 ZERO_DATE = re.compile(r"0000-|-00")
 """In a default: a date that PostgreSQL does not have."""
+_TIME = re.compile(r"'(-?)(\d+):(\d+):(\d+(?:\.\d+)?)'")
 _BYTES = re.compile(r"'\\x([0-9A-Fa-f]*)'::bytea")
 
 
@@ -200,6 +203,8 @@ class _Mapper:
             )
         if (table.id, source.name) in self.unsigned and self.options.unsigned_keys == "bigint":
             rule = MysqlTypeRule("bigint", note="numbers beyond 2^63 - 1 are rejected")
+        if override is None and not self.options.quarantine and self._is_span(table, source, where):
+            rule = LONG_TIME
         rule = rule or MysqlTypeRule("text")
         if rule.convert == "date" and override is None and self.options.zero_dates == "text":
             override = postgres_type("text")
@@ -237,7 +242,7 @@ class _Mapper:
         """Tell of values and rules of a type that the chosen one does not have."""
         count = self.options.observed.long_times.get((table.id, source.name), 0)
         if count and native.name == "time":
-            rows = f"{count} rows hold" if count != 1 else "1 row holds"
+            rows = _rows_hold(count)
             fate = "quarantined" if self.options.quarantine else "rejected, which ends the run"
             choice = f'{{"column": "{table.id.name}.{source.name}", "to": "interval"}}'
             self.findings.warn(
@@ -266,6 +271,26 @@ class _Mapper:
                 "matters.",
             )
 
+    def _is_span(self, table: TableSchema, source: Column, where: str) -> bool:
+        """Return True if a TIME column holds more than a time of day, which only intervals do."""
+        if source.type.name != "time":
+            return False
+        count = self.options.observed.long_times.get((table.id, source.name))
+        if count == 0:
+            return True
+        default = source.default is not None and _is_outside_a_day(source.default.sql)
+        if count is None and not default:
+            return False
+        why = f"{_rows_hold(count)} a time" if count else "its default is a time"
+        self.findings.warn(
+            "time-outside-a-day",
+            where,
+            f"{why[0].upper()}{why[1:]} outside 00:00:00 to 24:00:00, which PostgreSQL's time "
+            "cannot hold: the column becomes an interval.",
+            "Tell the applications that read the column.",
+        )
+        return True
+
     def _relaxed(self, table: TableSchema, source: Column, convert: str | None, where: str) -> bool:
         """Return True if zero dates become NULL in a column that is NOT NULL on the source."""
         if convert != "date" or self.options.zero_dates != "null":
@@ -274,7 +299,7 @@ class _Mapper:
         default = source.default is not None and ZERO_DATE.search(source.default.sql) is not None
         if not count and not default:
             return False
-        rows = f"{count} rows hold" if count != 1 else "1 row holds"
+        rows = _rows_hold(count)
         if source.name in row_key(table):
             if count:
                 finding = _zero_dates_in_key(where, rows, quarantine=self.options.quarantine)
@@ -636,6 +661,19 @@ class _Mapper:
                 f"To ignore case choose citext: options.typeOverrides [{choice}]. The extension "
                 "citext is created if it is missing.",
             )
+
+
+def _is_outside_a_day(default: str) -> bool:
+    """Return True if the text of a default is a TIME outside 00:00:00 to 24:00:00."""
+    time = _TIME.fullmatch(default.strip("() "))
+    if time is None:
+        return False
+    seconds = int(time[2]) * 3600 + int(time[3]) * 60 + Decimal(time[4])
+    return seconds > 86400 or (bool(time[1]) and seconds > 0)
+
+
+def _rows_hold(count: int) -> str:
+    return f"{count} rows hold" if count != 1 else "1 row holds"
 
 
 def _zero_dates_in_key(where: str, rows: str, *, quarantine: bool) -> Finding:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from streams_engine.model import Column, NativeType
 
-__all__ = ["GEOMETRIES", "RULES", "MysqlTypeRule", "rule_for"]
+__all__ = ["GEOMETRIES", "LONG_TIME", "RULES", "MysqlTypeRule", "rule_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ RULES: Mapping[str, MysqlTypeRule] = {
     "datetime": MysqlTypeRule(_fraction("timestamp"), convert="date"),
     "timestamp": MysqlTypeRule(_fraction("timestamptz"), convert="date"),
     "time": MysqlTypeRule(
-        _fraction("time"), note="values outside 00:00:00 to 24:00:00 are rejected"
+        _fraction("time"), note="an interval if it holds times outside 00:00:00 to 24:00:00"
     ),
     "year": MysqlTypeRule("smallint"),
     "json": MysqlTypeRule("jsonb"),
@@ -113,6 +113,10 @@ RULES: Mapping[str, MysqlTypeRule] = {
     "vector": MysqlTypeRule("bytea", note="kept as its 4-byte floats"),
     **dict.fromkeys(GEOMETRIES, _GEOMETRY),
 }
+
+
+LONG_TIME = MysqlTypeRule(_fraction("interval"))
+"""For a TIME column with times outside a day."""
 
 
 def rule_for(column: Column, *, boolean: bool) -> MysqlTypeRule | None:

@@ -173,6 +173,7 @@ def _table(dialect: Dialect) -> dict[str, dict[str, str]]:
     year = {} if postgres else {"year": "year"}
     moments = dict.fromkeys(_INSTANTS[dialect], "timestamp")
     written = dict.fromkeys(_INSTANTS[dialect], "timestamp_text")
+    span = {"interval": "time"} if postgres else {}
     return {
         "bool": {**numbers, **texts, **flag, **bit},
         "int": {**numbers, **texts, **flag, **bit, **year},
@@ -181,7 +182,7 @@ def _table(dialect: Dialect) -> dict[str, dict[str, str]]:
         "date": {"date": "date", **moments, **texts},
         "timestamp": {"date": "date", **moments, **texts},
         "time": {"time": "time", **texts},
-        "duration": {"time": "time", **texts},
+        "duration": {"time": "time", **span, **texts},
         "string": {
             **numbers, **texts, **flag, **year, **written,
             "date": "date_text", "time": "time_text",

@@ -51,6 +51,13 @@ def date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]
     return pc.if_else(_invalid(values), scalar(None, values.type), values), None
 
 
+def time_of_day(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
+    """Mark rows with a time outside 00:00:00 to 24:00:00."""
+    micro = filled(values.view(pa.int64()), 0)
+    outside = pc.or_(pc.less(micro, 0), pc.greater(micro, DAY_MICROSECONDS))
+    return values, _mask(outside)
+
+
 def strict_date(values: pa.Array, _: pa.DataType) -> tuple[pa.Array, np.ndarray | None]:
     """Mark rows with a zero or partial date (``zeroDates: error``)."""
     return values, _mask(_invalid(values)) if _has_invalid(values) else None
@@ -209,6 +216,7 @@ CONVERSIONS: Mapping[str, Conversion] = {
     "labels": labels,
     "date": date,
     "strict_date": strict_date,
+    "time_of_day": time_of_day,
     "pg_date": pg_date,
     "pg_timestamp": pg_timestamp,
     "pg_time": pg_time,
@@ -225,6 +233,7 @@ NATURAL: Mapping[str | None, pa.DataType] = {
 
 REASONS: Mapping[str, str] = {
     "boolean": "a value other than 0 and 1 is not a boolean",
+    "time_of_day": "a time outside 00:00:00 to 24:00:00",
     "strict_date": "a zero or partial date, which zeroDates or NOT NULL does not allow",
     "pg_date": "an infinite date has no equivalent",
     "pg_timestamp": "an infinite timestamp, or one after the year 294246, has no equivalent",

@@ -1,7 +1,8 @@
 """Columns of a PostgreSQL table that hold today's rows of MySQL, and not every one to come.
 
-A TINYINT(1) whose rows show only 0, 1 and NULL is a boolean, and a date that is NOT NULL
-stays so while no row holds a zero date. The first other row in the log makes the column hold it.
+A TINYINT(1) whose rows show only 0, 1 and NULL is a boolean, a TIME within a day a time, and a date
+that is NOT NULL stays so while no row holds a zero date. The first other row in the log makes the
+column hold it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from streams_engine.schema.mapping.mysql_to_postgres_types import RULES
 from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping
 from streams_engine.schema.types.postgres import postgres_type
 
-__all__ = ["fits_boolean", "is_flag", "relax", "relaxable"]
+__all__ = ["fits_boolean", "is_flag", "overflows", "relax", "relaxable"]
 
 BOOLEAN_DEFAULTS = {"0", "1", "null", "true", "false", "b'0'", "b'1'"}
 WIDER = postgres_type(str(RULES["tinyint"].target))
@@ -44,11 +45,14 @@ def fits_boolean(column: Column) -> bool:
     return column.default is None or column.default.sql.strip("()' ").lower() in BOOLEAN_DEFAULTS
 
 
-def relaxable(mapping: TableMapping, key: Collection[str], zero_dates: str) -> frozenset[str]:
+def relaxable(
+    mapping: TableMapping, key: Collection[str], zero_dates: str, *, quarantine: bool
+) -> frozenset[str]:
     """Return the source names of the columns that can be altered to hold values they cannot hold
     now.
 
-    ``key`` names the target columns that identify rows; these must stay NOT NULL.
+    ``key`` names the target columns that identify rows; these must stay NOT NULL. ``quarantine``:
+    times outside a day are set aside, in the log as in the load.
     """
     if mapping.target.dialect is not Dialect.POSTGRES:
         return frozenset()
@@ -58,12 +62,20 @@ def relaxable(mapping: TableMapping, key: Collection[str], zero_dates: str) -> f
         c.source.name
         for c in mapping.columns
         if _widens(c)
+        or (overflows(c) and not quarantine)
         or (zero_dates == "null" and _becomes_nullable(c) and c.target.name not in solid)
     )
 
 
 def _widens(column: ColumnMapping) -> bool:
     return is_flag(column.source.type) and column.target.type.name == "bool"
+
+
+def overflows(column: ColumnMapping) -> bool:
+    """Return True for a TIME of MySQL that is PostgreSQL's time, which ends at 24:00:00."""
+    source, target = column.source.type, column.target.type
+    kinds = (source.dialect, source.name, target.dialect, target.name)
+    return kinds == (Dialect.MYSQL, "time", Dialect.POSTGRES, "time")
 
 
 def _becomes_nullable(column: ColumnMapping) -> bool:
@@ -76,7 +88,7 @@ def relax(mapping: TableMapping, names: Collection[str]) -> tuple[list[Statement
     table = mapping.target.id
     for column in (c for c in mapping.columns if c.source.name in names):
         target = column.target
-        action, code, text = _widened(target) if _widens(column) else _nullable(target)
+        action, code, text = _relaxed(column)
         what = ObjectRef(ObjectKind.COLUMN, target.name, table)
         statements.append(Statement(f"ALTER TABLE {ddl.name_of(table)} {action}", what, table))
         remedy = (
@@ -85,6 +97,22 @@ def relax(mapping: TableMapping, names: Collection[str]) -> tuple[list[Statement
         where = f"{mapping.source.id}.{column.source.name}"
         findings.append(Finding(Severity.WARNING, code, where, text, remedy))
     return statements, findings
+
+
+def _relaxed(column: ColumnMapping) -> tuple[str, str, str]:
+    """Return the action of ALTER TABLE, and the code and text of the finding."""
+    if _widens(column):
+        return _widened(column.target)
+    if overflows(column):
+        return _spanned(column.target)
+    return _nullable(column.target)
+
+
+def _spanned(column: Column) -> tuple[str, str, str]:
+    digits = f"({column.type.args[0]})" if column.type.args else ""
+    action = f"ALTER COLUMN {ddl.quote(column.name)} TYPE interval{digits}"
+    text = "The log contains a time outside 00:00:00 to 24:00:00: the column became an interval."
+    return action, "time-widened", text
 
 
 def _widened(column: Column) -> tuple[str, str, str]:
