@@ -16,6 +16,8 @@ NO_DEFAULT = {"postgresql": Carried("default"), "load postgresql": Carried("defa
 REPEATED = "INSERT INTO T VALUES (5, 5, 'five'); UPDATE T SET a = 1 WHERE id = 1; DELETE FROM T WHERE id = 2"
 WHY = "The server logs such rows as statements."
 TRX, TRX_LOAD = Refused("SCHEMA_CHANGE_REFUSED", why=WHY), Refused("INVALID_CONFIG", why=WHY)
+NO_JSON = Refused("ROW_REJECTED", source="UPDATE T SET j = 'null' WHERE j = ''",
+                  why="The server gives existing rows an empty text, which is no JSON.")
 PACKAGE = Absent("A package of its own, which the tests' server lacks; engines that keep rows elsewhere are refused.")
 ENDS = Absent("It ends the server: tests/e2e/test_outages.py.")
 
@@ -100,6 +102,8 @@ INSERT INTO T VALUES (1, 10, 'same'), (2, NULL, 'same'), (3, -1, 'drei'), (4, 99
         Entry("ma_default_text", "DEFAULT literal", "ALTER TABLE T ADD c text DEFAULT 'text', ADD d blob DEFAULT 0x00ff", "INSERT INTO T (id) VALUES (5)"),
         Entry("ma_check_column", "CHECK", "ALTER TABLE T MODIFY a int CHECK (a < 5000)", ROW5),
         Entry("ma_json_check", "JSON", "ALTER TABLE T ADD j json DEFAULT '[]'", """INSERT INTO T (id, j) VALUES (5, '{"b": 1,  "a": 1.0}')"""),
+        Entry("ma_json_not_null", "JSON", "ALTER TABLE T ADD j json NOT NULL; INSERT INTO T VALUES (5, 5, 'five', '[]')",
+              on={"postgresql": NO_JSON}, load=NO_JSON),
         Entry("ma_json_to_text", "JSON", "ALTER TABLE T ADD j json; ALTER TABLE T MODIFY j longtext", "INSERT INTO T (id, j) VALUES (5, 'not json')"),
         Entry("ma_inet_modify", "INET4 | INET6 | UUID", "ALTER TABLE T ADD i inet6 DEFAULT '::1'; ALTER TABLE T ADD u uuid, ADD v inet4",
               "INSERT INTO T (id, i, u) VALUES (5, '::2', '123e4567-e89b-12d3-a456-426655440000')"),

@@ -59,6 +59,8 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 2147483
               "SET sql_mode = ''; ALTER TABLE T ADD c date NOT NULL, ADD d datetime NOT NULL",
               "INSERT INTO T VALUES (5, 5, 'five', '2020-02-02', '2020-02-02 02:02:02')",
               alone=True, on={**NO_ZERO, "load files": UNSEEN, "files": UNSEEN}),
+        Entry("my_add_not_null_binary", "ADD COLUMN NOT NULL", "ALTER TABLE T ADD c binary(3) NOT NULL, ADD d varbinary(3) NOT NULL",
+              "INSERT INTO T VALUES (5, 5, 'five', 0x01, 0x0100)", on={"files": RELOAD}),
         Entry("my_add_not_null_enum", "ADD COLUMN NOT NULL",
               "ALTER TABLE T ADD c enum('p','q') NOT NULL, ADD d set('p','q') NOT NULL",
               "INSERT INTO T VALUES (5, 5, 'five', 'q', 'p,q')", on={"files": RELOAD}),

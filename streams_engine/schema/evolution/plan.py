@@ -36,7 +36,7 @@ from streams_engine.schema.evolution.postgres_types import (
 )
 from streams_engine.schema.evolution.postgres_user_types import guarded
 from streams_engine.schema.evolution.steps import DdlPlan
-from streams_engine.schema.mapping.tables import TableMapping, warning
+from streams_engine.schema.mapping.tables import ColumnMapping, TableMapping, warning
 from streams_engine.schema.types.compatibility import can_hold
 from streams_engine.schema.types.loss import describe_loss
 
@@ -238,6 +238,8 @@ def _unknown_rows(difference: TableDifference) -> Iterator[str]:
             )
         elif side.source.generated is not None and column.generated is None:
             yield f"Column {where} is generated on the source, and the target does not compute it."
+        elif _is_filled_with_no_json(side):
+            yield f"Column {where} is NOT NULL: MariaDB gives existing rows '', which is no JSON."
         elif side.source.default is not None and column.default is None and not column.generated:
             default = side.source.default.sql
             if default.strip().upper() != "NULL":
@@ -245,6 +247,15 @@ def _unknown_rows(difference: TableDifference) -> Iterator[str]:
                     f"Column {where} has a default ({default}) that the target lacks: existing "
                     "rows do not get its value."
                 )
+
+
+def _is_filled_with_no_json(side: ColumnMapping) -> bool:
+    """Return True for a JSON of MariaDB, which is a text, that is NOT NULL and has no default, and
+    that another server makes JSON."""
+    source, target = side.source, side.target
+    text = source.type.name == "json" and source.charset is not None
+    kept = target.charset is not None or target.type.name not in ("json", "jsonb")
+    return text and not kept and not source.nullable and source.default is None
 
 
 def _changed_values(difference: TableDifference, pair: ColumnPair) -> Iterator[str]:

@@ -99,6 +99,8 @@ def filler(source: Column, column: Column) -> Expression | None:
         return None
     if column.type.labels and column.type.kind is TypeKind.ENUM:
         sql: str | None = ddl.literal(column.type.labels[0])
+    elif source.type.name == "binary" and column.type.name == "bytea":
+        sql = "'\\x" + "00" * (source.type.args or (1,))[0] + "'::bytea"
     elif column.type.name == "bit":
         sql = "B'" + "0" * (column.type.args or (1,))[0] + "'"
     else:

@@ -151,7 +151,7 @@ class _Mapper:
             type=native,
             arrow=arrow,
             collation=collation,
-            charset=source.charset,
+            charset=None if native.name == "json" and not mariadb else source.charset,
             default=self._default(table, source),
             generated=self._generated(table, source),
         )

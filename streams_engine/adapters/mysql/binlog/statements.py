@@ -265,6 +265,8 @@ class StatementJudge:
             if after is None:
                 return None
         before = tracked.schema if tracked is not None else None
+        if after is not None and self._mariadb:
+            after = _with_json_texts(after)
         if after is not None:
             self._learn(after)
         if after is None or self._id(after.id) != key:
@@ -385,6 +387,15 @@ class StatementJudge:
         hit = [one.schema.id for key, one in self._tracked.items() if key.name.lower() in names]
         if hit or words[0].upper == "LOAD":
             raise rows_not_logged(", ".join(map(str, hit)) or "rows")
+
+
+def _with_json_texts(table: TableSchema) -> TableSchema:
+    """Return a table of MariaDB with the character set of its JSON columns, which are texts."""
+    columns = tuple(
+        replace(c, charset="utf8mb4", collation="utf8mb4_bin") if c.type.name == "json" else c
+        for c in table.columns
+    )
+    return replace(table, columns=columns)
 
 
 def merges(table: TableSchema) -> bool:
