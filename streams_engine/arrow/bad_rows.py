@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streams_engine.arrow.plain import from_numpy
 from streams_engine.errors import RowRejected
 
 __all__ = ["bisect", "unfit"]
@@ -54,7 +55,7 @@ def bisect(
         if known is not None:
             for place in np.flatnonzero(known):
                 yield part.slice(int(place), 1), fault
-            yield from bisect(part.filter(pa.array(~known)), attempt)
+            yield from bisect(part.filter(from_numpy(~known)), attempt)
             start += part.num_rows
             continue
         bad = fault.details.pop("row", None) or (1 if part.num_rows == 1 else None)

@@ -7,19 +7,21 @@ second of processor, in the middle of a stream's first rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["filled", "scalar", "to_numpy"]
+__all__ = ["filled", "from_numpy", "joined", "scalar", "to_numpy"]
 
 NUMBERS: Mapping[pa.DataType, np.dtype] = {
     pa.from_numpy_dtype(name): np.dtype(name)
     for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
 }
 """Types whose values NumPy reads as they lie in the buffer."""
+
+TYPES: Mapping[np.dtype, pa.DataType] = {dtype: kind for kind, dtype in NUMBERS.items()}
 
 OFFSETS: Mapping[pa.DataType, str] = {
     pa.string(): "i4",
@@ -29,7 +31,7 @@ OFFSETS: Mapping[pa.DataType, str] = {
 }
 
 
-def scalar(value: int | bytes | str | None, kind: pa.DataType) -> pa.Scalar:
+def scalar(value: float | bytes | str | None, kind: pa.DataType) -> pa.Scalar:
     """Return a scalar of a number, a boolean, a text, bytes or NULL. Raises `OverflowError` where
     the type does not hold the number."""
     if value is None:
@@ -47,9 +49,31 @@ def scalar(value: int | bytes | str | None, kind: pa.DataType) -> pa.Scalar:
     return pa.Array.from_buffers(kind, 1, buffers)[0]
 
 
-def filled(values: pa.Array, value: int | bytes | str) -> pa.Array:
+def filled(values: pa.Array, value: float | bytes | str) -> pa.Array:
     """Return the values with ``value`` in the place of NULL."""
     return pc.fill_null(values, scalar(value, values.type)) if values.null_count else values
+
+
+def joined(parts: Sequence[pa.Array | bytes | str], between: bytes | str = "") -> pa.Array:
+    """Join texts, or bytes, row by row; a row with a NULL is NULL."""
+    kind = pa.string() if isinstance(between, str) else pa.binary()
+    parts = [*parts, between]
+    return pc.binary_join_element_wise(
+        *(scalar(part, kind) if isinstance(part, bytes | str) else part for part in parts)
+    )
+
+
+def from_numpy(values: np.ndarray, nulls: np.ndarray | None = None) -> pa.Array:
+    """Return NumPy's numbers, without a copy where they lie side by side, or booleans as Arrow's,
+    and NULL where ``nulls`` is true. Raises `TypeError` for others."""
+    if values.dtype == bool:
+        kind, data = pa.bool_(), np.packbits(values, bitorder="little")
+    elif values.dtype in TYPES:
+        kind, data = TYPES[values.dtype], np.ascontiguousarray(values)
+    else:
+        raise TypeError(f"{values.dtype} are neither numbers nor booleans")
+    valid = None if nulls is None else pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(data)])
 
 
 def to_numpy(values: pa.Array) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from streams_engine.arrow.plain import filled, scalar, to_numpy
+from streams_engine.arrow.plain import filled, from_numpy, joined, scalar, to_numpy
 
 NUMBERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(),
            pa.uint64(), pa.float32(), pa.float64()]  # fmt: skip
@@ -56,6 +56,25 @@ def test_numpy_sees_what_arrow_shows(kind: pa.DataType, start: int, count: int) 
     assert to_numpy(pa.nulls(0, kind)).shape == (0,)
 
 
+@pytest.mark.parametrize("kind", [*NUMBERS, pa.bool_()], ids=str)
+@pytest.mark.parametrize("nulls", [None, np.arange(19) % 4 == 1])
+def test_arrow_has_what_numpy_shows(kind: pa.DataType, nulls: np.ndarray | None) -> None:
+    values = to_numpy(pa.array([n % 3 for n in range(19)]).cast(kind))
+    assert from_numpy(values, nulls).equals(pa.array(values, kind, mask=nulls))
+    assert from_numpy(values[1::2]).equals(pa.array(values[1::2], kind))
+    assert from_numpy(values[:0]).equals(pa.array([], kind))
+
+
+def test_texts_and_bytes_are_joined_row_by_row() -> None:
+    texts = pa.array(["a", None, "ä"])
+    assert joined(["<", texts, ">"], "-").to_pylist() == ["<-a->", None, "<-ä->"]
+    assert joined([texts.cast(pa.binary()), b"\0"], b"").to_pylist() == [
+        b"a\0",
+        None,
+        b"\xc3\xa4\0",
+    ]
+
+
 def test_null_is_filled() -> None:
     assert filled(pa.array([1, None], pa.int16()), 7).equals(pa.array([1, 7], pa.int16()))
     assert filled(pa.array([None, "a"]), "").equals(pa.array(["", "a"]))
@@ -65,6 +84,8 @@ def test_null_is_filled() -> None:
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(TypeError, match="string"):
         to_numpy(pa.array(["a"]))
+    with pytest.raises(TypeError, match="<U1"):
+        from_numpy(np.array(["a"]))
 
 
 LOAD = """
@@ -102,7 +123,43 @@ print("pandas" in sys.modules)
 """
 
 
-def test_rows_on_their_way_to_postgresql_import_no_pandas() -> None:
+CHANGES = """
+import sys
+import numpy as np
+import pyarrow as pa
+from streams_engine.adapters.mysql.sink import load_text
+from streams_engine.adapters.postgres.sink import copy_text
+from streams_engine.model import Column, Dialect, Op, RowChanges, TableId
+from streams_engine.pipeline.changes.netting import net
+from streams_engine.schema.mapping.routes import parse_type
+from streams_engine.schema.types.casts import timestamp
+
+def numbers(*values):
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.array(values))])
+
+moments = numbers(7, 8, 9).cast(pa.timestamp("us"))
+arrays = [numbers(1, 2, 3), moments, numbers(4, 5, 6).cast(pa.string())]
+for dialect, text in ((Dialect.POSTGRES, copy_text.encode), (Dialect.MYSQL, load_text.lines)):
+    kinds = ["bigint", "timestamp" if dialect is Dialect.POSTGRES else "datetime(6)", "varchar(9)"]
+    columns = tuple(Column(name, parse_type(dialect, kind), values.type)
+                    for name, kind, values in zip("abc", kinds, arrays, strict=True))
+    after = pa.RecordBatch.from_arrays(arrays, ["a", "b", "c"])
+    before = pa.RecordBatch.from_arrays([numbers(1, 4, 3)], ["a"])
+    for op in ([Op.INSERT, Op.UPDATE, Op.DELETE], [Op.UPDATE] * 3):
+        for key in (("a",), ("a", "c"), ()):
+            old = before if key == ("a",) else after
+            change = RowChanges(TableId("s", "t"), columns, tuple(old.schema.names),
+                                np.array(op, np.uint8), np.arange(3), after, old)
+            for one in net([change], key):
+                for batch in (one.inserts, *one.updates):
+                    assert batch is None or bytes(text(batch, columns))
+    timestamp(moments, columns[1].type)
+print("pandas" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("work", [LOAD, CHANGES], ids=["load", "changes"])
+def test_rows_on_their_way_to_a_database_import_no_pandas(work: str) -> None:
     pytest.importorskip("pandas")
-    ended = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True)
     assert ended.stdout.split() == ["False"], ended.stderr

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.plain import from_numpy, to_numpy
 from streams_engine.model import NetChanges, Op, RowChanges
 
 __all__ = ["net"]
@@ -140,14 +141,14 @@ def _numbers(columns: Sequence[pa.Array], rows: int) -> np.ndarray:
     codes = np.zeros(rows, np.int64)  # without columns, all rows are equal
     for place, column in enumerate(columns):
         if pa.types.is_integer(column.type) and len(columns) == 1 and not column.null_count:
-            return np.asarray(column.cast(pa.int64(), safe=False))
+            return to_numpy(column.cast(pa.int64(), safe=False))
         if pa.types.is_list(column.type):  # the labels of a SET, which hold no comma
             column = pc.binary_join(column, ",")
         # Floats by their bits: NaN equals itself, and 0 is not -0.
         if pa.types.is_floating(column.type):
             column = column.view(pa.int32() if column.type == pa.float32() else pa.int64())
         encoded = column.dictionary_encode(null_encoding="encode")
-        part = np.asarray(encoded.indices, np.int64)
+        part = to_numpy(encoded.indices).astype(np.int64)
         if not place:
             codes = part
         else:
@@ -207,7 +208,7 @@ class _Runs:
 
 def _keys(named: tuple[str, ...], changes: RowChanges, rows: np.ndarray) -> pa.RecordBatch:
     source = changes.before if changes.before is not None else changes.after
-    return source.select(list(named)).take(pa.array(rows))
+    return source.select(list(named)).take(from_numpy(rows))
 
 
 def _images(changes: RowChanges, runs: _Runs, chosen: np.ndarray) -> pa.RecordBatch | None:
@@ -223,7 +224,7 @@ def _images(changes: RowChanges, runs: _Runs, chosen: np.ndarray) -> pa.RecordBa
         return _taken(changes.after, rows)
     columns = [
         changes.after.column(name).take(
-            pa.array(
+            from_numpy(
                 rows
                 if name not in changes.missing
                 else runs.rows[_known(changes, runs, name)[runs.last[picked]]]
@@ -236,7 +237,7 @@ def _images(changes: RowChanges, runs: _Runs, chosen: np.ndarray) -> pa.RecordBa
 
 def _taken(batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
     whole = len(rows) == batch.num_rows and bool((np.diff(rows) == 1).all())
-    return batch if whole else batch.take(pa.array(rows))
+    return batch if whole else batch.take(from_numpy(rows))
 
 
 def _known(changes: RowChanges, runs: _Runs, name: str) -> np.ndarray:
@@ -297,8 +298,8 @@ def _multiset(changes: RowChanges) -> list[NetChanges]:
     come = changes.op != Op.DELETE
     both = _concat(
         [
-            changes.before.select(names).filter(pa.array(gone)),
-            changes.after.filter(pa.array(come)),
+            changes.before.select(names).filter(from_numpy(gone)),
+            changes.after.filter(from_numpy(come)),
         ]
     )
     sign = np.concatenate([np.full(int(gone.sum()), -1), np.full(int(come.sum()), 1)])
@@ -310,8 +311,8 @@ def _multiset(changes: RowChanges) -> list[NetChanges]:
         changes.table,
         changes.columns,
         (),
-        deletes=both.take(pa.array(place[less])) if less.any() else None,
+        deletes=both.take(from_numpy(place[less])) if less.any() else None,
         copies=-count[less],
-        inserts=both.take(pa.array(np.repeat(place[more], count[more]))) if more.any() else None,
+        inserts=both.take(from_numpy(np.repeat(place[more], count[more]))) if more.any() else None,
     )
     return [result] if result.rows else []

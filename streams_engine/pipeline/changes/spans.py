@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.plain import from_numpy, scalar
 from streams_engine.model import (
     ChangeSet,
     NetChanges,
@@ -103,9 +104,9 @@ def _old_values(batch: RowChanges, schema: pa.Schema) -> pa.RecordBatch:
     for it."""
     if batch.before is not None:
         return batch.before
-    updated = pa.array(batch.op == Op.UPDATE)
+    updated = from_numpy(batch.op == Op.UPDATE)
     columns = [
-        pc.if_else(updated, batch.after.column(name), pa.scalar(None, kind))
+        pc.if_else(updated, batch.after.column(name), scalar(None, kind))
         for name, kind in zip(schema.names, schema.types, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -114,7 +115,7 @@ def _old_values(batch: RowChanges, schema: pa.Schema) -> pa.RecordBatch:
 def _taken(parts: Sequence[pa.RecordBatch], order: np.ndarray) -> pa.RecordBatch:
     if not parts[0].num_columns:  # a table without columns has rows all the same
         return pa.RecordBatch.from_struct_array(pa.array([{}] * len(order), pa.struct([])))
-    return pa.concat_batches(parts).take(pa.array(order))
+    return pa.concat_batches(parts).take(from_numpy(order))
 
 
 Converted = tuple[RowChanges, RowChanges | None]

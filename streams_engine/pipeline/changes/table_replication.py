@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.plain import filled, to_numpy
 from streams_engine.arrow.row_text import row_texts
 from streams_engine.contracts import QuarantinedRow
 from streams_engine.errors import ConfigError, RowRejected
@@ -381,8 +382,6 @@ def _differs(before: pa.RecordBatch, after: pa.RecordBatch) -> np.ndarray:
     differing = np.zeros(before.num_rows, bool)
     for name in before.schema.names:
         old, new = before.column(name), after.column(name)
-        same = pc.or_(
-            pc.fill_null(pc.equal(old, new), False), pc.and_(pc.is_null(old), pc.is_null(new))
-        )
-        differing |= ~np.asarray(same)
+        same = pc.or_(filled(pc.equal(old, new), False), pc.and_(pc.is_null(old), pc.is_null(new)))
+        differing |= ~to_numpy(same)
     return differing

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.plain import filled, from_numpy, scalar, to_numpy
 from streams_engine.model import Dialect, NativeType
 from streams_engine.schema.types.postgres import base_of
 
@@ -75,16 +76,15 @@ ARRIVES: Mapping[str, pa.DataType] = {
 
 def _bad(mask: pa.Array | np.ndarray) -> np.ndarray | None:
     """Return the mask, or None if it marks nothing."""
-    marked = mask if isinstance(mask, np.ndarray) else pc.fill_null(mask, False)
-    flat: np.ndarray = np.asarray(marked)
-    return flat if flat.any() else None
+    marked = mask if isinstance(mask, np.ndarray) else to_numpy(filled(mask, False))
+    return marked if marked.any() else None
 
 
 def _without(values: pa.Array, bad: np.ndarray | None) -> pa.Array:
     """Return the values with NULL in the marked rows."""
     if bad is None:
         return values
-    return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values)
+    return pc.if_else(from_numpy(bad), scalar(None, values.type), values)
 
 
 def _both(one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
@@ -236,8 +236,8 @@ DAY = 86_400_000_000
 
 
 def _floor(numbers: pa.Array, by: int) -> pa.Array:
-    whole = np.asarray(numbers.fill_null(0)) // by
-    return pc.if_else(numbers.is_valid(), pa.array(whole), pa.scalar(None, pa.int64()))
+    whole = to_numpy(filled(numbers, 0)) // by
+    return pc.if_else(numbers.is_valid(), from_numpy(whole), scalar(None, pa.int64()))
 
 
 def timestamp(values: pa.Array, native: NativeType) -> Fitted:
@@ -258,7 +258,7 @@ def _finer(micro: pa.Array, native: NativeType) -> np.ndarray | None:
     unit = 10 ** (6 - digits_of_second(base_of(native)))
     if unit == 1:
         return None
-    return _bad(np.asarray(micro.fill_null(0)) % unit != 0)
+    return _bad(to_numpy(filled(micro, 0)) % unit != 0)
 
 
 def time(values: pa.Array, native: NativeType) -> Fitted:

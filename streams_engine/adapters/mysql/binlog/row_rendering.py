@@ -21,6 +21,7 @@ from streams_engine.adapters.mysql.binlog.row_values import (
 )
 from streams_engine.adapters.mysql.binlog.table_map import Field
 from streams_engine.arrow.batches import LARGE_BYTES
+from streams_engine.arrow.plain import from_numpy
 from streams_engine.errors import UnsupportedType
 from streams_engine.model import Column
 from streams_engine.schema.types.mysql import arrow_type
@@ -146,7 +147,7 @@ def _enum(labels: Sequence[str]) -> Decoder:
         image: Image, place: np.ndarray, nulls: np.ndarray | None, field: Field, _: Column
     ) -> pa.Array:
         numbers = _numbers(image, place, field).astype(np.int32)
-        return names.take(pa.array(numbers, mask=nulls))
+        return names.take(from_numpy(numbers, nulls))
 
     return run
 
@@ -160,7 +161,7 @@ def _set(labels: Sequence[str]) -> Decoder:
             ",".join(label for i, label in enumerate(labels) if int(bits) >> i & 1)
             for bits in distinct
         ]
-        return pa.array(texts, pa.string()).take(pa.array(number.astype(np.int32), mask=nulls))
+        return pa.array(texts, pa.string()).take(from_numpy(number.astype(np.int32), nulls))
 
     return run
 

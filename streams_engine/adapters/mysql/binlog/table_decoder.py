@@ -17,6 +17,7 @@ from streams_engine.adapters.mysql.binlog.system_versioning import CURRENT, curr
 from streams_engine.adapters.mysql.binlog.table_map import TableMap
 from streams_engine.adapters.mysql.catalog.types import constant
 from streams_engine.arrow.buffers import violation
+from streams_engine.arrow.plain import filled, from_numpy, scalar, to_numpy
 from streams_engine.errors import LogLost, SchemaChangeRefused
 from streams_engine.model import Op, RowChanges, TableId, TableSubscription, same_values
 
@@ -279,10 +280,10 @@ class _Batch:
         has = _flags(after.pop(CURRENT))
         had = np.zeros(len(self.op), bool) if before is None else _flags(before.pop(CURRENT))
         done, keep = current_operations(self.op, had, np.where(unchanged, had, has))
-        places = pa.array(np.flatnonzero(keep))
+        places = from_numpy(np.flatnonzero(keep))
         self.op, self.seq = done[keep], self.seq[keep]
         self.unchecked = None if self.unchecked is None else self.unchecked[keep]
-        gone, new = pa.array(self.op == Op.DELETE), pa.array(self.op == Op.INSERT)
+        gone, new = from_numpy(self.op == Op.DELETE), from_numpy(self.op == Op.INSERT)
         for name, values in after.items():
             after[name] = _nulled(values.take(places), gone)
         for name, mask in absent.items():
@@ -327,7 +328,7 @@ class _Batch:
         absent: dict[str, np.ndarray] = {}
         none = row < 0
         in_order = len(row) == 0 or (not none.any() and bool((np.diff(row) == 1).all()))
-        index = None if in_order else pa.array(row, mask=none if none.any() else None)
+        index = None if in_order else from_numpy(row, none if none.any() else None)
         for name in names:
             kind = self.layout.kind(name)
             pieces = [part.get(name) for part in parts]
@@ -352,7 +353,7 @@ class _Batch:
             if mask is None:
                 continue
             fill = mask & (self.op == Op.UPDATE)
-            after[name] = pc.if_else(pa.array(fill), before[name], after[name])
+            after[name] = pc.if_else(from_numpy(fill), before[name], after[name])
             absent[name] = mask & ~fill
 
     def _fill_defaults(self, after: Arrays, absent: dict[str, np.ndarray]) -> None:
@@ -374,14 +375,14 @@ class _Batch:
                     table=str(tracked.schema.id),
                     column=name,
                 )
-            after[name] = pc.if_else(pa.array(lacking), value, after[name])
+            after[name] = pc.if_else(from_numpy(lacking), value, after[name])
             absent[name] = mask & ~lacking
 
     def _kept(self, before: Arrays, after: Arrays) -> bool:
         """Return whether nothing was deleted, and every update kept its identity."""
         if (self.op == Op.DELETE).any():
             return False
-        updated = pa.array(np.flatnonzero(self.op == Op.UPDATE))
+        updated = from_numpy(np.flatnonzero(self.op == Op.UPDATE))
         return all(
             same_values(before[name].take(updated), after[name].take(updated))
             for name in self.layout.tracked.identity
@@ -389,12 +390,11 @@ class _Batch:
 
 
 def _flags(current: pa.Array) -> np.ndarray:
-    flags: np.ndarray = current.fill_null(False).to_numpy(zero_copy_only=False)
-    return flags
+    return to_numpy(filled(current, False))
 
 
 def _nulled(values: pa.Array, where: pa.Array) -> pa.Array:
-    return pc.if_else(where, pa.scalar(None, values.type), values)
+    return pc.if_else(where, scalar(None, values.type), values)
 
 
 def _record(columns: Arrays, names: Sequence[str], schema: pa.Schema, rows: int) -> pa.RecordBatch:

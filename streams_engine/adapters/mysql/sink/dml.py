@@ -14,6 +14,7 @@ from streams_engine.adapters.mysql.sink import load_text
 from streams_engine.adapters.mysql.sink.bulk_load import ORDER, MysqlBulkLoad
 from streams_engine.adapters.mysql.snapshot.select import name, quote
 from streams_engine.adapters.sql.change_writer import change_table
+from streams_engine.arrow.plain import from_numpy
 from streams_engine.contracts import WritePlan
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NetChanges, TableId, Truncation
@@ -126,7 +127,7 @@ class MysqlDml:
             self._delete_some(net.table, stage, columns, numbers[i], int(copies[i]))
             stay[i] = 0
         if stay.any():
-            again = rows.take(pa.array(np.repeat(np.arange(rows.num_rows), stay)))
+            again = rows.take(from_numpy(np.repeat(np.arange(rows.num_rows), stay)))
             self._load(net.table, net, again)
         return int(np.minimum(there, copies).sum())
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from streams_engine.arrow.bad_rows import unfit
 from streams_engine.arrow.batches import is_large, parts, slices
+from streams_engine.arrow.plain import filled, from_numpy, joined, scalar, to_numpy
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType
 
@@ -105,11 +106,10 @@ def _joined(shown: Sequence[pa.Array]) -> Any:
     for values in shown:
         for plain, written in ESCAPES:
             values = pc.replace_substring(values, plain, written)
-        escaped.append(values.fill_null(b"\\N"))
-    joined = pc.binary_join_element_wise(*escaped, b"\t")
-    joined = pc.binary_join_element_wise(joined, b"\n", b"")
-    offsets = np.frombuffer(joined.buffers()[1], np.int32)
-    return memoryview(joined.buffers()[2])[: offsets[joined.offset + len(joined)]]
+        escaped.append(filled(values, b"\\N"))
+    text = joined([joined(escaped, b"\t"), b"\n"], b"")
+    offsets = np.frombuffer(text.buffers()[1], np.int32)
+    return memoryview(text.buffers()[2])[: offsets[text.offset + len(text)]]
 
 
 def literals(batch: pa.RecordBatch, columns: Sequence[Column]) -> list[bytes]:
@@ -200,8 +200,7 @@ def _demand(fits: np.ndarray | np.bool_, reason: str) -> None:
 
 def _numbers(values: pa.Array, view: pa.DataType) -> np.ndarray:
     """Return the storage as integers; 0 for NULL."""
-    array: np.ndarray = values.view(view).fill_null(0).to_numpy(zero_copy_only=False)
-    return array
+    return to_numpy(filled(values.view(view), 0))
 
 
 # One function a family of Arrow types
@@ -223,7 +222,7 @@ def boolean(values: pa.Array, native: NativeType) -> pa.Array:
 def _bits(values: pa.Array, native: NativeType) -> pa.Array:
     """Write big-endian bytes, which is how LOAD DATA reads a BIT."""
     width = native.args[0] if native.args else 1
-    wide = values.fill_null(0).to_numpy(zero_copy_only=False)
+    wide = to_numpy(filled(values, 0))
     if width < 64:
         _demand(wide >> np.uint64(width) == 0, "the value has more bits than the column")
     size = (width + 7) // 8
@@ -235,7 +234,7 @@ def _bits(values: pa.Array, native: NativeType) -> pa.Array:
 
 
 def _where(values: pa.Array, rendered: pa.Array) -> pa.Array:
-    return pc.if_else(values.is_valid(), rendered, pa.scalar(None, rendered.type))
+    return pc.if_else(values.is_valid(), rendered, scalar(None, rendered.type))
 
 
 def floating(values: pa.Array, native: NativeType) -> pa.Array:
@@ -245,7 +244,7 @@ def floating(values: pa.Array, native: NativeType) -> pa.Array:
     twice.
     """
     wide = values.cast(pa.float64())
-    if not pc.all(pc.is_finite(wide.fill_null(0.0)), min_count=0).as_py():
+    if not pc.all(pc.is_finite(filled(wide, 0.0)), min_count=0).as_py():
         raise _UnfitError("MySQL has no NaN and no infinity")
     return wide.cast(pa.string())
 
@@ -294,16 +293,14 @@ def duration(values: pa.Array, native: NativeType) -> pa.Array:
     seconds, rest = np.divmod(np.abs(micro), 1_000_000)
     minutes, second = np.divmod(seconds, 60)
     hour, minute = np.divmod(minutes, 60)
-    sign = pc.if_else(pa.array(micro < 0), "-", "")
-    clock = pc.binary_join_element_wise(_padded(hour), _padded(minute), _padded(second), ":")
-    shown = pc.binary_join_element_wise(
-        pc.binary_join_element_wise(sign, clock, ""), _padded(rest, 6), "."
-    )
+    sign = pc.if_else(from_numpy(micro < 0), *(scalar(s, pa.string()) for s in ("-", "")))
+    clock = joined([_padded(hour), _padded(minute), _padded(second)], ":")
+    shown = joined([joined([sign, clock]), _padded(rest, 6)], ".")
     return _where(values, shown)
 
 
 def _padded(numbers: np.ndarray, width: int = 2) -> pa.Array:
-    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
+    return pc.utf8_lpad(from_numpy(numbers).cast(pa.string()), width, "0")
 
 
 FAMILIES: Sequence[tuple[Callable[[pa.DataType], bool], str]] = (

@@ -24,6 +24,7 @@ from streams_engine.adapters.postgres.replication.pgoutput import (
 )
 from streams_engine.adapters.postgres.replication.value_decoder import Asked, Cells, converted
 from streams_engine.arrow.buffers import demand_within, violation, well_formed
+from streams_engine.arrow.plain import from_numpy
 from streams_engine.errors import SchemaChangeRefused
 from streams_engine.model import Column, Op, RowChanges, TableSubscription, same_values
 from streams_engine.schema.types.postgres import base_of
@@ -288,7 +289,7 @@ def _before(
         cells = Cells(buffer, start, length, kind == TEXT)
         array = converted(cells, column, plan.tracked.schema.id, plan.asked)
         if not moved:
-            mask = pa.array(updated)
+            mask = from_numpy(updated)
             moved = not same_values(array.filter(mask), after.column(place).filter(mask))
         arrays.append(array)
     return _batch(arrays, plan.old, rows) if moved else None

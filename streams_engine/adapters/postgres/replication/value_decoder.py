@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streams_engine.arrow.batches import LARGE_BYTES, SLICE_BYTES
 from streams_engine.arrow.buffers import slice_bytes
+from streams_engine.arrow.plain import filled, joined, to_numpy
 from streams_engine.errors import InternalError, RowRejected
 from streams_engine.model import Column, NativeType, TableId, TypeKind
 from streams_engine.schema.types.postgres import WIRE, base_of
@@ -299,8 +299,7 @@ def _plain(cells: Cells, plain: np.ndarray, drop: int = 0) -> pa.Array:
 
 def _counted(array: pa.Array, dtype: type[np.signedinteger]) -> np.ndarray:
     bits = pa.int32() if dtype is np.int32 else pa.int64()
-    numbers = array.view(bits).fill_null(0).to_numpy(zero_copy_only=False)
-    return np.asarray(numbers).astype(np.int64)
+    return to_numpy(filled(array.view(bits), 0)).astype(np.int64)
 
 
 def _days(cells: Cells) -> np.ndarray:
@@ -329,7 +328,7 @@ def _time(cells: Cells) -> np.ndarray:
     """Return microseconds of times without time zone, including 24:00:00."""
     whole = (cells.at(0) == ord("2")) & (cells.at(1) == ord("4")) & cells.valid
     texts = _plain(cells, cells.valid & ~whole)
-    dated = pc.binary_join_element_wise("1970-01-01", texts, " ")
+    dated = joined(["1970-01-01", texts], " ")
     micro = _counted(dated.cast(pa.timestamp("us")), np.int64)
     micro[whole] = DAY_MICROSECONDS
     return micro

@@ -22,6 +22,7 @@ from streams_engine.adapters.postgres.sink.copy_binary import (
     value_of,
 )
 from streams_engine.arrow.batches import is_large, parts, slices
+from streams_engine.arrow.plain import filled, from_numpy, joined, scalar, to_numpy
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType, TypeKind
 from streams_engine.schema.types.postgres import WIRE, base_of
@@ -49,7 +50,7 @@ def encode(batch: pa.RecordBatch, columns: Sequence[Column]) -> Any:
         halves = batch.slice(0, rows // 2), batch.slice(rows // 2)
         return b"".join(encode(half, columns) for half in halves)
     fields = [_field(values, column) for values, column in zip(batch.columns, columns, strict=True)]
-    lines = pc.binary_join_element_wise(_join(fields, "\t"), "\n", "")
+    lines = joined([joined(fields, "\t"), "\n"])
     offsets = np.frombuffer(lines.buffers()[1], np.int32)
     return memoryview(lines.buffers()[2])[: offsets[lines.offset + rows]]
 
@@ -100,7 +101,7 @@ def _field(values: pa.Array, column: Column) -> pa.Array:
     if (held <= LAST_CONTROL).any() or (held == BACKSLASH).any():
         for plain, escaped in ESCAPES:
             text = pc.replace_substring(text, plain, escaped)
-    return text.fill_null("\\N")
+    return filled(text, "\\N")
 
 
 def _bytes_of(text: pa.Array) -> np.ndarray:
@@ -131,19 +132,14 @@ def _text(values: pa.Array, native: NativeType) -> pa.Array:
     return render(values, native) if render else values.cast(pa.string())
 
 
-def _join(parts: Sequence[Any], between: str = "") -> pa.Array:
-    return pc.binary_join_element_wise(*parts, between)
-
-
 def _numpy(values: pa.Array) -> np.ndarray:
     """Return values as 64-bit integers; 0 for NULL."""
-    array: np.ndarray = values.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    return array
+    return to_numpy(filled(values.view(pa.int64()), 0))
 
 
 def _where(valid: pa.Array, text: pa.Array) -> pa.Array:
     """Return the texts, with NULL where the values were NULL."""
-    return pc.if_else(valid, text, pa.scalar(None, pa.string()))
+    return pc.if_else(valid, text, scalar(None, pa.string()))
 
 
 # One function a family of Arrow types
@@ -168,7 +164,7 @@ def integer(values: pa.Array, native: NativeType) -> pa.Array:
     if native.name not in {"bit", "varbit"}:
         return values.cast(pa.string())
     width = native.args[0] if native.args else 1
-    wide = values.cast(pa.uint64()).fill_null(0).to_numpy(zero_copy_only=False)
+    wide = to_numpy(filled(values.cast(pa.uint64()), 0))
     if width < 64 and len(wide) and int(wide.max()) >> width:
         raise ValueError("the value has more bits than the column")
     places = wide.astype(">u8").view(np.uint8).reshape(-1, 8)
@@ -182,12 +178,12 @@ def binary(values: pa.Array, native: NativeType) -> pa.Array:
     prefix = HEX_PREFIX.get(native.name)
     if prefix is None:
         raise ValueError("bytes cannot be written to this type")
-    plain = values.cast(pa.binary()).fill_null(b"")
+    plain = filled(values.cast(pa.binary()), b"")
     data = plain.buffers()[2]
     offsets = np.frombuffer(plain.buffers()[1], np.int32)[plain.offset :][: len(plain) + 1]
     raw = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data else HEX[:0, 0]
     doubled = ((offsets.astype(np.int64) - offsets[0]) * 2).astype(np.int32)
-    return _where(values.is_valid(), _join([prefix, _string(doubled, HEX[raw])]))
+    return _where(values.is_valid(), joined([prefix, _string(doubled, HEX[raw])]))
 
 
 def _string(offsets: np.ndarray, data: np.ndarray) -> pa.Array:
@@ -198,7 +194,7 @@ def _string(offsets: np.ndarray, data: np.ndarray) -> pa.Array:
 def date(values: pa.Array, _: NativeType) -> pa.Array:
     """Write dates in ISO 8601; as Julian days outside of the years 1 to 9999."""
     days = values.view(pa.int32()).cast(pa.int64())
-    julian = _join(["J", pc.add(days, JULIAN_EPOCH).cast(pa.string())])
+    julian = joined(["J", pc.add(days, scalar(JULIAN_EPOCH, pa.int64())).cast(pa.string())])
     return pc.if_else(_usual(days), values.cast(pa.string()), julian)
 
 
@@ -207,16 +203,17 @@ def timestamp(values: pa.Array, _: NativeType) -> pa.Array:
     plain = values.cast(pa.timestamp("us", values.type.tz)).view(pa.timestamp("us"))
     day, rest = np.divmod(_numpy(plain), DAY_MICROSECONDS)
     iso = plain.cast(pa.string())
-    usual = _usual(pa.array(day))
+    usual = _usual(from_numpy(day))
     if not pc.all(usual).as_py():
-        clock = pa.array(rest).view(pa.time64("us")).cast(pa.string())
-        julian = _join(["J", pa.array(day + JULIAN_EPOCH).cast(pa.string()), " ", clock])
+        clock = from_numpy(rest).view(pa.time64("us")).cast(pa.string())
+        julian = joined(["J", from_numpy(day + JULIAN_EPOCH).cast(pa.string()), " ", clock])
         iso = _where(values.is_valid(), pc.if_else(usual, iso, julian))
-    return iso if values.type.tz is None else _join([iso, "+00"])
+    return iso if values.type.tz is None else joined([iso, "+00"])
 
 
 def _usual(days: pa.Array) -> pa.Array:
-    return pc.and_(pc.greater_equal(days, FIRST_DAY), pc.less_equal(days, LAST_DAY))
+    first, last = (scalar(day, pa.int64()) for day in (FIRST_DAY, LAST_DAY))
+    return pc.and_(pc.greater_equal(days, first), pc.less_equal(days, last))
 
 
 def time_of_day(values: pa.Array, _: NativeType) -> pa.Array:
@@ -230,14 +227,16 @@ def duration(values: pa.Array, native: NativeType) -> pa.Array:
     if native.name == "time":
         if len(micro) and (micro.min() < 0 or micro.max() > DAY_MICROSECONDS):
             raise ValueError("the time is not within one day")
-        clock = pa.array(micro % DAY_MICROSECONDS).view(pa.time64("us")).cast(pa.string())
-        midnight = pa.array(micro == DAY_MICROSECONDS)
-        return _where(values.is_valid(), pc.if_else(midnight, "24:00:00", clock))
+        clock = from_numpy(micro % DAY_MICROSECONDS).view(pa.time64("us")).cast(pa.string())
+        midnight = from_numpy(micro == DAY_MICROSECONDS)
+        return _where(
+            values.is_valid(), pc.if_else(midnight, scalar("24:00:00", pa.string()), clock)
+        )
     seconds, rest = np.divmod(np.abs(micro), 1_000_000)
-    sign = pc.if_else(pa.array(micro < 0), "-", "")
-    fraction = pc.utf8_lpad(pa.array(rest).cast(pa.string()), 6, "0")
-    parts = [sign, pa.array(seconds).cast(pa.string()), ".", fraction, " seconds"]
-    return _where(values.is_valid(), _join(parts))
+    sign = pc.if_else(from_numpy(micro < 0), *(scalar(s, pa.string()) for s in ("-", "")))
+    fraction = pc.utf8_lpad(from_numpy(rest).cast(pa.string()), 6, "0")
+    parts = [sign, from_numpy(seconds).cast(pa.string()), ".", fraction, " seconds"]
+    return _where(values.is_valid(), joined(parts))
 
 
 def listed(values: pa.Array, native: NativeType) -> pa.Array:
@@ -248,14 +247,16 @@ def listed(values: pa.Array, native: NativeType) -> pa.Array:
     flat = _text(values.flatten(), base_of(element))
     for plain in ("\\", '"'):
         flat = pc.replace_substring(flat, plain, "\\" + plain)
-    quoted = _join(['"', flat, '"']).fill_null("NULL")
-    counts = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+    quoted = filled(joined(['"', flat, '"']), "NULL")
+    counts = to_numpy(filled(pc.list_value_length(values), 0))
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum(counts, out=offsets[1:])
     # The one built-in type whose elements are separated by another character (pg_type.typdelim).
     between = ";" if base_of(element).name == "box" else ","
-    inner = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), quoted), between)
-    return _where(values.is_valid(), _join(["{", inner, "}"]))
+    inner = pc.binary_join(
+        pa.ListArray.from_arrays(from_numpy(offsets), quoted), scalar(between, pa.string())
+    )
+    return _where(values.is_valid(), joined(["{", inner, "}"]))
 
 
 HEX_PREFIX: Mapping[str, str] = {"bytea": "\\x", "uuid": ""}
