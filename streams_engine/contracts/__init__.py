@@ -33,6 +33,7 @@ from streams_engine.contracts.change_writer import (
     FencedWriter,
     LogWriter,
     SmallSetWriter,
+    StateWriter,
     TableWriter,
     TextWriter,
 )
@@ -143,6 +144,7 @@ __all__ = [
     "Source",
     "SourceRequest",
     "StateChange",
+    "StateWriter",
     "Statement",
     "StatementListener",
     "StatementResult",

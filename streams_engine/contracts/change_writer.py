@@ -28,6 +28,7 @@ __all__ = [
     "FencedWriter",
     "LogWriter",
     "SmallSetWriter",
+    "StateWriter",
     "TableWriter",
     "TextWriter",
 ]
@@ -124,6 +125,16 @@ class FencedWriter(Protocol):
 
     def check_fence(self) -> None:
         """Raise `FencedOff` if another process has taken over the stream. Call it when nothing is
+        applied since the last commit."""
+        ...
+
+
+@runtime_checkable
+class StateWriter(Protocol):
+    """A writer whose session can read what the stream's checkpoint holds."""
+
+    def load_state(self) -> Mapping[str, Mapping[str, Any]]:
+        """Do what `CheckpointStorage.load_state` does for its stream. Call it when nothing is
         applied since the last commit."""
         ...
 

@@ -238,8 +238,8 @@ def replay(
     for name in by_name:
         counters.expect(name, None)
     follower = ChangeApplier(
-        "s", "k", "", source, Sink(), source.control, counters, dict, lambda _: dict(by_name),
-        _no_ddl, poll_seconds=0.0, position={"at": 0},
+        "s", "k", "", source, Sink(), source.control, counters, lambda _: {},
+        lambda _: dict(by_name), _no_ddl, poll_seconds=0.0, position={"at": 0},
     )  # fmt: skip
     source.control.move(State.RUNNING)
     follower.run()

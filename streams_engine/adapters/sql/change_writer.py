@@ -261,6 +261,13 @@ class SqlChangeWriter:
         self.document = document
         return replace(applied, bytes=self._session.bytes - before)
 
+    def load_state(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the stream's records, over the session's own connection."""
+        records = self._state.load(self._connection, self._stream)
+        with self._translating("reading the checkpoint"):
+            self._connection.rollback()
+        return records
+
     def check_fence(self) -> None:
         """Raise `FencedOff` if another process has taken over the stream."""
         with self._translating("finding the process that runs the stream"):

@@ -110,8 +110,9 @@ class ChangeApplier:
     sink: ChangeSink
     control: Control
     counters: Counters
-    records: Callable[[], Documents]
-    """The records of this log alone, whoever wrote them last."""
+    records: Callable[[ChangeWriter | None], Documents]
+    """The records of this log alone, whoever wrote them last, read by the writer if there is
+    one."""
     recorded: Callable[[Documents], dict[TableId, TableReplication]]
     """The tables as the records have them at the durable position."""
     evolve: Evolve
@@ -187,7 +188,7 @@ class ChangeApplier:
         leaves that one undisturbed.
         """
         self._keys_changed = False
-        records = self.records()
+        records = self.records(None)
         self.tables = self.recorded(records)
         self._stand(records.get(self.key, {}).get("position", self.position))
         tracked = [table.tracked for table in self.tables.values()]
@@ -196,12 +197,12 @@ class ChangeApplier:
                 reader = stack.enter_context(self.source.changes(tracked, self.position))
             except LogLost:
                 # Who has followed until now may have gone further, and let go of the log.
-                if self.records() != records:
+                if self.records(None) != records:
                     raise SessionRestart from None
                 raise
             writer = stack.enter_context(self.sink.change_writer(self.stream, self.key))
             # Only now it is known what a session that broke, or was fenced off, made durable.
-            if self.records() != records:
+            if self.records(writer) != records:
                 raise SessionRestart
             self._sets = SetWriter(
                 writer, self.tables, self.alias, self.counters, self._look_again, self.relax

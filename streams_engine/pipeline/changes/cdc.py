@@ -19,6 +19,7 @@ from streams_engine.contracts import (
     LagSource,
     ReadinessSource,
     SlotSource,
+    StateWriter,
     StructureSink,
     WaitingSource,
 )
@@ -488,7 +489,7 @@ class CdcPipeline:
             change_sink(self.sink),
             self.control,
             self.counters,
-            lambda: self._documents_of(source.alias),
+            partial(self._documents_of, source.alias),
             lambda documents: self._recorded(source, handler, Records(documents)),
             handler,
             self.settings.reconnect_timeout,
@@ -533,12 +534,16 @@ class CdcPipeline:
         options = replace(source.mapping, observed=observed.stamped(source.alias))
         return replace(source, mapping=options)
 
-    def _documents_of(self, alias: str) -> Documents:
-        """Return the records of one source's log, without the epoch of the writer.
+    def _documents_of(self, alias: str, writer: ChangeWriter | None) -> Documents:
+        """Return the records of one source's log, without the epoch of the writer, which reads them
+        where it can: its session is open.
 
         Raises `FencedOff` if another process has begun a load since this one did.
         """
-        records = self._store.load()
+        if isinstance(writer, StateWriter):
+            records = Records(writer.load_state())
+        else:
+            records = self._store.load()
         if self._load is not None:
             self._load.store.check_fence(records)
         mine = [record.table for record in records.tables() if record.table.alias == alias]

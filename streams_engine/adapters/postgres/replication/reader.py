@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from functools import partial
 
@@ -42,6 +43,7 @@ from streams_engine.adapters.postgres.replication.relations import RelationReade
 from streams_engine.adapters.postgres.replication.row_decoder import DecodePlan, decode
 from streams_engine.adapters.postgres.replication.row_texts import row_texts
 from streams_engine.adapters.postgres.replication.slot_stream import SlotStream
+from streams_engine.adapters.sql.background import begin
 from streams_engine.errors import LogLost
 from streams_engine.model import (
     ChangeSet,
@@ -78,10 +80,14 @@ class PostgresChangeReader:
         self._stream, self._describer, self._watch = stream, describer, watch
         self._watching = threading.Lock()
         self._catalog = CatalogWatch(describer)
+        self._polled = False
         self._start = lsn_value(after["lsn"])
         self._position = dict(after)
         self._given_at = 0.0
         self._relations = FollowedRelations(tracked, self._start, describer)
+        self._first_look = begin(partial(self._catalog.look, self._relations.schemas))
+        """Reads the catalog while the target is prepared. Until it has ended, nothing else uses the
+        describer."""
         self._queued: deque[ChangeSet] = deque()
         self._pending = PendingMessages()
         self._final = 0
@@ -98,6 +104,9 @@ class PostgresChangeReader:
 
     def poll(self, timeout: float, rows: int | None = None) -> ChangeSet | None:
         """Return the next change set; see `ChangeReader.poll`."""
+        if not self._polled:
+            self._first_look.result()
+            self._polled = True
         deadline = time.monotonic() + timeout
         while True:
             if self._watch.due:
@@ -170,6 +179,9 @@ class PostgresChangeReader:
 
     def adopt(self, table: TableId, tracked: TableSubscription | None) -> None:
         """Decode a table with this subscription from here on; None stops decoding it."""
+        if not self._polled:  # the look compared with what was followed before
+            self._first_look.result()
+            self._catalog = CatalogWatch(self._describer)
         with self._watching:
             self._watch.adopt(table, tracked)
         self._relations.adopt(table, tracked)
@@ -182,6 +194,7 @@ class PostgresChangeReader:
     def close(self) -> None:
         """End the stream, and discard spooled transactions."""
         self._stream.close()
+        wait([self._first_look])
         self._describer.close()
         self._pending.close()
 

@@ -48,13 +48,15 @@ class SlotStream:
     def __init__(
         self,
         connect: PostgresConnect,
+        connection: psycopg.Connection,
         slot: str,
         publication: str,
         after: int,
-        version: int,
         patience: float = 0.0,
     ) -> None:
-        """Start streaming a slot. ``patience``: accepted seconds of silence, if more than usual."""
+        """Start streaming a slot on a replication connection without GSS, which is closed with the
+        stream, or if it cannot be started. ``patience``: accepted seconds of silence, if more than
+        usual."""
         self._connect, self._slot = connect, slot
         self._queue: deque[Burst] = deque()
         self._bytes = 0
@@ -70,10 +72,10 @@ class SlotStream:
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
         self._patience = max(connect.heartbeat, patience)
         self._heard = time.monotonic()
-        self._connection = connect.replication(gss=False)
+        self._connection = connection
         try:
             self._status_seconds = self._interval()
-            self._copy = self._begin(publication, after, version)
+            self._copy = self._begin(publication, after)
         except BaseException:
             self._connection.close()
             raise
@@ -97,10 +99,10 @@ class SlotStream:
         often = min(STATUS_SECONDS, self._connect.heartbeat / 4)
         return min(often, seconds / 4) if seconds else often
 
-    def _begin(self, publication: str, after: int, version: int) -> CopyBoth:
+    def _begin(self, publication: str, after: int) -> CopyBoth:
         name = '"' + publication.replace('"', '""') + '"'
         options = {"proto_version": "1", "publication_names": name}
-        if version >= 140000:
+        if self._connection.info.server_version >= 140000:
             options |= {"proto_version": "2", "streaming": "on", "messages": "true"}
         listed = ", ".join(f"{key} {literal(value)}" for key, value in options.items())
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {lsn_text(after)} ({listed})'

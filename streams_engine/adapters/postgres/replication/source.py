@@ -12,6 +12,7 @@ import psycopg
 
 from streams_engine.adapters.postgres.catalog.reader import read_catalog, unlogged_tables
 from streams_engine.adapters.postgres.connection import PostgresConnect, translating
+from streams_engine.adapters.postgres.early_login import EarlyLogin
 from streams_engine.adapters.postgres.replication.pgoutput import lsn_value
 from streams_engine.adapters.postgres.replication.publication import (
     AGAIN,
@@ -362,33 +363,10 @@ class PostgresChangeSource(PostgresSource):
         self, tracked: Sequence[TableSubscription], after: Position
     ) -> Iterator[PostgresChangeReader]:
         """Read the log from a position. Raises `LogLost` if the server does not have it."""
-        slots = self._slots
-        with slots.asking() as connection:
-            version = connection.info.server_version
-            self._demand_free(connection)
-            slot = slots.read(connection)
-            if slot is None:
-                raise LogLost(
-                    f"The slot {slots.slot} does not exist any more: the server kept no WAL for "
-                    "the stream.",
-                    remedy=AGAIN,
-                )
-            slots.check_fence(slot)
-            demand_continuous(slot, after, self._here(connection), slots.slot)
-            watch = PublicationWatch(self._publication, tracked, after)
-            watch.check(connection)
-        begin = lsn_value(after["lsn"])
-        try:
-            stream = SlotStream(
-                self._connect, slots.slot, self._publication.name, begin, version, self._patience
-            )
-        except LockTimeout:
-            with slots.asking() as connection:
-                self._demand_free(connection)
-            raise
-        self._holder = None
+        watch = PublicationWatch(self._publication, tracked, after)
         describer = RelationReader(self._connect, self._publication.name, self._path)
         try:
+            stream = self._stream(describer, watch, after)
             with contextlib.closing(
                 PostgresChangeReader(stream, tracked, after, describer, watch)
             ) as reader:
@@ -401,6 +379,39 @@ class PostgresChangeSource(PostgresSource):
             raise
         finally:
             self._reader = None
+            describer.close()
+
+    def _stream(
+        self, describer: RelationReader, watch: PublicationWatch, after: Position
+    ) -> SlotStream:
+        """Check that the slot continues at the position, and start streaming it. Its connection
+        logs in meanwhile."""
+        name = self._slots.slot
+        with (
+            EarlyLogin(lambda: self._connect.replication(gss=False)) as login,
+            describer.asking() as connection,
+        ):
+            self._demand_free(connection)
+            slot = self._slots.read(connection)
+            if slot is None:
+                raise LogLost(
+                    f"The slot {name} does not exist any more: the server kept no WAL for the "
+                    "stream.",
+                    remedy=AGAIN,
+                )
+            self._slots.check_fence(slot)
+            demand_continuous(slot, after, self._here(connection), name)
+            watch.check(connection)
+            begin, published = lsn_value(after["lsn"]), self._publication.name
+            try:
+                stream = SlotStream(
+                    self._connect, login.take(), name, published, begin, self._patience
+                )
+            except LockTimeout:
+                self._demand_free(connection)
+                raise
+        self._holder = None
+        return stream
 
     def _demand_free(self, connection: psycopg.Connection) -> None:
         """Raise `LockTimeout` if another process reads the slot; it is final if that process is
