@@ -20,6 +20,7 @@ from streams_engine.contracts import (
     QuarantinedRow,
     Sink,
     SmallSetWriter,
+    StateWriter,
     TextWriter,
 )
 from streams_engine.errors import FencedOff, RowRejected
@@ -211,6 +212,19 @@ class ChangeWriterConformance:
             assert writer.document == {"at": 1}
         with target.writer() as writer:
             assert writer.document == {"at": 1}
+
+    def test_a_writer_reads_the_records_as_its_sink_does(self, target: _Target) -> None:
+        """`StateWriter.load_state` returns the records, whoever wrote them last, and the next
+        commit is as without it."""
+        with target.writer() as writer:
+            if not isinstance(writer, StateWriter):
+                pytest.skip("the writer does not read records")
+            writer.commit({"at": 1}, {"other": {"x": 1}})
+            stored(target.place.open()).save_state(STREAM, {"third": {"y": 2}})
+            assert writer.load_state() == stored(target.place.open()).load_state(STREAM)
+            assert writer.load_state().keys() == {KEY, "other", "third"}
+            target.fill(writer, (1, "a"))
+        assert target.rows() == Counter([(1, "a")])
 
     def test_a_writer_that_was_taken_over_commits_nothing(self, target: _Target) -> None:
         """Whoever follows later has the stream: the one before raises `FencedOff`."""
