@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +40,7 @@ __all__ = [
     "default_of",
     "names_charset",
     "text_defaults",
+    "with_plain_default",
 ]
 
 
@@ -63,6 +65,10 @@ PLAIN = {
 TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
 AS_BYTES = {"char": "binary", "varchar": "varbinary", "tinytext": "tinyblob", "text": "blob",
             "mediumtext": "mediumblob", "longtext": "longblob"}  # fmt: skip
+BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+_DIGITS = re.compile(
+    r"(?:0b|b(?='))'?(?P<bits>[01]+)'?|(?:0x|x(?='))'?(?P<hex>[0-9a-f]+)'?", re.IGNORECASE
+)
 LONGER = {"varchar": "mediumtext", "varbinary": "mediumblob"}
 ROW_BYTES = 65_535
 """VARCHAR and VARBINARY of more bytes become TEXT and BLOB types."""
@@ -138,7 +144,7 @@ def column_of(
     native = native_type(kind, text + flags + attributes.compressed)
     _demand_utc(native, attributes, context)
     textual = kind in TEXTUAL
-    return Column(
+    column = Column(
         name=name,
         type=native,
         arrow=arrow_type(native),
@@ -152,7 +158,37 @@ def column_of(
         collation=own.collation if textual else None,
         comment=attributes.comment,
         invisible=attributes.invisible,
-    ), attributes.extra
+    )
+    return with_plain_default(column), attributes.extra
+
+
+def with_plain_default(column: Column) -> Column:
+    """Return a column whose default of bits or hex digits is written as the catalog does: as a text
+    if it is one, else as bytes.
+
+    Numbers and BIT stay, and texts in a character set that is not known here.
+    """
+    raw = column.default and _bytes_of(column.default.sql)
+    if not raw:
+        return column
+    if column.type.name in BINARY:
+        return replace(column, default=Expression(f"0x{raw.hex().upper()}", Dialect.MYSQL))
+    try:
+        text = raw.decode(CODECS[column.charset or ""])
+    except (KeyError, ValueError):
+        return column
+    return replace(column, default=Expression(literal(text), Dialect.MYSQL))
+
+
+def _bytes_of(sql: str) -> bytes | None:
+    """Return the bytes of a literal of bits or hex digits; None of any other expression."""
+    digits = _DIGITS.fullmatch(sql)
+    if digits is None:
+        return None
+    if bits := digits["bits"]:
+        return int(bits, 2).to_bytes(-(-len(bits) // 8), "big")
+    hexes = digits["hex"]
+    return bytes.fromhex(hexes if len(hexes) % 2 == 0 else f"0{hexes}")
 
 
 def _texts(

@@ -14,6 +14,7 @@ from streams_engine.adapters.mysql.binlog.ddl_columns import (
     default_of,
     names_charset,
     text_defaults,
+    with_plain_default,
 )
 from streams_engine.adapters.mysql.binlog.ddl_constraints import (
     add_foreign_keys,
@@ -729,7 +730,7 @@ class _Altering:
             return
         at = self._find(name)
         if at >= 0:
-            self._columns[at] = replace(self._columns[at], default=default)
+            self._columns[at] = with_plain_default(replace(self._columns[at], default=default))
 
     def _convert(self, words: TokenStream) -> None:
         """CONVERT TO CHARACTER SET: every text of the table."""
