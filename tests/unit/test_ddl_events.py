@@ -329,7 +329,10 @@ def test_the_size_of_a_text_counts_bytes(column: str, charset: str, expected: st
         ("_utf8mb4 0x41", "'A'"),
         ("N'x''y'", "'x''y'"),
         ('"it\'s"', "'it''s'"),
-        ("b'101'", "b'101'"),
+        ("b'101'", "'\x05'"),
+        ("x'4142'", "'AB'"),
+        ("0x141", "'\x01A'"),
+        ("0xff", "0xff"),
         ("(now() + interval 1 day)", "(now() + interval 1 day)"),
         ("concat('a', 'b')", "concat('a', 'b')"),
         ("NEXT VALUE FOR q.s", "nextval(`q`.`s`)"),
@@ -338,6 +341,22 @@ def test_the_size_of_a_text_counts_bytes(column: str, charset: str, expected: st
 )
 def test_defaults(default: str, expected: str) -> None:
     found = made(f"CREATE TABLE t (v VARCHAR(9) DEFAULT {default})").column("v").default
+    assert found is not None and found.sql == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("BINARY(2) DEFAULT b'101'", "0x05"),
+        ("VARBINARY(9) DEFAULT x'ff'", "0xFF"),
+        ("VARCHAR(9) CHARSET latin1 DEFAULT 0xe9", "'é'"),
+        ("ENUM('a', 'b') DEFAULT 0x62", "'b'"),
+        ("INT DEFAULT b'101'", "b'101'"),
+        ("BIT(3) DEFAULT b'101'", "b'101'"),
+    ],
+)
+def test_a_default_of_bits_is_of_its_column_type(column: str, expected: str) -> None:
+    found = made(f"CREATE TABLE t (v {column}) CHARSET utf8mb4").column("v").default
     assert found is not None and found.sql == expected
 
 
