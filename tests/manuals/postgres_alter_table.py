@@ -35,6 +35,9 @@ TWO = """
 CREATE TABLE T2 (id int PRIMARY KEY); INSERT INTO T2 VALUES (9), (0), (-2), (10), (-1), (2147483647);
 CREATE TABLE T (id int PRIMARY KEY, a int CONSTRAINT T_fk REFERENCES T2, b text);
 INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 9, ' x ')"""
+FAMILY = """
+CREATE TABLE T (id int PRIMARY KEY, a int, b text); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
+INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)"""
 
 CHAPTER = Chapter(
     statement="ALTER TABLE",
@@ -462,6 +465,24 @@ INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", 
               "INSERT INTO T VALUES (5); INSERT INTO T2 VALUES (6)", setup="""
 CREATE TABLE T (id int PRIMARY KEY, a int, b text DEFAULT 'both'); CREATE TABLE T2 (own int, PRIMARY KEY (id)) INHERITS (T);
 INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
+        Entry("pg_parent_rename", "RENAME COLUMN", "ALTER TABLE T RENAME b TO c",
+              "INSERT INTO T VALUES (5, 5, 'x'); INSERT INTO T2 VALUES (6, 6, 'y', 2)", setup=FAMILY, before=""),
+        Entry("pg_parent_drop", "DROP COLUMN | ONLY", "ALTER TABLE T DROP a; ALTER TABLE ONLY T DROP b",
+              "INSERT INTO T VALUES (5); INSERT INTO T2 VALUES (6, 'y', 2)", setup=FAMILY, before="", verdict=LOSSY),
+        Entry("pg_parent_type", "ALTER COLUMN TYPE", "ALTER TABLE T ALTER a TYPE bigint",
+              "INSERT INTO T VALUES (5, 5000000000); INSERT INTO T2 VALUES (6, 6000000000, 'y', 2)",
+              setup=FAMILY, before="", verdict=RELOAD),
+        Entry("pg_parent_check", "ADD CHECK", "ALTER TABLE T ADD CONSTRAINT T_c CHECK (a < 100)",
+              "INSERT INTO T VALUES (5, 5); INSERT INTO T2 VALUES (6, 6, 'y', 2)", setup=FAMILY, before=""),
+        Entry("pg_parent_gone", "NO INHERIT", "ALTER TABLE T2 NO INHERIT T; DROP TABLE T",
+              "INSERT INTO T2 VALUES (6, 6, 'y', 2)", setup=FAMILY, before="", verdict=LOSSY),
+        Entry("pg_parent_cascade", "DROP TABLE CASCADE", "DROP TABLE T CASCADE", "SELECT 1", setup=FAMILY, before="", verdict=LOSSY),
+        Entry("pg_inherit_after", "INHERIT", "ALTER TABLE T2 INHERIT T; ALTER TABLE T RENAME b TO c; ALTER TABLE T ADD d int DEFAULT 4",
+              "INSERT INTO T VALUES (5, 5, 'x'); INSERT INTO T2 VALUES (6, 6, 'y', 2)", setup="""
+CREATE TABLE T (id int PRIMARY KEY, a int, b text); CREATE TABLE T2 (id int PRIMARY KEY, a int, b text, own int);
+INSERT INTO T VALUES (1, 1, 'one'); INSERT INTO T2 VALUES (2, 2, 'two', 22)""", before=""),
+        Entry("pg_no_inherit", "NO INHERIT", "ALTER TABLE T2 NO INHERIT T; ALTER TABLE T ADD c int DEFAULT 4; ALTER TABLE T ADD CHECK (a < 100)",
+              "INSERT INTO T VALUES (5, 5, 'x', 1); INSERT INTO T2 VALUES (6, 600, 'y', 2)", setup=FAMILY, before=""),
         Entry("pg_quoted", "lexical: identifiers",
               """ALTER TABLE T ADD "Sel""ect, x" int DEFAULT 1, ADD "ümläut" text""",
               "INSERT INTO T VALUES (5, 5, 'five', 6, 'é')"),

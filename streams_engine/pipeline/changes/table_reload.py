@@ -351,7 +351,10 @@ class TableReload:
             writer.apply([emptied])
             for plan in plans:
                 steps = evolve(plan.old, plan.new, plan.change.renamed, self.log.job.structure)
-                self.target.execute(steps.statements, steps.alone, writer)
+                apart, together = self.target.around_parents(plan.old, plan.new)
+                first, then = steps.statements[: steps.alone], steps.statements[steps.alone :]
+                statements = (*first, *apart, *then, *together)
+                self.target.execute(statements, steps.alone, writer)
         else:
             for plan in plans:
                 self._reshape(plan.change, plan.old, plan.new, writer, applied)
@@ -493,7 +496,10 @@ def reloading(
             raise _gone(followed.id)
         own = bare(followed.id)
         beside = {bare(table): snapshot.catalog.table(bare(table)) for table in others}
-        schemas = {own: replace(there, id=own)}
+        # What else is followed is not in this view, as the tables that it inherits from.
+        parents = tuple(map(bare, followed.inherits))
+        notes = followed.source_notes
+        schemas = {own: replace(there, id=own, inherits=parents, source_notes=notes)}
         schemas |= {name: schema for name, schema in beside.items() if schema is not None}
         early = present.oid is not None
         another = early and there.oid != present.oid

@@ -31,6 +31,7 @@ from streams_engine.pipeline.checkpoint_records import DdlIntentRecord, TableRen
 from streams_engine.pipeline.resume import made_objects
 from streams_engine.pipeline.snapshot.existing_tables import demand_room
 from streams_engine.pipeline.snapshot.plan import demand_alike
+from streams_engine.schema.ddl import postgres
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 from streams_engine.schema.evolution.found import as_found
@@ -164,7 +165,9 @@ class TargetStructure:
         if self.transactional:
             moved = self._evicted(old, new) if new is not None else ()
             freed, held = self._around_keys(change, old, new)
-            statements = (*statements[:alone], *moved, *freed, *statements[alone:], *held)
+            apart, together = self.around_parents(old, new)
+            before, after = (*moved, *apart, *freed), (*held, *together)
+            statements = (*statements[:alone], *before, *statements[alone:], *after)
             with self._fitting(change):
                 self.execute(statements, alone, writer)
             return
@@ -412,6 +415,27 @@ class TargetStructure:
             if len(kept) < len(mapping.target.foreign_keys):
                 without = replace(mapping, target=replace(mapping.target, foreign_keys=kept))
                 yield from evolve(mapping, without, {}, self.log.job.structure).statements
+
+    def around_parents(
+        self, old: TableMapping | None, new: TableMapping | None
+    ) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+        """Return the statements before and after a change that take a table of PostgreSQL out of
+        its inheritance and back. The target's change must not reach tables that inherit from this
+        one: each has its own change in the log, and may have been detached on the source."""
+        if old is None or old.target.dialect is not Dialect.POSTGRES:
+            return (), ()
+        own = old.target.id
+        others = [t.mapping.target for t in self.log.applier.tables.values()]
+        children = [t for t in others if own in t.inherits and t.id != own]
+        parents = new.target.inherits if new is not None else ()
+        if not (children or parents or old.target.inherits):
+            return (), ()
+        links = [(new.target.id, parents)] if new is not None and parents else []
+        for child in children:
+            now = [new.target.id if one == own and new is not None else one
+                   for one in child.inherits if one != own or new is not None]  # fmt: skip
+            links += [(child.id, tuple(now))] if now else []
+        return (postgres.unlinked(own),), tuple(postgres.linked(*link) for link in links)
 
     def _around_keys(
         self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None

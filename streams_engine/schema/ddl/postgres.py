@@ -244,6 +244,49 @@ def inherited_not_null(table: TableId, column: str, *, needed: bool) -> Statemen
     return Statement(f"DO {literal(block)}", ObjectRef(ObjectKind.COLUMN, column, table), table)
 
 
+_UNLINKED = """DECLARE one record;
+BEGIN
+  FOR one IN
+    SELECT h.inhrelid::regclass AS child, h.inhparent::regclass AS parent
+    FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid
+    WHERE c.relkind = 'r' AND NOT c.relispartition AND h.inhrelid IN (
+      SELECT pg_catalog.to_regclass({table})::oid
+      UNION ALL
+      SELECT inhrelid FROM pg_catalog.pg_inherits
+      WHERE inhparent = pg_catalog.to_regclass({table})::oid)
+  LOOP
+    EXECUTE format('ALTER TABLE %s NO INHERIT %s', one.child, one.parent);
+  END LOOP;
+END"""
+
+_LINKED = """BEGIN
+  IF {there} AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass({table})::oid)
+  THEN
+    {inherit}
+  END IF;
+EXCEPTION WHEN datatype_mismatch OR collation_mismatch THEN NULL;
+END"""
+
+
+def unlinked(table: TableId) -> Statement:
+    """Take a table, and those that inherit from it, out of their inheritance (INHERITS)."""
+    block = _UNLINKED.format(table=literal(name_of(table)))
+    return Statement(f"DO {literal(block)}", ObjectRef(ObjectKind.TABLE, table=table), table)
+
+
+def linked(table: TableId, parents: Many[TableId]) -> Statement:
+    """Let a table inherit again from its parents; from none while its columns do not fit them."""
+    name = name_of(table)
+    there = [f"pg_catalog.to_regclass({literal(name_of(one))}) IS NOT NULL"
+             for one in (table, *parents)]  # fmt: skip
+    inherit = [f"ALTER TABLE {name} INHERIT {name_of(one)};" for one in parents]
+    block = _LINKED.format(
+        table=literal(name), there=" AND ".join(there), inherit=" ".join(inherit)
+    )
+    return Statement(f"DO {literal(block)}", ObjectRef(ObjectKind.TABLE, table=table), table)
+
+
 def partitions(root: TableId, parent: TableId, tree: Partitioning) -> Iterator[Statement]:
     """Yield CREATE TABLE ... PARTITION OF, for the partitions of a tree."""
     for part in tree.partitions:

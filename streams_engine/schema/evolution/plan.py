@@ -320,7 +320,7 @@ def _findings(difference: TableDifference) -> Iterator[Finding]:
             )
     for name, what in _UNCARRIED.items():
         postgres = new.dialect is Dialect.POSTGRES
-        created = name in ("partitioning", "exclusions", "options") and postgres
+        created = name in ("partitioning", "exclusions", "options", "inherits") and postgres
         if getattr(difference.old, name) != getattr(new, name) and not created:
             yield warning("not-carried", new.id, f"{what}: the target's stays as it is.")
     if new.dialect is Dialect.POSTGRES:

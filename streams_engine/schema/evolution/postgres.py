@@ -184,7 +184,8 @@ def _keys(
     yield from ddl.indexes(bare(new, indexes=indexes.made), ALL)
     for check in difference.checks().made:
         # Those that are not optional are else part of CREATE TABLE.
-        built = ddl.indexes(bare(new, checks=(replace(check, optional=True),)), ALL)
+        alone = replace(bare(new, checks=(replace(check, optional=True),)), inherits=())
+        built = ddl.indexes(alone, ALL)
         yield from (replace(statement, optional=check.optional) for statement in built)
     unproved = {check.name for check in difference.old.checks if not check.validated}
     for check in new.checks:

@@ -3,7 +3,7 @@ followed under the names that they had earlier in the log."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from streams_engine.model import ForeignKey, Partitioning, TableId, TableSchema
@@ -11,12 +11,17 @@ from streams_engine.model import ForeignKey, Partitioning, TableId, TableSchema
 __all__ = ["as_followed"]
 
 
-def as_followed(table: TableSchema, names: Mapping[int, TableId]) -> TableSchema:
+def as_followed(
+    table: TableSchema, names: Mapping[int, TableId], parents: Sequence[int] | None = None
+) -> TableSchema:
     """Return the table with foreign keys that refer to others by the names under which these are
-    followed, by oid.
+    followed, by oid, and inheriting from those names if ``parents`` are all followed.
 
     A key to a table that is not followed is left out while another one is followed under its name.
     """
+    if parents is not None:
+        known = tuple(names[oid] for oid in parents if oid in names)
+        table = replace(table, inherits=known if len(known) == len(parents) else ())
     if not table.every_foreign_key:
         return table
     return replace(

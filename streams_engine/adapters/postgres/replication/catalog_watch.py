@@ -110,13 +110,18 @@ SELECT w.oid::int8, n.nspname, c.relname, coalesce(c.relispartition, false),
    FROM pg_catalog.pg_partition_tree(c.oid) p
    JOIN pg_catalog.pg_class r ON r.oid = p.relid
    LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = p.relid
-   WHERE c.relkind = 'p')))
+   WHERE c.relkind = 'p'),
+  (SELECT string_agg(h.inhparent::text, ' ' ORDER BY h.inhseqno)
+   FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid))),
+  ARRAY(SELECT h.inhparent::int8 FROM pg_catalog.pg_inherits h
+        WHERE h.inhrelid = c.oid ORDER BY h.inhseqno)
 FROM watched w
 LEFT JOIN pg_catalog.pg_class c ON c.oid = w.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
 """By table: a digest of the transactions that last wrote its rows in the catalog, those of its
-user-defined types (oids from 16384 on), and those of the sequences that its defaults call."""
+user-defined types (oids from 16384 on), and those of the sequences that its defaults call; and the
+oids of what it inherits from."""
 
 LOG_END = """
 SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
@@ -185,7 +190,9 @@ class CatalogWatch:
                 rows = connection.execute(DIGESTS.encode(), (list(by_oid),)).fetchall()
             changed: dict[int, TableId | None] = {}
             attached: set[int] = set()
-            for oid, schema, name, is_partition, digest in rows:
+            parents: dict[int, list[int]] = {}
+            for oid, schema, name, is_partition, digest, above in rows:
+                parents[oid] = above
                 if is_partition:
                     attached.add(oid)
                 there = None if schema is None else TableId(schema, name)
@@ -208,7 +215,7 @@ class CatalogWatch:
                     self._waiting[oid] = TableLook(known[oid], None, 0, attached=True)
                     continue
                 found = None if name is None else now.get(name)
-                followed = None if found is None else as_followed(found, names)
+                followed = None if found is None else as_followed(found, names, parents[oid])
                 self._note(known[oid], followed, name, end)
                 if found is not None and followed is not None and _lacks_keys(followed, found):
                     self._digests.pop(oid, None)  # until the tables that they refer to are followed
@@ -325,7 +332,7 @@ def _demand_logged(table: TableSchema) -> None:
 
 def as_known(before: TableSchema, now: TableSchema) -> TableSchema:
     """Return the catalog's table with its columns' types as they are read from the log, and without
-    what is not followed: the values of sequences, parents, estimates."""
+    what is not followed: the values of sequences, estimates."""
     old = {column.name: column for column in before.columns}
 
     def column(new: Column) -> Column:
@@ -345,7 +352,6 @@ def as_known(before: TableSchema, now: TableSchema) -> TableSchema:
         now,
         columns=tuple(map(column, now.columns)),
         types=before.types if unknown else now.types,
-        inherits=before.inherits,
         unlogged=before.unlogged,
         estimated_rows=before.estimated_rows,
         bytes=before.bytes,

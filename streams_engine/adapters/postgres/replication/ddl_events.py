@@ -45,8 +45,9 @@ BEGIN
             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
             AND NOT a.attisdropped AND a.attgenerated = '') AS columns,
            (SELECT coalesce(json_agg(a.attname), '[]') FROM pg_event_trigger_ddl_commands() e
-            JOIN pg_attribute a ON a.attrelid = e.objid AND a.attnum = e.objsubid
-            WHERE e.objid = c.oid AND e.object_type = 'table column') AS renamed
+            JOIN pg_attribute k ON k.attrelid = e.objid AND k.attnum = e.objsubid
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = k.attname
+            WHERE e.object_type = 'table column') AS renamed
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
     AND c.oid IN (
