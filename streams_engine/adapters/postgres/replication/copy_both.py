@@ -48,6 +48,9 @@ KEEP_ALIVE_FRAME = HEAD + KEEP_ALIVE_BYTES
 class CopyBoth(Protocol):
     """A replication stream. Used by one thread."""
 
+    full: bool
+    """More may have arrived than `receive` returned last, although the socket may not show it."""
+
     def fileno(self) -> int:
         """Return the socket to wait on."""
 
@@ -85,7 +88,7 @@ class _SocketStream:
         self._size, self._needed = 0, HEAD
         self._unsent = b""
         self._error: psycopg.Error | None = None
-        self._begun = False
+        self._begun = self.full = False
         try:
             self._socket.setblocking(False)
             self._begin(command.encode())
@@ -138,7 +141,7 @@ class _SocketStream:
 
     def _read(self) -> bool:
         """Receive what is there; False at the end of the connection."""
-        burst = 0
+        burst, self.full = 0, False
         with contextlib.suppress(BlockingIOError):
             while burst < BURST_BYTES or self._size < self._needed:
                 try:
@@ -152,7 +155,8 @@ class _SocketStream:
                 self._parts.append(bytes(self._space[:count]))
                 self._size += count
                 burst += count
-                if count < RECEIVE_BYTES:
+                self.full = count == RECEIVE_BYTES
+                if not self.full:
                     break
         return True
 
@@ -219,7 +223,9 @@ def _error(content: bytes) -> psycopg.Error:
 
 
 class _LibpqStream:
-    """A connection whose bytes only libpq can read."""
+    """A connection whose bytes only libpq can read, which keeps some."""
+
+    full = True
 
     def __init__(self, connection: psycopg.Connection, command: str) -> None:
         self._pgconn = connection.pgconn

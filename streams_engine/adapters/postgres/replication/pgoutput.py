@@ -22,6 +22,7 @@ __all__ = [
     "CHANGED",
     "COMMIT",
     "DONE",
+    "HEADER",
     "KEEP_ALIVE",
     "KEEP_ALIVE_BYTES",
     "ROW",

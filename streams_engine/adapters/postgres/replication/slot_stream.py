@@ -9,17 +9,25 @@ import struct
 import threading
 import time
 from collections import deque
+from enum import Enum, auto
 
 import psycopg
 
 from streams_engine.adapters.postgres.connection import PostgresConnect, translate
 from streams_engine.adapters.postgres.replication.copy_both import CopyBoth, copy_both
-from streams_engine.adapters.postgres.replication.pgoutput import EPOCH_SECONDS, Burst, lsn_text
+from streams_engine.adapters.postgres.replication.pgoutput import (
+    COMMIT,
+    EPOCH_SECONDS,
+    HEADER,
+    KEEP_ALIVE_BYTES,
+    Burst,
+    lsn_text,
+)
 from streams_engine.adapters.postgres.replication.slots import ACTIVE_SECONDS
 from streams_engine.adapters.sql.polling import attempts
 from streams_engine.errors import ConnectionFailed, LockTimeout, LogLost, StreamsError, require
 
-__all__ = ["SlotStream", "literal"]
+__all__ = ["News", "Received", "SlotStream", "literal"]
 
 QUEUED_BYTES = 8 << 20
 """Bytes that may wait to be decoded; beyond that, nothing more is read from the socket."""
@@ -32,6 +40,14 @@ STATUS_SECONDS = 5.0
 ACKNOWLEDGE_SECONDS = 0.1
 """The least time between two status updates that nobody asked for: commits go together."""
 STATUS = struct.Struct(">cQQQqB")
+LSN = struct.Struct(">Q")
+COMMIT_BYTES = HEADER + 26
+"""Of a Commit message: its letter, flags, three numbers of 8 bytes."""
+END_AT = HEADER + 10
+INSIDE = frozenset(b"BIUDRYO")
+"""The letters of messages that a commit must follow."""
+FEW, FEW_BYTES = 8, 1 << 13
+"""More or larger ones of them are worth waking up for: they can be decoded already."""
 SHUTDOWN_REQUESTS = 8
 SHUTDOWN_SECONDS = 0.5
 """A server that shuts down keeps asking for answers: this many within this time."""
@@ -40,6 +56,61 @@ SHUTDOWN_SECONDS = 0.5
 def literal(text: str) -> str:
     """Quote a text for a replication command."""
     return "'" + text.replace("'", "''") + "'"
+
+
+class News(Enum):
+    """What a burst is worth to the thread that waits for it."""
+
+    NONE = auto()
+    """A keepalive up to an LSN that is known."""
+    PART = auto()
+    """The beginning of a transaction, which more must follow."""
+    WHOLE = auto()
+
+
+class Received:
+    """Judges bursts by what came before. The server sends each message as soon as it is decoded,
+    and a keepalive after each transaction that is not acknowledged yet: a small transaction may
+    arrive in four pieces, of which one is worth a thread's waking up."""
+
+    def __init__(self) -> None:
+        self._end = 0
+        """The LSN up to which a commit, and keepalives right after it, said that all was sent; 0:
+        something else came last."""
+
+    def judge(self, burst: Burst) -> News:
+        """Take note of a burst, and judge it."""
+        count = len(burst.start)
+        known = self._end if count == 1 else self._committed(burst, count - 2)
+        end = self._kept_alive(burst, count - 1)
+        if end is None:
+            self._end = self._committed(burst, count - 1)
+            inside = count <= FEW and all(self._is_inside(burst, i) for i in range(count))
+            return News.PART if inside else News.WHOLE
+        self._end = max(known, end) if known else 0
+        return News.NONE if count == 1 and end <= known else News.WHOLE
+
+    @staticmethod
+    def _kept_alive(burst: Burst, index: int) -> int | None:
+        """Return the LSN of a keepalive; None for another message."""
+        start = burst.start[index]
+        if burst.end[index] - start != KEEP_ALIVE_BYTES:
+            return None
+        return int(LSN.unpack_from(burst.buffer, start + 1)[0])
+
+    @staticmethod
+    def _committed(burst: Burst, index: int) -> int:
+        """Return the LSN after a commit; 0 for another message."""
+        start = burst.start[index]
+        size = burst.end[index] - start
+        if size != COMMIT_BYTES or burst.buffer[start + HEADER] != COMMIT:
+            return 0
+        return int(LSN.unpack_from(burst.buffer, start + END_AT)[0])
+
+    @staticmethod
+    def _is_inside(burst: Burst, index: int) -> bool:
+        start, end = burst.start[index], burst.end[index]
+        return HEADER < end - start < FEW_BYTES and burst.buffer[start + HEADER] in INSIDE
 
 
 class SlotStream:
@@ -69,6 +140,7 @@ class SlotStream:
         self._closing = False
         self._acknowledged = after
         self._answered_at = 0.0
+        self._received = Received()
         self._asked: deque[float] = deque(maxlen=SHUTDOWN_REQUESTS)
         self._patience = max(connect.heartbeat, patience)
         self._heard = time.monotonic()
@@ -219,7 +291,8 @@ class SlotStream:
                 self._heard = now  # nothing is read: nothing can be heard
             elif self._gather():
                 self._heard = now
-                continue
+                if self._copy.full:
+                    continue
             if now - self._heard > self._patience:
                 raise ConnectionFailed(
                     f"Reading slot {self._slot}: the server sent nothing for "
@@ -243,10 +316,14 @@ class SlotStream:
             return False
         for _ in range(burst.asked):
             self._asked_for()
+        news = self._received.judge(burst)
+        if news is News.NONE:
+            return True
         with self._there:
             self._queue.append(burst)
             self._bytes += len(burst.buffer)
-            self._there.notify()
+            if news is News.WHOLE or len(self._queue) > FEW:
+                self._there.notify()
         return True
 
     def _asked_for(self) -> None:
