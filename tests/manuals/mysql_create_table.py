@@ -168,10 +168,14 @@ CHAPTER = Chapter(
         Entry("my_create_default_time", "DEFAULT literal",
               "CREATE TABLE T (id int PRIMARY KEY, a time DEFAULT '-10:00:00', b time DEFAULT '100:00:00')",
               "INSERT INTO T (id, a, b) VALUES (1, '01:00:00', '02:00:00'); INSERT INTO T (id) VALUES (2)", on=SPAN),
+        Entry("my_create_unique_prefix", "UNIQUE KEY",
+              "CREATE TABLE T2 (id int PRIMARY KEY, v text, UNIQUE KEY T2_v (v(2))); INSERT INTO T2 VALUES (1, 'abc'); ALTER TABLE T2 ADD w varchar(9) DEFAULT 'w' FIRST, RENAME COLUMN v TO x;"
+              "INSERT INTO T2 VALUES ('v', 2, 'bcd'); ALTER TABLE T2 ADD UNIQUE KEY T2_w (w(1), id), ADD y int DEFAULT 7; INSERT INTO T2 VALUES ('z', 3, 'cde', 8); ALTER TABLE T2 ADD z int FIRST",
+              "INSERT INTO T2 VALUES (1, 'q', 4, 'def', 9)", setup="CREATE TABLE T (id int PRIMARY KEY)", on={"files": RELOAD}),
         Entry("my_create_default_bits", "DEFAULT literal",
               "CREATE TABLE T (id int PRIMARY KEY, a varbinary(9) DEFAULT b'0110111001110101', b varchar(9) DEFAULT b'01100001', c int DEFAULT b'101', d binary(2) DEFAULT b'101',"
               " e decimal(5,2) DEFAULT 0x10, f varchar(9) CHARACTER SET latin1 DEFAULT b'11101001', g enum('a','b') DEFAULT 0x62, h bit(3) DEFAULT 0b101); INSERT INTO T (id) VALUES (1);"
-              "ALTER TABLE T ADD i varchar(9) DEFAULT x'4142', ADD j varbinary(3) DEFAULT 0x00ff, ALTER COLUMN b SET DEFAULT 0x4344, ALTER COLUMN a SET DEFAULT b'101'",
+              "ALTER TABLE T ADD i varchar(9) DEFAULT x'4142', ADD j varbinary(3) DEFAULT 0x0aff, ALTER COLUMN b SET DEFAULT 0x4344, ALTER COLUMN a SET DEFAULT b'101'",
               "INSERT INTO T (id) VALUES (2)", on={"files": RELOAD}),
         Entry("my_create_default_expr", "DEFAULT (expr)",
               "CREATE TABLE T (id int PRIMARY KEY, a int DEFAULT (3 * 4), b json DEFAULT (json_array(1)),"

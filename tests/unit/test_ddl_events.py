@@ -344,6 +344,14 @@ def test_defaults(default: str, expected: str) -> None:
     assert found is not None and found.sql == expected
 
 
+@pytest.mark.parametrize("key", ["UNIQUE KEY (c(2))", "CONSTRAINT k UNIQUE ((a + 1))"])
+def test_a_unique_key_of_a_part_hides_no_column(key: str) -> None:
+    whole = "CREATE TABLE t (a INT PRIMARY KEY, c VARCHAR(9)"
+    assert columns(f"{whole}, {key}, `unique` INT)") == ["a int", "c varchar(9)", "unique int"]
+    altered = columns(f"{whole})", f"ALTER TABLE t ADD {key}, ADD x INT, ADD (y INT, {key})")
+    assert altered == ["a int", "c varchar(9)", "x int", "y int"]
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
@@ -351,8 +359,10 @@ def test_defaults(default: str, expected: str) -> None:
         ("VARBINARY(9) DEFAULT x'ff'", "0xFF"),
         ("VARCHAR(9) CHARSET latin1 DEFAULT 0xe9", "'é'"),
         ("ENUM('a', 'b') DEFAULT 0x62", "'b'"),
-        ("INT DEFAULT b'101'", "b'101'"),
+        ("INT DEFAULT b'101'", "5"),
+        ("DECIMAL(5,2) DEFAULT 0x10", "16"),
         ("BIT(3) DEFAULT b'101'", "b'101'"),
+        ("BIT(9) DEFAULT 0x05", "b'101'"),
     ],
 )
 def test_a_default_of_bits_is_of_its_column_type(column: str, expected: str) -> None:

@@ -66,6 +66,7 @@ TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enu
 AS_BYTES = {"char": "binary", "varchar": "varbinary", "tinytext": "tinyblob", "text": "blob",
             "mediumtext": "mediumblob", "longtext": "longblob"}  # fmt: skip
 BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"}
 _DIGITS = re.compile(
     r"(?:0b|b(?='))'?(?P<bits>[01]+)'?|(?:0x|x(?='))'?(?P<hex>[0-9a-f]+)'?", re.IGNORECASE
 )
@@ -163,21 +164,27 @@ def column_of(
 
 
 def with_plain_default(column: Column) -> Column:
-    """Return a column whose default of bits or hex digits is written as the catalog does: as a text
-    if it is one, else as bytes.
+    """Return a column whose default of bits or hex digits is written as the catalog writes it: as a
+    text, a number, bits or bytes.
 
-    Numbers and BIT stay, and texts in a character set that is not known here.
+    A text in a character set that is not known here stays.
     """
     raw = column.default and _bytes_of(column.default.sql)
     if not raw:
         return column
+    number = int.from_bytes(raw, "big")
     if column.type.name in BINARY:
-        return replace(column, default=Expression(f"0x{raw.hex().upper()}", Dialect.MYSQL))
-    try:
-        text = raw.decode(CODECS[column.charset or ""])
-    except (KeyError, ValueError):
-        return column
-    return replace(column, default=Expression(literal(text), Dialect.MYSQL))
+        plain = f"0x{raw.hex().upper()}"
+    elif column.type.name == "bit":
+        plain = f"b'{number:b}'"
+    elif column.type.name in NUMBERS:
+        plain = str(number)
+    else:
+        try:
+            plain = literal(raw.decode(CODECS[column.charset or ""]))
+        except (KeyError, ValueError):
+            return column
+    return replace(column, default=Expression(plain, Dialect.MYSQL))
 
 
 def _bytes_of(sql: str) -> bytes | None:

@@ -297,8 +297,8 @@ def _table(
         if index is not None:
             keys.append(index)
             continue
-        if words.peek() in _NO_COLUMNS and item[0].kind == "word":
-            continue
+        if item[0].upper in {*_NO_COLUMNS, "UNIQUE"} and item[0].kind == "word":
+            continue  # the catalog tells of it, or it changes no row
         column, extra = column_of(words, texts, context)
         columns.append(column)
         keys += _own_keys(column, extra)
@@ -584,13 +584,14 @@ class _Altering:
     def _define(self, words: TokenStream, careful: bool, explicit: bool) -> None:
         if not explicit:
             wanted = "IF" in (words.peek(ahead) for ahead in range(5))  # NOT EXISTS; it is reserved
-            index = _index(words) if words.peek() in ("PRIMARY", "UNIQUE", "CONSTRAINT") else None
+            first = words.peek()
+            index = _index(words) if first in ("PRIMARY", "UNIQUE", "CONSTRAINT") else None
             if index is not None:
                 if not (wanted and self._has(index)):
                     self._keys.append(index)
                 return
             self._version(words, versioned=True)
-            if words.peek() in {*_NO_COLUMNS, "PRIMARY", "UNIQUE", "PARTITION", "SYSTEM"}:
+            if first in {*_NO_COLUMNS, "PRIMARY", "UNIQUE", "PARTITION", "SYSTEM"}:
                 return
         if self._table is None:
             return
