@@ -9,6 +9,7 @@ MYSQL, MARIADB = ("mysql9",), ("mariadb",)
 ENGINE = Refused("SCHEMA_CHANGE_REFUSED", why="The rows of this engine are not in the log.")
 LONG = Carried("renamed")
 SPAN = {"postgresql": Carried("time-outside-a-day"), "load postgresql": Carried("time-outside-a-day")}
+UNSEEN = Refused("ROW_REJECTED", why="Before a load into files no rows are looked at: a NOT NULL column takes no zero date.")
 NO_DEFAULT = {"postgresql": Carried("default"), "load postgresql": Carried("default")}
 NO_CHECK = {"postgresql": Carried("check"), "load postgresql": Carried("check")}
 ENGINE_LOST = {"mysql": Carried("engine"), "load mysql": Carried("engine")}
@@ -168,6 +169,10 @@ CHAPTER = Chapter(
         Entry("my_create_default_time", "DEFAULT literal",
               "CREATE TABLE T (id int PRIMARY KEY, a time DEFAULT '-10:00:00', b time DEFAULT '100:00:00')",
               "INSERT INTO T (id, a, b) VALUES (1, '01:00:00', '02:00:00'); INSERT INTO T (id) VALUES (2)", on=SPAN),
+        Entry("my_create_default_zero", "DEFAULT literal",
+              "SET sql_mode = ''; CREATE TABLE T (id int PRIMARY KEY, a datetime DEFAULT 0, b date NOT NULL DEFAULT 0, c datetime DEFAULT 20200101, d date DEFAULT '20200101'); INSERT INTO T (id) VALUES (1);"
+              "ALTER TABLE T ADD e timestamp NOT NULL DEFAULT 0", "INSERT INTO T (id) VALUES (2)", alone=True,
+              on={"postgresql": Carried("zero-dates-not-null"), "load postgresql": Carried("zero-dates-not-null"), "load files": UNSEEN, "files": UNSEEN}),
         Entry("my_create_unique_prefix", "UNIQUE KEY",
               "CREATE TABLE T2 (id int PRIMARY KEY, v text, UNIQUE KEY T2_v (v(2))); INSERT INTO T2 VALUES (1, 'abc'); ALTER TABLE T2 ADD w varchar(9) DEFAULT 'w' FIRST, RENAME COLUMN v TO x;"
               "INSERT INTO T2 VALUES ('v', 2, 'bcd'); ALTER TABLE T2 ADD UNIQUE KEY T2_w (w(1), id), ADD y int DEFAULT 7; INSERT INTO T2 VALUES ('z', 3, 'cde', 8); ALTER TABLE T2 ADD z int FIRST",

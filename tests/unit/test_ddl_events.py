@@ -361,6 +361,8 @@ def test_a_unique_key_of_a_part_hides_no_column(key: str) -> None:
         ("ENUM('a', 'b') DEFAULT 0x62", "'b'"),
         ("INT DEFAULT b'101'", "5"),
         ("DECIMAL(5,2) DEFAULT 0x10", "16"),
+        ("DATE DEFAULT 0", "'0000-00-00'"),
+        ("DATETIME DEFAULT '0'", "'0000-00-00 00:00:00'"),
         ("BIT(3) DEFAULT b'101'", "b'101'"),
         ("BIT(9) DEFAULT 0x05", "b'101'"),
     ],

@@ -550,7 +550,7 @@ def _literal_default(tree: exp.Expression, target: NativeType) -> Expression | N
         return _postgres(str(bits)) if target.name in _DEFAULT_NUMBERS else None
     if target.name in _DEFAULT_NUMBERS:
         return _postgres(sign + value) if re.fullmatch(r"[\d.eE+-]+", value) else None
-    if target.name in {"date", "timestamp", "timestamptz"} and re.search(r"0000|-00", value):
+    if target.name in _MOMENTS and (re.search(r"0000|-00", value) or not _DATED.match(value)):
         return None
     if target.name == "time" and not _DAYTIME.fullmatch(sign + value):
         return None
@@ -568,6 +568,8 @@ def _literal_default(tree: exp.Expression, target: NativeType) -> Expression | N
 
 _DAYTIME = re.compile(r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d*)?)?|24:00(:00(\.0*)?)?")
 """A time of day; MySQL's TIME counts on, and below zero."""
+_DATED = re.compile(r"\d{4}-\d{1,2}-\d|\d{8}\Z")
+"""A date; MySQL takes other numbers too."""
 _SPAN = re.compile(r"-?\d{1,3}:[0-5]\d:[0-5]\d(\.\d*)?")
 """A TIME in full, which means the same to an interval."""
 _EMPTY_JSON = re.compile(r"^\(?\s*json_(array|object)\(\s*\)\s*\)?$", re.I)

@@ -66,6 +66,7 @@ TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enu
 AS_BYTES = {"char": "binary", "varchar": "varbinary", "tinytext": "tinyblob", "text": "blob",
             "mediumtext": "mediumblob", "longtext": "longblob"}  # fmt: skip
 BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+DATES = {"date", "datetime", "timestamp"}
 NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"}
 _DIGITS = re.compile(
     r"(?:0b|b(?='))'?(?P<bits>[01]+)'?|(?:0x|x(?='))'?(?P<hex>[0-9a-f]+)'?", re.IGNORECASE
@@ -167,8 +168,11 @@ def with_plain_default(column: Column) -> Column:
     """Return a column whose default of bits or hex digits is written as the catalog writes it: as a
     text, a number, bits or bytes.
 
-    A text in a character set that is not known here stays.
+    So is the number 0 of a date. A text in a character set that is not known here stays.
     """
+    if column.type.name in DATES and column.default and column.default.sql in ("0", "'0'"):
+        zero = "0000-00-00" if column.type.name == "date" else "0000-00-00 00:00:00"
+        return replace(column, default=Expression(literal(zero), Dialect.MYSQL))
     raw = column.default and _bytes_of(column.default.sql)
     if not raw:
         return column
