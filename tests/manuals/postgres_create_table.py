@@ -138,6 +138,9 @@ CHAPTER = Chapter(
               "DELETE FROM T WHERE a = 1; UPDATE T SET a = 7 WHERE a = 2", "INSERT INTO T VALUES (5, 'e')", setup="""
 CREATE TABLE T (a int, v text, k int GENERATED ALWAYS AS (a * 2) STORED, PRIMARY KEY (a, k));
 INSERT INTO T VALUES (1, 'a'), (2, 'b'), (3, NULL)"""),
+        Entry("pg_generated_key_alone", "GENERATED ALWAYS AS STORED",
+              "CREATE TABLE T (a int, k int GENERATED ALWAYS AS (a * 2) STORED, PRIMARY KEY (k)); ALTER TABLE T REPLICA IDENTITY FULL",
+              "INSERT INTO T VALUES (1), (2); UPDATE T SET a = 5 WHERE a = 2; DELETE FROM T WHERE a = 1", servers=("pg15",)),
         Entry("pg_generated_own_function", "GENERATED ALWAYS AS STORED",
               "CREATE FUNCTION T_f(i int) RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT i * 3 $$;"
               "CREATE TABLE T (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS (T_f(a)) STORED)",

@@ -65,6 +65,14 @@ SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
         JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
              AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
         WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped) > 0,
+       (SELECT count(*) FROM pg_catalog.pg_index i
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
+        JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        JOIN pg_catalog.pg_depend y ON y.classid = 'pg_attrdef'::regclass AND y.objid = d.oid
+             AND y.refclassid = 'pg_class'::regclass AND y.refobjid = c.oid
+        WHERE i.indrelid = c.oid AND a.attgenerated <> ''
+        AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+        AND y.refobjsubid <> a.attnum AND y.refobjsubid <> ALL (i.indkey::int2[])) > 0,
        wanted.root <> c.oid
 FROM wanted JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -93,6 +101,8 @@ class _Table:
     """It has stored generated columns."""
     generated_key: bool
     """Its replica identity by an index has generated columns."""
+    uncomputed_key: bool
+    """That index lacks columns of which its generated ones are computed."""
     leaf: bool
 
     @property
@@ -297,9 +307,20 @@ def _identified(connection: psycopg.Connection, table: _Table) -> Iterator[Findi
 
 def _generated(connection: psycopg.Connection, table: _Table) -> Iterator[Finding]:
     """Check a table whose replica identity covers generated columns, which PostgreSQL 18 demands
-    to be published."""
+    to be published, and which the log of older versions lacks."""
     covers = table.generated if table.identity == "f" else table.generated_key
-    if not covers or connection.info.server_version < 180000:
+    if connection.info.server_version < 180000:
+        if table.identity in "di" and table.uncomputed_key:
+            full = name(table.id).as_string(connection)
+            yield _error(
+                "replica-identity-generated",
+                str(table.id),
+                "The replica identity covers a generated column, which the log lacks, without the "
+                "columns that it is computed of: no row is found by it.",
+                f"ALTER TABLE {full} REPLICA IDENTITY FULL;",
+            )
+        return
+    if not covers:
         return
     yield _error(
         "replica-identity-generated",
