@@ -44,6 +44,8 @@ __all__ = ["map_postgres_to_mysql"]
 
 LONGEST = 64
 """Characters in a name, https://dev.mysql.com/doc/refman/en/identifier-length.html"""
+MOST_COLUMNS = 1017
+"""Columns of a table of InnoDB, https://dev.mysql.com/doc/refman/en/innodb-limits.html"""
 TEXTUAL = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
 COUNTERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 
@@ -60,7 +62,7 @@ class _Mapper:
 
     def run(self) -> MappedCatalog:
         self.findings = Findings()
-        self._leave_out_bare()
+        self._leave_out()
         self.names = Namespace()
         self.constraints = Namespace()
         self.keys = KeyColumns(self.catalog)
@@ -85,16 +87,21 @@ class _Mapper:
         target = Catalog(Dialect.MYSQL, tuple(t.target for t in tables))
         return MappedCatalog(self.catalog, target, tables, tuple(self.findings.items))
 
-    def _leave_out_bare(self) -> None:
-        """Leave out tables without columns, which MySQL does not have."""
+    def _leave_out(self) -> None:
+        """Leave out tables without columns, or with more than MySQL has."""
+        kept = []
         for table in self.catalog.tables:
-            if not table.columns:
-                self.findings.warn(
-                    "left-out", table.id, "It has no columns, and MySQL has no such tables.",
-                    "Add a column, or leave the table out of the stream.",
-                )  # fmt: skip
-        tables = tuple(table for table in self.catalog.tables if table.columns)
-        self.catalog = replace(self.catalog, tables=tables)
+            number = len(table.columns)
+            if 0 < number <= MOST_COLUMNS:
+                kept.append(table)
+                continue
+            found = f"It has {number} columns, and MySQL (InnoDB) takes {MOST_COLUMNS}."
+            repair = "Split it, or leave the table out of the stream."
+            if not number:
+                found = "It has no columns, and MySQL has no such tables."
+                repair = "Add a column, or leave the table out of the stream."
+            self.findings.warn("left-out", table.id, found, repair)
+        self.catalog = replace(self.catalog, tables=tuple(kept))
 
     def _sequences(self) -> dict[tuple[TableId, str], Sequence]:
         """Return the sequence that numbers each column: the one that it owns, or that its default
