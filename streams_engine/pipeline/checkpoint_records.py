@@ -282,6 +282,8 @@ class DdlIntentRecord:
     source's may have another structure."""
     emptied: bool = False
     """The table's rows are gone, because all were to be read again."""
+    dropped: bool = False
+    """The table is dropped: what the log says of it until then does not matter any more."""
 
     @staticmethod
     def key_of(table: TableId) -> str:
@@ -301,6 +303,8 @@ class DdlIntentRecord:
             document["columns"] = list(self.columns)
         if self.emptied:
             document["emptied"] = True
+        if self.dropped:
+            document["dropped"] = True
         return document
 
 
@@ -500,6 +504,12 @@ class Records:
             d["table"]: "renamed" in d
             for k, d in self.documents.items()
             if k.startswith("ddl:") and "emptied" in d
+        }
+
+    def dropped(self) -> set[str]:
+        """Return the labels of the tables whose drop began and is not recorded as done."""
+        return {
+            d["table"] for k, d in self.documents.items() if k.startswith("ddl:") and "dropped" in d
         }
 
     def verified(self) -> list[VerificationProgress]:

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 from streams_engine import State, Stream
+from streams_engine.adapters.postgres.replication.ddl_events import TRIGGERS
 from streams_engine.adapters.postgres.replication.publication import LEFT_OUT
 from streams_engine.errors import LogLost
 from streams_engine.testing.servers import Server
 from tests.support.cdc import OWN_SLOTS, caught_up, failure
 from tests.support.databases import End
+from tests.support.polling import until
 from tests.support.stream_control import SECONDS
 
 PUB = "shop_pub"
+NULLABLE = "SELECT attnotnull FROM pg_attribute WHERE attrelid = 'n'::regclass AND attname = 'a'"
 ROWS = "SELECT id, a FROM t ORDER BY id"
 
 
@@ -382,3 +385,20 @@ def test_an_unlogged_partition_that_is_made_while_the_log_is_followed_is_refused
         error = failure(stream)
     assert error.code == "SCHEMA_CHANGE_REFUSED"
     assert "public.p_2" in str(error) and "SET LOGGED" in str(error.remedy)
+
+
+def test_a_table_that_joined_a_moment_before_the_end_was_not_altered(
+    source: End, target: End
+) -> None:
+    """The position says that the publication was seen after its own ALTER PUBLICATION."""
+    source.run(TRIGGERS)
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)
+        source.run("CREATE TABLE n (id int PRIMARY KEY, a int NOT NULL)")
+        caught_up(stream)
+        source.run("ALTER TABLE n ALTER a DROP NOT NULL")
+        until(lambda: target.rows(NULLABLE) == [(False,)])
+    with cdc(source, target) as stream:
+        stream.start()
+        caught_up(stream)

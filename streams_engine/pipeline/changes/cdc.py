@@ -572,8 +572,10 @@ class CdcPipeline:
         tables = {}
         handler.target.renames = records.renames()
         handler.target.added = records.columns_added()
+        handler.target.dropped = records.dropped()
+        gone = frozenset(table for table in schemas if str(table) in handler.target.dropped)
         for table, mapping in handler.mapper.onto_target(
-            list(schemas.values()), ahead, handler.target.renames
+            list(schemas.values()), ahead, handler.target.renames, gone
         ).items():
             identity = identities[replace(table, alias="")]
             moved = tuple(column.source.name for column in mapping.columns)
@@ -584,6 +586,8 @@ class CdcPipeline:
                 source, mapping, schemas[table], identity, since, schemas
             )
             followed.tracked = replace(followed.tracked, early=mine[table].early)
+            if table in gone:
+                followed.ignore()
             tables[table] = followed
             self.counters.expect(table, None)
             self.counters.enter(table, "following")

@@ -53,11 +53,13 @@ class FollowedMapper:
         schemas: Sequence[TableSchema],
         intended: AbstractSet[TableId],
         renames: Mapping[str, TableRename],
+        gone: AbstractSet[TableId] = frozenset(),
     ) -> dict[TableId, TableMapping]:
         """Map tables as the log describes them onto the target's existing tables.
 
         For tables with an ``intended`` change the target may be ahead of the log; those of
-        ``renames``, by label, may have their new name there.
+        ``renames``, by label, may have their new name there, and those that are ``gone`` may be
+        dropped there, and others have their names.
         """
         mappings = self._map(schemas)
         if not isinstance(self.log.sink, StructureSink):
@@ -65,6 +67,8 @@ class FollowedMapper:
         names = [*(m.target.id for m in mappings.values()), *(new for _, new in renames.values())]
         present = {table.id: table for table in self.log.sink.inspect(names).tables}
         for table, mapping in mappings.items():
+            if table in gone:
+                continue
             was, now = renames.get(str(table), (mapping.target.id, mapping.target.id))
             if was not in present and now in present:
                 mapping = replace(mapping, target=replace(mapping.target, id=now))

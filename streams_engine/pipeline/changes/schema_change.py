@@ -103,8 +103,8 @@ class SchemaChangeHandler:
         if policy == "apply" and isinstance(self.log.sink, StructureSink):
             self.log.counters.found(found)
             reach("ddl: begun")
-            if self._reload.needed(change, old, new):
-                return self._read_again(change, old, writer, applied)
+            if why := self._reload.needed(change, old, new, writer, applied):
+                return self._read_again(change, why, old, writer, applied)
             self.target.carry(change, old, new, writer, applied)
             reach("ddl: executed")
         elif policy == "apply" and isinstance(writer, TableWriter):
@@ -188,7 +188,7 @@ class SchemaChangeHandler:
             return None
         if old is not None and (untold := self._untold(change, old, new, writer)):
             if self.log.job.on_rewrite == "reload" or change.rewritten:
-                return self._read_again(change, old, writer, applied)
+                return self._read_again(change, REWRITTEN, old, writer, applied)
             if not self.log.origin.mapping.allow_lossy:
                 raise refused(
                     change, f"{REWRITTEN} They are not read again: onRewrite is fail. {untold[0]}"
@@ -225,14 +225,18 @@ class SchemaChangeHandler:
     def _read_again(
         self,
         change: SchemaChange,
+        why: str,
         old: TableMapping | None,
         writer: ChangeWriter,
         applied: bool,
     ) -> TableReplication | None:
         """Read the rows of the table again, and of those that have to be read with it; return None
         if the table is gone."""
+        if self.target.is_dropped(change.table):
+            self._drop_early(change, old, writer, applied)
+            return None
         try:
-            reloaded, *beside = self._reload.run(change, writer, applied)
+            reloaded, *beside = self._reload.run(change, why, writer, applied)
         except TableGone as gone:
             self._give_up(change, gone, old, writer, applied)
             return None
@@ -254,6 +258,16 @@ class SchemaChangeHandler:
         keeps_log = isinstance(writer, LogWriter) and self.joins_new_tables
         if not (keeps_log or self.log.origin.mapping.allow_lossy):
             raise gone.refused
+        self._drop_early(change, old, writer, applied)
+
+    def _drop_early(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """Drop the target's table, and follow it no longer."""
         dropped = replace(change, after=None, renamed={}, backfill={}, rewritten=False)
         if isinstance(writer, LogWriter):
             writer.drop(require(old, "the table that is gone").target.id)
@@ -294,7 +308,9 @@ class SchemaChangeHandler:
 
         ``since``: up to where the table's rows are known; None: up to the position.
         """
-        updates = removed([DdlIntentRecord.key_of(self.log.stamped(change.table))])
+        named = change.before if change.after is None else change.after
+        intended = {change.table, self.target.recorded(require(named, "a table that changed").id)}
+        updates = removed(DdlIntentRecord.key_of(self.log.stamped(table)) for table in intended)
         if change.before is not None:
             updates |= removed([TableRecord.key_of(self.log.stamped(change.before.id))])
         if change.after is not None and not (change.before is None and self.policy == "ignore"):
@@ -325,6 +341,8 @@ class SchemaChangeHandler:
         until, early = since or (None, False)
         attached = self.attach(self.log.origin, new, schema, identity, until, everything)
         attached.tracked = replace(attached.tracked, early=early)
+        if change.before is not None and self.target.is_dropped(schema.id):
+            attached.ignore()
         if not self.log.applier.pending.waiting:
             self._demand_cascades(change, attached)
         return attached

@@ -52,6 +52,10 @@ from streams_engine.schema.mapping.tables import TableMapping, warning
 __all__ = ["REWRITTEN", "Reloaded", "TableGone", "TableReload"]
 
 REWRITTEN = "existing rows got values that the log does not contain."
+LATE = (
+    "its transaction also changes rows that have the columns of before, and MySQL cannot roll DDL "
+    "back."
+)
 
 Attached = Callable[
     [SchemaChange, TableSchema, TableMapping, TableMapping, tuple[Position, bool]], TableReplication
@@ -147,29 +151,38 @@ class TableReload:
         return self.log.job.on_rewrite != "fail" and len(table.operations) == len(Op)
 
     def needed(
-        self, change: SchemaChange, old: TableMapping | None, new: TableMapping | None
-    ) -> bool:
-        """Return whether DDL cannot give the existing rows the values that they have on the
-        source."""
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        new: TableMapping | None,
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> str:
+        """Return why DDL cannot give the existing rows the values that they have on the source;
+        empty: it can."""
         if old is None or new is None:
-            return False
+            return ""
         if change.rewritten or change.table in self.target.unfit:
-            return True
-        return bool(self.unknown(change, old, new))
+            return REWRITTEN
+        if applied and self.target.is_late(change, old, new, writer):
+            return LATE
+        return REWRITTEN if self.unknown(change, old, new) else ""
 
     def unknown(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> list[str]:
         """Return why existing rows may get other values than on the source."""
         steps = self.mapper.steps(change, old, new)
         return [why for step in steps for why in evolve(*step, self.log.job.structure).unknown]
 
-    def run(self, change: SchemaChange, writer: ChangeWriter, applied: bool) -> list[Reloaded]:
+    def run(
+        self, change: SchemaChange, why: str, writer: ChangeWriter, applied: bool
+    ) -> list[Reloaded]:
         """Give the target the table as it is in a new snapshot, with all its rows; so too the
         tables that have to be read in the same one. Return the table first.
 
         From that snapshot on their log counts. The rows are part of the transaction that the next
         commit ends; if DDL commits implicitly, the tables are empty until then. Raises `TableGone`.
         """
-        self._demand(change, writer)
+        self._demand(change, why, writer)
         before = require(change.before, "the table that is loaded again")
         numbered = all(column.number is not None for column in before.columns)
         known = numbered or before.oid is not None
@@ -184,7 +197,7 @@ class TableReload:
         with self._opened(change, keeps_log) as view:
             beside = [self._unchanged(table) for table in view.others]
             for other in beside:
-                self._demand(other, writer)
+                self._demand(other, why, writer)
             plans = [self._planned(change, view, keeps_log)]
             plans += [self._planned(one, view, keeps_log, beside=True) for one in beside]
             self._empty(plans, writer, applied)
@@ -193,21 +206,21 @@ class TableReload:
             reach("reload: rows applied")
         return done
 
-    def _demand(self, change: SchemaChange, writer: ChangeWriter) -> None:
+    def _demand(self, change: SchemaChange, why: str, writer: ChangeWriter) -> None:
         """Raise `SchemaChangeRefused` if a table must not, or cannot, be read again."""
         if self.log.job.on_rewrite == "fail":
-            raise refused(change, f"{REWRITTEN} They are not read again: onRewrite is fail")
+            raise refused(change, f"{why} They are not read again: onRewrite is fail")
         followed = self.log.applier.tables.get(self.log.stamped(change.table))
         if followed is not None and len(followed.operations) < len(Op):
             raise refused(
                 change,
-                f"{REWRITTEN} They cannot be read again, because the stream leaves operations of "
+                f"{why} They cannot be read again, because the stream leaves operations of "
                 "the table out: the target may have rows that the source does not",
             )
         if writer.foreign_keys_enforced:
             raise refused(
                 change,
-                f"{REWRITTEN} They cannot be read again, because foreign keys are enforced while "
+                f"{why} They cannot be read again, because foreign keys are enforced while "
                 "changes are applied",
             )
 
@@ -394,7 +407,6 @@ class TableReload:
             change,
             writer,
             applied=applied,
-            lossy=False,
             renamed=renamed_between(old, new),
             emptied=emptied,
             columns=tuple(sorted(added)),
@@ -523,7 +535,10 @@ def bare(table: TableId) -> TableId:
 
 def reloaded(table: TableId, rows: int, beside: bool) -> Finding:
     """Return the finding for a table that was read again, or was so because of another one."""
-    why = "A schema change gave its rows values that the log does not contain"
+    why = (
+        "A schema change gave its rows values that the log does not contain, or came in one "
+        "transaction with changes of rows"
+    )
     if beside:
         why = (
             "Foreign keys connect it to a table that was read again, and the log lacks what they do"

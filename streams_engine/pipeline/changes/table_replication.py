@@ -33,7 +33,7 @@ from streams_engine.schema.mapping.tables import (
     unchanged,
 )
 from streams_engine.schema.row_keys import is_key
-from streams_engine.schema.types.conversions import BadRows, Converter
+from streams_engine.schema.types.conversions import CHOOSE_TYPE, BadRows, Converter
 from streams_engine.schema.types.relaxation import overflows, relaxable
 
 __all__ = [
@@ -158,6 +158,10 @@ class TableReplication:
     replaced: dict[str, int] = field(default_factory=dict)
     """Zero dates that became NULL, by column."""
 
+    def ignore(self) -> None:
+        """Leave out all changes from here on: the target's table is dropped already."""
+        self.operations, self.texts = frozenset(), None
+
     def converted(self, batch: RowChanges, quarantined: list[QuarantinedRow]) -> RowChanges | None:
         """Convert the batch to the target's names and types, without excluded operations.
 
@@ -165,6 +169,8 @@ class TableReplication:
         quarantined, and `Relaxation` if the target's columns can be altered to hold them. Returns
         None if nothing is left.
         """
+        if not self.operations:
+            return None
         after, bad, replaced = self._after(batch.after)
         self._demand_held(batch, bad)
         for column, count in replaced.items():
@@ -247,8 +253,7 @@ class TableReplication:
         table = self.mapping.source.id
         return RowRejected(
             f"A change of {table} cannot be applied: column {rows.column}: {rows.reason}.",
-            remedy="Choose another type (options.typeOverrides), another zeroDates policy, or "
-            "onError: quarantine.",
+            remedy=f"Start again with onError: quarantine. Or {CHOOSE_TYPE}",
             table=str(table),
             column=rows.column,
         )

@@ -106,6 +106,13 @@ class TargetStructure:
     """The target's names of tables whose rename began and is not recorded as done, by label."""
     added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The target's columns that tables got whose reload began and is not recorded as done."""
+    dropped: set[str] = field(default_factory=set)
+    """The labels of tables whose drop began and is not recorded as done: the target may lack
+    them."""
+    _passed: set[str] = field(default_factory=set)
+    """Those whose drop the log told in this session: their names may be others' by now."""
+    _names: dict[TableId, TableId] = field(default_factory=dict)
+    """By the names of tables that were renamed since the durable position: those in its records."""
     _restarts: _Restarts = field(default_factory=lambda: _Restarts())
     _vacated: set[TableId] = field(default_factory=set)
     """The target's names that tables of the stream had and left in this session. While that is not
@@ -115,12 +122,33 @@ class TargetStructure:
         """Note that a session begins: the log is read from its durable position."""
         self._restarts.begin()
         self._vacated.clear()
+        self._passed.clear()
+        self._names.clear()
         self._restarts.passed(self.log.applier.position)
 
     @property
     def transactional(self) -> bool:
         """Whether the target's DDL is part of its transaction."""
         return bool(getattr(self.log.sink, "transactional_ddl", False))
+
+    def recorded(self, table: TableId) -> TableId:
+        """Return the name of a followed table in the records of the durable position."""
+        name = self.log.stamped(table)
+        return self._names.get(name, name)
+
+    def is_dropped(self, table: TableId) -> bool:
+        """Return whether the target dropped a followed table ahead of the log."""
+        return str(self.recorded(table)) in self.dropped - self._passed
+
+    def is_late(
+        self, change: SchemaChange, old: TableMapping, new: TableMapping, writer: ChangeWriter
+    ) -> bool:
+        """Return whether a change that is not executed yet drops or renames columns, on a target
+        whose DDL commits by itself: rows of before, read again, would not find them there."""
+        if self.transactional or self.is_dropped(change.table):
+            return False
+        loses = bool(change.renamed) or _dropped(old, new)
+        return loses and bool(self.pending(old, new, change.renamed, writer))
 
     def carry(
         self,
@@ -135,6 +163,10 @@ class TargetStructure:
         ``applied``: rows of the same transaction are applied already. Raises `SchemaChangeRefused`,
         and `SessionRestart` if the transaction has to be read again.
         """
+        if not self.transactional:
+            self._forget_passed()
+            if old is not None and new is not None and self._is_gone(change, old, new):
+                return
         if old is not None and new is not None:
             plans = [
                 evolve(before, after, renamed, self.log.job.structure)
@@ -160,9 +192,9 @@ class TargetStructure:
             statements, alone = (*self._unreferenced(gone), *drop(gone)), 0
         if losses and not self.log.origin.mapping.allow_lossy:
             raise refused(change, f"it would lose values. {' '.join(losses)}")
-        if old is not None and (new is None or new.target.id != old.target.id):
-            self._vacated.add(old.target.id)
         if self.transactional:
+            if old is not None and (new is None or new.target.id != old.target.id):
+                self._vacated.add(old.target.id)
             moved = self._evicted(old, new) if new is not None else ()
             freed, held = self._around_keys(change, old, new)
             apart, together = self.around_parents(old, new)
@@ -202,19 +234,11 @@ class TargetStructure:
         writer: ChangeWriter,
         *,
         applied: bool,
-        lossy: bool,
         renamed: TableRename | None = None,
         emptied: Sequence[Truncation] = (),
         columns: tuple[str, ...] = (),
     ) -> None:
         """Record that a table's structure is about to change, at the position before the change."""
-        if applied and lossy:
-            failure = refused(
-                change, "its transaction also changes rows, and MySQL cannot roll DDL back"
-            )
-            gone = "Drop the table on the target. " if change.after is None else ""
-            failure.remedy = f"{gone}{RELOAD} Next time change rows in a transaction of their own."
-            raise failure
         if renamed is not None:
             self._note_rename(change, renamed, applied)
         if applied:
@@ -222,8 +246,9 @@ class TargetStructure:
         if emptied:
             writer.apply(emptied)
         document = writer.document or {"position": dict(self.log.applier.position)}
-        table = self.log.stamped(change.table)
-        intent = DdlIntentRecord(table, renamed, columns, bool(emptied))
+        table = self.recorded(change.table)
+        gone = str(table) in self.dropped
+        intent = DdlIntentRecord(table, renamed, columns, bool(emptied), gone)
         writer.commit(document, {intent.key: intent.to_json()})
         reach("ddl: intent recorded")
 
@@ -231,6 +256,18 @@ class TargetStructure:
         """Forget renames before the durable position: no row of before them is read again."""
         if self._restarts.passed(self.log.applier.position):
             self.renames.clear()
+            self.dropped.clear()
+            self._passed.clear()
+            self._names.clear()
+
+    def _is_gone(self, change: SchemaChange, old: TableMapping, new: TableMapping) -> bool:
+        """Note the name of a followed table; return whether the target dropped it already, so that
+        nothing before that matters."""
+        table, known = self.recorded(change.table), self.is_dropped(change.table)
+        if old.source.id != new.source.id:
+            self._names.pop(old.source.id, None)
+            self._names[new.source.id] = table
+        return known
 
     def _note_rename(self, change: SchemaChange, names: TableRename, applied: bool) -> None:
         """Raise `SchemaChangeRefused` if rows of the transaction could not be told apart when they
@@ -373,13 +410,8 @@ class TargetStructure:
         """Carry a change over by DDL that commits implicitly: record the intent first, and after a
         kill execute what is still missing."""
         if old is None or new is None:
-            statements = self._left(statements, dropping=new is None)
-            if statements:
-                self.commit_intent(change, writer, applied=applied, lossy=True)
-                with self._fitting(change):
-                    self.report([writer.execute(statements)])
+            self._make_or_drop(change, old, statements, writer, applied)
             return
-        self._forget_passed()
         executed = False
         for before, after, renamed in self.mapper.steps(change, old, new):
             try:
@@ -393,16 +425,58 @@ class TargetStructure:
             if not statements or self._restarts.seen(self.log.applier.position, statements):
                 continue
             if not executed:
-                lossy = bool(change.renamed) or _dropped(old, new)
                 names = renamed_between(old, new)
-                self.commit_intent(change, writer, applied=applied, lossy=lossy, renamed=names)
+                self.commit_intent(change, writer, applied=applied, renamed=names)
             executed = True
             with self._fitting(change):
                 self.report([writer.execute(statements)])
-            if applied:
-                self._restarts.add(statements)
+            self._restarts.add(statements)
         if executed and applied:
             raise SessionRestart
+
+    def _make_or_drop(
+        self,
+        change: SchemaChange,
+        old: TableMapping | None,
+        statements: Sequence[Statement],
+        writer: ChangeWriter,
+        applied: bool,
+    ) -> None:
+        """Create a table, or drop one, by DDL that commits implicitly. Rows of the same transaction
+        are read again after that; those of a table that is dropped do not matter then."""
+        due = statements if old is None else drop(old)
+        statements = self._left(statements, dropping=old is not None)
+        if old is not None:
+            sink: Any = self.log.sink
+            if not sink.inspect([old.target.id]).tables:
+                statements = tuple(s for s in statements if s not in due)
+            self._note_drop(change, applied)
+        if not statements or self._restarts.seen(self.log.applier.position, due):
+            return
+        self.commit_intent(change, writer, applied=applied)
+        with self._fitting(change):
+            self.report([writer.execute(statements)])
+        self._restarts.add(due)
+        if applied:
+            raise SessionRestart
+
+    def _note_drop(self, change: SchemaChange, applied: bool) -> None:
+        """Raise `SchemaChangeRefused` if rows of the transaction could not be told apart when they
+        are read again: it drops several tables of one name."""
+        label = str(self.recorded(change.table))
+        if applied and label in self._passed:
+            failure = refused(
+                change,
+                "its transaction changes rows and drops several tables of this name, and MySQL "
+                "cannot roll DDL back",
+            )
+            failure.remedy = (
+                f"Drop the table on the target. {RELOAD} Next time drop them in transactions of "
+                "their own."
+            )
+            raise failure
+        self.dropped.add(label)
+        self._passed.add(label)
 
     def _unreferenced(self, gone: TableMapping) -> Iterator[Statement]:
         """Yield the statements that drop the target's foreign keys to a table: on the source they

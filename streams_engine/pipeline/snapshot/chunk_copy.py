@@ -26,7 +26,7 @@ from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.retry import retry
 from streams_engine.pipeline.snapshot.rebatcher import Rebatcher
 from streams_engine.schema.mapping.tables import TableMapping
-from streams_engine.schema.types.conversions import BadRows, Converter, unfit_text
+from streams_engine.schema.types.conversions import CHOOSE_TYPE, BadRows, Converter, unfit_text
 from streams_engine.schema.types.postgres import WIRE
 
 __all__ = ["ChunkCopy", "ChunkTask", "CopyListener"]
@@ -215,8 +215,7 @@ class _Feed(Iterator[pa.RecordBatch]):
             first = bad[0]
             raise RowRejected(
                 f"A row of {table} cannot be moved: column {first.column}: {first.reason}.",
-                remedy="Choose another type (options.typeOverrides), another zeroDates policy, "
-                "or onError: quarantine.",
+                remedy=f"Start again with onError: quarantine. Or {CHOOSE_TYPE}",
                 table=str(table),
                 column=first.column,
             )

@@ -17,7 +17,13 @@ from streams_engine.model import NativeType
 from streams_engine.schema.mapping.tables import ColumnMapping
 from streams_engine.schema.types import casts
 
-__all__ = ["CONVERSIONS", "BadRows", "Converter", "unfit_text"]
+__all__ = ["CHOOSE_TYPE", "CONVERSIONS", "BadRows", "Converter", "unfit_text"]
+
+CHOOSE_TYPE = (
+    "choose another type (options.typeOverrides) or zeroDates policy, and load again with "
+    "start(fresh=True) and schemaPolicy drop_and_recreate."
+)
+"""The end of the remedy of a value that does not fit: a checkpoint is of one choice of types."""
 
 Conversion = Callable[[pa.Array, pa.DataType], tuple[pa.Array, np.ndarray | None]]
 """(values, the type that the sink's column wants) -> (converted, rows that fit no value)."""

@@ -13,7 +13,7 @@ PROMISES: dict[str, Refused] = {
     "MySQL cannot roll DDL back": Refused(
         "SCHEMA_CHANGE_REFUSED",
         fresh=True,
-        why="PostgreSQL changes structure and rows in one transaction, which MySQL cannot.",
+        why="PostgreSQL gives a name twice in a transaction that changes rows.",
     ),
     "the table no longer exists under this name": Refused(
         "SCHEMA_CHANGE_REFUSED",

@@ -58,7 +58,9 @@ class MysqlChangeSession:
             raise RowRejected(
                 f"changing {step.table}: a row violates a constraint, or a value does not fit "
                 f"its column (error {error.args[0]}).",
-                remedy="Correct the row on the target, or widen the column with typeOverrides.",
+                remedy="Correct the row on the target, and start again. Or widen the column with "
+                "typeOverrides, and load again with start(fresh=True) and schemaPolicy "
+                "drop_and_recreate.",
                 table=str(step.table),
                 errno=error.args[0],
             ) from None

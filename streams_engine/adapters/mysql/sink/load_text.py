@@ -20,6 +20,7 @@ from streams_engine.arrow.batches import is_large, parts, slices
 from streams_engine.arrow.plain import filled, from_numpy, joined, scalar, to_numpy
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType
+from streams_engine.schema.types.conversions import CHOOSE_TYPE
 
 __all__ = [
     "buffers",
@@ -178,7 +179,7 @@ def _field(values: pa.Array, column: Column) -> pa.Array:
         reason = str(error) if isinstance(error, _UnfitError) else "a value does not fit"
     refused = RowRejected(
         f"Column {column.name} ({column.type}): {reason}.",
-        remedy="Choose another type with typeOverrides, or onError: quarantine.",
+        remedy=f"Use onError: quarantine, and start again. Or {CHOOSE_TYPE}",
         column=column.name,
     )
     refused.find_unfit = lambda: unfit(values, lambda part: _rendered(part, column))

@@ -8,6 +8,7 @@ from typing import Any
 
 from streams_engine.contracts import WritePlan
 from streams_engine.errors import RowRejected
+from streams_engine.schema.types.conversions import CHOOSE_TYPE
 
 __all__ = ["REASONS", "refusal"]
 
@@ -74,8 +75,7 @@ def refusal(number: int, message: str, plan: WritePlan, offset: int = 0) -> RowR
         where = f"column {column}: "
     return RowRejected(
         f"{where}{REASONS.get(number, f'the server reported error {number}')}.",
-        remedy="Change the row, choose another type (options.typeOverrides), or use onError: "
-        "quarantine.",
+        remedy=f"Change the row, or use onError: quarantine, and start again. Or {CHOOSE_TYPE}",
         **details,
     )
 

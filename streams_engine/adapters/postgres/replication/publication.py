@@ -18,7 +18,7 @@ from psycopg import sql
 
 from streams_engine.adapters.postgres.connection import translating
 from streams_engine.adapters.postgres.snapshot.select import name
-from streams_engine.errors import LogLost, NotFound, TargetConflict
+from streams_engine.errors import LogLost, NotFound, TargetConflict, require
 from streams_engine.model import Finding, Op, Position, Severity, TableId, TableSubscription
 
 __all__ = ["AGAIN", "Publication", "PublicationWatch"]
@@ -434,6 +434,11 @@ class PublicationWatch:
     def due(self) -> bool:
         """Whether it is time to check."""
         return time.monotonic() >= self.due_at
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """Return the state at the last check."""
+        return require(self._known, "a publication that was checked")
 
     def check(self, connection: psycopg.Connection) -> Mapping[str, Any]:
         """Check the publication. Return the state for positions from here on; raise `LogLost` if

@@ -367,6 +367,8 @@ class PostgresChangeSource(PostgresSource):
         describer = RelationReader(self._connect, self._publication.name, self._path)
         try:
             stream = self._stream(describer, watch, after)
+            # Nothing was altered up to now: positions from here on say so.
+            after = {**after, "publication": dict(watch.state)}
             with contextlib.closing(
                 PostgresChangeReader(stream, tracked, after, describer, watch)
             ) as reader:

@@ -23,6 +23,7 @@ from streams_engine.arrow.batches import is_large, parts
 from streams_engine.arrow.plain import filled, scalar, to_numpy
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, NativeType, TypeKind
+from streams_engine.schema.types.conversions import CHOOSE_TYPE
 from streams_engine.schema.types.postgres import TEXT_FORMS, WIRE, base_of
 
 __all__ = [
@@ -107,10 +108,11 @@ def encode(batch: pa.RecordBatch, encoders: Sequence[Encoder], columns: Sequence
     return memoryview(joined.buffers()[2])[: offsets[joined.offset + rows]]
 
 
-_UNFIT = "Choose a wider type with typeOverrides, or quarantine such rows with onError: quarantine."
+_UNFIT = f"Quarantine such rows with onError: quarantine. Or {CHOOSE_TYPE}"
 _OUTSIDE_A_DAY = (
-    "Find such rows on the source: WHERE {} NOT BETWEEN '00:00:00' AND '24:00:00'; choose interval "
-    "with typeOverrides, or quarantine them with onError: quarantine."
+    "Find such rows on the source: WHERE {} NOT BETWEEN '00:00:00' AND '24:00:00'; quarantine them "
+    "with onError: quarantine. Or choose interval with typeOverrides, and load again with "
+    "start(fresh=True) and schemaPolicy drop_and_recreate."
 )
 
 
