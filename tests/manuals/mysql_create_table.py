@@ -173,6 +173,10 @@ CHAPTER = Chapter(
               "SET sql_mode = ''; CREATE TABLE T (id int PRIMARY KEY, a datetime DEFAULT 0, b date NOT NULL DEFAULT 0, c datetime DEFAULT 20200101, d date DEFAULT '20200101'); INSERT INTO T (id) VALUES (1);"
               "ALTER TABLE T ADD e timestamp NOT NULL DEFAULT 0", "INSERT INTO T (id) VALUES (2)", alone=True,
               on={"postgresql": Carried("zero-dates-not-null"), "load postgresql": Carried("zero-dates-not-null"), "load files": UNSEEN, "files": UNSEEN}),
+        Entry("my_create_computed_alone", "GENERATED ALWAYS AS",
+              "CREATE TABLE T2 (a int AS (1 + 1), b int AS (a + 1) STORED); INSERT INTO T2 () VALUES (), ()", "INSERT INTO T2 () VALUES (); DELETE FROM T2 LIMIT 1",
+              on={kind: Carried("generated-as-plain") for kind in ("postgresql", "load postgresql", "mysql", "load mysql")},
+              setup="CREATE TABLE T (id int PRIMARY KEY)"),
         Entry("my_create_unique_prefix", "UNIQUE KEY",
               "CREATE TABLE T2 (id int PRIMARY KEY, v text, UNIQUE KEY T2_v (v(2))); INSERT INTO T2 VALUES (1, 'abc'); ALTER TABLE T2 ADD w varchar(9) DEFAULT 'w' FIRST, RENAME COLUMN v TO x;"
               "INSERT INTO T2 VALUES ('v', 2, 'bcd'); ALTER TABLE T2 ADD UNIQUE KEY T2_w (w(1), id), ADD y int DEFAULT 7; INSERT INTO T2 VALUES ('z', 3, 'cde', 8); ALTER TABLE T2 ADD z int FIRST",

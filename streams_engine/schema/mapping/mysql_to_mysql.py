@@ -30,6 +30,7 @@ from streams_engine.schema.mapping.tables import (
     MappingOptions,
     TableMapping,
     chosen_type,
+    computes_all,
     keyed_by,
 )
 from streams_engine.schema.types.flavours import (
@@ -197,6 +198,14 @@ class _Mapper:
                 f"{table.id}.{source.name}",
                 f"It is generated as ({source.generated.sql}), and a key by which changes find "
                 "their rows: it becomes a plain column with its values.",
+            )
+            return None
+        if source.generated is not None and computes_all(table):
+            self.findings.warn(
+                "generated-as-plain",
+                f"{table.id}.{source.name}",
+                f"It is generated as ({source.generated.sql}), and the table has no column that is "
+                "not: it becomes a plain column with its values.",
             )
             return None
         across = self.catalog.mariadb not in (None, self.options.mariadb)

@@ -44,6 +44,7 @@ from streams_engine.schema.mapping.tables import (
     MappingOptions,
     TableMapping,
     chosen_type,
+    computes_all,
     keyed_by,
     override_for,
 )
@@ -425,6 +426,14 @@ class _Mapper:
                 where,
                 f"It is generated as ({source.generated.sql}), and a key by which changes find "
                 "their rows: it becomes a plain column with its values.",
+            )
+            return None
+        if computes_all(table):
+            self.findings.warn(
+                "generated-as-plain",
+                where,
+                f"It is generated as ({source.generated.sql}), and the table has no column that is "
+                "not: it becomes a plain column with its values.",
             )
             return None
         translated = self._translate(table, source.generated, source.type)

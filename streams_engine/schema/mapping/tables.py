@@ -32,6 +32,7 @@ __all__ = [
     "SelectedRows",
     "TableMapping",
     "TextConversion",
+    "computes_all",
     "keyed_by",
     "notes_of",
     "override_for",
@@ -168,6 +169,11 @@ def chosen_type(
             column=f"{table}.{column.name}",
         )
     return native
+
+
+def computes_all(table: TableSchema) -> bool:
+    """Return whether a table has generated columns alone, so that no other value tells of a row."""
+    return all(column.generated is not None for column in table.columns)
 
 
 def keyed_by(options: MappingOptions, table: TableSchema, column: Column) -> bool:
