@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["filled", "from_numpy", "joined", "scalar", "to_numpy"]
+__all__ = ["filled", "from_numpy", "joined", "scalar", "texts", "to_numpy"]
 
 NUMBERS: Mapping[pa.DataType, np.dtype] = {
     pa.from_numpy_dtype(name): np.dtype(name)
@@ -47,6 +47,14 @@ def scalar(value: float | bytes | str | None, kind: pa.DataType) -> pa.Scalar:
     else:
         return pa.scalar(value, kind)
     return pa.Array.from_buffers(kind, 1, buffers)[0]
+
+
+def texts(values: Sequence[str]) -> pa.Array:
+    """Return an array of texts."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype="i4")
+    data = pa.py_buffer(b"".join(encoded))
+    return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), data])
 
 
 def filled(values: pa.Array, value: float | bytes | str) -> pa.Array:

@@ -158,8 +158,39 @@ print("pandas" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("work", [LOAD, CHANGES], ids=["load", "changes"])
-def test_rows_on_their_way_to_a_database_import_no_pandas(work: str) -> None:
+FILES = """
+import io
+import sys
+import numpy as np
+import pyarrow as pa
+from streams_engine.adapters.files import change_log
+from streams_engine.adapters.files.formats.encoders import encoder, normalised, written_columns
+from streams_engine.adapters.files.formats.options import file_form
+from streams_engine.model import Column
+from streams_engine.schema.types.files import files_type
+
+bits = pa.py_buffer(b"\\5")
+numbers = pa.Array.from_buffers(pa.int64(), 3, [bits, pa.py_buffer(np.arange(3))])
+far = pa.Array.from_buffers(pa.int64(), 3, [bits, pa.py_buffer(np.arange(3) - 10**17 * 9)])
+arrays = [numbers, numbers.cast(pa.int32()), numbers.cast(pa.float64()), numbers.cast(pa.string()),
+          numbers.cast(pa.int32()).cast(pa.decimal128(12, 2)), numbers.cast(pa.bool_()),
+          numbers.cast(pa.timestamp("us")), far.cast(pa.timestamp("us")),
+          numbers.cast(pa.int32()).view(pa.date32()), numbers.view(pa.time64("us")),
+          numbers.view(pa.duration("us"))]
+columns = [Column(f"c{n}", files_type(values.type), values.type)
+           for n, values in enumerate(arrays)]
+batch = pa.RecordBatch.from_arrays(arrays, [column.name for column in columns])
+for kind in ("parquet", "csv", "jsonl", "json"):
+    written = written_columns(columns, "t")
+    one = encoder(out := io.BytesIO(), file_form(kind), written)
+    one.write(one.encode(normalised(batch, written)))
+    one.finish()
+print("pandas" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("work", [LOAD, CHANGES, FILES], ids=["load", "changes", "files"])
+def test_rows_on_their_way_import_no_pandas(work: str) -> None:
     pytest.importorskip("pandas")
     ended = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True)
     assert ended.stdout.split() == ["False"], ended.stderr

@@ -17,6 +17,7 @@ from streams_engine.adapters.files.discovery import DiscoveredTable
 from streams_engine.adapters.files.formats.encoders import written_columns
 from streams_engine.adapters.files.formats.options import stem_of
 from streams_engine.adapters.files.stores.store import Store
+from streams_engine.arrow.plain import from_numpy, texts
 from streams_engine.errors import ConfigError, ConnectionFailed, FencedOff, MalformedFile
 from streams_engine.model import Column, Op, Position, RowChanges, TableId
 from streams_engine.schema.types.files import files_type
@@ -40,7 +41,7 @@ __all__ = [
 FOLDER = "_changes"
 """Below a table's folder. The underscore hides it from what reads that folder as a data set."""
 
-OPS = pa.array(["insert", "update", "delete", "truncate", "drop"])
+OPS = texts(["insert", "update", "delete", "truncate", "drop"])
 """By the numbers of `Op`; the last two have no columns."""
 TRUNCATE, DROP = 3, 4
 SET = "_set"
@@ -103,9 +104,9 @@ class ChangeFileLayout:
             for name in self.identity
         ]
         arrays = [
-            pa.array(np.repeat([entry.number for entry in entries], rows), pa.int64()),
-            OPS.take(pa.array(op)),
-            pa.array(np.concatenate([entry.seq for entry in entries]), pa.int64()),
+            from_numpy(np.repeat([entry.number for entry in entries], rows).astype(np.int64)),
+            OPS.take(from_numpy(op)),
+            from_numpy(np.concatenate([entry.seq for entry in entries]).astype(np.int64)),
             *after,
             *before,
             _named(missing, len(op)),
@@ -134,7 +135,7 @@ class ChangeFileLayout:
         values = pa.concat_arrays(parts)
         if missing is None:
             return values
-        return pc.if_else(pa.array(missing), pa.scalar(None, values.type), values)
+        return pc.if_else(from_numpy(missing), pa.nulls(1, values.type)[0], values)
 
 
 def layout_of(
@@ -205,9 +206,9 @@ def _before(entry: ChangeFile, name: str, arrow: pa.DataType) -> pa.Array:
     if changes.before is not None:
         return _as(changes.before.column(name), arrow)
     # Every update kept its identity: its old values are the new ones.
-    kept = pa.array(changes.op == Op.UPDATE)
+    kept = from_numpy(changes.op == Op.UPDATE)
     values = _as(changes.after.column(name), arrow)
-    return pc.if_else(kept, values, pa.scalar(None, arrow))
+    return pc.if_else(kept, values, pa.nulls(1, arrow)[0])
 
 
 def _joined_masks(entries: Sequence[ChangeFile], name: str) -> np.ndarray:
@@ -230,13 +231,13 @@ def _named(missing: Mapping[str, np.ndarray], rows: int) -> pa.Array:
         return pa.nulls(rows, pa.string())
     names = list(missing)
     kinds, which = np.unique(np.column_stack(list(missing.values())), axis=0, return_inverse=True)
-    texts: list[Any] = [
+    lists: list[Any] = [
         json.dumps([names[i] for i in np.flatnonzero(kind)], ensure_ascii=False)
         if kind.any()
         else None
         for kind in kinds
     ]
-    return pa.array(texts, pa.string()).take(pa.array(which.reshape(-1)))
+    return pa.array(lists, pa.string()).take(from_numpy(which.reshape(-1)))
 
 
 VERSION = 1

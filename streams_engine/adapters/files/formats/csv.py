@@ -24,6 +24,7 @@ from streams_engine.adapters.files.formats.options import CsvOptions, RecordLimi
 from streams_engine.adapters.files.formats.text_values import render
 from streams_engine.adapters.files.stores.store import Store
 from streams_engine.adapters.files.stores.streams import pieces
+from streams_engine.arrow.plain import filled, joined, texts
 from streams_engine.errors import MalformedFile, RowRejected
 from streams_engine.model import Column
 
@@ -44,7 +45,7 @@ def header(columns: Sequence[Column], options: CsvOptions) -> bytes:
     if not options.header:
         return b""
     names = pa.RecordBatch.from_arrays(
-        [pa.array([column.name]) for column in columns], [str(i) for i in range(len(columns))]
+        [texts([column.name]) for column in columns], [str(i) for i in range(len(columns))]
     )
     return bytes(_lines([_quoted(name, options) for name in names.columns], options))
 
@@ -70,7 +71,7 @@ def _field(values: pa.Array, column: Column, options: CsvOptions) -> pa.Array:
     textual = pa.types.is_string(values.type) or pa.types.is_binary(values.type)
     # Numbers and dates hold no delimiter but an odd one.
     quotable = textual or options.delimiter not in ("", *DELIMITERS)
-    return (_quoted(text, options) if quotable else text).fill_null("")
+    return filled(_quoted(text, options) if quotable else text, "")
 
 
 def _quoted(text: pa.Array, options: CsvOptions) -> pa.Array:
@@ -84,13 +85,12 @@ def _quoted(text: pa.Array, options: CsvOptions) -> pa.Array:
     if not pc.any(needs).as_py():
         return text
     q = options.quote
-    wrapped = pc.binary_join_element_wise(q, pc.replace_substring(text, q, q + q), q, "")
+    wrapped = joined([q, pc.replace_substring(text, q, q + q), q])
     return pc.if_else(needs, wrapped, text)
 
 
 def _lines(fields: Sequence[pa.Array], options: CsvOptions) -> Any:
-    joined = pc.binary_join_element_wise(*fields, options.delimiter or ",")
-    lines = pc.binary_join_element_wise(joined, "\n", "")
+    lines = joined([joined(fields, options.delimiter or ","), "\n"])
     if not len(lines):
         return b""
     offsets = memoryview(lines.buffers()[1]).cast("i")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from streams_engine.adapters.files.formats import csv, jsonl
 from streams_engine.adapters.files.formats.options import FileForm, ParquetOptions
 from streams_engine.adapters.files.formats.parquet import normal_array, normal_type, written_schema
+from streams_engine.arrow.plain import scalar
 from streams_engine.errors import RowRejected, UnsupportedType
 from streams_engine.model import Column
 
@@ -77,7 +78,7 @@ def _has_minimum(values: pa.Array) -> bool:
     storage, lowest = (
         (pa.int32(), np.iinfo(np.int32).min) if is_date else (pa.int64(), np.iinfo(np.int64).min)
     )
-    return bool(pc.any(pc.equal(values.view(storage), pa.scalar(int(lowest), storage))).as_py())
+    return bool(pc.any(pc.equal(values.view(storage), scalar(int(lowest), storage))).as_py())
 
 
 class Encoder(Protocol):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.adapters.files.formats.text_values import render
+from streams_engine.arrow.plain import filled, from_numpy, joined, scalar, texts, to_numpy
 from streams_engine.schema.types.files import family
 
 __all__ = ["literals", "quoted"]
@@ -32,11 +33,11 @@ def literals(values: pa.Array, *, nested: bool = False) -> pa.Array:
     text = render(values, form="jsonl")
     bare = BARE.get(family(values.type))
     if bare is None:
-        return quoted(text).fill_null("null")
+        return filled(quoted(text), "null")
     as_is = bare(values, text, nested)
     if as_is is True:
-        return text.fill_null("null")
-    return pc.if_else(as_is, text, quoted(text)).fill_null("null")
+        return filled(text, "null")
+    return filled(pc.if_else(as_is, text, quoted(text)), "null")
 
 
 def quoted(text: pa.Array) -> pa.Array:
@@ -47,7 +48,7 @@ def quoted(text: pa.Array) -> pa.Array:
         if pc.any(pc.match_substring_regex(text, r"[\x00-\x1f]")).as_py():
             for plain, escaped in CONTROLS.items():
                 text = pc.replace_substring(text, plain, escaped)
-    return pc.binary_join_element_wise('"', text, '"', "")
+    return joined(['"', text, '"'])
 
 
 Bare = Callable[[pa.Array, pa.Array, bool], "pa.Array | bool"]
@@ -60,9 +61,9 @@ def _always(_: pa.Array, __: pa.Array, ___: bool) -> bool:
 def _int(values: pa.Array, _: pa.Array, nested: bool) -> pa.Array | bool:
     if nested or values.type.bit_width < 64:
         return True
-    small = pc.less_equal(values, pa.scalar(EXACT, values.type))
+    small = pc.less_equal(values, scalar(EXACT, values.type))
     if pa.types.is_signed_integer(values.type):
-        small = pc.and_(small, pc.greater_equal(values, pa.scalar(-EXACT, values.type)))
+        small = pc.and_(small, pc.greater_equal(values, scalar(-EXACT, values.type)))
     return small
 
 
@@ -74,7 +75,7 @@ def _decimal(_: pa.Array, text: pa.Array, nested: bool) -> pa.Array | bool:
     if nested:
         return True
     digits = pc.utf8_ltrim(pc.replace_substring_regex(text, r"[-.]", ""), "0")
-    return pc.less_equal(pc.utf8_length(digits), SURE_DIGITS)
+    return pc.less_equal(pc.utf8_length(digits), scalar(SURE_DIGITS, pa.int32()))
 
 
 BARE: Mapping[str, Bare] = {"bool": _always, "int": _int, "float": _float, "decimal": _decimal}
@@ -91,11 +92,11 @@ def _list(values: pa.Array) -> pa.Array:
 
 
 def _joined(lists: pa.Array, inner: pa.Array, begin: str, end: str) -> pa.Array:
-    counts = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    counts = to_numpy(filled(pc.list_value_length(lists), 0))
     offsets = np.zeros(len(lists) + 1, np.int32)
     np.cumsum(counts, out=offsets[1:])
-    together = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), inner), ",")
-    return pc.binary_join_element_wise(begin, together, end, "")
+    together = pc.binary_join(pa.ListArray.from_arrays(from_numpy(offsets), inner), ",")
+    return joined([begin, together, end])
 
 
 def _struct(values: pa.Array) -> pa.Array:
@@ -107,9 +108,9 @@ def objects(names: Sequence[str], columns: Sequence[pa.Array]) -> pa.Array:
     """Return one JSON object per row, made of literals."""
     parts: list[pa.Array | str] = []
     for number, (name, column) in enumerate(zip(names, columns, strict=True)):
-        key = quoted(pa.array([name]))[0].as_py()
+        key = quoted(texts([name]))[0].as_py()
         parts += [("{" if number == 0 else ",") + key + ":", column]
-    return pc.binary_join_element_wise(*parts, "}", "")
+    return joined([*parts, "}"])
 
 
 def _map(values: pa.Array) -> pa.Array:
@@ -119,13 +120,13 @@ def _map(values: pa.Array) -> pa.Array:
     named = literals(keys, nested=True)
     if not pa.types.is_string(keys.type):
         bare = pc.invert(pc.starts_with(named, '"'))
-        named = pc.if_else(bare, pc.binary_join_element_wise('"', named, '"', ""), named)
-    pairs = pc.binary_join_element_wise(named, literals(items, nested=True), ":")
+        named = pc.if_else(bare, joined(['"', named, '"']), named)
+    pairs = joined([named, literals(items, nested=True)], ":")
     return _where(values, _joined(entries, pairs, "{", "}"))
 
 
 def _where(values: pa.Array, text: pa.Array) -> pa.Array:
-    return pc.if_else(values.is_valid(), text, "null")
+    return pc.if_else(values.is_valid(), text, scalar("null", pa.string()))
 
 
 def _is_list(kind: pa.DataType) -> bool:

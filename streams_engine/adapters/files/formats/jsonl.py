@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streams_engine.adapters.files.formats import json_array
 from streams_engine.adapters.files.formats.json_text import literals, objects
@@ -19,6 +18,7 @@ from streams_engine.adapters.files.formats.options import RecordLimits
 from streams_engine.adapters.files.formats.type_detection import NUMBERS, TypeDetection
 from streams_engine.adapters.files.stores.store import Store
 from streams_engine.adapters.files.stores.streams import pieces
+from streams_engine.arrow.plain import joined
 from streams_engine.errors import MalformedFile, RowRejected
 from streams_engine.model import Column
 
@@ -52,7 +52,7 @@ def encode(
         return b""
     fields = [_field(v, c) for v, c in zip(batch.columns, columns, strict=True)]
     lines = objects([column.name for column in columns], fields)
-    lines = pc.binary_join_element_wise(before, lines, after, "")
+    lines = joined([before, lines, after])
     offsets = memoryview(lines.buffers()[1]).cast("i")
     begin, end = offsets[lines.offset], offsets[lines.offset + len(lines)]
     return memoryview(lines.buffers()[2])[begin:end]

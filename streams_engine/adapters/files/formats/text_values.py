@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams_engine.arrow.plain import filled, from_numpy, joined, scalar, to_numpy
 from streams_engine.errors import RowRejected
 from streams_engine.schema.types.files import family
 
@@ -54,18 +55,17 @@ def _reason(error: Exception) -> str:
 
 
 def _join(*parts: pa.Array | str) -> pa.Array:
-    return pc.binary_join_element_wise(*parts, "")
+    return joined(parts)
 
 
 def _where(valid: pa.Array, text: pa.Array) -> pa.Array:
-    return pc.if_else(valid, text, pa.scalar(None, text.type))
+    return pc.if_else(valid, text, scalar(None, text.type))
 
 
 def _numpy(values: pa.Array) -> np.ndarray:
     """Return values as 64-bit integers; 0 for NULL."""
     wide = values.cast(pa.int64()) if values.type.bit_width == 32 else values.view(pa.int64())
-    array: np.ndarray = wide.fill_null(0).to_numpy(zero_copy_only=False)
-    return array
+    return to_numpy(filled(wide, 0))
 
 
 def _all(strings: pa.Array, pattern: str) -> None:
@@ -75,7 +75,7 @@ def _all(strings: pa.Array, pattern: str) -> None:
 
 
 def _pad(values: np.ndarray, digits: int) -> pa.Array:
-    return pc.utf8_lpad(pa.array(values).cast(pa.string()), digits, "0")
+    return pc.utf8_lpad(from_numpy(values).cast(pa.string()), digits, "0")
 
 
 # Rendering
@@ -88,7 +88,7 @@ def _text(values: pa.Array, _: str) -> pa.Array:
 def _floats(values: pa.Array, _: str) -> pa.Array:
     text = values.cast(pa.string())
     for ours, arrows in (("NaN", "nan"), ("Infinity", "inf"), ("-Infinity", "-inf")):
-        text = pc.if_else(pc.equal(text, arrows), ours, text)
+        text = pc.if_else(pc.equal(text, scalar(arrows, text.type)), scalar(ours, text.type), text)
     return text
 
 
@@ -105,7 +105,7 @@ def _bytes(values: pa.Array, form: str) -> pa.Array:
     if form != "csv":
         encoded = [None if v is None else base64.b64encode(v) for v in values.to_pylist()]
         return pa.array(encoded, pa.binary()).cast(pa.string())
-    plain = values.fill_null(b"")
+    plain = filled(values, b"")
     data = plain.buffers()[2]
     offsets = np.frombuffer(plain.buffers()[1], np.int32)[plain.offset :][: len(plain) + 1]
     if not len(plain):
@@ -125,8 +125,9 @@ def _dates(values: pa.Array, _: str) -> pa.Array:
     usual = _usual(days)
     if usual.all():
         return values.cast(pa.string())
-    shown = pc.if_else(pa.array(usual), values, pa.scalar(None, values.type)).cast(pa.string())
-    return _where(values.is_valid(), pc.if_else(pa.array(usual), shown, _expanded(days)))
+    within = from_numpy(usual)
+    shown = pc.if_else(within, values, scalar(None, values.type)).cast(pa.string())
+    return _where(values.is_valid(), pc.if_else(within, shown, _expanded(days)))
 
 
 def _timestamps(values: pa.Array, _: str) -> pa.Array:
@@ -135,11 +136,11 @@ def _timestamps(values: pa.Array, _: str) -> pa.Array:
         raise ValueError("a zero date or an infinite date")
     day, rest = np.divmod(micro, DAY)
     usual = _usual(day)
-    safe = pa.array(np.where(usual, micro, 0)).view(pa.timestamp("us"))
+    safe = from_numpy(np.where(usual, micro, 0)).view(pa.timestamp("us"))
     text = pc.replace_substring(safe.cast(pa.string()), " ", "T")
     if not usual.all():
-        clock = pa.array(rest).view(pa.time64("us")).cast(pa.string())
-        text = pc.if_else(pa.array(usual), text, _join(_expanded(day), "T", clock))
+        clock = from_numpy(rest).view(pa.time64("us")).cast(pa.string())
+        text = pc.if_else(from_numpy(usual), text, _join(_expanded(day), "T", clock))
     text = _where(values.is_valid(), _short(text))
     return text if values.type.tz is None else _join(text, "+00:00")
 
@@ -164,8 +165,13 @@ def _expanded(days: np.ndarray) -> pa.Array:
     day = of_year - (153 * month + 2) // 5 + 1
     month = np.where(month < 10, month + 3, month - 9)
     year = year_of_era + era * 400 + (month <= 2)
-    sign = pc.if_else(pa.array(year < 0), "-", "+")
+    sign = _signs(year < 0, "+")
     return _join(sign, _pad(np.abs(year), 6), "-", _pad(month, 2), "-", _pad(day, 2))
+
+
+def _signs(negative: np.ndarray, plus: str) -> pa.Array:
+    text = pa.string()
+    return pc.if_else(from_numpy(negative), scalar("-", text), scalar(plus, text))
 
 
 def _times(values: pa.Array, _: str) -> pa.Array:
@@ -182,7 +188,7 @@ def _durations(values: pa.Array, _: str) -> pa.Array:
     seconds, rest = np.divmod(np.abs(micro), 1_000_000)
     minutes, second = np.divmod(seconds, 60)
     hour, minute = np.divmod(minutes, 60)
-    sign = pc.if_else(pa.array(micro < 0), "-", "")
+    sign = _signs(micro < 0, "")
     clock = (_pad(hour, 2), ":", _pad(minute, 2), ":", _pad(second, 2), ".", _pad(rest, 6))
     return _where(values.is_valid(), _short(_join(sign, *clock)))
 
