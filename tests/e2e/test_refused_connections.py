@@ -166,3 +166,9 @@ def test_an_ssh_server_that_is_not_there() -> None:
     where = {"name": "x", "type": "mysql", "host": "h", "username": "u", "ssh": ssh}
     seen = ping(where)
     assert seen["code"] == "CONNECTION_FAILED" and "connection was refused" in seen["error"]
+
+
+def test_a_port_of_another_kind_of_server(mysql_server: Server) -> None:
+    seen = ping(f"postgresql://me:{PASSWORD}@{mysql_server.host}:{mysql_server.port}/shop")
+    assert seen["code"] == "CONNECTION_FAILED"
+    assert "what answered is no PostgreSQL server" in seen["error"]

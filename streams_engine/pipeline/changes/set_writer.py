@@ -310,7 +310,7 @@ class SetWriter:
                 "zero-dates",
                 f"{table.mapping.source.id}.{column}",
                 "Zero or partial dates in the log became NULL (zeroDates: null).",
-                "To keep them, choose zeroDates error, or text with a text type.",
+                "To keep them, choose zeroDates text; to refuse such rows, zeroDates error.",
             )
             for column in table.replaced
         )

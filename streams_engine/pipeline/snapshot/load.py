@@ -381,7 +381,7 @@ class SnapshotLoad:
                 "zero-dates",
                 f"{table}.{column}",
                 f"{count} zero or partial dates became NULL (zeroDates: null).",
-                "To keep them, choose zeroDates error, or text with a text type.",
+                "To keep them, choose zeroDates text; to refuse such rows, zeroDates error.",
             )
             for (table, column), count in replaced.items()
         )
