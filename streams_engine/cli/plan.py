@@ -43,6 +43,9 @@ Accept = Annotated[
 ]
 
 
+_Cells = tuple[str, ...]
+
+
 def plan_view(plan: Plan, *, width: int | None) -> RenderableType:
     """Render one line a table (rows, size, name on the target, what changes, findings), the
     findings in groups, what is not moved, and a line that counts it all.
@@ -67,7 +70,7 @@ _LEAST = 10
 
 def _plan_lines(plan: Plan, width: int | None) -> list[Text]:
     by_table = plan.findings_by_table()
-    lines = [
+    lines: list[_Cells] = [
         (
             str(table.source),
             "unknown" if table.rows is None else units.count(table.rows),
@@ -78,10 +81,33 @@ def _plan_lines(plan: Plan, width: int | None) -> list[Text]:
         )
         for table in plan.tables
     ]
-    widths = [max(map(cell_len, column)) for column in zip(_HEADS, *lines, strict=True)]
-    if width is not None:
-        widths = _fitted(widths, width - _GAP * len(_HEADS))
-    return [_line(_HEADS, widths, "dim"), *(_line(cells, widths) for cells in lines)]
+    heads: _Cells = _HEADS
+    widths = _widths(heads, lines)
+    if width is not None and sum(widths) > (most := width - _GAP * len(_HEADS)):
+        heads, lines = _without_schemas(plan, lines)
+        widths = _fitted(_widths(heads, lines), most)
+    return [_line(heads, widths, "dim"), *(_line(cells, widths) for cells in lines)]
+
+
+def _widths(heads: _Cells, lines: Sequence[_Cells]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(heads, *lines, strict=True)]
+
+
+def _without_schemas(plan: Plan, lines: list[_Cells]) -> tuple[_Cells, list[_Cells]]:
+    """Return heads that name the schemas, and lines without them, if all tables have the same."""
+    sources, targets = [t.source for t in plan.tables], [t.target for t in plan.tables]
+    schemas = [{(one.alias, one.schema) for one in side} for side in (sources, targets)]
+    if any(len(found) != 1 for found in schemas) or any(one.alias for one in sources):
+        return _HEADS, lines
+    table, rows, size, becomes, *rest = _HEADS
+    if sources[0].schema:
+        table = f"table of {sources[0].schema}"
+    if targets[0].schema:
+        becomes = f"in {targets[0].schema}"
+    return (table, rows, size, becomes, *rest), [
+        (source.name, *cells[1:3], target.name, *cells[4:])
+        for source, target, cells in zip(sources, targets, lines, strict=True)
+    ]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], style: str = "") -> Text:

@@ -160,6 +160,8 @@ def test_a_line_of_a_plan_fits_the_terminal(width: int) -> None:
     assert all(len(line) <= width for line in lines)
     assert sum("60,000  2.50 MB" in line for line in lines) == 4, "numbers stay whole"
     assert sum("1 error" in line for line in lines) == 2
+    heads = "table of shop" in lines[0] and "in public" in lines[0]
+    assert heads == (width < 200), "a schema that all tables share is named once"
 
 
 def test_a_table_of_a_plan_is_shown_with_columns_and_statements(
