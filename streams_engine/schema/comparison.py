@@ -6,6 +6,7 @@ expression is there is compared, not its text. Names of keys and indexes do not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Sequence
 
 from streams_engine.model import (
@@ -20,6 +21,7 @@ from streams_engine.model import (
     TableSchema,
 )
 from streams_engine.schema.ddl.structure import Structure
+from streams_engine.schema.types.canonical import CanonicalType, canonical_type_of
 
 __all__ = ["compare_structure", "missing_keys"]
 
@@ -29,6 +31,8 @@ SAME_ACTION = {"RESTRICT": "NO ACTION"}
 """Both refuse; they differ only in when."""
 ORDERED = frozenset({"btree", "hash"})
 """Methods that serve the same queries here: InnoDB makes a btree where a hash is asked for."""
+_FRACTION = re.compile(r"(:\d\d)(?:\.0+|(\.\d*[1-9])0*)(?!\d)")
+"""Seconds with zeros at the end of their fraction, which PostgreSQL does not print."""
 
 
 def compare_structure(
@@ -247,13 +251,13 @@ def _defaults(column: Column, there: Column) -> Iterator[tuple[str, str | None]]
         if there.identity is None and there.default.sql.upper() != "NULL":
             yield "It has a default; the source's has none.", None
     else:
-        wanted, is_ = _literal(column.default), _literal(there.default)
+        wanted, is_ = _literal(column.default, column.type), _literal(there.default, there.type)
         if wanted is not None and is_ is not None and wanted != is_:
             yield f"Its default is {there.default.sql}, and would be {column.default.sql}.", None
 
 
-def _literal(expression: Expression) -> Hashable:
-    """Return the value of a default that is a constant; None for any other."""
+def _literal(expression: Expression, native: NativeType) -> Hashable:
+    """Return the value of a default of this type that is a constant; None for any other."""
     text = expression.sql.strip()
     while text.startswith("(") and text.endswith(")"):
         text = text[1:-1].strip()
@@ -261,6 +265,8 @@ def _literal(expression: Expression) -> Hashable:
     if text.lower() in ("true", "false"):
         return text.lower()
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] == "'" else text
+    if bare != text and canonical_type_of(native) is CanonicalType.MOMENT:
+        bare = _FRACTION.sub(r"\1\2", bare)
     try:
         return float(bare)
     except ValueError:

@@ -11,6 +11,7 @@ from streams_engine import Stream
 from streams_engine.errors import ConfigError
 from streams_engine.model import Finding, Severity
 from streams_engine.testing.servers import Server
+from tests.support.cdc import caught_up, following
 from tests.support.databases import End, move
 
 DATES = (
@@ -126,6 +127,75 @@ def test_times_outside_a_day_are_counted_by_the_plan(
         ("-00:00:01", "24:00:00"),
         ("25:00:00", None),
         ("838:59:59", "00:00:00"),
+    ]
+
+
+def test_columns_of_long_times_are_as_planned(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    """`plan` shows them as a change, and `verify` finds none afterwards, after a cdc either."""
+    source, target = _ends(mysql_server, pg18, database)
+    source.run(
+        "CREATE TABLE a (id int PRIMARY KEY, d time(3), e time(3) DEFAULT '10:00:00', f time,"
+        " g time(6) DEFAULT '-100:00:00.5', h datetime(3) DEFAULT '2020-01-01 10:00:00')",
+        "INSERT INTO a VALUES (1, '-838:59:59', '24:00:00.001', '100:00:00', NULL, NULL)",
+    )
+    changes = Stream(source.url, target.url).plan().tables[0].changes
+    assert changes == ("d interval(3)", "e interval(3)", "f interval(0)", "g interval(6)")
+    move(source, target)
+    report = Stream(source.url, target.url).verify()
+    assert (report.ok, report.structure) == (True, ())
+
+
+def test_a_key_of_times_refers_to_one_that_is_an_interval(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    source.run(
+        "CREATE TABLE p (t time PRIMARY KEY)",
+        "CREATE TABLE rows_alone (id int PRIMARY KEY, t time, FOREIGN KEY (t) REFERENCES p (t))",
+        "CREATE TABLE q (t time PRIMARY KEY)",
+        "CREATE TABLE default_alone (id int PRIMARY KEY, t time DEFAULT '-01:00:00',"
+        " FOREIGN KEY (t) REFERENCES q (t))",
+        "INSERT INTO p VALUES ('10:00:00'), ('30:00:00')",
+        "INSERT INTO rows_alone VALUES (1, '10:00:00')",
+        "INSERT INTO q VALUES ('10:00:00')",
+        "INSERT INTO default_alone VALUES (1, '10:00:00')",
+    )
+    move(source, target)
+    assert target.rows("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == [(2,)]
+    report = Stream(source.url, target.url).verify()
+    assert (report.ok, report.structure) == (True, ())
+    refers = "INSERT INTO {} VALUES (2, '{}')"
+    target.run(refers.format("rows_alone", "10:00:00"))
+    with pytest.raises(Exception, match="foreign key"):
+        target.run(refers.format("default_alone", "-01:00:00"))
+
+
+def test_the_log_widens_times_that_refer_to_each_other(
+    mysql_server: Server, pg18: Server, database: Any
+) -> None:
+    source, target = _ends(mysql_server, pg18, database)
+    source.run(
+        "CREATE TABLE p (t time(3) PRIMARY KEY, d time(3) DEFAULT '10:00:00')",
+        "CREATE TABLE c (id int PRIMARY KEY, t time(3), FOREIGN KEY (t) REFERENCES p (t)"
+        " ON UPDATE CASCADE)",
+        "INSERT INTO p VALUES ('10:00:00', NULL)",
+        "INSERT INTO c VALUES (1, '10:00:00')",
+    )
+    with following(source, target, tables=["p", "c"]) as stream:
+        source.run("INSERT INTO p VALUES ('30:00:00', '-00:00:00.5')")
+        source.run("INSERT INTO c VALUES (2, '10:00:00')")
+        caught_up(stream)
+        source.run("INSERT INTO c VALUES (3, '30:00:00')")
+        source.run("UPDATE p SET t = '-10:00:00' WHERE t = '10:00:00'")
+        caught_up(stream)
+        report = stream.verify()
+        assert (report.ok, report.structure) == (True, ())
+    assert target.rows("SELECT t::text FROM c ORDER BY id") == [
+        ("-10:00:00",),
+        ("-10:00:00",),
+        ("30:00:00",),
     ]
 
 

@@ -155,3 +155,24 @@ def test_a_default_in_other_words_is_the_same(one: str, other: str) -> None:
     wanted = replace(WHOLE, columns=(column("a", default=sql(one)),))
     there = replace(wanted, columns=(column("a", default=sql(other)),))
     assert list(compare_structure(wanted, there, Structure())) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "one", "other", "same"),
+    [
+        ("interval", "'10:00:00.000'", "'10:00:00'::interval(3)", True),
+        ("interval", "'-100:00:00.500'", "'-100:00:00.5'::interval(3)", True),
+        ("interval", "'10:00:00.500'", "'10:00:00'::interval(3)", False),
+        ("time", "'10:00:10.100'", "'10:00:10.1'::time(3) without time zone", True),
+        ("timestamptz", "'2020-01-01 10:00:00.000+00'", "'2020-01-01 10:00:00+00'::x", True),
+        ("timestamptz", "'2020-01-01 10:00:00.001+00'", "'2020-01-01 10:00:00+00'::x", False),
+        ("text", "'10:00:00.000'", "'10:00:00'::text", False),
+    ],
+)
+def test_a_default_of_seconds_is_the_same_with_zeros(
+    type_: str, one: str, other: str, same: bool
+) -> None:
+    native = NativeType(POSTGRES, type_, type_)
+    wanted = replace(WHOLE, columns=(column("a", type=native, default=sql(one)),))
+    there = replace(wanted, columns=(column("a", type=native, default=sql(other)),))
+    assert (list(compare_structure(wanted, there, Structure())) == []) is same

@@ -275,7 +275,7 @@ def _table_plan(mapping: TableMapping) -> TablePlan:
                 str(column.source.arrow) if column else "",
                 target.type.text,
                 column.notes if column else ("generated on the target",),
-                canonical_type_of(source.type) is not canonical_type_of(target.type),
+                _is_of_another_kind(source.type, target.type),
             )
         )
     rows = mapping.source.estimated_rows
@@ -289,6 +289,11 @@ def _table_plan(mapping: TableMapping) -> TablePlan:
         mapping.source.bytes,
         tuple(dict.fromkeys(str(user) for user in _row_types(mapping.target))),
     )
+
+
+def _is_of_another_kind(source: NativeType, target: NativeType) -> bool:
+    spans = target.name == "interval" != source.name
+    return spans or canonical_type_of(source) is not canonical_type_of(target)
 
 
 def all_statements(catalog: Catalog, wanted: Structure) -> list[Statement]:

@@ -86,6 +86,7 @@ class _Mapper:
         numbered = unsigned_keys(self.catalog)
         self.unsigned = {*numbered, *(c for columns in numbered.values() for c in columns)}
         self._tell_unsigned(numbered)
+        self.spans = self._spans()
         tables = tuple(self._table(table) for table in self.catalog.tables)
         target = Catalog(
             Dialect.POSTGRES,
@@ -272,17 +273,40 @@ class _Mapper:
                 "matters.",
             )
 
+    def _spans(self) -> set[tuple[TableId, str]]:
+        """Return the TIME columns that hold more than a time of day, which only intervals do, and
+        those that they refer to: an interval refers to no time."""
+        spans = {
+            (table.id, column.name)
+            for table in self.catalog.tables
+            for column in table.columns
+            if column.type.name == "time"
+            and (
+                (table.id, column.name) in self.options.observed.long_times
+                or (column.default is not None and _is_outside_a_day(column.default.sql))
+            )
+        }
+        links = {
+            ((table.id, name), (key.referenced, other))
+            for table in self.catalog.tables
+            for key in table.foreign_keys
+            for name, other in zip(key.columns, key.referenced_columns, strict=True)
+        }
+        while more := {other for column, other in links if column in spans} - spans:
+            spans |= more
+        return spans
+
     def _is_span(self, table: TableSchema, source: Column, where: str) -> bool:
-        """Return True if a TIME column holds more than a time of day, which only intervals do."""
-        if source.type.name != "time":
+        """Return True if a TIME column becomes an interval, and tell why."""
+        if (table.id, source.name) not in self.spans or source.type.name != "time":
             return False
         count = self.options.observed.long_times.get((table.id, source.name))
         if count == 0:
             return True
         default = source.default is not None and _is_outside_a_day(source.default.sql)
-        if count is None and not default:
-            return False
         why = f"{_rows_hold(count)} a time" if count else "its default is a time"
+        if not count and not default:
+            why = "a column that refers to it has a time"
         self.findings.warn(
             "time-outside-a-day",
             where,

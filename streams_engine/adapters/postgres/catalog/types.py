@@ -31,6 +31,8 @@ _KINDS = {
 _LENGTHS = {"varchar", "bpchar"}
 _BITS = {"bit", "varbit"}
 _FRACTIONS = {"time", "timetz", "timestamp", "timestamptz"}
+_ALL_DIGITS = 0xFFFF
+"""INTERVAL_FULL_PRECISION: an interval that declares none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,8 @@ def arguments(name: str, modifier: int) -> tuple[int, ...]:
     """Return a type modifier as the arguments that DDL writes.
 
     https://www.postgresql.org/docs/current/catalog-pg-attribute.html: typmod is type-specific;
-    lengths are stored plus 4 (the header), NUMERIC packs precision and an 11-bit scale.
+    lengths are stored plus 4 (the header), NUMERIC packs precision and an 11-bit scale, INTERVAL its
+    fields and the fractional digits.
     """
     if modifier < 0:
         return ()
@@ -214,6 +217,9 @@ def arguments(name: str, modifier: int) -> tuple[int, ...]:
         packed = modifier - 4
         scale = packed & 0x7FF
         return (packed >> 16 & 0xFFFF, scale - 0x800 if scale > 0x3FF else scale)
+    if name == "interval":
+        digits = modifier & _ALL_DIGITS
+        return () if digits == _ALL_DIGITS else (digits,)
     return (modifier,) if name in _BITS | _FRACTIONS else ()
 
 
