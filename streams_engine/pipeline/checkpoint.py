@@ -133,7 +133,8 @@ class CheckpointStore:
         run that ends amid them must not be resumed. Earlier starts stay fenced off.
         """
         run = RunRecord("", {}, self.start)
-        self.save({**removed(records.documents), run.key: run.to_json()})
+        gone = records.documents.keys() - {key.key for key in records.dropped_keys()}
+        self.save({**removed(gone), run.key: run.to_json()})
 
     def opening(
         self,
@@ -143,11 +144,16 @@ class CheckpointStore:
         resume: ResumePlan,
         settings: Document | None = None,
     ) -> Updates:
-        """Return the records to save in the same transaction as the initial DDL."""
+        """Return the records to save in the same transaction as the initial DDL.
+
+        Foreign keys that an earlier load dropped stay recorded, whatever else is given up.
+        """
         if resume.kept:
             gone = set(records.chunk_keys(resume.reload))
         else:
-            gone = records.documents.keys() - {OwnTableRecord(t).key for t in resume.own or ()}
+            stay = {OwnTableRecord(t).key for t in resume.own or ()}
+            stay |= {key.key for key in records.dropped_keys()}
+            gone = records.documents.keys() - stay
         return {**removed(gone), **self._begun(fingerprint, position, settings)}
 
     def begin(

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from streams_engine.contracts import Statement
 from streams_engine.errors import CheckpointMismatch
 from streams_engine.model import (
     Chunk,
     EqualRange,
+    ObjectKind,
+    ObjectRef,
     Position,
     TableId,
     TableSchema,
@@ -29,6 +32,7 @@ __all__ = [
     "DdlIntentRecord",
     "Document",
     "Documents",
+    "DroppedKeyRecord",
     "LogRecord",
     "MadeTableRecord",
     "OwnTableRecord",
@@ -352,6 +356,49 @@ class OwnTableRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedKeyRecord:
+    """A foreign key of the target that a load dropped, until it is there again."""
+
+    table: TableId
+    name: str
+    referenced: TableId
+    sql: str
+    """What adds it."""
+    orphans: str
+    """A SELECT of the rows that refer to none."""
+    comment: str | None = None
+    """What gives it its comment."""
+
+    @property
+    def key(self) -> str:
+        return f"{DROPPED_KEY}{self.table}:{self.name}"
+
+    @property
+    def object(self) -> ObjectRef:
+        """The constraint."""
+        return ObjectRef(ObjectKind.CONSTRAINT, self.name, self.table)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What makes the key again: as a foreign key is made after a load, proved by the target."""
+        added = Statement(self.sql, self.object, self.table, orphans=self.orphans)
+        if self.comment is None:
+            return (added,)
+        about = ObjectRef(ObjectKind.COMMENT, self.name, self.table)
+        return (added, Statement(self.comment, about, self.table, optional=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Document) -> DroppedKeyRecord:
+        """Read the stored form."""
+        tables = {name: TableId(**document[name]) for name in ("table", "referenced")}
+        return cls(**{**document, **tables})
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyRecord:
     """How far a verification of a table came that is not at its end; beside the run's records."""
 
@@ -383,6 +430,7 @@ class VerifyRecord:
         return cls(VerificationProgress(**values))
 
 
+DROPPED_KEY = "dropped-key:"
 VERIFY = "verify:"
 REPAIR = "verify-repair"
 """The record under which a repair writes to the target of a load; it holds nothing, and goes with
@@ -398,6 +446,7 @@ Record = (
     | DdlIntentRecord
     | MadeTableRecord
     | OwnTableRecord
+    | DroppedKeyRecord
     | VerifyRecord
 )
 
@@ -454,6 +503,14 @@ class Records:
         or by a run of an older version."""
         own = [d for key, d in self.documents.items() if key.startswith("own:")]
         return frozenset(OwnTableRecord.from_json(d).target for d in own) if own else None
+
+    def dropped_keys(self) -> tuple[DroppedKeyRecord, ...]:
+        """Return the foreign keys that a load dropped, and that are not known to be there again."""
+        return tuple(
+            DroppedKeyRecord.from_json(document)
+            for key, document in self.documents.items()
+            if key.startswith(DROPPED_KEY)
+        )
 
     def rows_loaded(self) -> bool:
         """Return True if any chunk has committed rows."""

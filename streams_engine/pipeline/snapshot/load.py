@@ -28,7 +28,13 @@ from streams_engine.errors import ConnectionFailed, StreamsError
 from streams_engine.model import Catalog, Chunk, Finding, Severity, TableId
 from streams_engine.pipeline.catalog_mapper import CatalogMapper
 from streams_engine.pipeline.checkpoint import CheckpointStore
-from streams_engine.pipeline.checkpoint_records import MadeTableRecord, OwnTableRecord, Updates
+from streams_engine.pipeline.checkpoint_records import (
+    MadeTableRecord,
+    OwnTableRecord,
+    Records,
+    Updates,
+    removed,
+)
 from streams_engine.pipeline.context import RunContext
 from streams_engine.pipeline.multi_source import (
     CombinedSnapshot,
@@ -42,6 +48,7 @@ from streams_engine.pipeline.retry import retry
 from streams_engine.pipeline.snapshot.chunk_copy import ChunkCopy, ChunkTask
 from streams_engine.pipeline.snapshot.copier import Copier
 from streams_engine.pipeline.snapshot.expression_trials import without_refused
+from streams_engine.pipeline.snapshot.key_cycles import of_dropped_keys
 from streams_engine.pipeline.snapshot.post_load import PostLoad, is_small
 from streams_engine.pipeline.snapshot.preflight import TargetPreparation, prepare
 from streams_engine.pipeline.snapshot.start_waits import StartWaits
@@ -159,7 +166,8 @@ class SnapshotLoad:
 
         Raises `FencedOff` if another process has started the stream.
         """
-        self.store.check_fence()
+        known = self.store.load()
+        self.store.check_fence(known)
         self.counters.phase = "structure"
         if isinstance(self.sink, LayoutSink):
             self.sink.prepare(
@@ -172,7 +180,7 @@ class SnapshotLoad:
                 },
             )
         if isinstance(self.sink, StructureSink):
-            prepared = self._with_structure(self.sink, plan)
+            prepared = self._with_structure(self.sink, plan, known)
         else:
             prepared = self._without_structure(plan)
         self.counters.connected()
@@ -186,7 +194,9 @@ class SnapshotLoad:
             plan.mapped.tables, (), frozenset(), {}, nothing, (everything,), nothing
         )
 
-    def _with_structure(self, sink: StructureSink, plan: LoadPlan) -> TargetPreparation:
+    def _with_structure(
+        self, sink: StructureSink, plan: LoadPlan, known: Records
+    ) -> TargetPreparation:
         preparing = partial(
             prepare,
             sink=sink,
@@ -194,6 +204,7 @@ class SnapshotLoad:
             write_mode=self.job.write_mode,
             wanted=self.job.structure,
             resume=plan.resume,
+            rows=not self.job.skip_data,
         )
         prepared = preparing(plan.mapped)
         if isinstance(sink, TrialSink):
@@ -201,13 +212,14 @@ class SnapshotLoad:
             if findings:
                 self.context.report(findings)
                 prepared = preparing(mapped)
-        opening = {**plan.opening, **self._made(prepared)}
+        opening = {**plan.opening, **self._made(prepared), **_keys_away(prepared, known)}
         # One transaction: what is created or emptied is never without the record that says so.
         if self.context.durable:
-            self.context.report(sink.execute(prepared.before, (self.job.name, opening)))
+            found = sink.execute(prepared.before, (self.job.name, opening))
         else:
-            self.context.report(sink.execute(prepared.before))
+            found = sink.execute(prepared.before)
             self.store.save(opening)
+        self.context.report(list(of_dropped_keys(found, prepared.dropped)))
         self.counters.found(prepared.findings)
         return prepared
 
@@ -351,7 +363,8 @@ class SnapshotLoad:
         Raises `FencedOff` if another process has started the stream, and then the first error
         of a table that did not arrive.
         """
-        self.store.check_fence()
+        known = self.store.load()
+        self.store.check_fence(known)
         self.counters.phase = "indexing"
         failed = self._copier.failed if self._copier is not None else {}
         whole = [m for m in prepared.tables if m.source.id not in failed]
@@ -362,6 +375,7 @@ class SnapshotLoad:
             post_load = PostLoad(self.sink, self.job.structure, self.control)
             # Of tables that are all new it is known what they have.
             made = None if plan.resume.ours else {s.object for s in prepared.before}
+            self._add_dropped_keys(post_load, known, lost)
             with self._pool(self.job.parallelism) as executor:
                 # The rows are there: what of the structure cannot be built does not end the run.
                 self.counters.found(
@@ -369,6 +383,15 @@ class SnapshotLoad:
                 )
         for mapping in whole:
             self.counters.enter(mapping.source.id, "done")
+
+    def _add_dropped_keys(
+        self, post_load: PostLoad, known: Records, lost: AbstractSet[TableId]
+    ) -> None:
+        """Add the foreign keys that this load, or one before it, dropped; each is recorded until
+        it is there, or told why it cannot be. Those of tables that did not arrive wait."""
+        for keys, findings in post_load.dropped_keys(known.dropped_keys(), lost):
+            self.counters.found(findings)
+            self.store.save(removed(key.key for key in keys))
 
     def demand_copied(self) -> None:
         """Raise the first error of a table that did not arrive."""
@@ -385,6 +408,13 @@ class SnapshotLoad:
             )
             for (table, column), count in replaced.items()
         )
+
+
+def _keys_away(prepared: TargetPreparation, known: Records) -> Updates:
+    """Return the records of the foreign keys that are dropped; those of tables that are made
+    anew go, for these get the keys that belong to them."""
+    gone = [key.key for key in known.dropped_keys() if key.table in prepared.created]
+    return {**removed(gone), **{key.key: key.to_json() for key in prepared.dropped}}
 
 
 def _size(mapping: TableMapping) -> int:

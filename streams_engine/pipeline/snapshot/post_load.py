@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,8 +17,10 @@ from streams_engine.model import (
     TableId,
     TableSchema,
 )
+from streams_engine.pipeline.checkpoint_records import DroppedKeyRecord
 from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.resume import made_objects
+from streams_engine.pipeline.snapshot.key_cycles import table_gone
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of
 
@@ -93,6 +95,25 @@ class PostLoad:
         """Make the foreign keys that are missing; ends early where the run must end."""
         present = _Present(None, self._inspected(catalog))
         return self._foreign_keys(catalog, present, frozenset(), frozenset())
+
+    def dropped_keys(
+        self, keys: Sequence[DroppedKeyRecord], lost: AbstractSet[TableId]
+    ) -> Iterator[tuple[Sequence[DroppedKeyRecord], Sequence[Finding]]]:
+        """Add foreign keys again, except for those of lost tables; yield what is settled, with
+        what is to be told of it. Ends early where the run must end."""
+        due = [key for key in keys if not {key.table, key.referenced} & lost]
+        if not due:
+            return
+        catalog = self.sink.inspect(sorted({t for k in due for t in (k.table, k.referenced)}))
+        known = {table.id: made_objects(table) for table in catalog.tables}
+        for key in due:
+            gone = next((t for t in (key.table, key.referenced) if t not in known), None)
+            if gone is not None:
+                yield [key], [table_gone(key.object, gone, key.sql)]
+            elif key.object in known[key.table]:
+                yield [key], []
+            elif self.control.hold():
+                yield [key], list(self.sink.execute(key.statements))
 
     def _inspected(self, catalog: Catalog) -> Catalog:
         return self.sink.inspect([table.id for table in catalog.tables])

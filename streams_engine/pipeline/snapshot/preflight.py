@@ -10,8 +10,10 @@ from streams_engine.contracts import Statement, StructureSink
 from streams_engine.errors import NotFound, SchemaChangeRefused, TargetConflict
 from streams_engine.model import Catalog, Finding, TableId, TableSchema, UserType
 from streams_engine.pipeline.changes.table_replication import TableReplication
+from streams_engine.pipeline.checkpoint_records import DroppedKeyRecord
 from streams_engine.pipeline.resume import ResumePlan
 from streams_engine.pipeline.snapshot.existing_tables import lacking
+from streams_engine.pipeline.snapshot.key_cycles import cyclic_keys, drops, loading_order
 from streams_engine.pipeline.snapshot.plan import adapt, creation_order
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.schema.dialects import ddl_of, spec_of
@@ -42,6 +44,8 @@ class TargetPreparation:
     """The part of the target's catalog that ``before`` makes."""
     findings: tuple[Finding, ...] = ()
     """What tables lack that were there before."""
+    dropped: tuple[DroppedKeyRecord, ...] = ()
+    """The foreign keys that ``before`` drops, and that are added again after the rows."""
 
 
 def prepare(
@@ -52,11 +56,13 @@ def prepare(
     write_mode: str,
     wanted: Structure,
     resume: ResumePlan,
+    rows: bool = True,
 ) -> TargetPreparation:
     """Decide per table what to create, reuse or drop. Raises `TargetConflict`, `NotFound`.
 
     Where ``resume`` says that an earlier run of the same stream left the tables, their
-    presence and their rows are no conflict: they are kept, or emptied.
+    presence and their rows are no conflict: they are kept, or emptied. ``rows``: rows are loaded,
+    so that foreign keys which no order satisfies have to go for that time.
     """
     ddl = ddl_of(mapped.target.dialect)
     existing = sink.inspect([mapping.target.id for mapping in mapped.tables])
@@ -96,6 +102,10 @@ def prepare(
     keys = {m.target.id: _key(m, write_mode) for m in tables}
     for schema in made.tables if write_mode == "upsert" else ():
         before += ddl.key(schema, keys[schema.id])
+    targets = [m.target for m in tables]
+    there = [table for table in targets if table.id in kept]
+    dropped = cyclic_keys(there) if rows else ()
+    before += drops(dropped, there)
     before += ddl.empty(kept[table] for table in _truncated(tables, kept, write_mode, resume))
     return TargetPreparation(
         tables,
@@ -104,9 +114,10 @@ def prepare(
         keys,
         # An earlier run may have been killed before it made all keys and indexes.
         mapped.target if resume.ours else made,
-        _waves(tables, kept),
+        loading_order(targets, kept.keys(), dropped),
         made,
         _lacking(mapped.tables, {t: kept[t] for t in others & kept.keys()}, wanted),
+        dropped,
     )
 
 
@@ -145,25 +156,6 @@ def _adapted(
     if conflicts:
         raise conflicts[0]
     return tuple(adapted)
-
-
-def _waves(
-    tables: Sequence[TableMapping], kept: Mapping[TableId, TableSchema]
-) -> tuple[frozenset[TableId], ...]:
-    """Order tables by existing foreign keys, parents before children; the tables of a cycle
-    together."""
-    left = {
-        m.target.id: {fk.referenced for fk in m.target.every_foreign_key} - {m.target.id}
-        if m.target.id in kept
-        else set()
-        for m in tables
-    }
-    waves = []
-    while left:
-        free = frozenset(t for t, parents in left.items() if not parents & left.keys())
-        waves.append(free or frozenset(left))
-        left = {t: parents for t, parents in left.items() if t not in waves[-1]}
-    return tuple(waves)
 
 
 def _truncated(

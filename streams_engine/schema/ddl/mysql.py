@@ -36,6 +36,7 @@ __all__ = [
     "column_text",
     "columns_of",
     "drop",
+    "drop_foreign_key",
     "empty",
     "foreign_keys",
     "index_text",
@@ -302,6 +303,16 @@ def sequence_values(catalog: Catalog) -> Iterator[Statement]:
 
 
 # Away with what is there
+
+
+def drop_foreign_key(table: TableId, name: str) -> Statement:
+    """Return the statement that drops a foreign key, which may be refused."""
+    return Statement(
+        f"ALTER TABLE {name_of(table)} DROP FOREIGN KEY {quote(name)}",
+        ObjectRef(ObjectKind.CONSTRAINT, name, table),
+        table,
+        optional=True,
+    )
 
 
 def drop(tables: Sequence[TableId], wanted: Catalog, existing: Catalog) -> Iterator[Statement]:

@@ -40,6 +40,7 @@ __all__ = [
     "LAST_NUMBER",
     "column_text",
     "drop",
+    "drop_foreign_key",
     "empty",
     "extensions",
     "foreign_keys",
@@ -648,6 +649,16 @@ def _identity_value(table_id: TableId, column: Column, identity: Identity) -> St
 
 
 # Away with what is there
+
+
+def drop_foreign_key(table: TableId, name: str) -> Statement:
+    """Return the statement that drops a foreign key, which may be refused."""
+    return Statement(
+        f"ALTER TABLE {name_of(table)} DROP CONSTRAINT {quote(name)}",
+        ObjectRef(ObjectKind.CONSTRAINT, name, table),
+        table,
+        optional=True,
+    )
 
 
 def drop(tables: Many[TableId], wanted: Catalog, existing: Catalog) -> Iterator[Statement]:

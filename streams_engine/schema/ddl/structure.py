@@ -50,6 +50,10 @@ class Ddl(Protocol):
         """Yield the foreign keys of a table; each is validated when it is added."""
         ...
 
+    def drop_foreign_key(self, table: TableId, name: str) -> Statement:
+        """Return the statement that drops a foreign key, which may be refused."""
+        ...
+
     def drop(
         self, tables: Sequence[TableId], wanted: Catalog, existing: Catalog
     ) -> Iterator[Statement]:
