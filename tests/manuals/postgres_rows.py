@@ -40,6 +40,9 @@ INSERT INTO T VALUES (1, 10, 'one'), (2, NULL, ''), (3, -1, 'drei'), (4, 99, ' x
         Entry("pg_insert_select", "INSERT query", "INSERT INTO T SELECT id + 10, a, b FROM T; INSERT INTO T TABLE T ON CONFLICT DO NOTHING"),
         Entry("pg_insert_overriding", "INSERT OVERRIDING", "INSERT INTO T OVERRIDING SYSTEM VALUE VALUES (50, 1); INSERT INTO T OVERRIDING USER VALUE VALUES (60, 2)",
               setup="CREATE TABLE T (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int)"),
+        Entry("pg_insert_numbered", "INSERT VALUES", "INSERT INTO T (id) VALUES (5), (6); INSERT INTO T OVERRIDING SYSTEM VALUE VALUES (7, 700, 'x');"
+              "UPDATE T SET b = 'y' WHERE id = 5; DELETE FROM T WHERE id = 6",
+              setup="CREATE TABLE T (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, b text); INSERT INTO T (id) VALUES (1)"),
         Entry("pg_insert_returning", "INSERT RETURNING | RETURNING OLD NEW", "INSERT INTO T VALUES (5, 5, 'x') RETURNING id, b"),
         Entry("pg_conflict_nothing", "ON CONFLICT DO NOTHING", "INSERT INTO T VALUES (1, 0, 'dup'), (5, 5, 'x') ON CONFLICT DO NOTHING"),
         Entry("pg_conflict_update", "ON CONFLICT DO UPDATE", "INSERT INTO T VALUES (1, 0, 'dup'), (5, 5, 'x') ON CONFLICT (id) DO UPDATE"

@@ -370,7 +370,8 @@ class PostgresDml:
     def _insert(self, net: NetChanges, rows: pa.RecordBatch) -> int:
         names = rows.schema.names
         few = _is_few(rows)
-        if not net.key or not few:
+        numbered = self.numbered_beside(net.table, net.key)
+        if not net.key or not few or numbered:
             try:
                 with self._savepoint():
                     self._copy(net.table, rows, net.columns)
@@ -378,12 +379,34 @@ class PostgresDml:
             except psycopg.errors.UniqueViolation:
                 if not self._is_own_key(net):
                     raise
+        if numbered:
+            return self._insert_numbered(net, rows)
         if few:
             return self._each(self.insertion(net, names), [self._texts(net, rows, names)])
         stage = self._stage(net, rows)
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         source = sql.SQL("SELECT {} FROM {}").format(columns, stage)
         return self._connection.execute(self._insertion(net, names, source)).rowcount
+
+    def _insert_numbered(self, net: NetChanges, rows: pa.RecordBatch) -> int:
+        """Insert rows with columns that are GENERATED ALWAYS AS IDENTITY, which ON CONFLICT may not
+        set: rows whose keys are there leave and come back."""
+        self._rewrite(replace(net, updates=(rows,)))
+        columns = sql.SQL(", ").join(map(sql.Identifier, rows.schema.names))
+        self._connection.execute(
+            sql.SQL(
+                "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS s"
+                " WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {})"
+            ).format(
+                _name(net.table),
+                columns,
+                columns,
+                self._stage(net, rows),
+                self._own_rows(net.table),
+                _matching(net.key),
+            )
+        )
+        return int(rows.num_rows)
 
     # One row: statements with `MARK` in the place of each parameter
 
@@ -435,6 +458,11 @@ class PostgresDml:
             rows = self._connection.execute(ALWAYS, (_literal(table),)).fetchall()
             self._numbered[table] = {row[0] for row in rows}
         return self._numbered[table]
+
+    def numbered_beside(self, table: TableId, key: Sequence[str]) -> set[str]:
+        """Return the columns beside a key that are GENERATED ALWAYS AS IDENTITY: where there is a
+        key, an INSERT cannot be one that replaces the row."""
+        return self.always(table) - set(key) if key else set()
 
     def _own_rows(self, table: TableId) -> sql.Composable:
         """Return the table for FROM, UPDATE or DELETE, without the rows of child tables

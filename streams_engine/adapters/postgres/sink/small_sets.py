@@ -100,6 +100,8 @@ class SmallSets:
             return None  # libpq would cut it off there
         if any(row.op is Op.UPDATE and self.dml.always(row.table) for row in rows):
             return None
+        if any(row.op is Op.INSERT and self._is_numbered(row.table, row.key) for row in rows):
+            return None
         self.sent += size
         self._fresh.clear()
         return [
@@ -111,7 +113,12 @@ class SmallSets:
         """Return True for changes whose rows are independent of each other and of other tables'."""
         if step.cascades or step.protected_tables or (step.deletes is not None and not step.key):
             return False
+        if step.inserts is not None and self._is_numbered(step.table, step.key):
+            return False
         return not ((step.updates or step.moves) and self.dml.always(step.table))
+
+    def _is_numbered(self, table: TableId, key: Sequence[str]) -> bool:
+        return bool(self.dml.numbered_beside(table, key))
 
     def _of(self, step: NetChanges) -> Iterator[RowStatement]:
         """Yield the statements of a step, in the order in which it is applied."""
