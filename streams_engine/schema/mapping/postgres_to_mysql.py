@@ -276,9 +276,12 @@ class _Mapper:
         return default
 
     def _counter(self, table: TableSchema, source: Column) -> Identity | None:
-        """Return what numbers a column: its identity, or the sequence that it owns (serial)."""
+        """Return what numbers a column: its identity, or the sequence that it owns (serial). MySQL
+        numbers no column that allows NULL."""
         if source.identity is not None:
             return source.identity
+        if source.nullable:
+            return None
         sequence = self.counters.get((table.id, source.name))
         if sequence is None or source.default is None or "nextval" not in source.default.sql:
             return None
