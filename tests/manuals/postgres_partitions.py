@@ -68,6 +68,10 @@ INSERT INTO T VALUES (1, '2022-05-05', 'a'), (2, '2023-01-01', 'b'), (3, '2025-0
         Entry("pg_part_attach_empty", "ATTACH PARTITION",
               "CREATE TABLE T_27 (LIKE T INCLUDING ALL); ALTER TABLE T ATTACH PARTITION T_27 FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')",
               "INSERT INTO T VALUES (9, '2027-03-03', 'new')"),
+        Entry("pg_part_attach_first", "ATTACH PARTITION",
+              "CREATE TABLE T_1 (id int, k int, v text, PRIMARY KEY (id, k)); ALTER TABLE T ATTACH PARTITION T_1 FOR VALUES IN (1, 2)",
+              "INSERT INTO T VALUES (1, 1, 'a'); INSERT INTO T_1 VALUES (2, 2, 'b')",
+              setup="CREATE TABLE T (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)", before="", verdict=RELOAD),
         Entry("pg_part_attach_rows", "ATTACH PARTITION",
               "CREATE TABLE T_27 (LIKE T INCLUDING ALL); INSERT INTO T_27 VALUES (8, '2027-02-02', 'was there');"
               "ALTER TABLE T ATTACH PARTITION T_27 FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')",

@@ -36,7 +36,7 @@ def leaf_change(
     truncated in one transaction keeps its file, and one that is gone shows nothing: then the table
     is read again.
     """
-    if not before.storage or any(oid == leaf for oid, _ in before.storage):
+    if not _knows_storage(before) or any(oid == leaf for oid, _ in before.storage):
         return None
     root = None if before.oid is None else describer.by_oid(before.oid)
     if root is None:  # the log tells that it is gone
@@ -56,9 +56,17 @@ def leaf_change(
 
 def stored_elsewhere(before: TableSchema, now: TableSchema) -> bool:
     """Return whether partitions came, went, were detached meanwhile, or were rewritten."""
-    if now.partitioning is None or not before.storage:
+    if now.partitioning is None or not _knows_storage(before):
         return False
     return before.storage != now.storage or bool(before.links and before.links != now.links)
+
+
+def _knows_storage(table: TableSchema) -> bool:
+    """Return whether the files of a table's partitions are recorded; older versions recorded none.
+    Before its first partition a table has no file."""
+    parts = table.partitioning.every() if table.partitioning else ()
+    empty = table.partitioning is not None and all(part.partitioning for part in parts)
+    return bool(table.storage) or empty
 
 
 def rows_came_or_went(before: TableSchema, now: TableSchema, describer: RelationReader) -> bool:
