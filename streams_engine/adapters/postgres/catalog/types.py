@@ -206,8 +206,8 @@ def arguments(name: str, modifier: int) -> tuple[int, ...]:
     """Return a type modifier as the arguments that DDL writes.
 
     https://www.postgresql.org/docs/current/catalog-pg-attribute.html: typmod is type-specific;
-    lengths are stored plus 4 (the header), NUMERIC packs precision and an 11-bit scale, INTERVAL its
-    fields and the fractional digits.
+    lengths are stored plus 4 (the header), NUMERIC packs precision and an 11-bit scale, INTERVAL
+    its fields and the fractional digits.
     """
     if modifier < 0:
         return ()
