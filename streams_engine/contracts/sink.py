@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRow:
-    """Quarantined row: its table, the reason, and its values as text."""
+    """Quarantined row: its table on the source, the reason, and its values as text."""
 
     table: TableId
     reason: str
@@ -74,6 +74,10 @@ class WritePlan:
     """The number of the chunk that the rows are of: it names a file."""
     tuples: bool = False
     """Batches are those of an extract with ``tuples``; ``columns`` say what is in them."""
+    source: TableId | None = None
+    """The table that the rows are of, for the quarantine; None: it has no other name."""
+    source_columns: tuple[Column, ...] = ()
+    """The columns of that table, parallel to ``columns``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from streams_engine.adapters.files.discovery import PART
 from streams_engine.adapters.files.formats.encoders import Encoder, normalised
 from streams_engine.adapters.files.formats.options import format_of
 from streams_engine.adapters.files.stores.store import Store
-from streams_engine.arrow.row_text import row_texts
 from streams_engine.contracts import Checkpoint, QuarantinedRow, WritePlan
 from streams_engine.errors import RowRejected, TargetConflict
 from streams_engine.model import Column
+from streams_engine.schema.types.source_texts import quarantined_row
 
 __all__ = [
     "NoRows",
@@ -223,4 +223,4 @@ class PartWriter:
         self.rows += block.num_rows
 
     def _quarantined(self, row: pa.RecordBatch, fault: RowRejected) -> QuarantinedRow:
-        return QuarantinedRow(self.plan.table, fault.message, "RANGE", row_texts(row))
+        return quarantined_row(self.plan, row, fault.message, "RANGE")

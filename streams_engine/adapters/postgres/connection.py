@@ -574,13 +574,14 @@ def translate(error: psycopg.Error, what: str, secrets: Masked = NOTHING) -> Str
         return _without_state(error, what, secrets)
     rule = BY_STATE.get(state) or BY_CLASS.get(state[:2])
     diag = error.diag
+    context = _copy_context(diag.context)
     if diag.source_function == ROW_SECURITY_CHECK:
         return hidden_rows(what, diag.message_primary, state)
     place = [
         f"{kind} {name}"
         for kind, name in (
             ("table", diag.table_name),
-            ("column", diag.column_name or _copy_column(diag.context)),
+            ("column", diag.column_name or _copy_column(context)),
             ("constraint", diag.constraint_name),
         )
         if name
@@ -593,7 +594,7 @@ def translate(error: psycopg.Error, what: str, secrets: Masked = NOTHING) -> Str
         sentence += f": {diag.message_detail}".rstrip(".").replace("\n", ", ")
     if cls is RowRejected:
         remedy = remedy or "Correct the row, or quarantine such rows with onError: quarantine."
-    line = _COPY_LINE.match(diag.context or "")
+    line = _COPY_LINE.match(context)
     return cls(
         f"{what}{where}: {sentence}.",
         remedy=remedy,
@@ -625,10 +626,16 @@ _COPY_LINE = re.compile(r"COPY .+?, line (\d+)")
 """The context of an error in COPY FROM; in binary format too a line is a row."""
 
 
-def _copy_column(context: str | None) -> str | None:
+def _copy_context(context: str | None) -> str:
+    """Return the context from the COPY on: before it a JSON parser names its own line."""
+    text = context or ""
+    return text.partition("\n")[2] if text.startswith("JSON data, line ") else text
+
+
+def _copy_column(context: str) -> str | None:
     """Return the column of ``COPY t, line 3, column price: ...``; what follows it may be a
     value."""
-    head, mark, tail = (context or "").partition(", column ")
+    head, mark, tail = context.partition(", column ")
     return tail.split(":")[0].strip('"') if mark and head.startswith("COPY ") else None
 
 

@@ -96,7 +96,7 @@ class StateTables(Protocol):
     def stream_key(self, stream: str) -> str:
         """Return a stream's name as it fits the column."""
 
-    def row_text(self, row: Mapping[str, Any]) -> str:
+    def row_text(self, connection: Any, row: Mapping[str, Any]) -> str:
         """Return a quarantined row as its column takes it."""
 
 
@@ -218,7 +218,7 @@ class CheckpointTable(Generic[T]):
                 table=str(r.table),
                 reason=r.reason,
                 code=r.code,
-                row=self.tables.row_text(dict(r.row)),
+                row=self.tables.row_text(connection, dict(r.row)),
             )
             for r in quarantined
         ]

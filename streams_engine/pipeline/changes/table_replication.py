@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams_engine.arrow.plain import filled, to_numpy
-from streams_engine.arrow.row_text import row_texts
 from streams_engine.contracts import QuarantinedRow
 from streams_engine.errors import ConfigError, RowRejected
 from streams_engine.model import (
@@ -35,6 +34,7 @@ from streams_engine.schema.mapping.tables import (
 from streams_engine.schema.row_keys import is_key
 from streams_engine.schema.types.conversions import CHOOSE_TYPE, BadRows, Converter
 from streams_engine.schema.types.relaxation import overflows, relaxable
+from streams_engine.schema.types.source_texts import source_texts
 
 __all__ = [
     "Relaxation",
@@ -260,13 +260,19 @@ class TableReplication:
 
     def _quarantined(self, batch: RowChanges, index: int, rows: BadRows) -> QuarantinedRow:
         reason = f"column {rows.column}: {rows.reason}"
-        return QuarantinedRow(self.mapping.source.id, reason, "POLICY", _shown(batch, index))
+        return QuarantinedRow(self.mapping.source.id, reason, "POLICY", self._shown(batch, index))
 
     def refused(self, batch: RowChanges, index: int, error: RowRejected) -> QuarantinedRow:
         """Return a change that the target rejected as a quarantined row."""
         code = error.details.get("sqlstate") or error.details.get("errno") or "RANGE"
         reason = f"{Op(batch.op[index]).name}: {error.message}"
-        return QuarantinedRow(self.mapping.source.id, reason, str(code), _shown(batch, index))
+        return QuarantinedRow(self.mapping.source.id, reason, str(code), self._shown(batch, index))
+
+    def _shown(self, batch: RowChanges, index: int) -> dict[str, Any]:
+        """Return the new values of a change; for a deletion the old identity."""
+        gone = batch.op[index] == Op.DELETE and batch.before is not None
+        values = batch.before if gone and batch.before is not None else batch.after
+        return source_texts(values.slice(index, 1), self.mapping.columns)
 
 
 def follow(
@@ -368,13 +374,6 @@ def _as_text(column: ColumnMapping) -> ColumnMapping:
         target=replace(column.target, arrow=pa.string()),
         convert=None,
     )
-
-
-def _shown(batch: RowChanges, index: int) -> dict[str, str | None]:
-    """Return the new values of a change; for a deletion the old identity."""
-    gone = batch.op[index] == Op.DELETE and batch.before is not None
-    values = batch.before if gone and batch.before is not None else batch.after
-    return row_texts(values.slice(index, 1))
 
 
 def operations_of(names: Sequence[str]) -> frozenset[Op]:

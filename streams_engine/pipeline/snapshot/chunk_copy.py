@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from streams_engine.arrow.row_text import row_texts, value_text
 from streams_engine.contracts import (
     Checkpoint,
     CheckpointCallback,
@@ -26,8 +25,8 @@ from streams_engine.pipeline.control import Control
 from streams_engine.pipeline.retry import retry
 from streams_engine.pipeline.snapshot.rebatcher import Rebatcher
 from streams_engine.schema.mapping.tables import TableMapping
-from streams_engine.schema.types.conversions import CHOOSE_TYPE, BadRows, Converter, unfit_text
-from streams_engine.schema.types.postgres import WIRE
+from streams_engine.schema.types.conversions import CHOOSE_TYPE, BadRows, Converter
+from streams_engine.schema.types.source_texts import source_texts
 
 __all__ = ["ChunkCopy", "ChunkTask", "CopyListener"]
 
@@ -222,27 +221,12 @@ class _Feed(Iterator[pa.RecordBatch]):
         keep = np.ones(batch.num_rows, dtype=bool)
         for rows in bad:
             for index in np.flatnonzero(rows.mask & keep):
-                row = self._row_texts(batch, converted, int(index))
+                row = source_texts(batch.slice(int(index), 1), self._task.mapping.columns)
                 self.quarantined.append(
                     QuarantinedRow(table, f"column {rows.column}: {rows.reason}", "POLICY", row)
                 )
             keep &= ~rows.mask
         return converted.filter(pa.array(keep))
-
-    def _row_texts(
-        self, batch: pa.RecordBatch, converted: pa.RecordBatch, index: int
-    ) -> dict[str, str | None]:
-        """Return the row's texts as the source has them; a binary form as the value that it stands
-        for."""
-        texts = row_texts(batch.slice(index, 1))
-        for place, column in enumerate(self._task.mapping.columns):
-            if column.source.arrow != WIRE or column.convert is None:
-                continue
-            name, raw = column.source.name, batch.column(place)[index].as_py()
-            if raw is not None:
-                unfit = unfit_text(column.convert, raw)
-                texts[name] = unfit or value_text(converted.column(place)[index])
-        return texts
 
     def checkpoint(self) -> Checkpoint:
         """Return the chunk's record, to be durable with the rows."""

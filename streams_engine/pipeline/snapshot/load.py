@@ -353,6 +353,8 @@ class SnapshotLoad:
             and not is_small(mapping.source),
             quarantine=self.job.quarantine,
             tuples=mapping.tuples,
+            source=mapping.source.id,
+            source_columns=tuple(column.source for column in mapping.columns),
         )
 
     # Finish

@@ -18,10 +18,10 @@ from streams_engine.adapters.mysql.sink.row_errors import REASONS, refusal
 from streams_engine.adapters.mysql.snapshot.select import name, quote
 from streams_engine.arrow.bad_rows import bisect
 from streams_engine.arrow.batches import SLICE_BYTES, is_large, parts
-from streams_engine.arrow.row_text import row_texts
 from streams_engine.contracts import QuarantinedRow, WritePlan
 from streams_engine.errors import RowRejected
 from streams_engine.model import Column, TableId
+from streams_engine.schema.types.source_texts import quarantined_row
 
 __all__ = ["MysqlBulkLoad"]
 
@@ -233,7 +233,7 @@ class MysqlBulkLoad:
 
     def _quarantined(self, row: pa.RecordBatch, fault: RowRejected) -> QuarantinedRow:
         code = str(fault.details.get("errno", "RANGE"))
-        return QuarantinedRow(self._plan.table, fault.message, code, row_texts(row))
+        return quarantined_row(self._plan, row, fault.message, code)
 
     # Upsert
 

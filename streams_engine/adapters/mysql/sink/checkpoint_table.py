@@ -183,7 +183,7 @@ class MysqlStateTables:
             return stream
         return stream[:160] + "_" + hashlib.blake2b(stream.encode(), digest_size=16).hexdigest()
 
-    def row_text(self, row: Mapping[str, Any]) -> str:
+    def row_text(self, connection: Any, row: Mapping[str, Any]) -> str:
         """Return JSON."""
         return json.dumps(row)
 

@@ -16,10 +16,10 @@ from streams_engine.adapters.postgres.snapshot import copy_tuples
 from streams_engine.adapters.postgres.snapshot.select import own_rows
 from streams_engine.arrow.bad_rows import bisect
 from streams_engine.arrow.batches import SLICE_BYTES
-from streams_engine.arrow.row_text import row_texts
 from streams_engine.contracts import QuarantinedRow, WritePlan
 from streams_engine.errors import RowRejected
 from streams_engine.model import TableId
+from streams_engine.schema.types.source_texts import quarantined_row
 
 __all__ = ["PostgresBulkLoad"]
 
@@ -144,7 +144,7 @@ class PostgresBulkLoad:
 
     def _quarantined(self, row: pa.RecordBatch, fault: RowRejected) -> QuarantinedRow:
         code = str(fault.details.get("sqlstate", "RANGE"))
-        return QuarantinedRow(self._plan.table, fault.message, code, row_texts(row))
+        return quarantined_row(self._plan, row, fault.message, code)
 
     # Upsert
 

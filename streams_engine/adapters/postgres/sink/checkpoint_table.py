@@ -11,8 +11,10 @@ import psycopg
 from psycopg import sql
 
 from streams_engine.adapters.postgres.connection import pipelined, translating
+from streams_engine.adapters.postgres.sink.wire_texts import wire_text
 from streams_engine.adapters.sql.checkpoint_table import CheckpointSql
 from streams_engine.errors import PermissionDenied, ServerError
+from streams_engine.schema.types.source_texts import WireValue
 
 __all__ = ["SCHEMA", "STATE_TABLES", "PostgresStateTables"]
 
@@ -197,14 +199,9 @@ class PostgresStateTables:
         """Return the name: the column takes any."""
         return stream
 
-    def row_text(self, row: Mapping[str, Any]) -> str:
-        """Return JSON. A jsonb holds no NUL; the escape shows where one was."""
-        return json.dumps(
-            {
-                key: value.replace("\0", "\\0") if isinstance(value, str) else value
-                for key, value in row.items()
-            }
-        )
+    def row_text(self, connection: psycopg.Connection, row: Mapping[str, Any]) -> str:
+        """Return JSON. A jsonb holds no NUL: a text with one is an object with its bytes."""
+        return json.dumps({key: _shown(connection, value) for key, value in row.items()})
 
     def _create(self, connection: psycopg.Connection) -> None:
         query = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
@@ -241,6 +238,15 @@ def _position_update(state: str, document: str, stream: str, key: str, epoch: st
         f" AND (document ->> 'epoch')::bigint = {epoch} RETURNING 1)"
         " SELECT 1 / count(*) FROM moved"
     ).encode()
+
+
+def _shown(connection: psycopg.Connection, value: Any) -> Any:
+    """Return a value of a quarantined row as a jsonb holds it."""
+    if isinstance(value, WireValue):
+        return wire_text(connection, value)
+    if isinstance(value, str) and "\0" in value:
+        return {"hex": value.encode().hex()}
+    return value
 
 
 def _statements(state: sql.SQL, quarantine: sql.SQL, schema: str) -> CheckpointSql:
