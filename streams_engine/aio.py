@@ -180,8 +180,8 @@ class AsyncStream:
         return self._stream.stats()
 
     def health(self) -> Health:
-        """Return the health: ok, degraded (it waits for a server, or rows are missing on the
-        target) or failed."""
+        """Return the health: ok, degraded (it waits for a server, is paused, was stopped, or rows
+        are missing on the target) or failed."""
         return self._stream.health()
 
     def on_alert(

@@ -16,16 +16,37 @@ __all__ = ["Health", "health_of", "worst"]
 HealthStatus = Literal["ok", "degraded", "failed"]
 ORDER: tuple[HealthStatus, ...] = ("ok", "degraded", "failed")
 
+AT_REST: Mapping[str, tuple[str, str, str]] = {
+    "PAUSED": ("paused", "The stream is paused.", "resume() lets it go on."),
+    "STOPPED": (
+        "stopped",
+        "The stream was stopped.",
+        "Start it again: it goes on from its checkpoint.",
+    ),
+    "TIME_LIMIT_REACHED": (
+        "stopped",
+        "The stream ended at its time limit.",
+        "Start it again: it goes on from its checkpoint.",
+    ),
+    "EVENT_LIMIT_REACHED": (
+        "stopped",
+        "The stream ended at its limit of rows.",
+        "Start it again: it goes on from its checkpoint.",
+    ),
+}
+"""By state: code, message and remedy of a stream that does not run, though its work is not done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
     """The health of a stream."""
 
     status: HealthStatus
-    """failed: it ended so; degraded: it waits for a server, or rows are missing on the target."""
+    """failed: it ended so; degraded: it waits for a server, is paused, was stopped or cut by a
+    limit, or rows are missing on the target."""
     lag_seconds: float | None
-    """Of a cdc: how long after its commit a change is durable on the target; at least as long as an
-    outage lasts."""
+    """Of a cdc that has not ended: the age of the oldest commit of the source that is, or may be,
+    not on the target; at least as long as an outage lasts."""
     retained_bytes: int | None
     """Bytes of log that the source retains for the stream."""
     unmatched: int
@@ -76,7 +97,7 @@ def health_of(stats: Mapping[str, Any]) -> Health:
     lag = changes.get("lagSeconds")
     if waits and stats.get("changes") is not None:
         lag = max(lag or 0.0, _seconds_since(connection["since"]))
-    findings = [*_failure(stats), *_wait(stats)]
+    findings = [*_failure(stats), *_rest(stats), *_wait(stats)]
     if quarantined:
         findings.append(Finding(
             Severity.WARNING, "quarantined", stats["name"], 
@@ -108,6 +129,12 @@ def _failure(stats: Mapping[str, Any]) -> Iterable[Finding]:
         yield Finding(
             Severity.ERROR, error["code"], stats["name"], error["message"], error["remedy"]
         )
+
+
+def _rest(stats: Mapping[str, Any]) -> Iterable[Finding]:
+    if (rest := AT_REST.get(stats["status"])) is not None:
+        code, message, remedy = rest
+        yield Finding(Severity.WARNING, code, stats["name"], message, remedy)
 
 
 def _wait(stats: Mapping[str, Any]) -> Iterable[Finding]:

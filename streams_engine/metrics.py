@@ -26,7 +26,7 @@ CHANGES: Mapping[str, tuple[str, str, bool]] = {
     "reconnects": ("reconnects", "Waits for a server or a lock that are over.", True),
     "unmet": ("unmatched", "Updates and deletes whose row was not on the target.", True),
     "lagBytes": ("lag_bytes", "Bytes of log after the durable position.", False),
-    "lagSeconds": ("lag_seconds", "Seconds from a commit until it is durable.", False),
+    "lagSeconds": ("lag_seconds", "Age of the oldest commit that is, or may be, missing.", False),
     "retainedBytes": ("retained_bytes", "Bytes of log that the source retains.", False),
 }
 """Keys of a cdc's changes: counters or gauges by stream."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from streams_engine.display import html_block, html_table
 from streams_engine.errors import ConnectionFailed, StreamsError
 from streams_engine.events import EventLog
+from streams_engine.lag import LogLag
 from streams_engine.lifecycle import State
 from streams_engine.model import Finding, Severity, SkippedObject, TableId, findings_html
 from streams_engine.units import duration, plural, size
@@ -83,8 +84,9 @@ class ChangeStats:
     lag_bytes: int | None = None
     """Bytes of log after the durable position; None before the first measurement."""
     lag_seconds: float | None = None
-    """How long after its commit on the source the last transaction was durable on the target; 0 if
-    nothing is left to read."""
+    """The age of the oldest commit of the source that is, or may be, not on the target; 0 while
+    they are in step. Right after a commit on the target, the lag of that one. None before the
+    first measurement, and once the stream has ended: nobody looks any more."""
     retained_bytes: int | None = None
     """Bytes of log that the source retains for this stream; None if it retains none."""
 
@@ -356,6 +358,10 @@ class Counters:
     _target: NodeStats = NodeStats("target")
     _findings: dict[Finding, None] = field(default_factory=dict)
     _changes: ChangeStats | None = None
+    _lags: dict[str, LogLag] = field(default_factory=dict)
+    """By the alias of a source."""
+    look_seconds: float = 3.0
+    """Seconds between two looks at the end of a log."""
     _outages: dict[str, ConnectionStats] = field(default_factory=dict)
     """By the alias of a source, while it or the target is waited for."""
     _replaced: dict[tuple[TableId, str], int] = field(default_factory=dict)
@@ -539,13 +545,48 @@ class Counters:
             sums = {name: getattr(seen, name) + count for name, count in more.items()}
             self._changes = replace(seen, **values, **sums)
 
-    def committed(self, transactions: int, committed_at: float | None) -> None:
-        """Count transactions that became durable; the last was committed on the source at
-        ``committed_at``."""
-        lag = {}
-        if committed_at is not None:
-            lag["lag_seconds"] = max(0.0, time.time() - committed_at)
-        self._add(lag, transactions=transactions)
+    def taken(self, committed_at: float | None, alias: str = "") -> None:
+        """Record that changes were read, which are to be applied: they lag from now on."""
+        with self._lock:
+            self._lag(alias).read(committed_at)
+
+    def committed(
+        self,
+        transactions: int,
+        committed_at: float | None,
+        alias: str = "",
+        reached: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> None:
+        """Count transactions that became durable, and with them all that was taken; the last was
+        committed on the source at ``committed_at``. ``reached`` tells whether a position was."""
+        with self._lock:
+            self._lag(alias).committed(committed_at, reached)
+        self._add({}, transactions=transactions)
+
+    def passed(self, alias: str, reached: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Record that all that was taken is durable, or needs not to be."""
+        with self._lock:
+            self._lag(alias).passed(reached)
+
+    def reopened(self, alias: str) -> None:
+        """Record that a log is opened, maybe on another server."""
+        with self._lock:
+            self._lag(alias).reopened()
+
+    def _lag(self, alias: str) -> LogLag:
+        """Return the lag of a source. Call it under the lock."""
+        return self._lags.setdefault(alias, LogLag())
+
+    def _lag_seconds(self) -> float | None:
+        """Return the largest lag, at least as long as an outage lasts. Call it under the lock."""
+        now = datetime.now(UTC)
+        lags = [lag.seconds(self.look_seconds) for lag in self._lags.values()]
+        lags += [
+            (now - outage.since).total_seconds()
+            for outage in self._outages.values()
+            if outage.since is not None
+        ]
+        return max((max(0.0, lag) for lag in lags if lag is not None), default=None)
 
     def diverged(self, rows: int) -> None:
         """Count updates and deletes that matched no row."""
@@ -594,9 +635,23 @@ class Counters:
             self.journal.note(logging.INFO, "reconnected", what, code=known.code)
 
     def behind(self, lag: int, retained: int | None) -> None:
-        """Record the bytes of log that are unread, and those that the source retains."""
-        none = {} if lag else {"lag_seconds": 0.0}
-        self._add({"lag_bytes": lag, "retained_bytes": retained, **none})
+        """Record the bytes of log that are unread, and those that the sources retain."""
+        self._add({"lag_bytes": lag, "retained_bytes": retained})
+
+    def looked(
+        self,
+        alias: str,
+        at: float,
+        lag: int,
+        end: Mapping[str, Any] | None,
+        reached: Callable[[Mapping[str, Any]], bool],
+    ) -> None:
+        """Record a look at the end of a log, which began ``at`` by the monotonic clock: bytes after
+        the durable position, the end, and whether what was read has reached a position."""
+        with self._lock:
+            seen = self._lag(alias)
+            seen.looked(at, lag > 0, end)
+            seen.reached(reached)
 
     def sent(self, size: int) -> None:
         """Count bytes that were sent to the target."""
@@ -632,6 +687,9 @@ class Counters:
     ) -> Stats:
         """Return a frozen copy of all counters."""
         with self._lock:
+            changes = self._changes
+            if changes is not None:
+                changes = replace(changes, lag_seconds=None if state.final else self._lag_seconds())
             return Stats(
                 name=name,
                 config_id=config_id,
@@ -648,7 +706,7 @@ class Counters:
                 findings=tuple(self._findings),
                 left_behind=self._left_behind,
                 error=error,
-                changes=self._changes,
+                changes=changes,
                 connection=next(iter(self._outages.values()), ConnectionStats()),
                 verification=self._verification,
                 reported=reported,

@@ -223,8 +223,8 @@ class Stream:
         )
 
     def health(self) -> Health:
-        """Return the health: ok, degraded (it waits for a server, or rows are missing on the
-        target) or failed."""
+        """Return the health: ok, degraded (it waits for a server, is paused, was stopped, or rows
+        are missing on the target) or failed."""
         return health_of(self.stats().to_dict())
 
     def on_alert(

@@ -45,6 +45,9 @@ class Lag:
     """Bytes of log after the position, also those of other tables."""
     retained: int | None = None
     """Bytes of log that the server keeps for this stream, None if it keeps none for it."""
+    end: Position | None = None
+    """The end of the log, for `ChangeSource.at_or_after`; None if it is not known. What is read up
+    to there and holds no changes of the stream counts as bytes, but not as seconds of lag."""
 
 
 class ChangeReader(Protocol):

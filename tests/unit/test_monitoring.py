@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def counters() -> Counters:
 
 def test_a_stream_at_work_is_ok(counters: Counters) -> None:
     counters.behind(0, 4096)
+    counters.looked("", time.monotonic(), 0, None, lambda _: False)
     health = health_of(frozen(counters).to_dict())
     assert (health.status, health.lag_seconds, health.retained_bytes) == ("ok", 0.0, 4096)
     assert health.findings == () and health.since is None
@@ -56,6 +58,102 @@ def test_an_outage_degrades_as_long_as_it_lasts(counters: Counters) -> None:
     ]
     counters.connected("")
     assert health_of(frozen(counters).to_dict()).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (State.PAUSED, "paused"),
+        (State.STOPPED, "stopped"),
+        (State.TIME_LIMIT_REACHED, "stopped"),
+        (State.EVENT_LIMIT_REACHED, "stopped"),
+        (State.FINISHED, None),
+    ],
+)
+def test_a_stream_at_rest_is_not_ok_unless_it_is_done(
+    counters: Counters, state: State, code: str | None
+) -> None:
+    counters.looked("", time.monotonic(), 0, None, lambda _: False)
+    health = health_of(frozen(counters, state).to_dict())
+    assert health.status == ("ok" if code is None else "degraded")
+    assert [finding.code for finding in health.findings] == ([] if code is None else [code])
+    assert health.lag_seconds == (None if state.final else 0.0)
+
+
+# The lag
+
+
+def lag(counters: Counters, state: State = State.RUNNING) -> float:
+    """The lag in seconds, which every view shows alike."""
+    stats = frozen(counters, state)
+    document = stats.to_dict()
+    assert stats.changes is not None and stats.changes.lag_seconds is not None
+    seconds = stats.changes.lag_seconds
+    assert document["changes"]["lagSeconds"] == health_of(document).lag_seconds
+    [metric] = [
+        sample.value
+        for family in text_string_to_metric_families(stats.to_prometheus())
+        for sample in family.samples
+        if sample.name == "streams_engine_lag_seconds"
+    ]
+    assert metric == pytest.approx(seconds, abs=1)
+    return seconds
+
+
+def look(counters: Counters, lag: int, ago: float = 0.0, end: int | None = None) -> None:
+    known = None if end is None else {"pos": end}
+    counters.looked("", time.monotonic() - ago, lag, known, lambda _: False)
+
+
+def test_what_is_read_and_not_durable_lags_since_its_commit(counters: Counters) -> None:
+    look(counters, 0, ago=100)
+    counters.taken(time.time() - 30)
+    counters.taken(time.time() - 20)
+    assert 30 <= lag(counters) < 35
+    assert 30 <= lag(counters, State.PAUSED) < 35
+    counters.reopened("")  # a session that broke
+    assert 30 <= lag(counters) < 35
+    counters.committed(2, time.time() - 20)
+    assert 20 <= lag(counters) < 25
+    look(counters, 0)
+    assert lag(counters) == 0
+
+
+def test_log_that_is_not_read_lags_since_the_target_was_in_step(counters: Counters) -> None:
+    look(counters, 0, ago=40)
+    look(counters, 277, ago=5, end=9)
+    look(counters, 277, ago=2, end=9)
+    assert 40 <= lag(counters) < 45
+    counters.committed(1, time.time() - 38, "", lambda end: end["pos"] < 9)
+    assert 38 <= lag(counters) < 43, "the end that is known was not reached"
+    counters.passed("", lambda end: end["pos"] <= 9)
+    assert lag(counters) == 0
+
+
+def test_log_that_comes_and_is_passed_at_once_is_no_lag(counters: Counters) -> None:
+    look(counters, 0, ago=40)
+    look(counters, 277)
+    assert lag(counters) == 0
+
+
+def test_commits_are_expected_while_no_look_is_answered(counters: Counters) -> None:
+    look(counters, 0, ago=60)
+    assert 60 <= lag(counters) < 65
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_a_source_whose_clock_is_wrong(counters: Counters, skew: int) -> None:
+    look(counters, 0, ago=10)
+    counters.taken(time.time() + skew)
+    assert 0 <= lag(counters) < 15
+    counters.committed(1, time.time() + skew)
+    assert 0 <= lag(counters) < 15
+
+
+def test_the_lag_of_several_sources_is_the_largest(counters: Counters) -> None:
+    counters.looked("a", time.monotonic(), 0, None, lambda _: False)
+    counters.taken(time.time() - 30, "b")
+    assert 30 <= lag(counters) < 35
 
 
 def test_missing_rows_degrade(counters: Counters) -> None:

@@ -140,7 +140,8 @@ class MemorySource:
 
     def lag(self, position: Position) -> Lag:
         """Return how many transactions a position lags behind; there are no bytes."""
-        return Lag(self.database.end - int(position["pos"]))
+        end = self.end()
+        return Lag(end["pos"] - int(position["pos"]), end=end)
 
     def _number(self, position: Position) -> int:
         number = int(position["pos"])

@@ -136,6 +136,8 @@ class ChangeApplier:
     """It follows the log no more: the run ended, or tables join and another one goes on."""
     tables: dict[TableId, TableReplication] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
+    read_position: Position = field(default_factory=dict)
+    """``position``, or after it what was read since without changes."""
     tasks: WriterTasks | None = None
     looks_first: bool = False
     """A session that begins looks at the structure of the tables before it reads."""
@@ -191,6 +193,7 @@ class ChangeApplier:
         records = self.records(None)
         self.tables = self.recorded(records)
         self._stand(records.get(self.key, {}).get("position", self.position))
+        self.counters.reopened(self.alias)
         tracked = [table.tracked for table in self.tables.values()]
         with ExitStack() as stack:
             try:
@@ -291,6 +294,8 @@ class ChangeApplier:
     def _take(self, changes: ChangeSet, writer: ChangeWriter, reader: ChangeReader) -> None:
         self._commit.passed = None
         self.counters.read(changes.rows, changes.bytes)
+        if changes.parts:
+            self.counters.taken(changes.committed_at, self.alias)
         reach("log: fetched")
         changes = self._sets.take(changes)
         for part in changes.parts:
@@ -306,6 +311,8 @@ class ChangeApplier:
             return
         if self._commit.empty and not self._due():
             self._commit.passed = changes
+            self.read_position = require(changes.position, "the position of a whole set")
+            self.counters.passed(self.alias, self.has_read)
             return
         if self._sets.log_writer is not None:
             # The session commits it, at once or when more has come.
@@ -364,11 +371,13 @@ class ChangeApplier:
             self.counters.wrote(table, sum(changed), quarantined, 0)
             total += sum(changed)
         self.control.count(total)
-        self.counters.committed(changes.transactions, changes.committed_at)
         self._sets.pending = PendingCommit()
         self._idle_since = self._owned_since = time.monotonic()
         self._outage.progressed()
         self._stand(position)
+        self.counters.committed(
+            changes.transactions, changes.committed_at, self.alias, self.has_read
+        )
         reader.acknowledge(position)
         reach("acknowledge: after")
         self._make_pending(writer)
@@ -449,8 +458,12 @@ class ChangeApplier:
 
     def _stand(self, position: Position) -> None:
         with self._moved:
-            self.position = position
+            self.position = self.read_position = position
             self._moved.notify_all()
+
+    def has_read(self, end: Position) -> bool:
+        """Return True if all up to a position is durable, or holds no changes of the stream."""
+        return self.source.at_or_after(self.read_position, end)
 
     def catch_up(self, deadline: float | None) -> bool:
         """Return True once all that was committed on the source before the call is durable on the

@@ -117,6 +117,7 @@ class CdcPipeline:
         self.settings = settings
         self.job, self.sink = context.job, context.sink
         self.control, self.counters = context.control, context.counters
+        self.counters.look_seconds = settings.interval
         self._store = CheckpointStore(context.checkpoints, context.job.name)
         self._subscriptions = Subscriptions(
             self.context, settings.schema_changes, settings.operations or {}
@@ -626,6 +627,7 @@ class CdcPipeline:
         source = applier.source
         if not isinstance(source, LagSource):
             return
+        at = time.monotonic()
         lag = source.lag(applier.position)
         if self.control.state.final:
             return
@@ -633,6 +635,7 @@ class CdcPipeline:
             self._lags[applier.alias] = lag
             lags = list(self._lags.values())
         kept = [lag.retained for lag in lags if lag.retained is not None]
+        self.counters.looked(applier.alias, at, lag.bytes, lag.end, applier.has_read)
         self.counters.behind(sum(lag.bytes for lag in lags), sum(kept) if kept else None)
         most = self.settings.max_retained
         if most and sum(kept) > most:

@@ -278,7 +278,9 @@ class MysqlChangeSource(MysqlSource):
             return Lag(sum(sizes.values()))
         here = _number(position["file"])
         behind = sum(size for file, size in sizes.items() if _number(file) >= here)
-        return Lag(max(0, behind - int(position["pos"])))
+        last = max(sizes, key=_number)
+        end = {"server": position["server"], "file": last, "pos": sizes[last]}
+        return Lag(max(0, behind - int(position["pos"])), end=end)
 
     # Prepared transactions
 

@@ -485,10 +485,11 @@ class PostgresChangeSource(PostgresSource):
         """Return the bytes of log after the position, and those that the server retains for the
         slot."""
         with self._slots.connect.ask() as connection:
-            end = lsn_value(self._here(connection)["lsn"])
+            here = self._here(connection)
             slot = self._slots.read(connection)
+        end = lsn_value(here["lsn"])
         kept = None if slot is None or slot.kept is None else max(0, end - lsn_value(slot.kept))
-        return Lag(max(0, end - lsn_value(position["lsn"])), kept)
+        return Lag(max(0, end - lsn_value(position["lsn"])), kept, here)
 
     def release(self) -> Sequence[str]:
         """Drop the slot, and the publication if it was created for the stream; return what was
