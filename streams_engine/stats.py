@@ -229,6 +229,8 @@ class Stats:
     def __str__(self) -> str:
         done = f"{self.rows:,} rows, {size(self.target.sum_data_size)}"
         told = f" with {plural(len(self.errors), 'error')}" if self.errors else ""
+        if self.target.failed_counter:
+            done += f", {self.target.failed_counter:,} quarantined"
         text = f"{self.name}: {self.state}{told}, {done} in {duration(self.seconds)}"
         if self.changes is None:
             return text
@@ -507,6 +509,11 @@ class Counters:
                 table=table,
                 rows=seen.rejected + rejected,
             )
+
+    def quarantined(self) -> dict[TableId, int]:
+        """Return how many rows of each table were quarantined, where there are any."""
+        with self._lock:
+            return {table: seen.rejected for table, seen in self._tables.items() if seen.rejected}
 
     def replaced(self, table: TableId, column: str, count: int) -> None:
         """Count zero dates of a column that became NULL."""

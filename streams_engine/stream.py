@@ -547,13 +547,16 @@ class Stream:
 
     def _work(self, sources: list[SourceSpec], sink: Sink, fresh: bool) -> None:
         context = self._parts.context(sources, sink, self._control, self._counters)
-        if self._config.follows:
-            self._cdc = self._parts.cdc(context)
-            self._opening.set()
-            with self._verification_beside():
-                self._outlive(self._cdc, fresh)
-        else:
-            self._outlive(self._parts.convert(context), fresh)
+        try:
+            if self._config.follows:
+                self._cdc = self._parts.cdc(context)
+                self._opening.set()
+                with self._verification_beside():
+                    self._outlive(self._cdc, fresh)
+            else:
+                self._outlive(self._parts.convert(context), fresh)
+        finally:
+            context.report_quarantined()
 
     def _verification_beside(self) -> AbstractContextManager[None]:
         """Compare source and target while the block runs, if the options want that."""

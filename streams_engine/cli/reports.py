@@ -114,6 +114,10 @@ def outcome(stats: Stats) -> Text:
     style = {"FINISHED": "bold green", "FAILED": "bold red"}.get(stats.state, "bold yellow")
     errors = f" with {units.plural(len(stats.errors), 'error')}" if stats.errors else ""
     text = Text(f"{stats.state}{errors}", "bold yellow" if errors else style)
+    aside = stats.target.failed_counter
+    if aside:
+        text.stylize("bold yellow")
+        text.append(f" with {units.count(aside)} quarantined", "bold yellow")
     text.append(
         f": {units.count(stats.rows)} rows, {units.size(stats.target.sum_data_size)} in "
         f"{units.duration(stats.seconds)} ({units.rate(stats.rows, stats.seconds)})",

@@ -253,7 +253,7 @@ def _print_end(out: Console, stats: Stats, *, soft_wrap: bool = False) -> None:
     last = stats.error or {}
     end = (Severity.ERROR, last.get("code"), last.get("message"))
     findings = [one for one in stats.findings if (one.severity, one.code, one.message) != end]
-    if stats.state is State.FAILED and not stats.rows:
+    if stats.state is State.FAILED and not stats.rows and not stats.target.failed_counter:
         errors = [one for one in findings if one.severity is Severity.ERROR]
         if errors:
             out.print(report(errors, ()), soft_wrap=soft_wrap)

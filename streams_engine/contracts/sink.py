@@ -29,6 +29,7 @@ __all__ = [
     "CheckpointStorage",
     "DatabaseSink",
     "LayoutSink",
+    "QuarantineSink",
     "QuarantinedRow",
     "Sink",
     "Statement",
@@ -154,6 +155,15 @@ class CheckpointStorage(Protocol):
 
     def forget(self, stream: str) -> None:
         """Delete every record of a stream, and the state tables if they are empty."""
+        ...
+
+
+@runtime_checkable
+class QuarantineSink(Protocol):
+    """A sink that can tell where its quarantined rows are."""
+
+    def quarantine_place(self, stream: str) -> str:
+        """Return, in words, the table or the folder with the quarantined rows of a stream."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from streams_engine.contracts import (
     CheckpointStorage,
+    QuarantineSink,
     Sink,
 )
 from streams_engine.errors import ConfigError
@@ -19,6 +20,7 @@ from streams_engine.pipeline.remote.copier import WorkerCluster
 from streams_engine.pipeline.snapshot.start_waits import StartInterrupted
 from streams_engine.schema.ddl.structure import Structure
 from streams_engine.stats import Counters
+from streams_engine.units import plural
 
 __all__ = ["Job", "RunContext"]
 
@@ -87,6 +89,23 @@ class RunContext:
                 raise ConfigError(
                     f"{finding.object}: {finding.message}", path="$", remedy=finding.remedy
                 )
+
+    def report_quarantined(self) -> None:
+        """Say how many rows were quarantined, and where they are."""
+        sink, name = self.sink, self.job.name
+        place = sink.quarantine_place(name) if isinstance(sink, QuarantineSink) else None
+        where = f": see {place}" if place else ""
+        self.counters.found(
+            Finding(
+                Severity.WARNING,
+                "quarantined",
+                str(table),
+                f"{plural(count, 'row')} of the source went into the quarantine and "
+                f"{'is' if count == 1 else 'are'} missing on the target{where}.",
+                "Read the reasons there, correct the rows or the types, and load again.",
+            )
+            for table, count in self.counters.quarantined().items()
+        )
 
     def check_source(self, source: SourceSpec) -> Sequence[Finding]:
         """Connect to a source and return what prevents a snapshot."""

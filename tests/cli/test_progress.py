@@ -207,6 +207,9 @@ def test_the_summary_names_what_was_set_aside() -> None:
     rejected = TableStats("shop.t", 5, 2, 10, 7, "done", 1.0)
     lines = text_of(summary(make_stats(State.FINISHED, rejected)))
     assert "quarantined" in lines[0] and lines[1].split()[:3] == ["shop.t", "5", "2"]
+    stats = make_stats(State.FINISHED, rejected)
+    stats = replace(stats, target=replace(stats.target, failed_counter=2))
+    assert text_of(summary(stats))[-1].startswith("FINISHED with 2 quarantined: ")
 
 
 def test_the_report_groups_warnings_and_names_what_is_left_behind() -> None:

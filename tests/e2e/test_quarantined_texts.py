@@ -132,3 +132,52 @@ def test_a_nul_in_json_names_table_and_column(
     assert stats.target.failed_counter == 1
     assert "attrs" in _aside(target)[0][1]
     assert target.rows("SELECT id FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize("into", ["pg18", "mysql9", "files"])
+@pytest.mark.parametrize("mode", ["convert", "cdc"])
+def test_the_end_says_how_many_and_where(
+    mariadb: Server,
+    pg18: Server,
+    mysql9: Server,
+    database: Any,
+    tmp_path: Path,
+    into: str,
+    mode: str,
+) -> None:
+    server = pg18 if into == "mysql9" else mariadb
+    source, schema = End(server, database(server)), "public"
+    begin, bad = "SET DateStyle = 'ISO'", "infinity"
+    if server is mariadb:
+        begin, bad, schema = "SET sql_mode = ''", "0000-00-00", source.database
+    source.run(
+        begin,
+        "CREATE TABLE t (id int PRIMARY KEY, d date)",
+        f"INSERT INTO t VALUES (1, '{bad}'), (2, '{bad}')",
+    )
+    end = None if into == "files" else End(pg18, database(pg18)) if into == "pg18" else None
+    end = End(mysql9, database(mysql9)) if into == "mysql9" else end
+    url = f"file://{tmp_path}?format=parquet" if end is None else end.url
+    name = "says where"
+    options: Any = {"zero_dates": "error", "on_error": "quarantine", "tables": ["t"], "name": name}
+    stream = Stream(source.url, url, mode=mode, **options)
+    if mode == "cdc":
+        stream.start()
+        caught_up(stream)
+        source.run(begin, f"INSERT INTO t VALUES (3, '{bad}')")
+        caught_up(stream)
+        stream.stop()
+        stream.wait()
+        stats = stream.stats()
+        stream.release()
+    else:
+        stats = stream.run()
+    told = [finding for finding in stats.findings if finding.code == "quarantined"]
+    count = 3 if mode == "cdc" else 2
+    place = "_streams_engine/quarantine/"
+    if end is not None:
+        own = "streams_engine.quarantine" if into == "pg18" else None
+        place = f"the table {own or end.database + '.streams_engine_quarantine'}"
+    assert [finding.object for finding in told] == [f"{schema}.t"]
+    assert f"{count} rows of the source" in told[0].message and place in told[0].message
+    assert f"{count} quarantined" in str(stats)

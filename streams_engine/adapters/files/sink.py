@@ -94,6 +94,10 @@ class FilesSink(FilesCheckpoint):
         """Return the path of a file with quarantined rows."""
         return f"{OWN}/quarantine/{safe(stream)}/{name}.jsonl"
 
+    def quarantine_place(self, stream: str) -> str:
+        """Return the folder with the quarantined rows of a stream."""
+        return f"the files of {OWN}/quarantine/{safe(stream)}/"
+
     def manifest_of(self, stream: str, folder: str, layout: ChangeFileLayout) -> Document:
         """Return the manifest of a table in a cdc; a new one if the table was created since."""
         self.register(stream, folder)

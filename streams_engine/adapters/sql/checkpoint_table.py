@@ -96,6 +96,10 @@ class StateTables(Protocol):
     def stream_key(self, stream: str) -> str:
         """Return a stream's name as it fits the column."""
 
+    @property
+    def quarantine_name(self) -> str:
+        """The qualified name of the quarantine, for people."""
+
     def row_text(self, connection: Any, row: Mapping[str, Any]) -> str:
         """Return a quarantined row as its column takes it."""
 

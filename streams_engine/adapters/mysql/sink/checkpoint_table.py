@@ -183,6 +183,11 @@ class MysqlStateTables:
             return stream
         return stream[:160] + "_" + hashlib.blake2b(stream.encode(), digest_size=16).hexdigest()
 
+    @property
+    def quarantine_name(self) -> str:
+        """The qualified name of the quarantine, for people."""
+        return f"{self._database}.{STATE_TABLES[1]}"
+
     def row_text(self, connection: Any, row: Mapping[str, Any]) -> str:
         """Return JSON."""
         return json.dumps(row)

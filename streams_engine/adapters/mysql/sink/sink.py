@@ -219,6 +219,10 @@ class MysqlSink:
         with self._pool.transaction() as connection:
             return self._state.load(connection, stream)
 
+    def quarantine_place(self, stream: str) -> str:
+        """Return the name of the table that holds the quarantined rows of every stream."""
+        return f"the table {self._state.tables.quarantine_name}"
+
     def save_state(self, stream: str, records: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Put or remove records in one transaction."""
         with self._pool.transaction(self._state.begin) as connection:

@@ -199,6 +199,11 @@ class PostgresStateTables:
         """Return the name: the column takes any."""
         return stream
 
+    @property
+    def quarantine_name(self) -> str:
+        """The qualified name of the quarantine, for people."""
+        return f"{self._schema}.{STATE_TABLES[1]}"
+
     def row_text(self, connection: psycopg.Connection, row: Mapping[str, Any]) -> str:
         """Return JSON. A jsonb holds no NUL: a text with one is an object with its bytes."""
         return json.dumps({key: _shown(connection, value) for key, value in row.items()})
