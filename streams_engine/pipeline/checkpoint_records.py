@@ -340,6 +340,8 @@ class OwnTableRecord:
     a later start may empty it, and no other."""
 
     target: TableId
+    taken: bool = False
+    """It was there before, and its structure is not the load's."""
 
     @property
     def key(self) -> str:
@@ -347,12 +349,13 @@ class OwnTableRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        return {"target": asdict(self.target)}
+        document: dict[str, Any] = {"target": asdict(self.target)}
+        return {**document, "taken": True} if self.taken else document
 
     @classmethod
     def from_json(cls, document: Document) -> OwnTableRecord:
         """Read the stored form."""
-        return cls(TableId(**document["target"]))
+        return cls(TableId(**document["target"]), document.get("taken", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,8 +504,16 @@ class Records:
     def own(self) -> frozenset[TableId] | None:
         """Return the target's tables that are the load's own; None if none is recorded: by a cdc,
         or by a run of an older version."""
-        own = [d for key, d in self.documents.items() if key.startswith("own:")]
-        return frozenset(OwnTableRecord.from_json(d).target for d in own) if own else None
+        return frozenset(record.target for record in self._own()) or None
+
+    def taken(self) -> frozenset[TableId]:
+        """Return those of `own` that were there before the load."""
+        return frozenset(record.target for record in self._own() if record.taken)
+
+    def _own(self) -> Iterator[OwnTableRecord]:
+        for key, document in self.documents.items():
+            if key.startswith("own:"):
+                yield OwnTableRecord.from_json(document)
 
     def dropped_keys(self) -> tuple[DroppedKeyRecord, ...]:
         """Return the foreign keys that a load dropped, and that are not known to be there again."""

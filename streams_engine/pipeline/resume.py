@@ -87,10 +87,16 @@ class ResumePlan:
     findings: tuple[Finding, ...] = ()
     own: frozenset[TableId] | None = None
     """The target's tables that the earlier run made or took; None: all that are there."""
+    taken: frozenset[TableId] = frozenset()
+    """Those of ``own`` that were there before: their structure is left as it is."""
 
     def owns(self, target: TableId) -> bool:
         """Return whether a table of the target is this stream's own work."""
         return self.ours and (self.own is None or target in self.own)
+
+    def made(self, target: TableId) -> bool:
+        """Return whether a table of the target was made by this stream."""
+        return self.owns(target) and target not in self.taken
 
     def record(self, chunk: Chunk) -> ChunkRecord | None:
         """Return the kept record of a chunk; None if it begins."""
@@ -134,14 +140,15 @@ def plan_resume(request: ResumeRequest, records: Records) -> ResumePlan:
     if run is None or run.discarded:
         return ResumePlan()
     if request.fresh:
-        return ResumePlan(ours=True, own=records.own())
+        return ResumePlan(ours=True, own=records.own(), taken=records.taken())
     _demand_same(request, run)
     unchanged = _unchanged(run.position, request.position)
     appends = request.write_mode == "append"
     if not unchanged and request.on_resume != "mixed":
         if appends and records.rows_loaded():
             raise _would_double(request.stream, "the source may have changed since")
-        return ResumePlan(ours=True, own=records.own(), findings=(RELOADED,))
+        own, taken = records.own(), records.taken()
+        return ResumePlan(ours=True, own=own, taken=taken, findings=(RELOADED,))
     chunks = {plan.table: plan.chunks for plan in records.plans()}
     reload = frozenset(t for t in chunks if _must_reload(records, chunks[t], unchanged))
     if appends and reload:
@@ -149,7 +156,8 @@ def plan_resume(request: ResumeRequest, records: Records) -> ResumePlan:
         why = f"the copy of tables without a key was interrupted ({names})"
         raise _would_double(request.stream, why)
     findings = () if unchanged else (MIXED,)
-    return ResumePlan(True, True, chunks, records, reload, findings, records.own())
+    own, taken = records.own(), records.taken()
+    return ResumePlan(True, True, chunks, records, reload, findings, own, taken)
 
 
 def remaining_chunk(chunk: Chunk, record: ChunkRecord | None) -> Chunk | None:

@@ -212,7 +212,11 @@ class SnapshotLoad:
             if findings:
                 self.context.report(findings)
                 prepared = preparing(mapped)
-        opening = {**plan.opening, **self._made(prepared), **_keys_away(prepared, known)}
+        opening = {
+            **plan.opening,
+            **self._made(prepared, plan.resume),
+            **_keys_away(prepared, known),
+        }
         # One transaction: what is created or emptied is never without the record that says so.
         if self.context.durable:
             found = sink.execute(prepared.before, (self.job.name, opening))
@@ -223,14 +227,18 @@ class SnapshotLoad:
         self.counters.found(prepared.findings)
         return prepared
 
-    def _made(self, prepared: TargetPreparation) -> Updates:
+    def _made(self, prepared: TargetPreparation, resume: ResumePlan) -> Updates:
         """Return the records of the tables that a later start may empty or drop.
 
         Where a log is followed after the load, these are the tables that are made, with their
         source tables: the log may say that they are others by now.
         """
         if not self.job.follows:
-            own = [OwnTableRecord(mapping.target.id) for mapping in prepared.tables]
+            targets = [mapping.target.id for mapping in prepared.tables]
+            own = [
+                OwnTableRecord(t, taken=t not in prepared.created and not resume.made(t))
+                for t in targets
+            ]
             return {record.key: record.to_json() for record in own}
         made = [
             MadeTableRecord(mapping.source.id, mapping.target.id)

@@ -113,12 +113,24 @@ def prepare(
         frozenset(table.id for table in new),
         keys,
         # An earlier run may have been killed before it made all keys and indexes.
-        mapped.target if resume.ours else made,
+        _unfinished(mapped.target, tables, kept, resume) if resume.ours else made,
         loading_order(targets, kept.keys(), dropped),
         made,
         _lacking(mapped.tables, {t: kept[t] for t in others & kept.keys()}, wanted),
         dropped,
     )
+
+
+def _unfinished(
+    target: Catalog,
+    tables: Sequence[TableMapping],
+    kept: Mapping[TableId, TableSchema],
+    resume: ResumePlan,
+) -> Catalog:
+    """Return the catalog without the tables whose structure is not the stream's: others made
+    them."""
+    theirs = {m.target.id for m in tables if m.target.id in kept and not resume.made(m.target.id)}
+    return replace(target, tables=tuple(t for t in target.tables if t.id not in theirs))
 
 
 def _lacking(
@@ -164,11 +176,16 @@ def _truncated(
     write_mode: str,
     resume: ResumePlan,
 ) -> list[TableId]:
-    """Return the existing tables whose rows are deleted before the load."""
+    """Return the existing tables whose rows are deleted before the load.
+
+    One of a kept run whose chunks are not recorded has no rows of that run: it may have ended
+    before it emptied the table, where the target commits each statement by itself.
+    """
     there = [m for m in tables if m.target.id in kept]
     mine = write_mode not in {"append", "upsert"}
     if resume.kept:
-        return [m.target.id for m in there if mine and m.source.id in resume.reload]
+        begun = resume.chunks.keys() - resume.reload
+        there = [m for m in there if m.source.id not in begun]
     if write_mode == "truncate_and_load":
         return [m.target.id for m in there]
     return [m.target.id for m in there if mine and resume.owns(m.target.id)]

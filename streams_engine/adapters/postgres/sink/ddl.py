@@ -19,6 +19,8 @@ from streams_engine.model import (
 __all__ = ["run_statements"]
 
 FOREIGN_KEY_VIOLATION = "23503"
+UNSUPPORTED = "0A000"
+"""TRUNCATE answers so where a table that it does not empty refers to one that it does."""
 UNDEFINED = ("42704", "42883")
 """An object or a function does not exist."""
 
@@ -82,6 +84,13 @@ def _with_statement(error: StreamsError, statement: Statement) -> StreamsError:
             f"Install it on the server, have an administrator run {statement.sql}; and start "
             "again. Or choose another type for columns of its types, such as text "
             "(options.typeOverrides), and load with fresh=True and schemaPolicy drop_and_recreate."
+        )
+    elif statement.truncates and error.details.get("sqlstate") == UNSUPPORTED:
+        told = error.message.rpartition(": ")[2]
+        return TargetConflict(
+            f"{statement.object}: another table refers to one of them ({told.rstrip('.')}).",
+            remedy="Move that table too, or drop its foreign key first.",
+            **error.details,
         )
     elif isinstance(error, PermissionDenied):
         error.remedy = f"Grant the privilege, or have a role that has it run {statement.sql};"
