@@ -508,7 +508,7 @@ def read(self, rows, size):
     total += rows
     if total == 2000:
         print("reached", flush=True)
-        assert asked.wait(SECONDS)
+        assert asked.wait(120)
 Counters.read = read
 s = Stream(sys.argv[1], sys.argv[2], data_bundle_size=100)
 s.on_state(lambda old, new: print(new, flush=True))

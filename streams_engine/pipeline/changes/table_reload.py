@@ -266,13 +266,15 @@ class TableReload:
 
     def _present(self, change: SchemaChange) -> TableSchema:
         """Return the table that a change reads again, under the name that it has on the source by
-        now: it is not the one that got its name, unless their rows are exchanged."""
+        now: it is not the one that got its name, unless their rows are exchanged or the change is
+        that the other one is followed instead."""
         before, after = change.before, require(change.after, "the table that is loaded again")
         source = self.log.origin.source
         if before is None or change.exchanged or not isinstance(source, NamingSource):
             return replace(after, oid=None)
-        name = source.present_name(before)
-        return replace(after, oid=None) if name is None else replace(before, id=name)
+        meant = before if after.oid in (None, before.oid) else after
+        name = source.present_name(meant)
+        return replace(after, oid=None) if name is None else replace(meant, id=name)
 
     def _beside(self, change: SchemaChange, seen: Iterable[TableSchema]) -> frozenset[TableId]:
         """Return the followed tables that foreign keys connect a table to. ``seen``: tables as
