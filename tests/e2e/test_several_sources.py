@@ -276,7 +276,7 @@ def test_a_bad_row_of_one_source_does_not_hold_up_the_others(
     postgres: End, shop: End, crm: End, folder: Path
 ) -> None:
     shop.run(
-        "CREATE TABLE bad (id INT PRIMARY KEY, span TIME)", "INSERT INTO bad VALUES (1, '800:00')"
+        "CREATE TABLE bad (id INT PRIMARY KEY, v VARCHAR(9))", "INSERT INTO bad VALUES (1, CHAR(0))"
     )
     made = stream(postgres, shop=shop, crm=crm, files=folder)
     with pytest.raises(StreamsError) as caught:
